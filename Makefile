@@ -1,0 +1,66 @@
+# make demo   sets up .venv and makes the comparison figure from what ships
+# make test   sets up .venv and runs the tests
+# make lab    opens the first notebook in JupyterLab
+# make figures [CORPORA=dir]   re-makes what is in figures/
+# make strip  takes outputs out of the notebooks before a commit
+# PYTHON=python3.12 chooses the Python that .venv is made with.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPARISON := $(BIN)/workbench run notebooks/05_comparison.ipynb
+NEEDED := import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13)
+MESSAGE := and f"Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12"
+
+.PHONY: demo test lab figures strip clean venv
+
+demo: $(VENV)/.installed
+	$(COMPARISON) -p out=runs/demo
+	@echo "the figure:" runs/demo/figures/*.png
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest --durations=15
+
+lab: $(VENV)/.installed
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+# CORPORA names a folder with corpora/<artist>/, content/ and photos/; without it the figure is that of the sample.
+figures: $(VENV)/.installed
+ifdef CORPORA
+	$(COMPARISON) -p out=runs/mona_lisa -p content="$(CORPORA)/content/mona_lisa.jpg" \
+		-p corpus="$(CORPORA)/corpora/vincent-van-gogh" -p single=the-starry-night.jpg
+	$(COMPARISON) -p out=runs/landscape -p content="$(CORPORA)/photos/elem-morskie-oko.jpg" \
+		-p corpus="$(CORPORA)/corpora/claude-monet"
+else
+	$(COMPARISON) -p out=runs/sample
+endif
+	@mkdir -p figures
+	@for run in $(if $(CORPORA),mona_lisa landscape,sample); do \
+		for file in runs/$$run/figures/*; do cp "$$file" "figures/$${run}_$${file##*/}" || exit 1; done; \
+	done
+	@ls figures
+
+strip: $(VENV)/.installed
+	$(BIN)/python -c "import sys; from workbench import runs; [runs.strip(name) for name in sys.argv[1:]]" notebooks/*.ipynb
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+# The stamps are written last, so an installation that broke off is taken up again.
+$(VENV)/.installed: pyproject.toml
+	@$(MAKE) --no-print-directory venv
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml
+	@$(MAKE) --no-print-directory venv
+	$(INSTALL) -e ".[dev]"
+	@touch $(VENV)/.installed $@
+
+# Makes .venv unless a sound one is there: one with pip and a Python that serves.
+venv:
+	@$(BIN)/python -c '$(NEEDED))' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		$(PYTHON) -c '$(NEEDED) $(MESSAGE))' && $(PYTHON) -m venv --clear $(VENV); }

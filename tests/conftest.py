@@ -1,0 +1,47 @@
+"""What every test shares: a cache of its own, two threads, and the real corpora when they lie beside the checkout."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+SHARED = Path(os.environ.get("WORKBENCH_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """A cache for this session, so that no test reads what an earlier version of the code wrote."""
+    if "WORKBENCH_CACHE" not in os.environ:
+        os.environ["WORKBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    torch.set_num_threads(2)
+    return Path(os.environ["WORKBENCH_CACHE"])
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder with the real corpora and weights; tests that need it are skipped, visibly, where it is absent."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no real corpora at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def two_styles(tmp_path_factory):
+    """A folder of 12 small pictures by two hands: warm diagonal stripes (genre portrait), cool dots (genre landscape)."""
+    folder = tmp_path_factory.mktemp("two-styles")
+    rows = ["file_name,artist,title,year,genre,series"]
+    generator = np.random.default_rng(0)
+    y, x = np.mgrid[:48, :64]
+    for i in range(12):
+        phase = generator.uniform(0, 6, 3)
+        warm = i % 2 == 0
+        pattern = np.sin((x + y) * 0.7 + phase[0]) if warm else np.sin(x * 1.1 + phase[0]) * np.sin(y * 1.1 + phase[1])
+        tint = np.array([0.8, 0.4, 0.2] if warm else [0.2, 0.4, 0.8]) + generator.uniform(-0.05, 0.05, 3)
+        pixels = (pattern[..., None] * 0.2 + tint).clip(0, 1) * 255
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"work-{i:02}.png")
+        rows.append(f"work-{i:02}.png,Nobody,Work {i},19{i:02},{'portrait' if warm else 'landscape'},series-{i // 4}")
+    (folder / "metadata.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder

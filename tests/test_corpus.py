@@ -1,0 +1,435 @@
+"""Corpora: what is taken in, what is left out and why, how works are found, selected and split."""
+
+import csv
+import shutil
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from workbench import images
+from workbench.corpus import Corpus, IngestReport, Work
+from workbench.errors import UsageError, WorkbenchError
+
+
+def paint(path: Path, seed: int = 0, size: tuple[int, int] = (12, 8), **options) -> Path:
+    """A small picture of noise, different for every seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def describe(folder: Path, *rows: dict[str, str], columns: tuple[str, ...] = ("file_name", "title", "genre", "series")) -> Path:
+    with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def names(corpus: Corpus) -> list[str]:
+    return [work.name for work in corpus]
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    """Six works, five described; two series."""
+    rows = [
+        ("a-starry-night.png", "The Starry Night", "landscape", "nights"),
+        ("b-over-the-rhone.png", "Starry Night Over the Rhône", "landscape", "nights"),
+        ("c-gachet.png", "Doctor Gachet", "portrait", ""),
+        ("d-self.png", "Self-Portrait", "self-portrait", "selves"),
+        ("deep/e-self.png", "Self-Portrait", "self-portrait", "selves"),
+    ]
+    for seed, row in enumerate(rows):
+        paint(tmp_path / row[0], seed)
+    paint(tmp_path / "f_the-nameless_one.png", 99)
+    keys = ("file_name", "title", "genre", "series")
+    return Corpus.open(describe(tmp_path, *(dict(zip(keys, row, strict=True)) for row in rows)))
+
+
+# Ingest
+
+
+def test_a_folder_without_metadata(tmp_path):
+    for seed, name in enumerate(("b.png", "a.png", "deep/er/c.png")):
+        paint(tmp_path / name, seed)
+    corpus = Corpus.open(tmp_path)
+    assert names(corpus) == ["a.png", "b.png", "deep/er/c.png"]
+    assert len(corpus) == 3
+    assert corpus.name == tmp_path.name
+    assert corpus.columns == ()
+    assert corpus.report == IngestReport(seen=3, usable=3)
+    work = corpus[2]
+    assert work.path == tmp_path.resolve() / "deep/er/c.png"
+    assert (work.width, work.height, work.title, work.series, work.artist) == (12, 8, "C", "", "")
+    assert work.load(24).shape == (1, 3, 16, 24)
+
+
+def test_a_work_carries_its_row(gallery):
+    work = gallery["a-starry-night.png"]
+    assert (work.title, work.genre, work.series, work.year) == ("The Starry Night", "landscape", "nights", "")
+    assert work.metadata == {"title": "The Starry Night", "genre": "landscape", "series": "nights"}
+    assert gallery["f_the-nameless_one.png"].title == "F the nameless one"
+    assert gallery.report.files_without_row == ("f_the-nameless_one.png",)
+    assert gallery.columns == ("title", "genre", "series")
+    assert len({*gallery}) == 6  # works are hashable, as keys of caches
+
+
+def test_what_lies_beside_the_images_is_not_seen(tmp_path):
+    paint(tmp_path / "a.png")
+    for name in ("notes.txt", "README.md", "info.json", ".hidden.png", "Thumbs.db", ".DS_Store", "LICENSE", ".git/x.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"something")
+    assert Corpus.open(tmp_path).report == IngestReport(seen=1, usable=1)
+
+
+def test_every_reason_is_in_the_report(tmp_path):
+    paint(tmp_path / "good.png", 1)
+    paint(tmp_path / "shouting.JPG", 2, format="PNG")
+    paint(tmp_path / "été avec espaces.png", 3)
+    turned = Image.Exif()
+    turned[274] = 6
+    paint(tmp_path / "turned.jpg", 4, exif=turned)
+    shutil.copy(tmp_path / "good.png", tmp_path / "twin.png")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "list.jpg").write_text("bread, milk")
+    (tmp_path / "half.png").write_bytes((tmp_path / "good.png").read_bytes()[:200])
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    corpus = Corpus.open(tmp_path)
+    report = corpus.report
+    assert (report.seen, report.usable) == (9, 4)
+    assert names(corpus) == ["good.png", "shouting.JPG", "turned.jpg", "été avec espaces.png"]
+    assert (corpus["turned.jpg"].width, corpus["turned.jpg"].height) == (8, 12)
+    reasons = dict(report.rejected)
+    assert set(reasons) == {"empty.jpg", "list.jpg", "half.png", "gone.png"}
+    assert reasons["empty.jpg"] == "the file is empty (0 bytes)"
+    assert reasons["list.jpg"].startswith("not an image")
+    assert reasons["half.png"].startswith("damaged or truncated")
+    assert reasons["gone.png"] == "no such file"
+    assert report.converted == (("turned.jpg", ("EXIF orientation applied",)),)
+    assert report.duplicates == (("twin.png", "good.png"),)
+    text = str(report)
+    assert text.splitlines()[0] == "9 files seen: 4 usable, 4 rejected, 1 duplicates"
+    assert "duplicate twin.png: the same bytes as good.png" in text
+    assert all(f"rejected {name}: " in text for name in reasons)
+    assert "converted turned.jpg: EXIF orientation applied" in text
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["good", "bad", "empty"]), st.integers(0, 3)), min_size=1, max_size=8))
+def test_counts_add_up(tmp_path_factory, files):
+    """Over any mixture: seen = usable + rejected + duplicates, and every content counts once."""
+    folder = tmp_path_factory.mktemp("mixture")
+    for number, (kind, seed) in enumerate(files):
+        path = paint(folder / f"{number}.png", seed)
+        if kind != "good":
+            path.write_bytes(path.read_bytes()[:150] if kind == "bad" else b"")
+    good = [seed for kind, seed in files if kind == "good"]
+    if not good:
+        with pytest.raises(WorkbenchError, match=f"{len(files)} of {len(files)} files rejected"):
+            Corpus.open(folder)
+        return
+    corpus = Corpus.open(folder)
+    report = corpus.report
+    assert report.seen == len(files) == report.usable + len(report.rejected) + len(report.duplicates)
+    assert report.usable == len(corpus) == len(set(good))
+    assert len(report.duplicates) == len(good) - len(set(good))
+    assert len({work.sha256 for work in corpus}) == len(corpus)
+    accounted = [*names(corpus), *dict(report.rejected), *dict(report.duplicates)]
+    assert sorted(accounted) == sorted(f"{number}.png" for number in range(len(files)))
+
+
+def test_of_equal_files_the_described_one_stays(tmp_path):
+    paint(tmp_path / "original.png")
+    shutil.copy(tmp_path / "original.png", tmp_path / "a copy of original.png")
+    corpus = Corpus.open(describe(tmp_path, {"file_name": "original.png", "title": "Noise"}))
+    assert [work.title for work in corpus] == ["Noise"]
+    assert corpus.report.duplicates == (("a copy of original.png", "original.png"),)
+
+
+def test_linked_folders_are_followed_once_and_loops_end(tmp_path):
+    paint(tmp_path / "elsewhere" / "x.png", 1)
+    root = tmp_path / "corpus"
+    paint(root / "real" / "y.png", 2)
+    (root / "loop").symlink_to(root)
+    (root / "real" / "up").symlink_to("..")
+    (root / "again").symlink_to(root / "real")
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "self").symlink_to(root / "self")
+    corpus = Corpus.open(root)
+    assert names(corpus) == ["linked/x.png", "real/y.png"]
+    assert [name for name, _ in corpus.report.rejected] == ["self"]
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "empty", "only bad"])
+def test_no_usable_image_is_one_line(tmp_path, kind):
+    folder = tmp_path / "corpus"
+    if kind == "file":
+        folder.write_text("x")
+    elif kind != "missing":
+        folder.mkdir()
+    if kind == "only bad":
+        (folder / "b.jpg").write_text("bread")
+        (folder / "a.jpg").touch()
+    reason = {
+        "missing": "No such file",
+        "file": "Not a directory",
+        "empty": "no files that could be images",
+        "only bad": r"2 of 2 files rejected, the first \(a\.jpg\) because: the file is empty",
+    }[kind]
+    with pytest.raises(WorkbenchError, match=reason) as caught:
+        Corpus.open(folder)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_second_opening_decodes_nothing_and_finds_the_same(tmp_path, monkeypatch):
+    paint(tmp_path / "a.png", 1)
+    paint(tmp_path / "b.png", 2)
+    first = Corpus.open(tmp_path)
+    read, reads = images.read, []
+    monkeypatch.setattr(images, "read", lambda path: reads.append(path.name) or read(path))
+    assert Corpus.open(tmp_path) == first
+    assert reads == []
+    paint(tmp_path / "a.png", 3, size=(20, 30))
+    (tmp_path / "b.png").rename(tmp_path / "c.png")
+    changed = Corpus.open(tmp_path)
+    assert reads == ["a.png"]  # the bytes that are new
+    assert [(work.name, work.width) for work in changed] == [("a.png", 20), ("c.png", 12)]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert names(Corpus.open(tmp_path)) == ["c.png"]  # a verdict under another limit is not used
+
+
+# metadata.csv
+
+
+def test_metadata_with_a_byte_order_mark_blanks_and_composed_accents(tmp_path):
+    name = unicodedata.normalize("NFD", "été.png")
+    paint(tmp_path / name)
+    row = unicodedata.normalize("NFC", "file_name, title\nété.png,  L'Été  \n")
+    (tmp_path / "metadata.csv").write_text(row, encoding="utf-8-sig")
+    corpus = Corpus.open(tmp_path)
+    assert corpus[0].title == "L'Été"
+    assert corpus.report.rows_without_file == corpus.report.files_without_row == ()
+    assert corpus["été"] is corpus[0]
+
+
+def test_metadata_may_lie_in_folders_below(tmp_path):
+    paint(tmp_path / "monet" / "lilies.png", 1)
+    paint(tmp_path / "degas" / "dancers.png", 2)
+    describe(tmp_path / "monet", {"file_name": "lilies.png", "artist": "Monet"}, columns=("file_name", "artist"))
+    describe(tmp_path / "degas", {"file_name": "./dancers.png", "artist": "Degas"}, columns=("file_name", "artist"))
+    corpus = Corpus.open(tmp_path)
+    assert [(work.name, work.artist) for work in corpus] == [("degas/dancers.png", "Degas"), ("monet/lilies.png", "Monet")]
+
+
+def test_rows_that_cannot_be_used_are_reported(tmp_path):
+    corpus_folder = tmp_path / "corpus"
+    paint(tmp_path / "secret.png", 1)
+    paint(corpus_folder / "a.png", 2)
+    describe(
+        corpus_folder,
+        {"file_name": "a.png", "title": "First"},
+        {"file_name": "a.png", "title": "Second"},
+        {"file_name": "../secret.png"},
+        {"file_name": str(tmp_path / "secret.png")},
+        {"file_name": ""},
+        {"file_name": "lost.png"},
+    )
+    with (corpus_folder / "metadata.csv").open("a") as file:
+        file.write("surplus.png,a,b,c,d,e\n")
+    corpus = Corpus.open(corpus_folder)
+    assert [(work.name, work.title) for work in corpus] == [("a.png", "First")]
+    assert corpus.report.rows_without_file == ("lost.png", "surplus.png")
+    warnings = corpus.report.warnings
+    assert "line 3: a second row for a.png" in warnings[0]
+    assert [("not a path inside the folder" in warning) for warning in warnings] == [False, True, True, True, False]
+    assert "line 8: more fields than columns" in warnings[4]
+    assert "no such file, though metadata.csv has a row for it: lost.png" in str(corpus.report)
+
+
+def test_a_row_for_a_rejected_file_is_not_a_row_without_a_file(tmp_path):
+    paint(tmp_path / "a.png")
+    (tmp_path / "b.png").touch()
+    report = Corpus.open(describe(tmp_path, {"file_name": "a.png"}, {"file_name": "b.png"})).report
+    assert report.rows_without_file == report.files_without_row == ()
+
+
+def test_a_different_hash_is_a_warning(tmp_path):
+    right = Corpus.open(paint(tmp_path / "a.png").parent)[0].sha256
+    rows = ({"file_name": "a.png", "sha256": right.upper()}, {"file_name": "a.png", "sha256": "0" * 64})
+    for row, expected in zip(rows, (0, 1), strict=True):
+        warnings = Corpus.open(describe(tmp_path, row, columns=("file_name", "sha256"))).report.warnings
+        assert len(warnings) == expected
+        assert all("a.png is not the file" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "has no column file_name; it has no columns"),
+        (b"name;title\na.png;x\n", "has no column file_name; it has 'name;title'"),
+        ("file_name,title\na.png,é\n".encode("latin-1"), r"is not UTF-8 \(byte 22\)"),
+        (b'file_name,title\na.png,"never closed\nb.png,x\n', "line 3: unexpected end of data"),
+        (b"file_name,title,title\na.png,x,y\n", "names a column twice"),
+    ],
+    ids=["empty", "semicolons", "latin-1", "open quote", "twice"],
+)
+def test_metadata_that_cannot_be_read_is_one_line(tmp_path, content, reason):
+    paint(tmp_path / "a.png")
+    (tmp_path / "metadata.csv").write_bytes(content)
+    with pytest.raises(WorkbenchError, match=rf"metadata\.csv.*{reason}"):
+        Corpus.open(tmp_path)
+
+
+# Finding
+
+
+def test_works_are_found_by_name_stem_or_title(gallery):
+    first = gallery[0]
+    assert gallery["a-starry-night.png"] is first
+    assert gallery["a-starry-night"] is first
+    assert gallery["the starry NIGHT"] is first
+    assert gallery.find("deep/e-self.png") is gallery[4] is gallery[-2]
+    assert gallery["e-self"] is gallery[4]
+
+
+def test_what_is_not_found_names_the_nearest(gallery):
+    with pytest.raises(UsageError, match=r"no work 'Dr Gachet'.*did you mean 'Doctor Gachet'"):
+        gallery["Dr Gachet"]
+    with pytest.raises(UsageError, match=r"no work 'zzzz'.*it has 'a-starry-night\.png'.* and 2 more"):
+        gallery["zzzz"]
+    with pytest.raises(UsageError, match=r"names 2 works.*'d-self\.png', 'deep/e-self\.png'"):
+        gallery["Self-Portrait"]
+    for index in (6, -7):
+        with pytest.raises(UsageError, match=f"index {index} is outside"):
+            gallery[index]
+    with pytest.raises(UsageError, match="indexed by"):
+        gallery[1.5]
+
+
+# Parts
+
+
+def test_select(gallery):
+    assert names(gallery.select(genre="portrait")) == ["c-gachet.png"]
+    assert len(gallery.select(genre=["portrait", "self-portrait"])) == 3
+    assert names(gallery.select(genre="landscape", title="The Starry Night")) == ["a-starry-night.png"]
+    assert names(gallery.select(genre="")) == ["f_the-nameless_one.png"]
+    assert gallery.select(genre="portrait").report is gallery.report
+
+
+def test_what_cannot_be_selected_names_what_can(gallery):
+    with pytest.raises(UsageError, match="no metadata column 'kind'; it has 'title', 'genre', 'series'"):
+        gallery.select(kind="x")
+    with pytest.raises(UsageError, match=r"no work with genre 'seascape'.*'', 'landscape', 'portrait', 'self-portrait'"):
+        gallery.select(genre=["portrait", "seascape"])
+    with pytest.raises(UsageError, match="no value given for genre"):
+        gallery.select(genre=[])
+    with pytest.raises(UsageError, match="meets all of genre, series at once"):
+        gallery.select(genre="portrait", series="nights")
+
+
+def test_selecting_by_a_number(tmp_path):
+    paint(tmp_path / "a.png", 1)
+    paint(tmp_path / "b.png", 2)
+    describe(tmp_path, {"file_name": "a.png", "year": "1888"}, {"file_name": "b.png"}, columns=("file_name", "year"))
+    assert names(Corpus.open(tmp_path).select(year=1888)) == ["a.png"]
+
+
+def test_exclude(gallery):
+    assert names(gallery.exclude("c-gachet"))[2] == "d-self.png"
+    assert len(gallery.exclude([gallery[0], "doctor gachet"])) == 4
+    with pytest.raises(UsageError, match="no work 'nobody'"):
+        gallery.exclude(["nobody"])
+    with pytest.raises(UsageError, match="leaves nothing"):
+        gallery.exclude(gallery)
+
+
+def corpus_of(series: list[str]) -> Corpus:
+    works = (Work(f"{i:03}.png", Path(f"{i:03}.png"), f"{i:064x}", 8, 8, {"series": s}) for i, s in enumerate(series))
+    return Corpus("synthetic", Path(), tuple(works), IngestReport(len(series), len(series)))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["", "", "haystacks", "lilies", "poplars"]), min_size=2, max_size=40),
+    st.floats(0.01, 0.99),
+    st.integers(0, 2**32),
+)
+def test_split_keeps_series_together(series, held_out, seed):
+    corpus = corpus_of(series)
+    if len(set(series)) == 1 and series[0]:
+        with pytest.raises(UsageError, match="one series"):
+            corpus.split(held_out, seed)
+        return
+    bank, held = corpus.split(held_out, seed)
+    assert sorted(names(bank) + names(held)) == names(corpus)
+    assert len(bank) > 0
+    assert len(held) > 0
+    assert not {work.series for work in bank if work.series} & {work.series for work in held if work.series}
+    assert corpus.split(held_out, seed) == (bank, held)
+    wanted = min(max(round(held_out * len(corpus)), 1), len(corpus) - 1)
+    largest = max(Counter(s for s in series if s).values(), default=1)
+    assert abs(len(held) - wanted) <= largest
+
+
+def test_split_without_series_is_exact_and_depends_on_the_seed():
+    corpus = corpus_of([""] * 50)
+    splits = [corpus.split(0.2, seed)[1] for seed in range(5)]
+    assert [len(split) for split in splits] == [10] * 5
+    assert len({tuple(names(split)) for split in splits}) == 5
+    times = Counter(name for seed in range(200) for name in names(corpus.split(0.2, seed)[1]))
+    assert min(times.values()) > 15  # every work has its turn: 200 draws of one fifth, 40 +- 6
+    assert max(times.values()) < 70
+
+
+def test_split_of_large_series_holds_out_the_smallest():
+    bank, held = corpus_of(["a"] * 9 + ["b"] * 5).split(0.1)
+    assert {work.series for work in held} == {"b"}
+    assert len(bank) == 9
+
+
+@pytest.mark.parametrize("held_out", [0, 1, -0.5, 5, "0.2", True])
+def test_split_refuses_fractions_out_of_range(held_out):
+    with pytest.raises(UsageError, match="held_out is"):
+        corpus_of(["", ""]).split(held_out)
+
+
+def test_a_corpus_of_one_work_opens_but_does_not_split(tmp_path):
+    corpus = Corpus.open(paint(tmp_path / "only.png").parent)
+    assert len(corpus) == 1
+    with pytest.raises(UsageError, match="cannot split"):
+        corpus.split()
+    with pytest.raises(UsageError, match="seed is"):
+        corpus_of(["", ""]).split(0.5, "x")
+
+
+# Real corpora
+
+
+def test_real_corpora_come_in_whole(shared):
+    van_gogh = Corpus.open(shared / "data" / "corpora" / "vincent-van-gogh")
+    monet = Corpus.open(shared / "data" / "corpora" / "claude-monet")
+    assert (len(van_gogh), len(monet)) == (91, 182)
+    for corpus in (van_gogh, monet):
+        report = corpus.report
+        assert report == IngestReport(seen=len(corpus), usable=len(corpus))
+        # The curator's hashes and sizes are an oracle for ours.
+        assert all(work.sha256 == work.metadata["sha256"] for work in corpus)
+        assert all((str(work.width), str(work.height)) == (work.metadata["width"], work.metadata["height"]) for work in corpus)
+    portraits = van_gogh.select(genre=["portrait", "self-portrait"])
+    with (van_gogh.root / "metadata.csv").open(encoding="utf-8") as file:
+        expected = [row["file_name"] for row in csv.DictReader(file) if row["genre"] in ("portrait", "self-portrait")]
+    assert names(portraits) == sorted(expected)
+    assert van_gogh["the starry night"].load(128).shape[-1] == 128
+    bank, held = monet.split(0.2, seed=1)
+    assert abs(len(held) - 36) <= 1
+    assert not {work.series for work in bank} & {work.series for work in held if work.series}

@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+import torch
+
+from workbench import clustering, embeddings, encoders, index, statistics
+from workbench.corpus import Corpus
+from workbench.errors import UsageError, WorkbenchError
+
+
+@pytest.fixture(scope="module")
+def corpus(two_styles):
+    return Corpus.open(two_styles)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return encoders.load("embedded", device="cpu")
+
+
+@pytest.fixture
+def fresh_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def blobs(labels, spread=0.1, seed=0):
+    """Embeddings of points around one corner per label."""
+    generator = np.random.default_rng(seed)
+    labels = np.asarray(labels)
+    raw = np.eye(8)[labels] + spread * generator.standard_normal((len(labels), 8))
+    return embeddings.Embeddings("style", "test", tuple(f"w{i:03}" for i in range(len(labels))), raw.astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", embeddings.KINDS)
+def test_two_hands_lie_apart(corpus, encoder, kind):
+    e = embeddings.embed(corpus, encoder, kind, size=64)
+    labels = clustering.cluster(e, 2).labels
+    genres = [work.genre for work in corpus]
+    assert len({(label, genre) for label, genre in zip(labels, genres, strict=True)}) == 2
+
+
+def test_embedding_resumes_and_never_serves_another_size_or_encoder(corpus, encoder, fresh_cache):
+    first = embeddings.embed(list(corpus)[:5], encoder, "style", size=64)
+    ran = []
+    hook = encoder.convolutions["relu1_1"].register_forward_hook(lambda *_: ran.append(1))
+    both = embeddings.embed(corpus, encoder, "style", size=64)
+    assert len(ran) == 7  # five were known
+    assert np.array_equal(both.raw[:5], first.raw)
+    embeddings.embed(corpus, encoder, "style", size=48)
+    assert len(ran) == 19
+    hook.remove()
+    other = embeddings.embed(corpus, encoders.load("embedded", device="cpu", pooling="average"), "style", size=64)
+    assert not np.array_equal(other.raw, both.raw)
+
+
+def test_a_damaged_cache_entry_is_made_again(corpus, encoder, fresh_cache):
+    first = embeddings.embed(corpus, encoder, "style", size=64)
+    entry = next((fresh_cache / "embeddings").rglob("*.npy"))
+    entry.write_bytes(entry.read_bytes()[:40])
+    assert np.array_equal(embeddings.embed(corpus, encoder, "style", size=64).raw, first.raw)
+
+
+def test_the_gram_sketch_keeps_inner_products(encoder):
+    images = torch.rand(6, 3, 48, 48, generator=torch.Generator().manual_seed(0)).cumsum(dim=3) / 24 % 1
+    features = [encoder.features(i[None], ["relu3_1"])["relu3_1"] for i in images]
+    grams = [statistics.gram(f)[0].flatten() for f in features]
+    sketches = [embeddings._sketch(statistics.gram(f)[0]) for f in features]
+    for a, b in ((0, 1), (2, 3), (4, 5), (1, 1)):
+        exact, estimate = float(grams[a] @ grams[b]), float(sketches[a] @ sketches[b])
+        assert estimate == pytest.approx(exact, rel=0.5)
+
+
+def test_similarities_by_hand():
+    e = embeddings.Embeddings("content", "test", ("a", "b"), np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32))
+    assert e.similarities(np.array([1.0, 0.0])) == pytest.approx([1, -1])  # about the mean (1/2, 1/2)
+
+
+def test_one_work_is_not_centred_away():
+    e = embeddings.Embeddings("content", "test", ("a",), np.array([[3.0, 4.0]], dtype=np.float32))
+    assert e.similarities(np.array([3.0, 4.0])) == pytest.approx([1])
+    assert e.points.shape == (1, 1)
+
+
+def test_search_equals_sklearn(corpus, encoder):
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    e = embeddings.embed(corpus, encoder, "content", size=64)
+    query = e.raw[4]
+    expected = cosine_similarity((query - e.centre)[None], e.raw - e.centre)[0]
+    found = index.ExactIndex(e).search(query, 4)
+    assert [m.name for m in found] == [e.names[i] for i in np.argsort(-expected, kind="stable")[:4]]
+    assert found[0].similarity == pytest.approx(1)
+    assert "work-04.png" not in [m.name for m in index.ExactIndex(e).search(query, 20, exclude=["work-04.png"])]
+    with pytest.raises(UsageError):
+        index.ExactIndex(e).search(query, 0)
+
+
+def test_k_is_found_where_there_are_clusters():
+    labels = np.repeat([0, 1, 2, 3], [12, 9, 8, 7])
+    result = clustering.cluster(blobs(labels))
+    assert result.k == 4
+    assert np.bincount(result.labels).tolist() == [12, 9, 8, 7]  # largest first
+    assert result.stability[4] == pytest.approx(1)
+    assert all(result.labels[int(name[1:])] == label for label, name in enumerate(result.medoids))
+    assert result.members(0)[0] == result.medoids[0]
+
+
+def test_no_structure_is_said_to_be_none():
+    noise = embeddings.Embeddings(
+        "style", "test", tuple(map(str, range(60))), np.random.default_rng(1).standard_normal((60, 30)).astype(np.float32)
+    )
+    result = clustering.cluster(noise)
+    assert max(result.stability.values()) < clustering.STABLE
+    assert "no k reaches" in result.chosen_because
+
+
+def test_clusters_do_not_depend_on_the_run():
+    e = blobs(np.repeat([0, 1, 2], 10), spread=0.4)
+    assert np.array_equal(clustering.cluster(e, seed=3).labels, clustering.cluster(e, seed=3).labels)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_tiny_corpus_is_one_cluster(n):
+    result = clustering.cluster(blobs([0] * n))
+    assert result.k == 1 and "too few" in result.chosen_because and set(result.labels) == {0}
+
+
+def test_identical_works_do_not_break_clustering():
+    e = embeddings.Embeddings("style", "test", tuple(map(str, range(9))), np.ones((9, 4), dtype=np.float32))
+    assert clustering.cluster(e).k == 1
+
+
+def test_crosstab_counts_and_agreement():
+    result = clustering.cluster(blobs(np.repeat([0, 1], 6)), 2)
+    names, table, agreement = result.crosstab(["portrait"] * 6 + ["landscape"] * 6)
+    assert names == ["landscape", "portrait"]
+    assert sorted(table.flatten().tolist()) == [0, 0, 6, 6] and table.sum() == 12
+    assert agreement == pytest.approx(1)
+
+
+def test_bad_requests_are_refused(corpus, encoder):
+    with pytest.raises(UsageError, match="content, style, gram"):
+        embeddings.embed(corpus, encoder, "mood")
+    with pytest.raises(WorkbenchError, match="no works"):
+        embeddings.embed([], encoder, "style")
+    with pytest.raises(UsageError, match="number of works"):
+        clustering.cluster(blobs([0, 1]), 3)
+
+
+def test_content_embedding_finds_portraits_among_van_goghs(shared, monkeypatch):
+    """A portrait's nearest paintings are portraits far more often than chance."""
+    monkeypatch.setenv("WORKBENCH_WEIGHTS", str(shared / "weights"))
+    corpus = Corpus.open(shared / "data" / "corpora" / "vincent-van-gogh")
+    people = {"portrait", "self-portrait", "figure"}
+    e = embeddings.embed(corpus, encoders.load("vgg19", device="cpu", precision="bfloat16"), "content", size=192)
+    genre = {work.name: work.genre for work in corpus}
+    hits, queries = 0, [w.name for w in corpus if w.genre in ("portrait", "self-portrait")]
+    for name in queries:
+        found = index.ExactIndex(e).search(e.raw[e.names.index(name)], 3, exclude=[name])
+        hits += sum(genre[m.name] in people for m in found)
+    chance = sum(g in people for g in genre.values()) / len(genre)
+    assert hits / (3 * len(queries)) > 2 * chance > 0

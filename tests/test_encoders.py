@@ -1,0 +1,232 @@
+import hashlib
+import os
+import shutil
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from safetensors.torch import load_file, save_file
+
+from workbench import encoders
+from workbench.errors import UsageError, WorkbenchError
+
+TINY_CLIP = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return encoders.load("embedded", device="cpu")
+
+
+@pytest.fixture
+def vgg19(shared, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_WEIGHTS", str(shared / "weights"))
+    return encoders.load("vgg19", device="cpu")
+
+
+@pytest.fixture
+def no_weights(monkeypatch, tmp_path):
+    monkeypatch.delenv("WORKBENCH_WEIGHTS", raising=False)
+    monkeypatch.delenv("WORKBENCH_DOWNLOAD", raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    return tmp_path
+
+
+def test_vgg19_equals_torchvision_away_from_the_border(vgg19, shared):
+    state = load_file(shared / "weights" / "vgg19_features.safetensors")
+    reference = torchvision.models.vgg19(weights=None).features.eval()
+    reference.load_state_dict({name.removeprefix("features."): value for name, value in state.items()})
+    image = torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    x = torchvision.transforms.functional.normalize(
+        image, encoders.convolutional.IMAGENET_MEAN, encoders.convolutional.IMAGENET_STD
+    )
+    expected = {}
+    for index, module in enumerate(reference[:30]):
+        x = module(x).clone()
+        expected[index] = x
+    taps = vgg19.features(image, ["relu1_1", "relu2_1", "relu3_1", "relu4_2"])
+    # Only the padding of the first convolution differs, so the middle agrees where the border's influence has not reached.
+    for layer, index, border in (("relu1_1", 1, 1), ("relu2_1", 6, 3), ("relu3_1", 11, 4), ("relu4_2", 22, 6)):
+        inner = (..., slice(border, -border), slice(border, -border))
+        assert torch.allclose(taps[layer][inner], expected[index][inner], rtol=1e-3, atol=1e-2), layer
+
+
+def test_a_frame_does_not_appear_on_a_constant_image(embedded):
+    tap = embedded.features(torch.full((1, 3, 32, 32), 0.3), ["relu1_1"])["relu1_1"]
+    assert torch.allclose(tap, tap[..., 5:6, 5:6].expand_as(tap), atol=1e-6)
+
+
+def test_only_the_layers_asked_for_are_computed(embedded):
+    ran = []
+    hooks = [c.register_forward_hook(lambda *_, layer=layer: ran.append(layer)) for layer, c in embedded.convolutions.items()]
+    taps = embedded.features(torch.rand(1, 3, 40, 56), ["relu2_1", "relu1_1"])
+    for hook in hooks:
+        hook.remove()
+    assert set(taps) == {"relu1_1", "relu2_1"}
+    assert ran == ["relu1_1", "relu1_2", "relu2_1"]
+    assert taps["relu2_1"].shape == (1, 32, 20, 28)
+    assert taps["relu2_1"].dtype == torch.float32
+
+
+def test_taps_survive_the_layers_behind_them(embedded):
+    image = torch.rand(1, 3, 32, 32)
+    alone = embedded.features(image, ["relu1_1"])["relu1_1"]
+    together = embedded.features(image, list(embedded.channels))["relu1_1"]
+    assert torch.equal(alone, together)
+
+
+def test_gradients_reach_the_image_and_no_weight(embedded):
+    image = torch.rand(1, 3, 32, 32, requires_grad=True)
+    embedded.features(image, ["relu5_1"])["relu5_1"].sum().backward()
+    assert image.grad.abs().sum() > 0
+    assert all(p.grad is None and not p.requires_grad for p in embedded.parameters())
+
+
+def test_the_random_network_is_the_same_everywhere(embedded):
+    # He initialisation from a fixed seed: the digest is part of the cache key and of provenance.
+    assert embedded.weights_sha256 == encoders.load("embedded", device="cpu").weights_sha256
+    assert embedded.weights_sha256.startswith(RANDOM_DIGEST)
+
+
+RANDOM_DIGEST = "9107636603c244a8"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 17), (16, 5)])
+def test_images_smaller_than_the_stride_still_give_features(embedded, size):
+    taps = embedded.features(torch.rand(1, 3, *size), ["relu5_1"])
+    assert taps["relu5_1"].shape[1] == 128 and min(taps["relu5_1"].shape[2:]) >= 1
+
+
+def test_bfloat16_is_close_to_float32(embedded):
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    half = encoders.load("embedded", device="cpu", precision="bfloat16")
+    a, b = (e.features(image, ["relu4_1"])["relu4_1"] for e in (embedded, half))
+    assert b.dtype == torch.float32
+    assert 0 < (a - b).norm() / a.norm() < 0.05
+    assert half.identity != embedded.identity
+
+
+def test_average_pooling_is_what_it_says():
+    encoder = encoders.load("embedded", device="cpu", pooling="average")
+    image = torch.rand(1, 3, 16, 16)
+    before = encoder.features(image, ["relu1_2"])["relu1_2"]
+    after = encoder.features(image, ["relu2_1"])["relu2_1"]
+    assert torch.allclose(after, F.relu(encoder.convolutions["relu2_1"](F.avg_pool2d(before, 2))), atol=1e-5)
+
+
+def test_unknown_names_are_refused(embedded):
+    with pytest.raises(UsageError, match="did you mean vgg19"):
+        encoders.load("vgg16")
+    with pytest.raises(UsageError, match="embedded, vgg19"):
+        encoders.load("something else entirely")
+    with pytest.raises(UsageError, match="relu6_1"):
+        embedded.features(torch.rand(1, 3, 32, 32), ["relu6_1"])
+    with pytest.raises(UsageError, match="float16"):
+        encoders.load("embedded", precision="float16")
+    with pytest.raises(UsageError, match="pooling"):
+        encoders.load("embedded", pooling="median")
+    with pytest.raises(UsageError, match="not available"):
+        encoders.load("embedded", device="cuda:99")
+
+
+def test_missing_vgg_weights_name_the_three_ways(no_weights):
+    with pytest.raises(WorkbenchError) as error:
+        encoders.load("vgg19")
+    for way in ("WORKBENCH_DOWNLOAD=1", "vgg19_features.safetensors", "vgg19-dcbb9e9d.pth"):
+        assert way in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_damaged_and_foreign_weights_are_refused(no_weights, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_WEIGHTS", str(no_weights))
+    safe = no_weights / "vgg19_features.safetensors"
+    safe.write_bytes(b"not a safetensors file")
+    with pytest.raises(WorkbenchError, match="cannot be read as weights"):
+        encoders.load("vgg19")
+    save_file({"0.weight": torch.zeros(8, 3, 3, 3)}, safe)
+    with pytest.raises(WorkbenchError, match="does not hold VGG-19"):
+        encoders.load("vgg19")
+    safe.unlink()
+    torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, no_weights / "vgg19-dcbb9e9d.pth")
+    with pytest.raises(WorkbenchError, match="damaged"):
+        encoders.load("vgg19")
+
+
+def test_torchvision_file_and_safetensors_give_the_same_encoder(vgg19, shared, no_weights, monkeypatch):
+    state = load_file(shared / "weights" / "vgg19_features.safetensors")
+    path = no_weights / "unnamed.pth"
+    torch.save({f"features.{n.removeprefix('features.')}": v for n, v in state.items()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    named = path.rename(no_weights / f"vgg19-{digest}.pth")
+    monkeypatch.setattr(encoders.vgg, "TORCHVISION", named.name)
+    monkeypatch.setenv("WORKBENCH_WEIGHTS", str(no_weights))
+    image = torch.rand(1, 3, 48, 48)
+    a = vgg19.features(image, ["relu3_1"])["relu3_1"]
+    assert torch.equal(a, encoders.load("vgg19", device="cpu").features(image, ["relu3_1"])["relu3_1"])
+
+
+@pytest.fixture
+def tiny_clip(tmp_path, monkeypatch):
+    """A CLIP model small enough to build here, saved as a checkpoint and registered as open_clip registers its own."""
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    import json
+
+    (folder / "tiny-clip.json").write_text(json.dumps(TINY_CLIP))
+    open_clip.add_model_config(folder)
+    torch.manual_seed(0)
+    model = open_clip.create_model("tiny-clip")
+    path = tmp_path / "tiny.pt"
+    torch.save(model.state_dict(), path)
+    return model.eval(), path
+
+
+def test_clip_loads_a_local_checkpoint_through_open_clip(tiny_clip):
+    model, path = tiny_clip
+    encoder = encoders.load(f"clip:tiny-clip/{path}", device="cpu")
+    image = torch.rand(2, 3, 32, 32)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (model.visual.image_mean, model.visual.image_std))
+    with torch.no_grad():
+        expected = model.encode_image((image - mean) / std)
+    assert torch.allclose(encoder.embed(image), expected, atol=1e-5)
+    assert encoder.embed(torch.rand(1, 3, 50, 90)).shape == (1, 16)
+    assert encoder.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_clip_has_no_style_layers(tiny_clip):
+    encoder = encoders.load(f"clip:tiny-clip/{tiny_clip[1]}", device="cpu")
+    with pytest.raises(UsageError, match="no spatial features"):
+        encoder.features(torch.rand(1, 3, 32, 32), ["relu1_1"])
+
+
+def test_clip_errors_say_what_to_do(tiny_clip, tmp_path, monkeypatch):
+    monkeypatch.delenv("WORKBENCH_DOWNLOAD", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(UsageError, match="clip:MODEL/PRETRAINED"):
+        encoders.load("clip:ViT-B-32")
+    with pytest.raises(UsageError, match="knows no model"):
+        encoders.load("clip:ViT-Z-99/openai")
+    with pytest.raises(WorkbenchError, match="no such file"):
+        encoders.load("clip:tiny-clip/absent.pt")
+    with pytest.raises(WorkbenchError, match="WORKBENCH_DOWNLOAD=1"):
+        encoders.load("clip:ViT-B-32/laion2b_s34b_b79k")
+    broken = tmp_path / "broken.pt"
+    broken.write_bytes(b"nothing")
+    with pytest.raises(WorkbenchError, match="does not load"):
+        encoders.load(f"clip:tiny-clip/{broken}")
+
+
+def test_weights_are_found_only_where_they_are_said_to_be(shared, no_weights, monkeypatch):
+    checkpoints = no_weights / "checkpoints"
+    checkpoints.mkdir()
+    monkeypatch.setattr(encoders.vgg, "TORCHVISION", "vgg19_features.safetensors")
+    shutil.copy(shared / "weights" / "vgg19_features.safetensors", checkpoints)
+    assert encoders.vgg.find_weights() == checkpoints / "vgg19_features.safetensors"
+    monkeypatch.setenv("WORKBENCH_WEIGHTS", os.devnull)
+    assert encoders.vgg.find_weights() == checkpoints / "vgg19_features.safetensors"

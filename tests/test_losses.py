@@ -1,0 +1,132 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench import encoders, losses, statistics
+
+
+def features(seed, channels=6, height=5, width=7, dtype=torch.float64):
+    return torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def image(seed, height=24, width=32, dtype=torch.float32):
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+X = image(0)
+
+
+def test_every_loss_is_zero_at_its_target():
+    f = {"l": features(0)}
+    m = {"l": statistics.moments(f["l"])}
+    bag = {"l": losses.patches(f["l"])}
+    vector = {"l": statistics.style_vector(f["l"])[0]}
+    for loss in (losses.ContentLoss(f), losses.GramLoss(m), losses.PatchLoss(bag), losses.EmbeddingLoss([(1.0, vector)])):
+        assert float(loss(X, f)) == pytest.approx(0, abs=1e-12), type(loss).__name__
+    assert float(losses.W2Loss(m)(X, f)) == pytest.approx(0, abs=1e-8)
+
+
+def test_content_and_gram_are_one_for_a_blank():
+    f = {"a": features(1), "b": features(2)}
+    blank = {layer: torch.zeros_like(value) for layer, value in f.items()}
+    assert float(losses.ContentLoss(f)(X, blank)) == pytest.approx(1)
+    assert float(losses.GramLoss({layer: statistics.moments(v) for layer, v in f.items()})(X, blank)) == pytest.approx(1)
+
+
+@given(st.integers(0, 1000), st.floats(0.1, 50))
+@settings(max_examples=20, deadline=None)
+def test_dimensionless_losses_do_not_depend_on_the_scale_of_features(seed, scale):
+    f, g = features(seed), features(seed + 1)
+    for make in (
+        lambda k: losses.ContentLoss({"l": k * f}),
+        lambda k: losses.GramLoss({"l": statistics.moments(k * f)}),
+        lambda k: losses.W2Loss({"l": statistics.moments(k * f)}),
+    ):
+        assert float(make(scale)(X, {"l": scale * g})) == pytest.approx(float(make(1)(X, {"l": g})), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["content", "gram", "w2", "patches", "embedding", "gatys_content", "gatys_style"])
+def test_gradients(name):
+    target = features(3)
+    loss = {
+        "content": losses.ContentLoss({"l": target}),
+        "gram": losses.GramLoss({"l": statistics.moments(target)}),
+        "w2": losses.W2Loss({"l": statistics.moments(target)}),
+        "patches": losses.PatchLoss({"l": losses.patches(target)}),
+        "embedding": losses.EmbeddingLoss(
+            [(0.3, {"l": statistics.style_vector(target)[0]}), (0.7, {"l": torch.ones(12).double()})]
+        ),
+        "gatys_content": lambda _, f: losses.gatys_content(f["l"], target),
+        "gatys_style": lambda _, f: losses.gatys_style(f["l"], target),
+    }[name]
+    x = features(4).requires_grad_()
+    assert torch.autograd.gradcheck(lambda f: loss(X, {"l": f}), (x,))
+
+
+def test_image_terms_by_hand_and_by_gradient():
+    step = torch.zeros(1, 1, 2, 3, dtype=torch.float64)
+    step[..., 2] = 1.0
+    assert float(losses.TotalVariation()(step, {})) == pytest.approx(0.5)  # two of four horizontal differences are 1
+    assert float(losses.OutOfRange()(torch.tensor([-0.5, 0.5, 2.0]), {})) == pytest.approx((0.25 + 1) / 3)
+    x = (2 * image(5, 6, 7, torch.float64) - 0.5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda i: losses.TotalVariation()(i, {}), (x,))
+    assert torch.autograd.gradcheck(lambda i: losses.OutOfRange()(i, {}), (x,))
+
+
+def test_patch_search_equals_the_naive_one_at_any_block_size():
+    f, bag = features(6), losses.patches(features(7, height=9))
+    centre = bag.mean(dim=0)
+    naive = []
+    for p in losses.patches(f):
+        naive.append(max(float(torch.cosine_similarity(p - centre, q - centre, dim=0)) for q in bag))
+    expected = 1 - sum(naive) / len(naive)
+    for block in (1, 8, 10_000):
+        assert float(losses.PatchLoss({"l": bag}, block=block)(X, {"l": f})) == pytest.approx(expected)
+
+
+def test_patches_are_three_by_three_neighbourhoods():
+    f = features(8)
+    p = losses.patches(f)
+    assert p.shape == (35, 54)
+    assert torch.equal(p[2 * 7 + 3].view(6, 3, 3), f[0, :, 1:4, 2:5])  # row 2, column 3
+
+
+def test_embedding_loss_is_least_at_the_weighted_mean_of_equal_length_works():
+    a, b = torch.tensor([1.0, 0.0]).double(), torch.tensor([0.0, 1.0]).double()
+    loss = losses.EmbeddingLoss([(0.25, {"l": a}), (0.75, {"l": b})])
+
+    def at(mean, deviation):  # one channel, two positions with that mean and deviation
+        return float(loss(X, {"l": torch.tensor([mean - deviation, mean + deviation]).double().view(1, 1, 1, 2)}))
+
+    least = at(0.25, 0.75)
+    assert all(least < at(0.25 + dx, 0.75 + dy) for dx, dy in ((0.1, 0), (-0.1, 0), (0, 0.1), (0, -0.1)))
+
+
+def test_the_objective_is_the_weighted_sum_over_one_forward_pass():
+    encoder = encoders.load("embedded", device="cpu")
+    target = encoder.features(image(9), encoder.style_layers)
+    terms = {
+        "content": (0.5, losses.ContentLoss({"relu4_2": encoder.features(image(10), ["relu4_2"])["relu4_2"]})),
+        "style": (2.0, losses.GramLoss({layer: statistics.moments(f) for layer, f in target.items()})),
+        "tv": (0.1, losses.TotalVariation()),
+        "unused": (0.0, losses.ContentLoss({"relu5_1": torch.zeros(1)})),
+    }
+    objective = losses.Objective(encoder, terms)
+    passes = []
+    hook = encoder.convolutions["relu1_1"].register_forward_hook(lambda *_: passes.append(1))
+    total, parts = objective(image(11))
+    hook.remove()
+    assert len(passes) == 1
+    assert set(parts) == {"content", "style", "tv"}
+    assert float(total) == pytest.approx(
+        0.5 * float(parts["content"]) + 2 * float(parts["style"]) + 0.1 * float(parts["tv"]), rel=1e-5
+    )
+
+
+def test_the_papers_normalisation_and_ours_differ_by_a_constant():
+    x, t = features(12), features(13)
+    ours = losses.GramLoss({"l": statistics.moments(t)})(X, {"l": x})
+    g = statistics.gram(t)[0]
+    # (M G)-(M G*) squared over 4 N^2 M^2 is the difference squared over 4 N^2
+    assert float(losses.gatys_style(x, t)) == pytest.approx(float(ours * g.square().sum() / (4 * 6**2)))

@@ -1,0 +1,69 @@
+"""The notebooks: as they are committed, and executed from beginning to end with small settings."""
+
+import ast
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from workbench import figures, runs
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+EXPECTED = {
+    "00_start_here",
+    "01_single_painting",
+    "02_artist_corpus",
+    "03_nearest_painting",
+    "04_artist_level",
+    "05_comparison",
+}
+NOTEBOOKS = sorted({path.stem for path in FOLDER.glob("*.ipynb")} | EXPECTED)
+
+
+def path_of(stem):
+    path = FOLDER / f"{stem}.ipynb"
+    assert path.is_file(), f"notebooks/{stem}.ipynb is missing"
+    return path
+
+
+def settings_of(stem):
+    path = FOLDER / "settings" / f"{stem}.json"
+    assert path.is_file(), f"notebooks/settings/{stem}.json is missing: the small settings that the tests run with"
+    return path
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_it_is_committed_stripped_and_in_the_common_form(stem):
+    path = path_of(stem)
+    assert runs.stripped(path) == []  # make strip
+    node = nbformat.read(path, as_version=4)
+    nbformat.validate(node)
+    prose = [cell.source for cell in node.cells if cell.cell_type == "markdown"]
+    titles = [line for source in prose for line in source.splitlines() if line.startswith("# ")]
+    assert len(titles) == 1 and node.cells[0].source.startswith(titles[0])
+    code = [cell for cell in node.cells if cell.cell_type == "code"]
+    assert "parameters" in code[0].metadata.get("tags", [])
+    assert f'runs.begin(globals(), "{stem}")' in code[1].source
+    assert ast.unparse(ast.parse(code[-1].source).body[-1]).startswith("run.finish(")
+    assert all(cell.source.strip() for cell in node.cells), "a cell is empty"
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_its_small_settings_are_parameters_of_it(stem):
+    values = json.loads(settings_of(stem).read_text())
+    resolved = runs.check(path_of(stem), values)
+    assert set(values) <= set(resolved)
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_it_runs_to_the_end(stem, tmp_path):
+    result = runs.run(path_of(stem), {}, settings=settings_of(stem), out=tmp_path, timeout=600, progress=False)
+    assert (result.status, result.error) == ("complete", None)
+    made = json.loads((result.folder / "run.json").read_text())
+    assert made["status"] == "complete" and made["notebook"] == stem
+    written = [result.folder / name for name in made["figures"]]
+    assert {".png", ".pdf"} <= {path.suffix for path in written}
+    for path in written:
+        assert figures.read_provenance(path)["notebook"] == stem
+    assert json.loads((result.folder / "metrics.json").read_text())

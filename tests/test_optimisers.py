@@ -1,0 +1,100 @@
+import itertools
+
+import numpy as np
+import pytest
+import scipy.optimize
+import torch
+
+from workbench.optimisers import LBFGS, Adam
+
+
+def quadratic(n=40, condition=1e3):
+    scale = torch.logspace(0, float(np.log10(condition)), n, dtype=torch.float64)
+    centre = torch.linspace(-1, 1, n, dtype=torch.float64)
+    return lambda x: (float((scale * (x - centre).square()).sum() / 2), scale * (x - centre)), centre
+
+
+def rosenbrock(x):
+    a = x.numpy()
+    return float(scipy.optimize.rosen(a)), torch.from_numpy(scipy.optimize.rosen_der(a))
+
+
+def run(optimiser, evaluate, steps):
+    losses = []
+    for _ in range(steps):
+        optimiser.step(evaluate)
+        losses.append(optimiser.loss)
+    return losses
+
+
+def test_lbfgs_solves_a_quadratic():
+    evaluate, centre = quadratic()
+    optimiser = LBFGS(torch.zeros(40, dtype=torch.float64))
+    run(optimiser, evaluate, 150)
+    assert torch.allclose(optimiser.point, centre, atol=1e-4)
+
+
+def test_lbfgs_solves_rosenbrock_like_scipy():
+    start = np.full(6, -1.0)
+    reference = scipy.optimize.minimize(scipy.optimize.rosen, start, jac=scipy.optimize.rosen_der, method="L-BFGS-B")
+    optimiser = LBFGS(torch.from_numpy(start))
+    run(optimiser, rosenbrock, 2 * reference.nfev + 50)
+    assert optimiser.loss < 1e-6
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1.0, 1e12])
+def test_lbfgs_does_not_depend_on_the_scale_of_the_loss(factor):
+    evaluate, centre = quadratic()
+
+    def scaled(x):
+        loss, gradient = evaluate(x)
+        return loss * factor, gradient * factor
+
+    optimiser = LBFGS(torch.zeros(40, dtype=torch.float64))
+    run(optimiser, scaled, 150)
+    assert torch.allclose(optimiser.point, centre, atol=1e-4)
+
+
+def test_lbfgs_never_goes_up_and_evaluates_once_a_step():
+    calls = []
+
+    def counted(x):
+        calls.append(1)
+        return rosenbrock(x)
+
+    losses = run(LBFGS(torch.full((8,), -1.5, dtype=torch.float64)), counted, 80)
+    assert len(calls) == 80
+    assert all(b <= a for a, b in itertools.pairwise(losses))
+
+
+def test_at_a_minimum_nothing_moves():
+    evaluate, centre = quadratic()
+    for optimiser in (LBFGS(centre.clone()), Adam(centre.clone())):
+        run(optimiser, evaluate, 5)
+        assert torch.allclose(optimiser.point, centre)
+
+
+def test_adam_equals_torchs():
+    start = torch.linspace(-2, 2, 12, dtype=torch.float64)
+    ours = Adam(start.clone(), rate=0.05, betas=(0.9, 0.99))
+    x = start.clone().requires_grad_()
+    theirs = torch.optim.Adam([x], lr=0.05, betas=(0.9, 0.99), eps=1e-12)
+    for _ in range(30):
+        ours.step(rosenbrock)
+        x.grad = rosenbrock(x.detach())[1]
+        theirs.step()
+    assert torch.allclose(ours.point, x.detach(), atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [LBFGS, Adam])
+def test_a_continuation_from_the_state_is_exact(kind):
+    start = torch.full((8,), -1.5, dtype=torch.float64)
+    unbroken = kind(start.clone())
+    run(unbroken, rosenbrock, 40)
+    first = kind(start.clone())
+    run(first, rosenbrock, 17)
+    second = kind(first.point)
+    second.load({name: value.clone() for name, value in first.state().items()})
+    run(second, rosenbrock, 23)
+    assert torch.equal(second.point, unbroken.point)
+    assert second.loss == unbroken.loss

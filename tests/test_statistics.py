@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench import statistics
+from workbench.statistics import Moments
+
+
+def features(seed, channels=5, height=4, width=6):
+    return torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def gaussian(seed, channels=5):
+    m = statistics.moments(features(seed, channels, 8, 8))
+    return m
+
+
+def test_gram_by_hand():
+    f = torch.tensor([[[[1.0, 2.0]], [[3.0, -1.0]]]])  # two channels, two positions
+    assert torch.allclose(statistics.gram(f)[0], torch.tensor([[2.5, 0.5], [0.5, 5.0]]))
+
+
+def test_gram_equals_the_sum_over_positions():
+    f = features(0)
+    naive = sum(torch.outer(f[0, :, i, j], f[0, :, i, j]) for i in range(4) for j in range(6)) / 24
+    assert torch.allclose(statistics.gram(f)[0], naive)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_gram_ignores_where_things_are(seed):
+    f = features(seed)
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(seed))
+    shuffled = f.flatten(2)[..., order].view_as(f)
+    assert torch.allclose(statistics.gram(f), statistics.gram(shuffled))
+
+
+def test_covariance_equals_numpy():
+    f = features(1)
+    expected = np.cov(f[0].flatten(1).numpy(), bias=True)
+    assert np.allclose(statistics.moments(f).covariance.numpy(), expected)
+
+
+def test_pooling_equal_sized_paintings_is_pooling_their_positions():
+    a, b = features(2), features(3)
+    together = statistics.moments(torch.cat([a, b], dim=3))
+    pooled = statistics.pool([(0.5, {"l": statistics.moments(a)}), (0.5, {"l": statistics.moments(b)})])["l"]
+    assert torch.allclose(pooled.mean, together.mean)
+    assert torch.allclose(pooled.second, together.second)
+    assert torch.allclose(pooled.covariance, together.covariance)
+
+
+def test_pooling_streams_and_normalises_weights():
+    parts = {"l": gaussian(4)}, {"l": gaussian(5)}
+    expected = (3 * parts[0]["l"].second + parts[1]["l"].second) / 4
+    pooled = statistics.pool((w, p) for w, p in zip((3.0, 1.0), parts, strict=True))["l"]
+    assert torch.allclose(pooled.second, expected)
+
+
+def test_pooling_leaves_its_inputs_alone():
+    part = {"l": gaussian(6)}
+    before = part["l"].second.clone()
+    statistics.pool([(1.0, part), (1.0, part)])
+    assert torch.equal(part["l"].second, before)
+
+
+def test_pooling_nothing_is_an_error():
+    with pytest.raises(ValueError, match="sum to zero"):
+        statistics.pool([])
+
+
+def test_psd_sqrt_equals_scipy():
+    s = gaussian(7).covariance
+    assert np.allclose(statistics.psd_sqrt(s).numpy(), scipy.linalg.sqrtm(s.numpy()).real, atol=1e-9)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_w2_equals_scipys_matrix_root(i, j):
+    a, b = gaussian(i), gaussian(j)
+    root = scipy.linalg.sqrtm(b.covariance.numpy()).real
+    cross = scipy.linalg.sqrtm(root @ a.covariance.numpy() @ root).real
+    expected = float((a.mean - b.mean).square().sum()) + np.trace(a.covariance.numpy() + b.covariance.numpy() - 2 * cross)
+    assert float(statistics.gaussian_w2(a.mean, a.covariance, b)) == pytest.approx(expected, abs=1e-8)
+
+
+def test_w2_closed_forms():
+    identity, mean = torch.eye(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+    target = Moments(mean + 3, 9 * torch.ones(4, 4, dtype=torch.float64) + 4 * identity)  # mean 3, covariance 4 I
+    # commuting covariances: sum of (sigma - sigma*)^2, here 4 (1 - 2)^2, and the shift 4 * 3^2
+    assert float(statistics.gaussian_w2(mean, identity, target)) == pytest.approx(4 + 36)
+    assert float(statistics.gaussian_w2(target.mean, target.covariance, target)) == pytest.approx(0, abs=1e-9)
+
+
+def test_w2_gradient():
+    target = gaussian(8)
+    mean = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    factor = torch.randn(5, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda m, a: statistics.gaussian_w2(m, a @ a.T, target), (mean, factor))
+
+
+def test_w2_of_a_rank_deficient_covariance_has_a_finite_gradient():
+    few = features(9, channels=12, height=2, width=2).requires_grad_()  # 4 positions, 12 channels
+    m = statistics.moments(few)
+    value = statistics.gaussian_w2(m.mean, m.covariance, gaussian(10, 12))
+    value.backward()
+    assert torch.isfinite(few.grad).all()
+
+
+def test_style_vector_is_means_and_deviations():
+    f = features(11)
+    v = statistics.style_vector(f)
+    assert torch.allclose(v[0, :5], f.mean(dim=(2, 3))[0])
+    assert torch.allclose(v[0, 5:], f.flatten(2).std(dim=2, correction=0)[0], atol=1e-6)

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench import encoders, images, statistics, targets
+from workbench.corpus import Corpus
+from workbench.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def corpus(two_styles):
+    return Corpus.open(two_styles)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return encoders.load("embedded", device="cpu")
+
+
+similarities = st.lists(st.floats(-1, 1, width=32), min_size=12, max_size=12).map(np.array)
+
+
+@given(similarities, st.floats(0.01, 100))
+@settings(max_examples=50, deadline=None)
+def test_softmax_weights_sum_to_one_and_keep_the_order(s, tau):
+    w = targets.softmax_weights(s, tau)
+    assert w.sum() == pytest.approx(1)
+    assert (np.diff(w[np.argsort(s)]) >= -1e-15).all()
+
+
+@given(similarities)
+@settings(max_examples=50, deadline=None)
+def test_the_limits_of_tau(s):
+    assert targets.softmax_weights(s, 1e9) == pytest.approx(np.full(12, 1 / 12))
+    best = targets.softmax_weights(s, 1e-9)
+    assert best[s == s.max()].sum() == pytest.approx(1)
+
+
+def test_blend_runs_from_nearest_to_whole(corpus):
+    s = np.linspace(-0.4, 0.6, 12)
+    assert targets.blend(corpus, s, 1e-6).works == targets.nearest(corpus, s).works
+    far, whole = targets.blend(corpus, s, 1e6), targets.whole(corpus)
+    assert set(far.works) == set(whole.works)
+    assert far.weights == pytest.approx(whole.weights, abs=1e-6)
+    numbers = [targets.blend(corpus, s, tau).effective_number for tau in (1e-6, 0.05, 0.2, 1, 1e6)]
+    assert numbers[0] == pytest.approx(1) and numbers[-1] == pytest.approx(12)
+    assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize("tau", [0, -0.1, float("nan"), float("inf")])
+def test_a_tau_that_makes_no_sense_is_refused(corpus, tau):
+    with pytest.raises(UsageError, match="tau"):
+        targets.blend(corpus, np.zeros(12), tau)
+
+
+def test_weights_are_sorted_and_negligible_ones_dropped(corpus):
+    w = np.array([1e-6, 0.5, 0.2] + [0.0] * 9)
+    target = targets.weighted("t", corpus, w)
+    assert [work.name for work in target.works] == ["work-01.png", "work-02.png"]
+    assert sum(target.weights) == pytest.approx(1)
+
+
+def test_moments_of_a_target_are_the_pooled_moments_of_its_works(corpus, encoder):
+    target = targets.blend(corpus, np.linspace(0, 0.3, 12), 0.1)
+    pooled = target.moments(encoder, 48, ["relu1_1", "relu3_1"])
+    with torch.no_grad():
+        naive = sum(
+            w * statistics.gram(encoder.features(images.load(work.path, 48), ["relu3_1"])["relu3_1"])[0]
+            for w, work in zip(target.weights, target.works, strict=True)
+        )
+    assert torch.allclose(pooled["relu3_1"].second, naive, rtol=1e-4, atol=1e-6)
+
+
+def test_cached_moments_are_the_same_and_a_damaged_entry_is_made_again(corpus, encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
+    target = targets.whole(corpus)
+    first = target.moments(encoder, 32, ["relu2_1"])["relu2_1"]
+    (entry,) = (tmp_path / "moments").iterdir()
+    monkeypatch.setattr(targets.StyleTarget, "_features", None)  # the second call must not need it
+    assert torch.equal(target.moments(encoder, 32, ["relu2_1"])["relu2_1"].second, first.second)
+    monkeypatch.undo()
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
+    entry.write_bytes(b"damaged")
+    assert torch.equal(target.moments(encoder, 32, ["relu2_1"])["relu2_1"].second, first.second)
+    target.moments(encoder, 33, ["relu2_1"])
+    assert len(list((tmp_path / "moments").iterdir())) == 2
+
+
+def test_a_bag_takes_from_every_work_by_its_weight(corpus, encoder):
+    target = targets.weighted("t", corpus, np.array([3.0, 1.0] + [0.0] * 10))
+    bag = target.bag(encoder, 64, ["relu2_1"], limit=100)["relu2_1"]
+    assert bag.shape == (100, 9 * 32)
+    assert torch.equal(bag, target.bag(encoder, 64, ["relu2_1"], limit=100)["relu2_1"])
+
+
+def test_a_selection_finds_the_hand_that_fits(corpus, encoder):
+    content = corpus["work-00.png"].load(64)
+    selection = targets.Selection(corpus, content, encoder)
+    assert selection.nearest().works[0].name == "work-00.png"
+    assert {work.genre for work in selection.blend(0.02).works[:3]} == {"portrait"}
+    cluster = selection.cluster()
+    assert {work.genre for work in cluster.works} == {"portrait"} and len(cluster.works) == 6
+    assert len(selection.whole().works) == 12
+    assert selection.single("work-03").works[0].title == "Work 3"
+    with pytest.raises(UsageError):
+        selection.single("no such work at all")
+
+
+def test_a_corpus_of_one_work_is_its_own_answer_to_everything(corpus, encoder):
+    lone = corpus.select(title="Work 4")
+    selection = targets.Selection(lone, corpus["work-01.png"].load(64), encoder)
+    for target in (selection.nearest(), selection.blend(), selection.cluster(), selection.whole()):
+        assert [work.name for work in target.works] == ["work-04.png"]
+        assert target.weights == (1.0,)

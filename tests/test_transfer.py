@@ -1,0 +1,195 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import encoders, images, metrics, targets, transfer
+from workbench.corpus import Corpus
+from workbench.errors import UsageError, WorkbenchError
+from workbench.transfer import Settings, Transfer
+
+SMALL = dict(size=64, steps=12)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return encoders.load("embedded", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def corpus(two_styles):
+    return Corpus.open(two_styles)
+
+
+@pytest.fixture(scope="module")
+def target(corpus):
+    return targets.single(corpus["work-01.png"])
+
+
+@pytest.fixture(scope="module")
+def content(corpus):
+    return corpus["work-00.png"].load(96)
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+@pytest.mark.parametrize("style_loss", ["gram", "w2", "patches", "embedding"])
+def test_every_style_loss_moves_the_picture_towards_the_painting(content, target, encoder, style_loss, optimiser):
+    chosen = Settings(**SMALL, style_loss=style_loss, optimiser=optimiser)
+    result = Transfer(content, target, encoder, chosen).run()
+    m = target.moments(encoder, 64, encoder.style_layers)
+    before = metrics.style_distance(images.resize(content, 64), m, encoder).gram
+    # Patches and embeddings are other ideas of style: judged by Gram matrices they gain too, but less.
+    gain = 0.7 if style_loss in ("gram", "w2") else 0.9
+    assert metrics.style_distance(result.image, m, encoder).gram < gain * before
+    assert result.complete and len(result.history) == 12
+    assert result.image.shape == (1, 3, 48, 64) and result.image.min() >= 0 and result.image.max() <= 1
+
+
+def test_the_total_is_what_lbfgs_lowers(content, target, encoder):
+    history = Transfer(content, target, encoder, Settings(size=192, steps=8)).run().history
+    for scale in (history[:8], history[8:]):
+        assert all(b["total"] <= a["total"] for a, b in itertools.pairwise(scale))
+    last = history[-1]
+    expected = 0.05 * last["content"] + last["style"] + 0.02 * last["tv"] + last["range"]
+    assert last["total"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_alpha_trades_style_for_content(content, target, encoder):
+    near, far = (Transfer(content, target, encoder, Settings(**SMALL, alpha=a)).run().image for a in (10.0, 0.0))
+    assert metrics.content_distance(near, content, encoder) < metrics.content_distance(far, content, encoder)
+
+
+def test_style_weight_zero_gives_back_the_content(content, target, encoder):
+    image = Transfer(content, target, encoder, Settings(**SMALL, beta=0.0, alpha=1.0, tv=0.0)).run().image
+    assert torch.allclose(image, images.resize(content, 64), atol=1e-4)
+
+
+def test_noise_and_content_start_apart_and_noise_follows_its_seed(content, target, encoder):
+    starts = [
+        Transfer(content, target, encoder, Settings(**SMALL, init=i, seed=s)).image
+        for i, s in (("content", 0), ("noise", 0), ("noise", 1), ("noise", 0))
+    ]
+    assert torch.equal(starts[0], images.resize(content, 64))
+    assert not torch.equal(starts[1], starts[2])
+    assert torch.equal(starts[1], starts[3])
+
+
+def test_the_same_seed_gives_the_same_bytes(content, target, encoder):
+    a, b = (Transfer(content, target, encoder, Settings(**SMALL, init="noise", seed=5)).run().image for _ in range(2))
+    assert a.numpy().tobytes() == b.numpy().tobytes()
+
+
+@given(st.integers(16, 4096))
+def test_scales_end_at_the_size_and_double(size):
+    scales = Settings(size=size).scales
+    assert scales[-1] == size
+    assert all(b // 2 == a for a, b in itertools.pairwise(scales))
+    assert scales[0] < 2 * transfer.SMALLEST_SCALE
+
+
+def test_iterates_tell_where_they_are(content, target, encoder):
+    seen = list(Transfer(content, target, encoder, Settings(size=192, steps=2)))
+    assert [(i.step, i.size) for i in seen] == [(1, 96), (2, 96), (3, 192), (4, 192)]
+    assert seen[0].steps == 4
+    assert [tuple(i.image.shape[2:]) for i in seen] == [(72, 96), (72, 96), (144, 192), (144, 192)]
+    assert [i.seconds for i in seen] == sorted(i.seconds for i in seen)
+    assert {"content", "style", "tv", "range", "total"} == set(seen[0].losses)
+
+
+def test_an_iterate_keeps_its_own_picture(content, target, encoder):
+    iterates = iter(Transfer(content, target, encoder, Settings(**SMALL, optimiser="adam")))
+    first = next(iterates)
+    before = first.image.clone()
+    for _ in range(4):
+        next(iterates)
+    assert torch.equal(first.image, before)
+
+
+def test_stopping_keeps_the_picture_and_going_on_is_exact(content, target, encoder):
+    unbroken = Transfer(content, target, encoder, Settings(**SMALL)).run()
+    stopped = Transfer(content, target, encoder, Settings(**SMALL))
+    for iterate in stopped:
+        if iterate.step == 5:
+            break
+    assert torch.equal(stopped.image, iterate.image)
+    assert torch.equal(stopped.run().image, unbroken.image)
+
+
+def test_ctrl_c_returns_what_there_is(content, target, encoder, monkeypatch):
+    running = Transfer(content, target, encoder, Settings(**SMALL))
+    step, count = running._step, itertools.count()
+
+    def interrupted():
+        if next(count) == 4:
+            raise KeyboardInterrupt
+        step()
+
+    monkeypatch.setattr(running, "_step", interrupted)
+    result = running.run()
+    assert not result.complete and len(result.history) == 4
+    assert torch.isfinite(result.image).all()
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+@pytest.mark.parametrize("stop", [1, 7, 8, 13, 16])
+def test_a_resumed_run_has_the_bytes_of_an_unbroken_one(content, target, encoder, tmp_path, stop, optimiser):
+    chosen = Settings(size=192, steps=8, optimiser=optimiser)  # two scales: 8 is their border, 16 the end
+    unbroken = Transfer(content, target, encoder, chosen).run()
+    first = Transfer(content, target, encoder, chosen)
+    list(itertools.islice(first, stop))
+    path = first.checkpoint(tmp_path / "at.safetensors")
+    resumed = Transfer(content, target, encoder, chosen).resume(path).run()
+    assert resumed.image.numpy().tobytes() == unbroken.image.numpy().tobytes()
+    assert resumed.history == unbroken.history
+
+
+def test_a_checkpoint_of_something_else_is_refused(content, target, corpus, encoder, tmp_path):
+    first = Transfer(content, target, encoder, Settings(**SMALL))
+    path = first.checkpoint(tmp_path / "c.safetensors")
+    other_target = targets.single(corpus["work-03.png"])
+    for other in (
+        Transfer(content, target, encoder, Settings(size=64, steps=13)),
+        Transfer(content, other_target, encoder, Settings(**SMALL)),
+        Transfer(content.flip(3), target, encoder, Settings(**SMALL)),
+    ):
+        with pytest.raises(UsageError, match="another transfer"):
+            other.resume(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(WorkbenchError, match="cannot be read"):
+        first.resume(path)
+    with pytest.raises(WorkbenchError, match="cannot be read"):
+        first.resume(tmp_path / "absent.safetensors")
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_picture(content, target, encoder, monkeypatch):
+    running = Transfer(content, target, encoder, Settings(**SMALL))
+    last = list(itertools.islice(running, 3))[-1].image
+    monkeypatch.setattr(running._objective, "terms", {"style": (float("nan"), running._objective.terms["style"][1])})
+    with pytest.raises(transfer.Diverged, match="step 4") as stopped:
+        running.run()
+    assert stopped.value.step == 4
+    assert torch.equal(stopped.value.image, last)
+
+
+@pytest.mark.parametrize("bad", [
+    {"size": 0}, {"size": 10**6}, {"steps": 0}, {"alpha": -1.0}, {"beta": float("nan")}, {"tv": float("inf")},
+    {"alpha": 0.0, "beta": 0.0}, {"style_loss": "gramm"}, {"optimiser": "sgd"}, {"init": "style"},
+])  # fmt: skip
+def test_settings_that_make_no_sense_are_refused_in_one_line(bad):
+    with pytest.raises(UsageError) as error:
+        Settings(**bad)
+    assert "\n" not in str(error.value)
+    assert next(iter(bad)) in str(error.value)
+
+
+def test_metrics_are_zero_for_the_thing_itself(content, target, encoder):
+    painting = target.works[0].load(64)
+    distance = metrics.style_distance(painting, target.moments(encoder, 64, encoder.style_layers), encoder)
+    assert distance.gram == pytest.approx(0, abs=1e-9) and distance.w2 == pytest.approx(0, abs=1e-3)
+    assert distance.gram == pytest.approx(np.mean(list(distance.by_layer.values())))
+    assert metrics.content_distance(content, content, encoder) == 0
+    own = metrics.style_distance(content, metrics.picture_moments(content, encoder), encoder)
+    assert own.gram == pytest.approx(0, abs=1e-9)

@@ -1,0 +1,131 @@
+"""Embeddings of a corpus: what its works show (content) and how they are painted (style). Cached by content hash."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench import progress, statistics, storage
+from workbench.corpus import Corpus, Work
+from workbench.encoders import Encoder
+from workbench.errors import UsageError, WorkbenchError
+
+Kind = Literal["content", "style", "gram"]
+KINDS: tuple[Kind, ...] = ("content", "style", "gram")
+SIZE = 384
+SKETCH = 32
+VERSION = 1
+
+
+def describe(image: Tensor, encoder: Encoder, kind: Kind) -> np.ndarray:
+    """The raw descriptor of one image (1, 3, H, W) in [0, 1]: (D,) float32.
+
+    content: the encoder's image embedding, normalised to length one.
+    style:   channel means and standard deviations of every style layer, each layer's block scaled to length one.
+    gram:    a sketch R^T G R of every style layer's Gram matrix, R (C, 32) Gaussian with a fixed seed, upper triangle,
+             each block scaled to length one. Inner products of sketches estimate those of the Gram matrices themselves.
+    """
+    with torch.no_grad():
+        if kind == "content":
+            blocks = [encoder.embed(image)[0]]
+        else:
+            features = encoder.features(image, encoder.style_layers)
+            blocks = [
+                statistics.style_vector(f)[0] if kind == "style" else _sketch(statistics.gram(f)[0]) for f in features.values()
+            ]
+    return torch.cat([block / block.norm().clamp_min(1e-12) for block in blocks]).cpu().numpy()
+
+
+def _sketch(gram: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(len(gram))
+    project = torch.randn(len(gram), SKETCH, generator=generator).to(gram) / SKETCH**0.5
+    row, column = torch.triu_indices(SKETCH, SKETCH, device=gram.device)
+    # Off-diagonal entries stand for two of the symmetric matrix: sqrt(2) keeps the inner product that of the matrices.
+    weight = torch.where(row == column, 1.0, 2**0.5)
+    return (project.T @ gram @ project)[row, column] * weight
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The descriptors of a corpus, and the space they span.
+
+    kind: "content", "style" or "gram"; names: the works, in order; raw: (n, D) float32 from `describe`.
+    """
+
+    kind: Kind
+    encoder: str
+    names: tuple[str, ...]
+    raw: np.ndarray = field(repr=False)
+
+    @cached_property
+    def centre(self) -> np.ndarray:
+        """The corpus mean (D,), or zero for a corpus of one work, which would otherwise be its own centre."""
+        return self.raw.mean(axis=0) if len(self.raw) > 1 else np.zeros_like(self.raw[0])
+
+    @cached_property
+    def axes(self) -> np.ndarray:
+        """Principal directions (D, d) of the centred descriptors that hold 95 % of their variance, at most 32."""
+        _, values, rows = np.linalg.svd(self.raw - self.centre, full_matrices=False)
+        energy = np.cumsum(values**2) / max(float((values**2).sum()), 1e-30)
+        keep = min(int(np.searchsorted(energy, 0.95)) + 1, 32, len(rows))
+        # The sign of a singular vector is arbitrary: fix it, so that maps and clusters repeat everywhere.
+        signs = np.sign(rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)])
+        return (rows * signs[:, None])[:keep].T
+
+    def project(self, descriptors: np.ndarray) -> np.ndarray:
+        """Descriptors (m, D) as points of the corpus's principal space (m, d)."""
+        return (descriptors - self.centre) @ self.axes
+
+    @cached_property
+    def points(self) -> np.ndarray:
+        """The works in principal space (n, d): what clustering and maps use."""
+        return self.project(self.raw)
+
+    def similarities(self, descriptor: np.ndarray) -> np.ndarray:
+        """Cosine between `descriptor` (D,) and every work after subtracting the corpus mean: (n,) in [-1, 1].
+
+        Without centring all images of a corpus are alike (cosines of .9 and more) and one tau would not suit two encoders.
+        """
+        centred = self.raw - self.centre
+        query = descriptor - self.centre
+        norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(query)
+        return (centred @ query) / np.maximum(norms, 1e-12)
+
+
+def embed(corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size: int = SIZE, show: bool = False) -> Embeddings:
+    """Embed every work, from the cache where it is known, resuming where an earlier call stopped.
+
+    Args:
+        corpus: the works, each loaded with its long side scaled to `size` px.
+        encoder: any encoder for "content"; one with style layers for "style" and "gram".
+        show: progress on stderr.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"embedding {kind!r}: choose {', '.join(KINDS)}")
+    works = tuple(corpus)
+    if not works:
+        raise WorkbenchError("no works to embed")
+    key = hashlib.sha256(f"{VERSION}|{encoder.identity}|{kind}|{size}".encode()).hexdigest()[:24]
+    folder = storage.cache_dir("embeddings", key)
+    rows = [
+        _cached(folder / f"{work.sha256}.npy", lambda work=work: describe(work.load(size).to(encoder.device), encoder, kind))
+        for work in progress.track(works, total=len(works), label=f"embedding ({kind})", show=show)
+    ]
+    return Embeddings(kind, encoder.name, tuple(work.name for work in works), np.stack(rows))
+
+
+def _cached(path, make) -> np.ndarray:
+    if path.exists():
+        try:
+            return np.load(path, allow_pickle=False)
+        except (ValueError, EOFError, OSError):
+            path.unlink(missing_ok=True)  # a damaged entry is made again
+    row = make()
+    with storage.atomic(path) as temporary:
+        np.save(temporary, row, allow_pickle=False)
+    return row

@@ -1,0 +1,59 @@
+"""Visual encoders under one protocol, each chosen by a name: "embedded", "vgg19", "clip:MODEL/PRETRAINED"."""
+
+import difflib
+from typing import Literal
+
+import torch
+
+from workbench.encoders.base import Encoder
+from workbench.encoders.clip import load_clip
+from workbench.encoders.convolutional import CONTENT_LAYERS, STYLE_LAYERS, ConvolutionalEncoder, Pooling
+from workbench.encoders.embedded import load_embedded
+from workbench.encoders.vgg import load_vgg19
+from workbench.errors import UsageError
+
+__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "ConvolutionalEncoder", "Encoder", "choose_device", "load"]
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """The torch device for `device`; "auto" is cuda, then mps, then cpu. UsageError if it does not exist here."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {device} is not available here: use auto, or cpu") from error
+    return torch.device(device)
+
+
+def load(
+    name: str = "embedded", *, device: str = "auto", precision: Precision = "float32", pooling: Pooling = "max"
+) -> Encoder:
+    """The encoder called `name`, frozen, on `device`.
+
+    Args:
+        name: "embedded" (random weights, no download), "vgg19" (the reference), or "clip:MODEL/PRETRAINED".
+        device: "auto", or a torch device.
+        precision: of the convolutions; bfloat16 is about twice as fast where the processor has it. CLIP ignores it.
+        pooling: "max" as the networks were trained, or "average" as Gatys et al. (2016) prefer. CLIP ignores it.
+
+    Raises:
+        UsageError: unknown name, precision, pooling or device.
+        WorkbenchError: weights are missing or damaged; the message names the ways to get them. No encoder ever stands in
+            for another.
+    """
+    if precision not in ("float32", "bfloat16"):
+        raise UsageError(f"precision {precision!r}: choose float32 or bfloat16")
+    if pooling not in ("max", "average"):
+        raise UsageError(f"pooling {pooling!r}: choose max or average")
+    where = choose_device(device)
+    if name.startswith("clip:"):
+        return load_clip(name, device=where)
+    loaders = {"embedded": load_embedded, "vgg19": load_vgg19}
+    if name not in loaders:
+        near = difflib.get_close_matches(name, loaders, n=1)
+        hint = f"did you mean {near[0]}?" if near else "choose embedded, vgg19 or clip:MODEL/PRETRAINED"
+        raise UsageError(f"unknown encoder {name!r}: {hint}")
+    return loaders[name](pooling=pooling, dtype=getattr(torch, precision), device=where)

@@ -1,0 +1,59 @@
+"""What every encoder offers: features at named layers, and one vector per image."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from workbench.errors import UsageError
+
+
+class Encoder(nn.Module):
+    """A frozen visual encoder.
+
+    Attributes:
+        name: what `encoders.load` was asked for, such as "vgg19".
+        weights_sha256: hexadecimal digest of the weights, for caches and provenance.
+        channels: layer name -> number of channels, in order of depth; empty for an encoder without spatial features.
+        style_layers, content_layers: the layers used for the style and the content loss unless said otherwise.
+    """
+
+    name: str
+    weights_sha256: str
+    channels: dict[str, int]
+    style_layers: tuple[str, ...] = ()
+    content_layers: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where images are expected."""
+        return next(self.parameters()).device
+
+    @property
+    def identity(self) -> str:
+        """Everything that decides what this encoder computes, as one string: the key of every cache."""
+        return f"{self.name}:{self.weights_sha256}"
+
+    def features(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Features of `image` (N, 3, H, W), float32 in [0, 1], at `layers`: layer -> (N, C, h, w), float32.
+
+        Raises UsageError for a layer that the encoder does not have.
+        """
+        raise UsageError(f"encoder {self.name} has no spatial features: use it for retrieval, and vgg19 for transfer")
+
+    def embed(self, image: Tensor) -> Tensor:
+        """What the images (N, 3, H, W) in [0, 1] show: (N, D) float32, not normalised. Differentiable."""
+        raise UsageError(f"encoder {self.name} offers no image embedding")
+
+    def check_layers(self, layers: Iterable[str]) -> tuple[str, ...]:
+        """`layers` as a tuple, or UsageError naming those that exist."""
+        layers = tuple(layers)
+        unknown = [layer for layer in layers if layer not in self.channels]
+        if unknown:
+            raise UsageError(f"encoder {self.name} has no layer {unknown[0]}: it has {', '.join(self.channels) or 'none'}")
+        return layers
+
+
+def frozen(encoder: Encoder) -> Encoder:
+    """`encoder` in evaluation mode, its weights out of reach of any gradient."""
+    return encoder.eval().requires_grad_(False)

@@ -1,0 +1,82 @@
+"""Plain stacks of 3x3 convolutions, ReLU and 2x2 pooling: VGG-19, and the small random network under its interface."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workbench.encoders.base import Encoder
+
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+CONTENT_LAYERS = ("relu4_2",)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Pooling = Literal["max", "average"]
+
+
+class ConvolutionalEncoder(Encoder):
+    """Blocks of convolutions, each block after the first preceded by pooling, tapped after every ReLU.
+
+    Layers are named as in the literature: relu{block}_{convolution}. The first convolution pads by replication, because
+    zero padding shows as a frame in optimised images; the others pad with zeros as they were trained. `pooling` is "max",
+    or "average", which Gatys et al. (2016, section 2) prefer for synthesis. Convolutions run in `dtype` and in
+    channels_last; features come out in float32.
+    """
+
+    style_layers = STYLE_LAYERS
+    content_layers = CONTENT_LAYERS
+
+    def __init__(self, name: str, blocks: Iterable[Iterable[int]], *, pooling: Pooling, dtype: torch.dtype):
+        super().__init__()
+        self.name = name
+        self.pooling = pooling
+        self.dtype = dtype
+        self.channels = {}
+        self.convolutions = nn.ModuleDict()
+        width = 3
+        for b, block in enumerate(blocks, start=1):
+            for c, out in enumerate(block, start=1):
+                layer = f"relu{b}_{c}"
+                self.convolutions[layer] = nn.Conv2d(width, out, 3, padding=0 if width == 3 else 1)
+                self.channels[layer] = width = out
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def for_inference(self, device: torch.device) -> "ConvolutionalEncoder":
+        """Move to `device`, freeze, and lay the convolutions out in channels_last in the chosen precision."""
+        self.to(device).eval().requires_grad_(False)
+        self.convolutions.to(dtype=self.dtype, memory_format=torch.channels_last)
+        return self
+
+    @property
+    def identity(self) -> str:
+        return f"{self.name}:{self.weights_sha256}:{self.pooling}:{str(self.dtype).removeprefix('torch.')}"
+
+    def features(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        wanted = set(self.check_layers(layers))
+        x = F.pad((image - self.mean) / self.std, (1, 1, 1, 1), mode="replicate")
+        x = x.to(dtype=self.dtype, memory_format=torch.channels_last)
+        taps = {}
+        for layer, convolution in self.convolutions.items():
+            if not wanted:
+                break  # nothing deeper was asked for
+            if layer.endswith("_1") and layer != "relu1_1":
+                x = self._pool(x)
+            x = F.relu_(convolution(x))
+            if layer in wanted:
+                taps[layer] = x.float()
+                wanted.remove(layer)
+        return taps
+
+    def _pool(self, x: Tensor) -> Tensor:
+        # ceil_mode lets an image smaller than the network's stride pass as a single cell instead of failing.
+        pool = F.max_pool2d if self.pooling == "max" else F.avg_pool2d
+        return pool(x, 2, ceil_mode=min(x.shape[-2:]) < 2)
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Channel means at the deepest layer: (N, C). Cosine between them, once centred, is subject retrieval."""
+        deepest = next(reversed(self.channels))
+        return self.features(image, [deepest])[deepest].mean(dim=(2, 3))

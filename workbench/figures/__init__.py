@@ -1,0 +1,27 @@
+"""Figures for papers and notebooks: comparisons, sheets, maps and plots, with their provenance inside the file.
+
+Every function returns a `Figure` that shows itself as the last expression of a notebook cell (elsewhere in a cell:
+`display(figure)`), needs no display and no pyplot, and is written by `save` as PNG and PDF.
+"""
+
+from workbench.figures.canvas import Figure
+from workbench.figures.files import read_provenance, save
+from workbench.figures.panels import Panel, comparison
+from workbench.figures.plots import corpus_map, curves, gram_matrices, weights_plot
+from workbench.figures.sheets import cluster_sheets, contact_sheet, crosstab, grid
+
+__all__ = [
+    "Figure",
+    "Panel",
+    "cluster_sheets",
+    "comparison",
+    "contact_sheet",
+    "corpus_map",
+    "crosstab",
+    "curves",
+    "gram_matrices",
+    "grid",
+    "read_provenance",
+    "save",
+    "weights_plot",
+]

@@ -1,0 +1,40 @@
+"""What a person names, by path or by a sample's name: a content image, a corpus."""
+
+import difflib
+from pathlib import Path
+
+from torch import Tensor
+
+from workbench import images, samples
+from workbench.corpus import Corpus
+from workbench.errors import UsageError, WorkbenchError
+
+
+def content_path(name: str) -> Path:
+    """The file of a content image, `name` being a path or a sample photograph. UsageError when it is neither."""
+    if Path(name).is_file():
+        return Path(name)
+    if name in samples.PHOTOGRAPHS:
+        return samples.photograph_path(name)
+    raise UsageError(f"content {name!r} is no file, and no sample{_near(name, samples.PHOTOGRAPHS)}")
+
+
+def content(name: str) -> Tensor:
+    """The content image as float32 (1, 3, H, W) in [0, 1], at its own size."""
+    return images.load(content_path(name))
+
+
+def corpus(name: str, *, show: bool = False) -> Corpus:
+    """The corpus in a folder, or that of a sample painter, painted when it is first asked for. UsageError for neither."""
+    if Path(name).is_dir():
+        return Corpus.open(name, progress=show)
+    if Path(name).is_file():
+        raise WorkbenchError(f"corpus {name} is a file: name the folder that holds the paintings")
+    if name in samples.PAINTERS:
+        return Corpus.open(samples.corpus_path(name), progress=show)
+    raise UsageError(f"corpus {name!r} is no folder, and no sample painter{_near(name, samples.PAINTERS)}")
+
+
+def _near(name: str, known) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f": did you mean {near[0]}?" if near else f" ({', '.join(known)})"

@@ -1,0 +1,169 @@
+"""Losses as small modules with one idea each, dimensionless, and the objective that adds them up over one forward pass.
+
+A loss names the `layers` it reads and maps (image, features) to a scalar. Dimensionless means that 1 is as far from the
+target as a blank is, whatever the encoder and the resolution, so that a weight keeps its meaning.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from workbench.encoders import Encoder
+from workbench.statistics import Moments, gaussian_w2, gram, moments, style_vector
+
+
+class Loss(Protocol):
+    """A term of the objective."""
+
+    layers: tuple[str, ...]
+
+    def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """A scalar for image (1, 3, H, W) and its features, layer -> (1, C, h, w)."""
+
+
+def relative_square(x: Tensor, target: Tensor) -> Tensor:
+    """||x - target||^2 / ||target||^2, a scalar."""
+    return (x - target).square().sum() / target.square().sum().clamp_min(torch.finfo(target.dtype).tiny)
+
+
+class ContentLoss:
+    """Mean over layers of ||F(x) - F(c)||^2 / ||F(c)||^2: Gatys et al. (2016), eq. 1, made dimensionless."""
+
+    def __init__(self, target: Mapping[str, Tensor]):
+        """`target`: layer -> features of the content image (1, C, h, w)."""
+        self.layers = tuple(target)
+        self.target = {layer: f.detach() for layer, f in target.items()}
+
+    def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([relative_square(features[layer], self.target[layer]) for layer in self.layers]).mean()
+
+
+class GramLoss:
+    """Mean over layers of ||G(x) - G*||_F^2 / ||G*||_F^2: Gatys et al. (2016), eqs. 4 and 5, made dimensionless."""
+
+    def __init__(self, target: Mapping[str, Moments]):
+        self.layers = tuple(target)
+        self.target = {layer: m.second.detach() for layer, m in target.items()}
+
+    def by_layer(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The loss of every layer: layer -> scalar."""
+        return {layer: relative_square(gram(features[layer])[0], self.target[layer]) for layer in self.layers}
+
+    def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack(list(self.by_layer(features).values())).mean()
+
+
+class W2Loss:
+    """Mean over layers of the Gaussian W2 distance (see statistics.gaussian_w2) over the target's tr(G*)."""
+
+    def __init__(self, target: Mapping[str, Moments]):
+        self.layers = tuple(target)
+        self.target = dict(target)
+
+    def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        parts = []
+        for layer in self.layers:
+            m, target = moments(features[layer]), self.target[layer]
+            parts.append(gaussian_w2(m.mean, m.covariance, target) / target.second.trace())
+        return torch.stack(parts).mean()
+
+
+class PatchLoss:
+    """Retrieval loss over a bag of patches: mean over positions of 1 - max over the bag of cos(F(x), F(bag)).
+
+    The nearest-neighbour style loss of Kolkin et al. (2022) on 3x3 patches in the manner of Li & Wand (2016): each
+    position seeks the most similar patch of any retrieved painting, cosine after removing the bag's mean. `block`
+    positions are compared at a time; it bounds memory and does not change the result.
+    """
+
+    def __init__(self, bags: Mapping[str, Tensor], *, block: int = 2048):
+        """`bags`: layer -> patches (n, 9 C) from `patches`."""
+        self.layers = tuple(bags)
+        self.block = block
+        self.centre = {layer: bag.mean(dim=0) for layer, bag in bags.items()}
+        self.bags = {layer: F.normalize(bag - self.centre[layer], dim=1) for layer, bag in bags.items()}
+
+    def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        losses = []
+        for layer in self.layers:
+            query = F.normalize(patches(features[layer]) - self.centre[layer], dim=1)
+            bag = self.bags[layer]
+            with torch.no_grad():  # the gradient passes through the winner alone, so the search needs none
+                best = torch.cat([(rows @ bag.T).argmax(dim=1) for rows in query.split(self.block)])
+            losses.append(1 - (query * bag[best]).sum(dim=1).mean())
+        return torch.stack(losses).mean()
+
+
+def patches(features: Tensor) -> Tensor:
+    """The 3x3 patches of `features` (1, C, H, W), borders replicated: (H W, 9 C)."""
+    return F.unfold(F.pad(features, (1, 1, 1, 1), mode="replicate"), 3)[0].T
+
+
+class EmbeddingLoss:
+    """Retrieval loss in style-embedding space: sum_k w_k mean over layers of ||v(x) - v_k||^2 / ||v_k||^2.
+
+    v is `statistics.style_vector`, the channel means and deviations of a layer; k runs over the retrieved works.
+    """
+
+    def __init__(self, retrieved: Sequence[tuple[float, Mapping[str, Tensor]]]):
+        """`retrieved`: (weight, layer -> vector (2 C,)) of every work; weights sum to one."""
+        self.layers = tuple(retrieved[0][1])
+        self.retrieved = retrieved
+
+    def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        parts = []
+        for layer in self.layers:
+            v = style_vector(features[layer])[0]
+            parts += [weight * relative_square(v, vectors[layer]) for weight, vectors in self.retrieved]
+        return torch.stack(parts).sum() / len(self.layers)
+
+
+class TotalVariation:
+    """Mean squared difference of neighbouring pixels, both directions (Mahendran & Vedaldi 2015, beta = 2)."""
+
+    layers = ()
+
+    def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        return image.diff(dim=2).square().mean() + image.diff(dim=3).square().mean()
+
+
+class OutOfRange:
+    """Mean squared distance of pixels to [0, 1]: keeps the optimiser from colours that the final clamp would change."""
+
+    layers = ()
+
+    def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        return (image - image.clamp(0, 1)).square().mean()
+
+
+class Objective:
+    """The weighted sum of losses, L = sum of weight * loss, over a single forward pass through the encoder."""
+
+    def __init__(self, encoder: Encoder, terms: Mapping[str, tuple[float, Loss]]):
+        """`terms`: name -> (weight, loss). Terms of weight 0 are left out."""
+        self.encoder = encoder
+        self.terms = {name: term for name, term in terms.items() if term[0] != 0}
+        self.layers = tuple({layer: None for _, loss in self.terms.values() for layer in loss.layers})
+
+    def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """(total, name -> unweighted loss) for image (1, 3, H, W)."""
+        features = self.encoder.features(image, self.layers) if self.layers else {}
+        parts = {name: loss(image, features) for name, (_, loss) in self.terms.items()}
+        total = torch.stack([weight * parts[name] for name, (weight, _) in self.terms.items()]).sum()
+        return total, parts
+
+
+def gatys_content(features: Tensor, target: Tensor) -> Tensor:
+    """Gatys et al. (2016), eq. 1 as printed: half the sum of squared differences; both (1, C, H, W)."""
+    return (features - target).square().sum() / 2
+
+
+def gatys_style(features: Tensor, target: Tensor) -> Tensor:
+    """Gatys et al. (2016), eq. 4 as printed: sum (G - A)^2 / (4 N^2 M^2), G = F F^T not divided by M; both (1, C, H, W)."""
+    channels, positions = features.shape[1], features.shape[2] * features.shape[3]
+    g = features.flatten(2)[0] @ features.flatten(2)[0].T
+    a = target.flatten(2)[0] @ target.flatten(2)[0].T
+    return (g - a).square().sum() / (4 * channels**2 * positions**2)

@@ -1,0 +1,157 @@
+"""Where a result came from: parameters, seed, versions, commit, platform, and the hashes of what went in.
+
+Nothing here tells the time, so identical runs make identical figures; and nothing tells who ran it, or in which folder.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from workbench.errors import WorkbenchError
+
+PACKAGES = (
+    "artist-workbench",
+    "matplotlib",
+    "numpy",
+    "open_clip_torch",
+    "pillow",
+    "scikit-learn",
+    "torch",
+    "torchvision",
+)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# Where a path begins that leads out of the current folder: at the start of a text, or inside one such as
+# "clip:MODEL//home/me/checkpoint.pt".
+_OUTSIDE = re.compile(r"(?:^|(?<=[:/\\=,]))(?:~[^/\\]*|[A-Za-z]:|\.{1,2})?[/\\].*", re.DOTALL)
+
+
+def provenance(
+    parameters: Mapping[str, object],
+    seed: int | None,
+    inputs: Mapping[str, Path | str],
+    weights: Mapping[str, str],
+) -> dict:
+    """Describe how a result was made, as a dictionary that JSON can hold.
+
+    `inputs` maps a name to a file or folder, which is hashed, or to a SHA-256 that is known already; `weights` maps a
+    name to a SHA-256. Paths that lead out of the current folder are reduced to their last part. The keys are
+    `parameters`, `seed`, `versions`, `platform`, `inputs`, `weights` and, when the package lies in a git checkout,
+    `commit` and `dirty`.
+    Raises WorkbenchError for an input that cannot be read and for a text that is not a SHA-256.
+    """
+    return {
+        "parameters": {name: shared(value) for name, value in parameters.items()},
+        "seed": seed,
+        "versions": versions(),
+        "platform": {"system": platform.system(), "machine": platform.machine()},
+        "inputs": {name: describe(name, value) for name, value in inputs.items()},
+        "weights": {name: checked(name, value) for name, value in weights.items()},
+        **checkout(),
+    }
+
+
+def text(prov: Mapping) -> str:
+    """Write provenance as canonical JSON: one line of ASCII, keys sorted. Equal provenance gives equal text."""
+    return json.dumps(prov, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that decide a result; None for one that is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def checkout() -> dict:
+    """`commit` (40 hex digits) and `dirty` (tracked files were changed) of the checkout that holds the package.
+
+    Empty outside a checkout, for an installed package, before the first commit, and without git.
+    """
+    # Variables such as GIT_DIR, set inside a git hook, would make git speak of another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *arguments],
+                cwd=Path(__file__).parent,
+                env=environment | {"GIT_OPTIONAL_LOCKS": "0"},
+                capture_output=True,
+                text=True,
+                timeout=10,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # A package installed in a virtual environment inside some other project's checkout is not part of that project.
+    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return {}
+    commit = git("rev-parse", "--verify", "HEAD")
+    changes = git("status", "--porcelain", "--untracked-files=no")
+    return {} if commit is None or changes is None else {"commit": commit, "dirty": bool(changes)}
+
+
+def describe(name: str, value: Path | str) -> dict[str, str]:
+    """Describe the input `name`: its SHA-256 and, when it is a path, its last part."""
+    if isinstance(value, Path):
+        return {"file": value.resolve().name, "sha256": sha256(value)}
+    return {"sha256": checked(name, value)}
+
+
+def checked(name: str, digest: str) -> str:
+    """Return `digest`, or raise WorkbenchError when it is not 64 lower-case hexadecimal digits."""
+    if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+        raise WorkbenchError(f"{name}: expected a SHA-256 of 64 hexadecimal digits, got {digest!r}")
+    return digest
+
+
+def sha256(path: Path) -> str:
+    """Hash a file, or a folder: the hash of the sorted lines "relative/name, zero byte, hash" of the files below it.
+
+    Hidden files, such as those that file browsers leave, are passed over. Raises WorkbenchError for what cannot be
+    read.
+    """
+    try:
+        if path.is_dir():
+            files = ((file.relative_to(path), file) for file in path.rglob("*") if file.is_file())
+            seen = sorted((name.as_posix(), file) for name, file in files if not is_hidden(name))
+            lines = (f"{name}\0{sha256(file)}\n" for name, file in seen)
+            return hashlib.sha256("".join(lines).encode()).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WorkbenchError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def is_hidden(name: Path) -> bool:
+    """Whether a part of the relative path `name` starts with a dot."""
+    return any(part.startswith(".") for part in name.parts)
+
+
+def shared(value: object) -> object:
+    """Return `value` as JSON has it, without the folders of this machine: what a published figure may carry."""
+    if isinstance(value, Mapping):
+        return {str(key): shared(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [shared(item) for item in value]
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, str) and "://" not in value:
+        return _OUTSIDE.sub(lambda match: last_part(match.group()), value)
+    return value
+
+
+def last_part(path: str) -> str:
+    """The last part of a path written for any system."""
+    return PureWindowsPath(PurePosixPath(path).name).name

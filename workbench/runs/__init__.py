@@ -1,0 +1,19 @@
+"""Notebooks as runs: parameters checked before a kernel starts, papermill, run folders, and the session inside."""
+
+from workbench.runs.declarations import Parameter, check, parameters, parse
+from workbench.runs.execution import RunResult, run
+from workbench.runs.session import Session, begin
+from workbench.runs.tidy import strip, stripped
+
+__all__ = [
+    "Parameter",
+    "RunResult",
+    "Session",
+    "begin",
+    "check",
+    "parameters",
+    "parse",
+    "run",
+    "strip",
+    "stripped",
+]

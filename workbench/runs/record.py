@@ -1,0 +1,87 @@
+"""The folder of a run and the record in it, run.json, which is there before the kernel starts.
+
+`status` is "running", "complete", "failed" or "interrupted"; `error` is one line, or null. A run whose process was
+killed outright stays "running".
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import workbench
+from workbench import provenance as pv
+from workbench.errors import WorkbenchError
+from workbench.storage import write_text
+
+RECORD = "run.json"
+METRICS = "metrics.json"
+
+
+def run_folder(base: Path, source: str, parameters: Mapping[str, object]) -> Path:
+    """Create and return a new folder below `base`, even when several processes ask at once.
+
+    It is called by the UTC time and a hash of the notebook's source, its parameters and the package version: runs of the
+    same thing are recognised by the hash.
+    """
+    what = pv.text({"source": source, "parameters": dict(parameters), "version": workbench.__version__})
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
+    attempt = 1
+    while True:
+        folder = base / (name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            attempt += 1
+        except OSError as error:
+            raise WorkbenchError(f"cannot create the run folder {folder}: {error.strerror}") from error
+
+
+def start(
+    folder: Path, notebook: str, parameters: Mapping[str, object], made: Mapping[str, object], *, joins: bool = False
+) -> None:
+    """Write the record of a run that starts now; `made` is its provenance.
+
+    The parameters are written as they are, so that the run can be repeated; figures carry the ones in `made`, which lead
+    to no folder of this machine. Metrics of an earlier run in the same folder are removed. A session that `joins` a run
+    begun outside keeps the time at which that started.
+    """
+    started = read(folder)["started"] if joins else now()
+    (folder / METRICS).unlink(missing_ok=True)
+    beginning = {
+        "notebook": notebook,
+        "status": "running",
+        "error": None,
+        **made,
+        "parameters": dict(parameters),
+        "started": started,
+        "finished": None,
+        "seconds": None,
+    }
+    write(folder, beginning)
+
+
+def end(folder: Path, status: str, error: str | None, seconds: float) -> None:
+    """Write how the run in `folder` ended into its record."""
+    ending = {"status": status, "error": error, "finished": now(), "seconds": round(seconds, 3)}
+    write(folder, read(folder) | ending)
+
+
+def read(folder: Path) -> dict:
+    """Read the record in `folder`. Raises WorkbenchError when there is none."""
+    try:
+        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WorkbenchError(f"cannot read {folder / RECORD}: {error}") from error
+
+
+def write(folder: Path, record: Mapping[str, object], name: str = RECORD) -> Path:
+    """Write JSON for people, atomically; the keys of run.json keep their order."""
+    return write_text(folder / name, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,24 @@
+"""What ships without shipping an image: three photographs out of our dependencies, and painters who are code.
+
+A synthetic painter can be asked to paint any picture, so the right answer to "how would this artist have painted this
+photograph?" is known: `truth`. The painters' works are made once and kept in the cache.
+"""
+
+from workbench.samples.corpora import a_single, corpus_path, truth
+from workbench.samples.painters import PAINTERS, Painter
+from workbench.samples.photographs import PHOTOGRAPHS, annotated, photograph, photograph_path
+from workbench.samples.picture import REGIONS, Picture
+
+__all__ = [
+    "PAINTERS",
+    "PHOTOGRAPHS",
+    "REGIONS",
+    "Painter",
+    "Picture",
+    "a_single",
+    "annotated",
+    "corpus_path",
+    "photograph",
+    "photograph_path",
+    "truth",
+]

@@ -1,0 +1,83 @@
+"""Colour as a painter handles it: CIE Lab, tubes of paint, and the mixing of a seen colour from the tubes at hand."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+_RGB_TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]],
+    dtype=np.float32,
+)
+_XYZ_TO_RGB = np.linalg.inv(_RGB_TO_XYZ.astype(np.float64)).astype(np.float32)
+_WHITE = np.array([0.95047, 1.0, 1.08883], dtype=np.float32)  # D65
+_CURVE = np.linspace(0, 1, 4096, dtype=np.float32)
+_TO_LINEAR = np.where(_CURVE <= 0.04045, _CURVE / 12.92, ((_CURVE + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def lab_from_rgb(rgb: np.ndarray) -> np.ndarray:
+    """CIE Lab (D65) of sRGB in [0, 1]; any shape (..., 3), float32. L in [0, 100]."""
+    linear = _TO_LINEAR[(np.clip(rgb, 0, 1) * 4095 + 0.5).astype(np.int32)]
+    xyz = linear @ _RGB_TO_XYZ.T / _WHITE
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
+
+
+def rgb_from_lab(lab: np.ndarray) -> np.ndarray:
+    """sRGB in [0, 1] of CIE Lab (D65), clipped to the gamut; any shape (..., 3), float32."""
+    y = (lab[..., 0] + 16) / 116
+    f = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], axis=-1)
+    xyz = np.where(f > 0.206893, f**3, (f - 16 / 116) / 7.787) * _WHITE
+    linear = np.clip(xyz @ _XYZ_TO_RGB.T, 0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
+def lab(*hexes: str) -> np.ndarray:
+    """The Lab colours of "#rrggbb" strings, (n, 3) float32."""
+    rgb = [[int(code[k : k + 2], 16) / 255 for k in (1, 3, 5)] for code in hexes]
+    return lab_from_rgb(np.array(rgb, dtype=np.float32))
+
+
+class Palette:
+    """Ramps of paint, each from its dark to its light, among which a seen colour is interpolated.
+
+    A ramp is a row of tubes of one hue ("#rrggbb", dark to light). A seen colour of lightness L is compared with every
+    ramp at the lightness `low` + (`high` - `low`) (L / 100)^gamma; the answer is the mean of the ramps there, weighted
+    by exp(-d^2 / 2 `width`^2) of the distance d of their a, b from the seen a, b (times `chroma`). `keep` is the
+    share of the seen a, b that goes straight into the answer.
+    """
+
+    def __init__(
+        self,
+        *ramps: Sequence[str],
+        low: float = 8,
+        high: float = 92,
+        gamma: float = 1.0,
+        chroma: float = 1.0,
+        width: float = 16,
+        keep: float = 0.2,
+    ):
+        self.low, self.high, self.gamma = low, high, gamma
+        self.chroma, self.width, self.keep = chroma, width, keep
+        levels = np.linspace(0, 100, 51)
+        self.table = np.stack([_ramp_table(lab(*ramp), levels) for ramp in ramps])  # (ramps, 51, 2): a, b at L
+
+    def mix(self, seen: np.ndarray) -> np.ndarray:
+        """The painter's answer in Lab to colours seen in Lab; (n, 3) -> (n, 3) float32."""
+        light = self.low + (self.high - self.low) * (np.clip(seen[:, 0], 0, 100) / 100) ** self.gamma
+        level = np.clip(light / 2, 0, 50)
+        wanted = seen[:, 1:] * self.chroma
+        here = self.table[:, (level + 0.5).astype(np.int32)]  # (ramps, n, 2)
+        distance = ((here - wanted) ** 2).sum(-1)
+        weight = np.exp(-(distance - distance.min(0)) / (2 * self.width**2))
+        mixed = (weight[..., None] * here).sum(0) / weight.sum(0)[:, None]
+        ab = (1 - self.keep) * mixed + self.keep * wanted
+        return np.concatenate([light[:, None], ab], axis=1).astype(np.float32)
+
+
+def _ramp_table(tubes: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    order = np.argsort(tubes[:, 0])
+    tubes = tubes[order]
+    # Beyond its ends a ramp goes to black or white, so chroma fades there.
+    nodes = np.concatenate([[-1], tubes[:, 0], [101]])
+    ab = np.concatenate([tubes[:1, 1:] * 0.3, tubes[:, 1:], tubes[-1:, 1:] * 0.3])
+    return np.stack([np.interp(levels, nodes, ab[:, k]) for k in range(2)], axis=-1).astype(np.float32)

@@ -1,0 +1,87 @@
+"""Statistics of feature maps: Gram matrix, mean, covariance; pooled over many paintings; Gaussian W2 distance."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Moments:
+    """First and second moment of C-dimensional features over positions.
+
+    mean: (C,), second: (C, C), the Gram matrix G = F F^T / P; both float32.
+    """
+
+    mean: Tensor
+    second: Tensor
+
+    @property
+    def covariance(self) -> Tensor:
+        """S = G - mu mu^T, (C, C)."""
+        return self.second - torch.outer(self.mean, self.mean)
+
+
+def gram(features: Tensor) -> Tensor:
+    """Gram matrices G = F F^T / P of `features` (N, C, H, W): (N, C, C), P = H W (Gatys et al. 2016, eq. 3, per position).
+
+    Features are divided by sqrt(P) before the product, so that low precision cannot overflow.
+    """
+    flat = features.flatten(2)
+    flat = flat / flat.shape[-1] ** 0.5
+    return flat @ flat.transpose(1, 2)
+
+
+def moments(features: Tensor) -> Moments:
+    """Moments of `features` (1, C, H, W)."""
+    return Moments(mean=features.mean(dim=(0, 2, 3)), second=gram(features)[0])
+
+
+def pool(parts: Iterable[tuple[float, dict[str, Moments]]]) -> dict[str, Moments]:
+    """The weighted mean of moments: those of the mixture of all positions of all paintings.
+
+    `parts` yields (weight, layer -> Moments); weights need not sum to one. Only the running sum is held, so a generator
+    over a corpus of any size takes the memory of one painting. First and second raw moments may be averaged; covariances
+    may not, because that would lose the scatter between paintings.
+    """
+    total = 0.0
+    sums: dict[str, Moments] = {}
+    for weight, layers in parts:
+        total += weight
+        for layer, m in layers.items():
+            if layer in sums:
+                sums[layer].mean.add_(m.mean, alpha=weight)
+                sums[layer].second.add_(m.second, alpha=weight)
+            else:
+                sums[layer] = Moments(m.mean * weight, m.second * weight)
+    if total <= 0:
+        raise ValueError("nothing to pool: the weights sum to zero")
+    return {layer: Moments(m.mean / total, m.second / total) for layer, m in sums.items()}
+
+
+def psd_sqrt(matrix: Tensor) -> Tensor:
+    """The symmetric square root of a symmetric positive semi-definite (C, C) matrix; negative round-off counts as zero."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
+def gaussian_w2(mean: Tensor, covariance: Tensor, target: Moments, *, floor: float = 1e-12) -> Tensor:
+    """Squared 2-Wasserstein distance of two Gaussians (Dowson & Landau 1982):
+
+        ||mu - mu*||^2 + tr(S + S* - 2 (S*^{1/2} S S*^{1/2})^{1/2}).
+
+    mean (C,), covariance (C, C); a scalar, never below zero, differentiable in mean and covariance. The trace of the
+    root is the sum of the roots of eigenvalues; `floor`, relative to the largest, keeps the root's slope finite at zero.
+    """
+    root = psd_sqrt(target.covariance)
+    values = torch.linalg.eigvalsh(root @ covariance @ root)
+    values = values.clamp_min(floor * values.detach().amax().clamp_min(torch.finfo(values.dtype).tiny))
+    trace = covariance.trace() + target.covariance.trace() - 2 * values.sqrt().sum()
+    return (mean - target.mean).square().sum() + trace.clamp_min(0)
+
+
+def style_vector(features: Tensor) -> Tensor:
+    """Channel means and standard deviations side by side (Huang & Belongie 2017): (N, C, H, W) to (N, 2 C)."""
+    variance, mean = torch.var_mean(features, dim=(2, 3), correction=0)
+    return torch.cat([mean, (variance + 1e-8).sqrt()], dim=1)

@@ -1,0 +1,272 @@
+"""Style transfer by optimising the pixels, coarse to fine (Gatys et al. 2016 and 2017), for any StyleTarget."""
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from workbench import images, losses, progress, storage
+from workbench.encoders import Encoder
+from workbench.errors import UsageError, WorkbenchError, require
+from workbench.optimisers import LBFGS, Adam
+from workbench.targets import StyleTarget
+
+StyleLoss = Literal["gram", "w2", "patches", "embedding"]
+Optimiser = Literal["lbfgs", "adam"]
+Init = Literal["content", "noise"]
+SMALLEST_SCALE = 96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to optimise L = alpha L_content + beta L_style + tv L_tv. Raises UsageError for values that make no sense."""
+
+    size: int = 384
+    """Long side of the result, px."""
+    steps: int = 100
+    """Evaluations of the objective at each scale."""
+    alpha: float = 0.05
+    """Weight of the content loss."""
+    beta: float = 1.0
+    """Weight of the style loss."""
+    tv: float = 0.02
+    """Weight of the total variation."""
+    style_loss: StyleLoss = "gram"
+    optimiser: Optimiser = "lbfgs"
+    init: Init = "content"
+    """What the coarsest scale starts from."""
+    seed: int = 0
+    """Of the noise, and of the patches drawn for style_loss="patches"."""
+
+    def __post_init__(self) -> None:
+        images.check_size(self.size)
+        require(
+            isinstance(self.steps, int) and 1 <= self.steps <= 100_000, f"steps = {self.steps}: choose between 1 and 100000"
+        )
+        for name in ("alpha", "beta", "tv"):
+            value = getattr(self, name)
+            require(math.isfinite(value) and value >= 0, f"{name} = {value}: a weight is a finite number, not below zero")
+        require(self.alpha + self.beta > 0, "alpha and beta are both 0: there is nothing to optimise")
+        for name, choices in (("style_loss", StyleLoss), ("optimiser", Optimiser), ("init", Init)):
+            value = getattr(self, name)
+            require(value in get_args(choices), f"{name} = {value!r}: choose {', '.join(get_args(choices))}")
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Long sides from coarse to fine: halved from `size` down to about 96 px."""
+        sizes = [self.size]
+        while sizes[0] // 2 >= SMALLEST_SCALE:
+            sizes.insert(0, sizes[0] // 2)
+        return tuple(sizes)
+
+    @property
+    def total_steps(self) -> int:
+        """Evaluations over all scales."""
+        return self.steps * len(self.scales)
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """One evaluation: `step` of `steps`, at long side `size`; unweighted `losses` and their weighted sum "total"."""
+
+    step: int
+    steps: int
+    size: int
+    losses: dict[str, float]
+    seconds: float
+    _point: Tensor = field(repr=False, compare=False)
+
+    @property
+    def image(self) -> Tensor:
+        """The picture at this step, (1, 3, H, W) in [0, 1]; computed only when asked for."""
+        return self._point.detach().clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The last picture (1, 3, H, W) in [0, 1], the losses of every step, seconds of work, and whether it ran to its end."""
+
+    image: Tensor = field(repr=False)
+    history: tuple[dict[str, float], ...] = field(repr=False)
+    seconds: float
+    complete: bool
+    settings: Settings
+    target: StyleTarget = field(repr=False)
+
+
+class Diverged(WorkbenchError):
+    """The loss became infinite or not a number. `step` says when, `image` is the last good picture."""
+
+    def __init__(self, step: int, image: Tensor):
+        super().__init__(f"the loss stopped being finite at step {step}: lower beta, or use float32")
+        self.step = step
+        self.image = image
+
+
+class Transfer:
+    """One transfer, which can be iterated, stopped, continued, written to disk and resumed.
+
+        for iterate in Transfer(content, target, encoder, Settings(size=384)): ...
+
+    Iterating goes on where the last iteration stopped. `image` is always the picture so far.
+    """
+
+    def __init__(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings | None = None):
+        """`content` (1, 3, H, W) float32 in [0, 1], at any size."""
+        self.content = content.to(encoder.device)
+        self.target = target
+        self.encoder = encoder
+        self.settings = settings or Settings()
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self._point = self._start()
+        self._optimiser: LBFGS | Adam | None = None
+        self._objective: losses.Objective | None = None
+
+    @property
+    def image(self) -> Tensor:
+        """The picture so far, (1, 3, H, W) in [0, 1]."""
+        return self._point.detach().clamp(0, 1)
+
+    def __iter__(self) -> Iterator[Iterate]:
+        settings = self.settings
+        while (done := len(self.history)) < settings.total_steps:
+            began = time.perf_counter()
+            scale, within = divmod(done, settings.steps)
+            if self._objective is None:
+                self._prepare(settings.scales[scale])
+            self._step()
+            self.seconds += time.perf_counter() - began
+            iterate = Iterate(
+                done + 1, settings.total_steps, settings.scales[scale], self.history[-1], self.seconds, self._point
+            )
+            if within + 1 == settings.steps:
+                self._optimiser = self._objective = None
+            yield iterate
+
+    def run(self, *, show: bool = False) -> Result:
+        """Iterate to the end. Ctrl-C stops and keeps the picture: the result then says complete=False."""
+        remaining = self.settings.total_steps - len(self.history)
+        complete = True
+        try:
+            for _ in progress.track(self, total=remaining, label=f"transfer ({self.target.name})", show=show):
+                pass
+        except KeyboardInterrupt:
+            complete = False
+        return Result(self.image, tuple(self.history), self.seconds, complete, self.settings, self.target)
+
+    def _size(self, long_side: int) -> tuple[int, int]:
+        return images.fit(*self.content.shape[-2:], long_side)
+
+    def _start(self) -> Tensor:
+        height, width = self._size(self.settings.scales[0])
+        if self.settings.init == "content":
+            return images.resize(self.content, (height, width))
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        return torch.rand(1, 3, height, width, generator=generator).to(self.content.device)
+
+    def _prepare(self, size: int) -> None:
+        """Targets for this scale, and an optimiser at the picture so far (or the one that `resume` brought)."""
+        shape = self._size(size)
+        if self._optimiser is None:
+            if tuple(self._point.shape[-2:]) != shape:
+                self._point = images.resize(self._point.clamp(0, 1), shape)
+            kind = LBFGS if self.settings.optimiser == "lbfgs" else Adam
+            self._optimiser = kind(self._point.flatten())
+        self._objective = objective(images.resize(self.content, shape), self.target, self.encoder, self.settings, size)
+
+    def _step(self) -> None:
+        shape = (1, 3, *self._size(self.settings.scales[len(self.history) // self.settings.steps]))
+        seen: dict[str, float] = {}
+
+        def evaluate(point: Tensor) -> tuple[float, Tensor]:
+            x = point.view(shape).detach().requires_grad_()
+            total, parts = self._objective(x)
+            (gradient,) = torch.autograd.grad(total, x)
+            seen.update({name: float(part.detach()) for name, part in parts.items()})
+            value = float(total.detach())
+            if not (math.isfinite(value) and torch.isfinite(gradient).all()):
+                raise Diverged(len(self.history) + 1, self.image)
+            return value, gradient.flatten()
+
+        if self._optimiser.step(evaluate):
+            self.history.append({**seen, "total": self._optimiser.loss})
+        else:  # the trial was rejected: the picture, and so its losses, are those of the step before
+            self.history.append(dict(self.history[-1]))
+        self._point = self._optimiser.point.view(shape)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides the result: content, target, encoder, settings."""
+        digest = hashlib.sha256(self.content.cpu().numpy().tobytes())
+        works = [(work.sha256, weight) for work, weight in zip(self.target.works, self.target.weights, strict=True)]
+        digest.update(json.dumps([asdict(self.settings), self.encoder.identity, works], sort_keys=True).encode())
+        return digest.hexdigest()
+
+    def checkpoint(self, path: str | os.PathLike) -> Path:
+        """Write everything a continuation needs to `path` (safetensors), atomically."""
+        tensors = {"point": self._point}
+        if self._optimiser is not None:
+            tensors |= {f"optimiser.{name}": value for name, value in self._optimiser.state().items()}
+        tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+        record = {"fingerprint": self.fingerprint(), "history": json.dumps(self.history), "seconds": repr(self.seconds)}
+        with storage.atomic(path) as temporary:
+            save_file(tensors, temporary, metadata=record)
+        return Path(path)
+
+    def resume(self, path: str | os.PathLike) -> "Transfer":
+        """Take over the state of `checkpoint`; what follows has the same bytes as an unbroken run. Returns self.
+
+        Raises UsageError when the checkpoint belongs to another content, target, encoder or settings.
+        """
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                record = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise WorkbenchError(f"{path} cannot be read as a checkpoint: {error}") from error
+        if record.get("fingerprint") != self.fingerprint():
+            raise UsageError(f"{path} is the checkpoint of another transfer: content, target, encoder or settings differ")
+        self.history = json.loads(record["history"])
+        self.seconds = float(record["seconds"])
+        self._point = tensors.pop("point").to(self.content.device)
+        self._optimiser = self._objective = None
+        if tensors:
+            kind = LBFGS if self.settings.optimiser == "lbfgs" else Adam
+            self._optimiser = kind(self._point.flatten())
+            self._optimiser.load({name.removeprefix("optimiser."): value for name, value in tensors.items()})
+        return self
+
+
+def objective(content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings, size: int) -> losses.Objective:
+    """The objective for `content` (1, 3, H, W) at one scale, paintings at long side `size`."""
+    layers = encoder.style_layers
+    with torch.no_grad():
+        content_features = encoder.features(content, encoder.content_layers)
+    style: losses.Loss
+    if settings.style_loss == "gram":
+        style = losses.GramLoss(target.moments(encoder, size, layers))
+    elif settings.style_loss == "w2":
+        style = losses.W2Loss(target.moments(encoder, size, layers))
+    elif settings.style_loss == "patches":
+        style = losses.PatchLoss(target.bag(encoder, size, layers[2:4], seed=settings.seed))
+    else:
+        style = losses.EmbeddingLoss(target.style_vectors(encoder, size, layers))
+    return losses.Objective(
+        encoder,
+        {
+            "content": (settings.alpha, losses.ContentLoss(content_features)),
+            "style": (settings.beta, style),
+            "tv": (settings.tv, losses.TotalVariation()),
+            "range": (1.0, losses.OutOfRange()),
+        },
+    )
