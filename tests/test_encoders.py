@@ -69,8 +69,8 @@ def test_only_the_layers_asked_for_are_computed(embedded):
     for hook in hooks:
         hook.remove()
     assert set(taps) == {"relu1_1", "relu2_1"}
-    assert ran == ["relu1_1", "relu1_2", "relu2_1"]
-    assert taps["relu2_1"].shape == (1, 32, 20, 28)
+    assert ran == ["relu1_1", "relu2_1"]
+    assert taps["relu2_1"].shape == (1, 96, 20, 28)
     assert taps["relu2_1"].dtype == torch.float32
 
 
@@ -94,7 +94,16 @@ def test_the_random_network_is_the_same_everywhere(embedded):
     assert embedded.weights_sha256.startswith(RANDOM_DIGEST)
 
 
-RANDOM_DIGEST = "9107636603c244a8"
+RANDOM_DIGEST = "770bd7584112f376"
+
+
+def test_random_channels_are_equally_loud(embedded):
+    noise = encoders.embedded._natural_noise(torch.Generator().manual_seed(7))
+    for layer in embedded.channels:
+        before = embedded.features(noise, [layer], rectified=False)[layer]
+        std, mean = torch.std_mean(before, dim=(0, 2, 3))
+        assert (std - 1).abs().mean() < 0.2 and (mean - encoders.embedded.SHIFT).abs().mean() < 0.2
+        assert torch.equal(before.relu(), embedded.features(noise, [layer])[layer])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 17), (16, 5)])
@@ -115,7 +124,7 @@ def test_bfloat16_is_close_to_float32(embedded):
 def test_average_pooling_is_what_it_says():
     encoder = encoders.load("embedded", device="cpu", pooling="average")
     image = torch.rand(1, 3, 16, 16)
-    before = encoder.features(image, ["relu1_2"])["relu1_2"]
+    before = encoder.features(image, ["relu1_1"])["relu1_1"]
     after = encoder.features(image, ["relu2_1"])["relu2_1"]
     assert torch.allclose(after, F.relu(encoder.convolutions["relu2_1"](F.avg_pool2d(before, 2))), atol=1e-5)
 

@@ -29,7 +29,7 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def load(
-    name: str = "embedded", *, device: str = "auto", precision: Precision = "float32", pooling: Pooling = "max"
+    name: str = "embedded", *, device: str = "auto", precision: Precision = "float32", pooling: Pooling | None = None
 ) -> Encoder:
     """The encoder called `name`, frozen, on `device`.
 
@@ -37,7 +37,8 @@ def load(
         name: "embedded" (random weights, no download), "vgg19" (the reference), or "clip:MODEL/PRETRAINED".
         device: "auto", or a torch device.
         precision: of the convolutions; bfloat16 is about twice as fast where the processor has it. CLIP ignores it.
-        pooling: "max" as the networks were trained, or "average" as Gatys et al. (2016) prefer. CLIP ignores it.
+        pooling: "max" or "average", which Gatys et al. (2016) prefer for synthesis; None is what suits the network: max
+            for vgg19, as it was trained and as retrieval needs it, average for embedded. CLIP ignores it.
 
     Raises:
         UsageError: unknown name, precision, pooling or device.
@@ -46,14 +47,15 @@ def load(
     """
     if precision not in ("float32", "bfloat16"):
         raise UsageError(f"precision {precision!r}: choose float32 or bfloat16")
-    if pooling not in ("max", "average"):
+    if pooling not in (None, "max", "average"):
         raise UsageError(f"pooling {pooling!r}: choose max or average")
     where = choose_device(device)
     if name.startswith("clip:"):
         return load_clip(name, device=where)
-    loaders = {"embedded": load_embedded, "vgg19": load_vgg19}
+    loaders = {"embedded": (load_embedded, "average"), "vgg19": (load_vgg19, "max")}
     if name not in loaders:
         near = difflib.get_close_matches(name, loaders, n=1)
         hint = f"did you mean {near[0]}?" if near else "choose embedded, vgg19 or clip:MODEL/PRETRAINED"
         raise UsageError(f"unknown encoder {name!r}: {hint}")
-    return loaders[name](pooling=pooling, dtype=getattr(torch, precision), device=where)
+    loader, suited = loaders[name]
+    return loader(pooling=pooling or suited, dtype=getattr(torch, precision), device=where)

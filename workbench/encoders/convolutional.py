@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workbench.encoders.base import Encoder
+from workbench.encoders.base import Encoder, frozen
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYERS = ("relu4_2",)
@@ -47,7 +47,7 @@ class ConvolutionalEncoder(Encoder):
 
     def for_inference(self, device: torch.device) -> "ConvolutionalEncoder":
         """Move to `device`, freeze, and lay the convolutions out in channels_last in the chosen precision."""
-        self.to(device).eval().requires_grad_(False)
+        frozen(self).to(device)
         self.convolutions.to(dtype=self.dtype, memory_format=torch.channels_last)
         return self
 
@@ -55,7 +55,8 @@ class ConvolutionalEncoder(Encoder):
     def identity(self) -> str:
         return f"{self.name}:{self.weights_sha256}:{self.pooling}:{str(self.dtype).removeprefix('torch.')}"
 
-    def features(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    def features(self, image: Tensor, layers: Iterable[str], *, rectified: bool = True) -> dict[str, Tensor]:
+        """As in Encoder; with `rectified` false, layers are tapped before their ReLU."""
         wanted = set(self.check_layers(layers))
         x = F.pad((image - self.mean) / self.std, (1, 1, 1, 1), mode="replicate")
         x = x.to(dtype=self.dtype, memory_format=torch.channels_last)
@@ -65,9 +66,12 @@ class ConvolutionalEncoder(Encoder):
                 break  # nothing deeper was asked for
             if layer.endswith("_1") and layer != "relu1_1":
                 x = self._pool(x)
-            x = F.relu_(convolution(x))
+            x = convolution(x)
+            if layer in wanted and not rectified:
+                taps[layer] = x.float().clone()
+            x = F.relu_(x)
             if layer in wanted:
-                taps[layer] = x.float()
+                taps.setdefault(layer, x.float())
                 wanted.remove(layer)
         return taps
 

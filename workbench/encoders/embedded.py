@@ -1,8 +1,10 @@
 """The encoder that needs no download: for now a small network with random weights.
 
-The weights are random, drawn once from a fixed seed, and were never trained. He, Wang and Hopcroft (2016, "A Powerful
-Generative Model Using Random Weights for the Deep Image Representation") show that Gram matrices of such features still
-carry texture and palette; what they lack is any notion of what is painted. Use vgg19 for results that are to be shown.
+The filters are random, drawn from a fixed seed, and were never trained. He, Wang and Hopcroft (2016, "A Powerful
+Generative Model Using Random Weights for the Deep Image Representation") and Ustyuzhaninov et al. (2016, "Texture
+Synthesis Using Shallow Convolutional Networks with Random Filters") show that Gram matrices of such features still carry
+palette and fine texture. What they lack is any notion of what is painted, and large strokes. Use vgg19 for results that
+are to be shown.
 """
 
 import hashlib
@@ -14,33 +16,66 @@ from torch import Tensor
 
 from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling
 
-BLOCKS = ((16, 16), (32, 32), (64, 64), (96, 96), (128,))
+# Wide and shallow: every further random layer before a tap blurs what the filters tell apart.
+BLOCKS = ((64,), (96,), (128,), (128, 128), (128,))
 SEED = 20160527
+SHIFT = 0.5
 LAYOUT = 4
 
 
 class RandomEncoder(ConvolutionalEncoder):
-    """A random network whose image embedding keeps a coarse layout, since its deep channels know no subjects."""
+    """A random network. Content is kept at shallow layers, because its deep ones see no objects."""
+
+    content_layers = ("relu2_1", "relu3_1")
 
     def embed(self, image: Tensor) -> Tensor:
-        """Channel means of relu3_1 in each cell of a 4x4 grid over the picture: (N, 16 C)."""
+        """Channel means of relu3_1 in each cell of a 4x4 grid over the picture: (N, 16 C).
+
+        Which colours and textures lie where is all that this network can tell of a subject.
+        """
         features = self.features(image, ["relu3_1"])["relu3_1"]
         return F.adaptive_avg_pool2d(features, LAYOUT).flatten(1)
 
 
 def load_embedded(*, pooling: Pooling, dtype: torch.dtype, device: torch.device) -> ConvolutionalEncoder:
-    """The random network, the same on every machine."""
+    """The random network, the same filters on every machine."""
     encoder = RandomEncoder("embedded", BLOCKS, pooling=pooling, dtype=dtype)
     generator = torch.Generator().manual_seed(SEED)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(SHIFT).encode())
     for convolution in encoder.convolutions.values():
-        fan_in = convolution.in_channels * 9
         with torch.no_grad():
             # He et al. (2015): this scale keeps the variance of ReLU features from layer to layer.
-            convolution.weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
+            convolution.weight.normal_(0, math.sqrt(2 / (convolution.in_channels * 9)), generator=generator)
             # Without a zero mean per filter every deep feature mostly repeats the local brightness.
             convolution.weight.sub_(convolution.weight.mean(dim=(1, 2, 3), keepdim=True))
-            convolution.bias.zero_()
         digest.update(convolution.weight.detach().numpy().tobytes())
-    encoder.weights_sha256 = digest.hexdigest()
+    encoder.weights_sha256 = digest.hexdigest()  # of the draw: what follows from it may differ in the last bit by machine
+    _standardise(encoder, _natural_noise(generator))
     return encoder.for_inference(device)
+
+
+def _natural_noise(generator: torch.Generator, *, count: int = 16, side: int = 128) -> Tensor:
+    """Noise with the 1/f amplitude and the correlated colours of natural images: (count, 3, side, side) in [0, 1]."""
+    frequency = torch.fft.fftfreq(side)
+    radius = (frequency[:, None].square() + frequency.square()).sqrt()
+    radius[0, 0] = 1 / side
+    spectrum = torch.randn(count, 3, side, side, generator=generator, dtype=torch.cfloat) / radius
+    planes = torch.fft.ifft2(spectrum).real
+    planes = 0.2 * planes / planes.std(dim=(2, 3), keepdim=True)
+    mixture = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.5, 0.0], [0.7, 0.4, 0.4]])
+    return (0.5 + torch.einsum("ij,njhw->nihw", mixture, planes)).clamp(0, 1)
+
+
+@torch.no_grad()
+def _standardise(encoder: ConvolutionalEncoder, images: Tensor) -> None:
+    """Give every channel unit variance on `images` and a mean of SHIFT before its ReLU, layer by layer.
+
+    Otherwise a few loud channels make up most of a Gram matrix, and the others might as well not be there.
+    """
+    for layer, convolution in encoder.convolutions.items():
+        convolution.bias.zero_()
+        before = encoder.features(images, [layer], rectified=False)[layer]
+        std, mean = torch.std_mean(before, dim=(0, 2, 3))
+        std = std.clamp_min(1e-3)
+        convolution.weight.div_(std.view(-1, 1, 1, 1))
+        convolution.bias.copy_(SHIFT - mean / std)

@@ -5,7 +5,8 @@ photograph?" is known: `truth`. The painters' works are made once and kept in th
 """
 
 from workbench.samples.corpora import a_single, corpus_path, truth
-from workbench.samples.painters import PAINTERS, Painter
+from workbench.samples.painter import Painter
+from workbench.samples.painters import PAINTERS
 from workbench.samples.photographs import PHOTOGRAPHS, annotated, photograph, photograph_path
 from workbench.samples.picture import REGIONS, Picture
 

@@ -174,7 +174,7 @@ def bridge(stage: Stage) -> None:
     stage.lay(stage.soft(body), stone, "building")
     for k in range(3):  # the dark under the arches
         under = stage.ellipse(stage.aspect * 0.5 + (k - 1) * span, shore + 0.11, span * 0.41, 0.145)
-        rim = np.exp(-((under / 0.35) ** 2)) * (under > 0) * (stage.Y < water)
+        rim = np.exp(-((under / 0.35) ** 2)) * (under > 0) * (1 - stage.soft(stage.Y - water))
         stage.shade(rim, 0.8)
     mirror(stage, stage.soft(stage.Y - water), water)
     bank = below(stage, stage.ridge(0.95, 0.015, 0.4))

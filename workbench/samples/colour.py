@@ -67,9 +67,9 @@ class Palette:
         level = np.clip(light / 2, 0, 50)
         wanted = seen[:, 1:] * self.chroma
         here = self.table[:, (level + 0.5).astype(np.int32)]  # (ramps, n, 2)
-        distance = ((here - wanted) ** 2).sum(-1)
-        weight = np.exp(-(distance - distance.min(0)) / (2 * self.width**2))
-        mixed = (weight[..., None] * here).sum(0) / weight.sum(0)[:, None]
+        distance = (here[..., 0] - wanted[:, 0]) ** 2 + (here[..., 1] - wanted[:, 1]) ** 2
+        weight = np.exp((distance.min(0) - distance) / (2 * self.width**2))
+        mixed = np.einsum("rn,rnk->nk", weight, here) / weight.sum(0)[:, None]
         ab = (1 - self.keep) * mixed + self.keep * wanted
         return np.concatenate([light[:, None], ab], axis=1).astype(np.float32)
 

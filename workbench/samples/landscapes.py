@@ -50,19 +50,18 @@ def far_hills(stage: Stage, horizon: float, count: int) -> None:
         light = lambert(body * 0.02 + 0.4 * np.abs(stage.noise(0.3, 2)) * 0.1, stage.pixel)
         tone = ramp(light, "#40566b", "#7389a0", "#a7b5bd") * (1 - 0.35 * near) + 0.35 * near * ramp(light, *GREENS)
         stage.lay(below(stage, line), tone * 0.8 + 0.2 * (1 - near) * rgb("#c9d4de"), "land")
-    ground(stage, horizon, GREENS)
+    meadow(stage, horizon)
 
 
-def ground(stage: Stage, horizon: float, tubes) -> np.ndarray:
-    """A plain from the horizon down, lit in patches; returns its mask."""
+def meadow(stage: Stage, horizon: float) -> None:
+    """A green plain from the horizon down, lit in patches."""
     mask = below(stage, stage.ridge(horizon, 0.006, 0.5))
     depth = np.clip((stage.Y - horizon) / (1 - horizon), 0.02, 1)
     patches = noise(stage.rng, stage.shape, 26, 2) * 0.08 + stage.noise(0.25, 2) * 0.12
-    stage.lay(mask, ramp(0.45 + patches + 0.15 * np.sin(9 * np.log(depth)), *tubes), "land")
-    return mask
+    stage.lay(mask, ramp(0.45 + patches + 0.15 * np.sin(9 * np.log(depth)), *GREENS), "land")
 
 
-def furrows(stage: Stage, horizon: float, tubes, vanish: float, mask: np.ndarray) -> None:
+def furrows(stage: Stage, horizon: float, tubes: tuple[str, ...], vanish: float, mask: np.ndarray) -> None:
     """Rows that run to a vanishing point on the horizon."""
     depth = np.clip((stage.Y - horizon + 0.03), 0.03, 1)
     across = (stage.X - vanish) / depth
@@ -217,7 +216,7 @@ def haystacks(stage: Stage, horizon: float) -> None:
         thatch = stage.soft((up - 0.46 + 0.07 * side**2) * size, 3)
         straw = 0.07 * stage.noise(0.03, 2) - 0.25 * np.exp(-(((up - 0.42) / 0.05) ** 2))  # the shadow under the eaves
         light = 0.42 - 0.42 * side + straw + 0.25 * thatch
-        stage.lay(mask, ramp(light, "#3a281c", "#80582e", "#c69a48", "#f8e8b4"), "land")
+        stage.lay(mask, ramp(light, "#33241a", "#80582e", "#c69a48", "#f8e8b4"), "object")
 
 
 def village(stage: Stage, horizon: float) -> None:

@@ -63,8 +63,9 @@ def room(stage: Stage, edge: float) -> None:
     wood = vary(rng, str(rng.choice(["#8a5d38", "#6f4a30", "#a67c4e", "#7a6a52"])), 5, 4)
     grain = 0.08 * np.sin(stage.Y * 130 + 2 * noise(rng, stage.shape, 60, 2)) + 0.05 * stage.noise(0.05, 2)
     light = 0.62 - 0.3 * stage.X / stage.aspect + 0.25 * (stage.Y - edge) + grain
-    stage.lay(stage.soft(stage.Y - edge, 1.5), ramp(light, wood * 0.3, wood * 0.9, np.clip(wood * 1.45, 0, 1)), "object")
-    stage.shade(np.exp(-(((stage.Y - edge) / 0.02) ** 2)) * (stage.Y > edge), 0.4)
+    below_edge = stage.soft(stage.Y - edge, 1.5)
+    stage.lay(below_edge, ramp(light, wood * 0.3, wood * 0.9, np.clip(wood * 1.45, 0, 1)), "object")
+    stage.shade(np.exp(-(((stage.Y - edge) / 0.02) ** 2)) * below_edge, 0.4)
 
 
 def cloth(stage: Stage, edge: float) -> None:
@@ -148,9 +149,8 @@ def bowl(stage: Stage, x: float, foot: float, wide: float) -> None:
         1 - stage.soft(stage.ellipse(x, rim - wide * 0.03, wide * 0.98, wide * 0.17) * 0.1)
     )
     stage.lay(body, ramp(light - stripe, ware * 0.22, ware * 0.8, np.clip(ware * 1.25, 0, 1), rgb("#f8f4e8")), "object")
-    stage.lay(
-        stage.soft(0.012 - np.abs(stage.ellipse(x, rim, wide, wide * 0.2)) * 0.12) * (stage.Y > rim), np.clip(ware * 1.3, 0, 1)
-    )
+    lip = stage.soft(0.012 - np.abs(stage.ellipse(x, rim, wide, wide * 0.2)) * 0.12)
+    stage.lay(lip * stage.soft(stage.Y - rim), np.clip(ware * 1.3, 0, 1))
 
 
 def turned(

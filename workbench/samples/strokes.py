@@ -37,6 +37,7 @@ class Brush:
     smear: float = 0.35  # share of a second, neighbouring colour on the brush
     dry: float = 0.35  # how much of what lies below shows through towards the end
     body: float = 1.0  # height of the paint
+    notice: float = 8.0  # what broader strokes lost, in Lab, that surely calls for a stroke of this brush
     fill: float = 1.0  # share of the painter's fine strokes in flat places that this brush makes
     ragged: float = 0.5  # how unevenly the bristles end, in widths
     taper: float = 1.0  # 1: pointed round ends, 0: cut off square, as by a knife
@@ -106,14 +107,14 @@ def trace(
         x = np.clip(here[:, 0], 0, columns - 1).astype(np.int32)
         y = np.clip(here[:, 1], 0, height - 1).astype(np.int32)
         seen = wanted[y, x]
-        off = ((seen - first) ** 2).sum(-1) > brush.tolerance**2
+        off = np.einsum("nk,nk->n", seen - first, seen - first) > brush.tolerance**2
         stop = alive & ((off & (k * step >= brush.shortest * width)) | (labels[y, x] != home))
         lengths[stop] = np.minimum(lengths[stop], max(k * step - 0.3 * width, 0.5 * width))
         alive &= ~stop
         turn = field[y, x]
-        turn = turn * np.sign((turn * heading).sum(-1, keepdims=True) + 1e-9)
+        turn = turn * np.sign(np.einsum("nk,nk->n", turn, heading) + 1e-9)[:, None]
         heading = 0.45 * heading + 0.55 * turn
-        heading /= np.linalg.norm(heading, axis=-1, keepdims=True) + 1e-9
+        heading /= np.hypot(heading[:, :1], heading[:, 1:]) + 1e-9
         here = here + step * heading
     return paths.astype(np.float32), step, lengths.astype(np.float32)
 
@@ -181,9 +182,10 @@ class Canvas:
         if brush.ragged > 0:
             bite = brush.ragged * np.abs(pattern[0])[load] * (0.5 * widths)[:, None]
             inside &= (lengths[which] - along)[:, None] >= bite[which]
-        sample = np.flatnonzero(inside)
+        sample = np.flatnonzero(inside).astype(np.int32)
         pixel = (y * self.width + x).ravel()[sample]
-        self.top[pixel] = sample  # of equal indices the last one stays: the later stroke
+        self.top[pixel] = -1
+        np.maximum.at(self.top, pixel, sample)  # the later stroke; plain assignment promises no order
         on_top = self.top[pixel] == sample
         sample, pixel = sample[on_top], pixel[on_top]
         row, column = sample // across, sample % across
@@ -205,7 +207,7 @@ class Canvas:
         centre = smooth[which, knot] * (1 - part) + smooth[which, knot + 1] * part
         tangent = np.gradient(smooth, axis=1)
         tangent = tangent[which, knot] * (1 - part) + tangent[which, knot + 1] * part
-        tangent /= np.linalg.norm(tangent, axis=-1, keepdims=True) + 1e-6
+        tangent /= np.hypot(tangent[:, :1], tangent[:, 1:]) + 1e-6
         return centre, np.stack([-tangent[:, 1], tangent[:, 0]], axis=-1)
 
     def _paint(self, pixel, stroke, colours, seconds, progress, tone, share, ridge, brush) -> None:
