@@ -19,7 +19,7 @@ def encoder():
     return encoders.load("embedded", device="cpu")
 
 
-similarities = st.lists(st.floats(-1, 1, width=32), min_size=12, max_size=12).map(np.array)
+similarities = st.lists(st.floats(-1, 1, width=32), min_size=12, max_size=12).map(lambda values: np.round(values, 3))
 
 
 @given(similarities, st.floats(0.01, 100))

@@ -193,3 +193,24 @@ def test_metrics_are_zero_for_the_thing_itself(content, target, encoder):
     assert metrics.content_distance(content, content, encoder) == 0
     own = metrics.style_distance(content, metrics.picture_moments(content, encoder), encoder)
     assert own.gram == pytest.approx(0, abs=1e-9)
+
+
+def test_colour_distance_in_known_units():
+    black, white, grey = (torch.full((1, 3, 30, 40), v) for v in (0.0, 1.0, 0.5))
+    assert metrics.colour_distance(black, white) == pytest.approx(100, abs=0.1)
+    assert metrics.colour_distance(grey, black) == pytest.approx(53.4, abs=0.1)  # L* of sRGB 0.5
+    assert metrics.colour_distance(grey, grey) == 0
+
+
+def test_colour_distance_equals_littlecms():
+    from PIL import Image, ImageCms
+
+    generator = np.random.default_rng(0)
+    blocks = [np.kron(generator.integers(0, 256, (18, 24, 3)), np.ones((4, 4, 1))).astype(np.uint8) for _ in range(2)]
+    to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    lab = [np.asarray(ImageCms.applyTransform(Image.fromarray(b), to_lab)) for b in blocks]
+    values = [np.stack([v[..., 0] / 2.55, *(v[..., i].astype(np.int8) for i in (1, 2))], axis=-1) for v in lab]
+    expected = np.linalg.norm(values[0] - values[1], axis=-1).mean()
+    a, b = (images.to_tensor(Image.fromarray(block)) for block in blocks)
+    # littlecms adapts to D50, so single colours differ by a few units; the mean difference agrees.
+    assert metrics.colour_distance(a, b) == pytest.approx(expected, rel=0.05)

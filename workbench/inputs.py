@@ -35,6 +35,13 @@ def corpus(name: str, *, show: bool = False) -> Corpus:
     raise UsageError(f"corpus {name!r} is no folder, and no sample painter{_near(name, samples.PAINTERS)}")
 
 
+def striking_work(corpus_name: str) -> str:
+    """The file name of a sample painter's most striking landscape; UsageError for a corpus that has no such default."""
+    if corpus_name in samples.PAINTERS:
+        return samples.a_single(corpus_name)
+    raise UsageError("single is empty: name the one painting to compare with, by its file name or title")
+
+
 def _near(name: str, known) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f": did you mean {near[0]}?" if near else f" ({', '.join(known)})"

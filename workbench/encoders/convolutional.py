@@ -59,7 +59,7 @@ class ConvolutionalEncoder(Encoder):
         """As in Encoder; with `rectified` false, layers are tapped before their ReLU."""
         wanted = set(self.check_layers(layers))
         x = F.pad((image - self.mean) / self.std, (1, 1, 1, 1), mode="replicate")
-        x = x.to(dtype=self.dtype, memory_format=torch.channels_last)
+        x = x.to(dtype=self.convolutions["relu1_1"].weight.dtype, memory_format=torch.channels_last)
         taps = {}
         for layer, convolution in self.convolutions.items():
             if not wanted:

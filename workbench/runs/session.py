@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from IPython import get_ipython
 
-from workbench import figures
+from workbench import figures, images
 from workbench import provenance as pv
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.runs import record
@@ -91,7 +91,9 @@ class Session:
         self.seconds = 0.0
         self._began = time.monotonic()
         self._metrics: dict[str, Any] = {}
-        self._provenance = pv.provenance(parameters, self.seed, {}, {})
+        # `out` says where results go, not what they are: equal runs in two folders give equal files.
+        decisive = {name: value for name, value in parameters.items() if name != "out"}
+        self._provenance = pv.provenance(decisive, self.seed, {}, {})
         record.start(folder, notebook, parameters, self._provenance, joins=FOLDER_VARIABLE in os.environ)
         self._note(figures=[])
         if shell := get_ipython():
@@ -123,6 +125,11 @@ class Session:
         saved = [path.relative_to(self.folder).as_posix() for path in paths]
         self._note(figures=sorted({*record.read(self.folder)["figures"], *saved}))
         return paths
+
+    def picture(self, image: torch.Tensor, name: str) -> Path:
+        """Save one picture (1, 3, H, W) in [0, 1] as `name`.png in the run folder, with the provenance so far inside."""
+        stamp = pv.text({"notebook": self.notebook, **self._provenance})
+        return images.save(image, self.folder / f"{name}.png", metadata={"workbench": stamp})
 
     def metrics(self, values: Mapping[str, Any]) -> None:
         """Merge `values` into metrics.json: numbers (NumPy's and torch's too), texts, None, and lists and dicts of them.

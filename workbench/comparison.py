@@ -1,0 +1,107 @@
+"""The main job: one content, several style targets, the same optimisation for each, and what came of them side by side."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from workbench import images, metrics
+from workbench.encoders import Encoder
+from workbench.figures import Panel
+from workbench.metrics import StyleDistance
+from workbench.statistics import Moments
+from workbench.targets import StyleTarget
+from workbench.transfer import Result, Settings, Transfer
+
+TITLES = {
+    "single": "Single painting",
+    "nearest": "Nearest painting",
+    "blend": "Blend",
+    "cluster": "Cluster",
+    "whole": "Whole oeuvre",
+}
+THUMBNAIL = 200
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One transfer and its distances.
+
+    content: to the content image. style: to the statistics it aimed at. oeuvre: to those of the whole corpus, the one
+    yardstick that all outcomes share. See metrics for the definitions.
+    """
+
+    target: StyleTarget
+    result: Result = field(repr=False)
+    content: float
+    style: StyleDistance
+    oeuvre: StyleDistance
+
+    def record(self) -> dict[str, Any]:
+        """What metrics.json holds of this outcome."""
+        works = [
+            {"file": work.name, "title": work.title, "weight": weight}
+            for work, weight in zip(self.target.works, self.target.weights, strict=True)
+        ]
+        return {
+            "content": self.content,
+            "style": {"gram": self.style.gram, "w2": self.style.w2, "by_layer": self.style.by_layer},
+            "oeuvre": {"gram": self.oeuvre.gram, "w2": self.oeuvre.w2},
+            "effective_number": self.target.effective_number,
+            "note": self.target.note,
+            "works": works,
+            "losses": self.result.history[-1],
+            "seconds": round(self.result.seconds, 2),
+            "complete": self.result.complete,
+        }
+
+
+def transfer_each(
+    content: Tensor,
+    chosen: Iterable[StyleTarget],
+    oeuvre: Mapping[str, Moments],
+    encoder: Encoder,
+    settings: Settings,
+    *,
+    show: bool,
+) -> list[Outcome]:
+    """Transfer `content` (1, 3, H, W) to every target in turn, with equal settings, and measure each result.
+
+    `oeuvre`: moments of the whole corpus at `settings.size`. A transfer stopped by Ctrl-C ends the series: KeyboardInterrupt.
+    """
+    outcomes = []
+    for target in chosen:
+        result = Transfer(content, target, encoder, settings).run(show=show)
+        if not result.complete:
+            raise KeyboardInterrupt
+        own = target.moments(encoder, settings.size, encoder.style_layers)
+        outcomes.append(
+            Outcome(
+                target,
+                result,
+                content=metrics.content_distance(result.image, content, encoder),
+                style=metrics.style_distance(result.image, own, encoder),
+                oeuvre=metrics.style_distance(result.image, oeuvre, encoder),
+            )
+        )
+    return outcomes
+
+
+def content_panel(content: Tensor, oeuvre: Mapping[str, Moments], encoder: Encoder, size: int) -> Panel:
+    """The content image as the first panel, with its own distance to the oeuvre."""
+    picture = images.resize(content, size)
+    distance = metrics.style_distance(picture, oeuvre, encoder)
+    return Panel("Content", picture, lines=(f"oeuvre {distance.gram:.2g}",))
+
+
+def panel(outcome: Outcome, extra: Sequence[str] = ()) -> Panel:
+    """An outcome as a panel of figures.comparison: the picture, its distances, and the paintings it used."""
+    target = outcome.target
+    works = [
+        (images.to_pil(work.load(THUMBNAIL)), work.title, weight)
+        for work, weight in zip(target.works[:6], target.weights[:6], strict=True)
+    ]
+    works += [(None, work.title, weight) for work, weight in zip(target.works[6:], target.weights[6:], strict=True)]
+    lines = (f"content {outcome.content:.2f} · style {outcome.style.gram:.2g} · oeuvre {outcome.oeuvre.gram:.2g}", *extra)
+    return Panel(TITLES[target.name], outcome.result.image, works=works, lines=lines, note=target.note)
