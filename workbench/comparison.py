@@ -14,13 +14,7 @@ from workbench.statistics import Moments
 from workbench.targets import StyleTarget
 from workbench.transfer import Result, Settings, Transfer
 
-TITLES = {
-    "single": "Single painting",
-    "nearest": "Nearest painting",
-    "blend": "Blend",
-    "cluster": "Cluster",
-    "whole": "Whole oeuvre",
-}
+TITLES = {"single": "Single", "nearest": "Nearest", "blend": "Blend", "cluster": "Cluster", "whole": "Whole oeuvre"}
 THUMBNAIL = 200
 
 

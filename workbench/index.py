@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine, exactly."""
+"""Nearest neighbours by cosine, exactly, and how often they show the same as the query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.embeddings import Embeddings
-from workbench.errors import UsageError
+from workbench.errors import UsageError, require
 
 
 @dataclass(frozen=True)
@@ -31,3 +31,33 @@ class ExactIndex:
         order = np.argsort(-similarities, kind="stable")
         found = (Match(self.embeddings.names[i], float(similarities[i])) for i in order)
         return [match for match in found if match.name not in set(exclude)][:k]
+
+
+def precision_at_k(
+    embeddings: Embeddings, labels: Sequence[str], k: int, *, groups: Sequence[str] | None = None
+) -> tuple[float, float]:
+    """Leave-one-out precision: every work asks for its `k` nearest others; the mean share of them with the work's label.
+
+    labels: one per work; works with an empty label take no part. groups: one per work; works of one group, unless it is
+    empty, are not found for each other, because that one haystack finds the next is no merit. A work that is left with
+    fewer than k others takes all of them, and one that is left with none asks nothing.
+    Returns (precision, chance), both in [0, 1]; chance is what a random order would reach on average.
+    Raises UsageError for k below 1, labels or groups that do not match, and when no work is left to ask.
+    """
+    groups = groups or [""] * len(labels)
+    counts = (len(embeddings.names), len(labels), len(groups))
+    require(k >= 1, f"k = {k}: ask for at least one neighbour")
+    require(len(set(counts)) == 1, "precision_at_k: {} works, {} labels, {} groups; give one each".format(*counts))
+    labels, groups = np.asarray(labels, dtype=object), np.asarray(groups, dtype=object)
+    precisions, chances = [], []
+    for i in np.flatnonzero(labels != ""):
+        eligible = (labels != "") & ((groups != groups[i]) | (groups == ""))
+        eligible[i] = False
+        if not eligible.any():
+            continue
+        similarities = np.where(eligible, embeddings.similarities(embeddings.raw[i]), -np.inf)
+        nearest = np.argsort(-similarities, kind="stable")[: min(k, eligible.sum())]
+        precisions.append(np.mean(labels[nearest] == labels[i]))
+        chances.append(np.mean(labels[eligible] == labels[i]))
+    require(bool(precisions), "precision_at_k: no work with a label has another to compare with")
+    return float(np.mean(precisions)), float(np.mean(chances))

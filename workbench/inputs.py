@@ -35,6 +35,16 @@ def corpus(name: str, *, show: bool = False) -> Corpus:
     raise UsageError(f"corpus {name!r} is no folder, and no sample painter{_near(name, samples.PAINTERS)}")
 
 
+def truth(content: str, corpus: str, size: int) -> Tensor | None:
+    """The sample painter's own picture of the sample photograph, (1, 3, H, W) in [0, 1], long side `size`; else None.
+
+    For a real artist nobody has the right answer; for a synthetic painter `samples.truth` paints it.
+    """
+    if corpus in samples.PAINTERS and content in samples.PHOTOGRAPHS:
+        return images.to_tensor(samples.truth(corpus, content, size))
+    return None
+
+
 def striking_work(corpus_name: str) -> str:
     """The file name of a sample painter's most striking landscape; UsageError for a corpus that has no such default."""
     if corpus_name in samples.PAINTERS:

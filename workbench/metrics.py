@@ -53,6 +53,18 @@ def picture_moments(picture: Tensor, encoder: Encoder) -> dict[str, Moments]:
     return {layer: moments(f) for layer, f in features.items()}
 
 
+def distances(picture: Tensor, reference: Tensor, encoder: Encoder) -> dict[str, float]:
+    """How far `picture` is from `reference`, such as a painter's own answer: style (Gram), content, colour (Delta E).
+
+    Both (1, 3, H, W) in [0, 1]; see style_distance, content_distance and colour_distance.
+    """
+    return {
+        "style": style_distance(picture, picture_moments(reference, encoder), encoder).gram,
+        "content": content_distance(picture, reference, encoder),
+        "colour": colour_distance(picture, reference),
+    }
+
+
 def colour_distance(picture: Tensor, reference: Tensor, *, cells: int = 24) -> float:
     """Mean colour difference (CIE 1976, Delta E) of what lies in the same place: both (1, 3, H, W), sRGB in [0, 1].
 

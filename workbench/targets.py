@@ -112,7 +112,7 @@ def softmax_weights(similarities: np.ndarray, tau: float) -> np.ndarray:
 
 def single(work: Work) -> StyleTarget:
     """All weight on one given painting: the method of Gatys et al."""
-    return StyleTarget("single", (work,), (1.0,), "one painting, chosen by hand")
+    return StyleTarget("single", (work,), (1.0,), "chosen by hand")
 
 
 def nearest(corpus: Corpus, similarities: np.ndarray) -> StyleTarget:
@@ -124,7 +124,7 @@ def nearest(corpus: Corpus, similarities: np.ndarray) -> StyleTarget:
 def blend(corpus: Corpus, similarities: np.ndarray, tau: float = TAU) -> StyleTarget:
     """The paintings that fit the content, each by how well: w_k = softmax(cos / tau)."""
     target = weighted("blend", corpus, softmax_weights(similarities, tau))
-    note = f"tau = {tau:g}, an effective {target.effective_number:.1f} paintings"
+    note = f"τ = {tau:g}, effective number {target.effective_number:.1f}"
     return StyleTarget(target.name, target.works, target.weights, note)
 
 
@@ -142,7 +142,7 @@ def cluster(corpus: Corpus, similarities: np.ndarray, clustering: Clustering, ta
         "cluster",
         corpus,
         inside.astype(float),
-        f"style cluster {label + 1} of {clustering.k}, {inside.sum()} paintings",
+        f"cluster {label + 1} of {clustering.k}: {inside.sum()} paintings",
     )
 
 
