@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from workbench import comparison, encoders, figures, inputs, samples, targets, transfer
+from workbench.corpus import Corpus
+from workbench.errors import UsageError, WorkbenchError
+
+
+@pytest.fixture(scope="module")
+def outcomes(two_styles):
+    corpus = Corpus.open(two_styles)
+    content = corpus["work-00.png"].load(96)
+    encoder = encoders.load("embedded", device="cpu")
+    selection = targets.Selection(corpus, content, encoder)
+    settings = transfer.Settings(size=64, steps=40)
+    oeuvre = selection.whole().moments(encoder, 64, encoder.style_layers)
+    chosen = [selection.single("work-01"), selection.nearest(), selection.whole()]
+    return content, encoder, oeuvre, comparison.transfer_each(content, chosen, oeuvre, encoder, settings, show=False)
+
+
+def test_each_outcome_is_nearest_to_its_own_target(outcomes):
+    single, nearest, whole = outcomes[3]
+    assert [o.target.name for o in (single, nearest, whole)] == ["single", "nearest", "whole"]
+    assert single.style.gram < single.oeuvre.gram
+    assert whole.style == whole.oeuvre  # its target is the oeuvre
+    assert nearest.content < single.content  # the nearest work is the content itself, the single one is by the other hand
+
+
+def test_records_are_json_and_name_every_work(outcomes):
+    for outcome in outcomes[3]:
+        record = json.loads(json.dumps(outcome.record(), allow_nan=False))
+        assert sum(work["weight"] for work in record["works"]) == pytest.approx(1)
+        assert len(record["works"]) == len(outcome.target.works)
+        assert record["complete"] and record["losses"]["total"] > 0
+
+
+def test_the_panels_make_a_figure(outcomes, tmp_path):
+    content, encoder, oeuvre, done = outcomes
+    panels = [comparison.content_panel(content, oeuvre, encoder, 64), *(comparison.panel(o) for o in done)]
+    assert [p.title for p in panels] == ["Content", "Single", "Nearest", "Whole oeuvre"]
+    assert len(panels[3].works) == 12
+    paths = figures.save(figures.comparison(panels), tmp_path / "figure", {"seed": 0})
+    assert [p.suffix for p in paths] == [".png", ".pdf"] and all(p.stat().st_size > 1000 for p in paths)
+
+
+def test_inputs_take_paths_and_the_names_of_samples(two_styles):
+    assert inputs.content("flower").shape[1] == 3
+    assert inputs.content_path(str(two_styles / "work-00.png")) == two_styles / "work-00.png"
+    assert len(inputs.corpus(str(two_styles))) == 12
+    assert len(inputs.corpus("umber")) >= 24
+    assert inputs.striking_work("nocturne") == samples.a_single("nocturne")
+
+
+def test_inputs_that_are_nothing_are_refused_with_the_nearest_name(two_styles, tmp_path):
+    with pytest.raises(UsageError, match="did you mean flower"):
+        inputs.content("flowers")
+    with pytest.raises(UsageError, match="did you mean nocturne"):
+        inputs.corpus("nocturn")
+    with pytest.raises(UsageError, match="no folder"):
+        inputs.corpus(str(tmp_path / "absent"))
+    with pytest.raises(WorkbenchError, match="is a file"):
+        inputs.corpus(str(two_styles / "work-00.png"))
+    with pytest.raises(WorkbenchError, match=r"no usable|empty|no image"):
+        inputs.corpus(str(tmp_path))
+    with pytest.raises(UsageError, match="single is empty"):
+        inputs.striking_work(str(two_styles))

@@ -1,0 +1,64 @@
+"""The command `workbench`: a thin face on the package.
+
+Defaults, choices and limits stay with the functions they belong to: an option that is not given is not passed on, and the
+help looks its default up. Rooms are imported inside the commands, because torch takes seconds to import and neither
+`--help` nor a slip of the keyboard should.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+from workbench import __version__
+from workbench.cli import corpora, embeddings, notebooks, transfer
+from workbench.cli.parser import Parser
+from workbench.errors import WorkbenchError
+
+BROKEN_PIPE = 141  # what a shell reports of a command that SIGPIPE ended
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv`, by default the process's own, and return the exit status.
+
+    0 when all that was asked is done, 1 for a failure, 2 for bad usage, 130 when interrupted, 141 when whoever read the
+    output has gone. `--help` and `--version` raise SystemExit(0), as argparse does.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what Ctrl-C puts in order, kill does too
+    try:
+        args = _parser().parse_args(argv)
+        status = args.command(args)
+        sys.stdout.flush()
+        return status or 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it flushes at exit
+        return BROKEN_PIPE
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in argv:
+            traceback.print_exc()
+        message, status = _verdict(error)
+        print(f"workbench: {' '.join(message.splitlines())}", file=sys.stderr)
+        return status
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _verdict(error: BaseException) -> tuple[str, int]:
+    """What to tell a person about `error`, and the exit status."""
+    if isinstance(error, WorkbenchError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) or "interrupted", INTERRUPTED
+    return f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="workbench", description="Transfer an artist's style rather than the style of one picture.")
+    parser.add_argument("--version", action="version", version=f"workbench {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (transfer, corpora, embeddings, notebooks):
+        module.declare(commands)
+    return parser

@@ -1,0 +1,130 @@
+"""`workbench embed`, `workbench search` and `workbench clusters`: a corpus by what it shows and how it is painted."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.cli.parser import CORPUS_HELP, add_command, check_out, count, encoder_options, given, load_encoder, open_corpus
+from workbench.errors import require
+
+if TYPE_CHECKING:
+    from workbench.clustering import Clustering
+    from workbench.corpus import Corpus
+    from workbench.figures import Figure
+
+EMBED = "workbench.embeddings:embed"
+CLUSTER = "workbench.clustering:cluster"
+SEARCH = "workbench.index:ExactIndex.search"
+SHEET_LIMIT = 24  # works of each cluster drawn on a contact sheet: three rows
+
+
+def declare(commands: Any) -> None:
+    embed = add_command(commands, "embed", _embed, "embed a corpus; what is known already is not computed again")
+    embed.option("--kind", EMBED, "what the vectors tell: content, what is shown; style and gram, how", required=True)
+    embed.option("--size", EMBED, "long side at which works are looked at, px", type=int)
+    embed.add_argument("-o", "--out", type=Path, help="write names, hashes and vectors, .npz")
+    search = add_command(commands, "search", _search, "find the paintings that show most nearly what a picture shows")
+    search.option("-k", SEARCH, "how many", type=count)
+    clusters = add_command(commands, "clusters", _clusters, "divide a corpus into clusters of style")
+    clusters.option("-k", CLUSTER, "how many; chosen by silhouette and stability when not given", type=count)
+    clusters.option("--kind", EMBED, "what the clusters are made of; style unless given")
+    clusters.option("--seed", CLUSTER, "of k-means and of the subsamples", type=int)
+    clusters.add_argument("-o", "--out", metavar="SHEET", type=Path, help="draw a contact sheet, as .png and .pdf")
+    for parser in (embed, search, clusters):
+        parser.add_argument("corpus", metavar="CORPUS", help=CORPUS_HELP)
+        encoder_options(parser)
+    search.add_argument("content", metavar="CONTENT", help="image file, or a sample photograph")
+
+
+def _embed(args: argparse.Namespace) -> None:
+    if args.out:
+        check_out(args.out, ".npz")
+    import numpy as np
+
+    from workbench import embeddings, images, storage
+
+    options = given(args, EMBED)
+    _check_kind(options["kind"])
+    if "size" in options:
+        images.check_size(options["size"])
+    encoder = load_encoder(args, style=options["kind"] != "content")
+    corpus = open_corpus(args.corpus)
+    space = embeddings.embed(corpus, encoder, **options, show=True)
+    print(f"{len(space.raw)} works, {space.raw.shape[1]} numbers each: {space.kind} by {encoder.identity}")
+    if args.out:
+        with storage.atomic(args.out) as temporary:
+            hashes = [work.sha256 for work in corpus]
+            np.savez(temporary, names=space.names, sha256=hashes, vectors=space.raw, kind=space.kind, encoder=encoder.identity)
+        print(args.out)
+
+
+def _check_kind(kind: str) -> None:
+    from workbench.embeddings import KINDS
+
+    require(kind in KINDS, f"--kind {kind!r}: choose {', '.join(KINDS)}")
+
+
+def _search(args: argparse.Namespace) -> None:
+    from workbench import embeddings, images, inputs
+    from workbench.index import ExactIndex
+
+    content = images.resize(inputs.content(args.content), embeddings.SIZE)
+    encoder = load_encoder(args, style=False)
+    corpus = open_corpus(args.corpus)
+    index = ExactIndex(embeddings.embed(corpus, encoder, "content", show=True))
+    described = embeddings.describe(content.to(encoder.device), encoder, "content")
+    for match in index.search(described, **given(args, SEARCH)):
+        print(f"{match.similarity:+.3f}  {match.name}  {corpus[match.name].title}")
+
+
+def _clusters(args: argparse.Namespace) -> None:
+    if args.out:
+        check_out(args.out, ".png", ".pdf")
+    from workbench import clustering, embeddings
+
+    kind = given(args, EMBED).get("kind", "style")
+    _check_kind(kind)
+    encoder = load_encoder(args, style=kind != "content")
+    corpus = open_corpus(args.corpus)
+    found = clustering.cluster(embeddings.embed(corpus, encoder, kind, show=True), **given(args, CLUSTER))
+    _print_clusters(found, corpus)
+    if args.out:
+        from workbench import figures
+        from workbench import provenance as pv
+
+        given = given(args, CLUSTER)
+        parameters = {"corpus": args.corpus, "encoder": encoder.identity, "kind": kind, **given}
+        made = pv.provenance(parameters, given.get("seed"), {"corpus": corpus.root}, {encoder.name: encoder.weights_sha256})
+        paths = figures.save(_sheet(found, corpus), args.out.with_suffix(""), {"command": "clusters", **made})
+        print(*paths, sep="\n")
+
+
+def _print_clusters(found: "Clustering", corpus: "Corpus") -> None:
+    print(found.chosen_because)
+    if found.silhouette:
+        print("   k  silhouette  stability")
+    for k, silhouette in found.silhouette.items():
+        print(f"{k:4}  {silhouette:10.2f}  {found.stability[k]:9.2f}")
+    for label, medoid in enumerate(found.medoids):
+        print(f"cluster {label + 1}: {len(found.members(label))} works, medoid {medoid}  {corpus[medoid].title}")
+    genres = [work.genre or "(none)" for work in corpus]
+    if any(work.genre for work in corpus):
+        names, table, information = found.crosstab(genres)
+        print("cluster  " + "  ".join(names))
+        for label, row in enumerate(table):
+            print(f"{label + 1:7}  " + "  ".join(f"{count:{len(name)}}" for count, name in zip(row, names, strict=True)))
+        print(f"normalised mutual information with genre {information:.2f}")
+
+
+def _sheet(found: "Clustering", corpus: "Corpus") -> "Figure":
+    """A contact sheet of the clusters, medoids first."""
+    from workbench import figures, images, progress
+    from workbench.comparison import THUMBNAIL
+
+    works = progress.track(corpus, total=len(corpus), label="contact sheet", show=True)
+    thumbnails = {work.name: images.to_pil(work.load(THUMBNAIL)) for work in works}
+    groups = []
+    for label in range(found.k):
+        names = found.members(label)
+        groups.append((f"Cluster {label + 1}", [thumbnails[name] for name in names], [corpus[name].title for name in names]))
+    return figures.cluster_sheets(groups, title=f"{corpus.name}: {found.chosen_because}", limit=SHEET_LIMIT)

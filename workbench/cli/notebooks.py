@@ -1,0 +1,42 @@
+"""`workbench run`: a notebook from its parameters to its run folder."""
+
+import argparse
+import math
+from typing import Any
+
+from workbench.cli.parser import add_command, given
+from workbench.errors import WorkbenchError
+
+RUN = "workbench.runs:run"
+
+
+def declare(commands: Any) -> None:
+    parser = add_command(commands, "run", _run, "execute a notebook into a run folder, its parameters checked first")
+    parser.add_argument("notebook", metavar="NOTEBOOK")
+    parser.add_argument(
+        "-p", dest="assignments", metavar="NAME=VALUE", action="append", default=[], help="set a parameter; may be repeated"
+    )
+    parser.option("--settings", RUN, "JSON object of parameters, which -p overrides")
+    parser.option("--out", RUN, "folder that receives <notebook>/<run-id>")
+    parser.option("--timeout", RUN, "seconds that a cell may take", type=seconds)
+
+
+def seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _run(args: argparse.Namespace) -> None:
+    from workbench import runs
+
+    result = runs.run(args.notebook, runs.parse(args.notebook, args.assignments), **given(args, RUN))
+    print(result.folder)
+    for figure in sorted((result.folder / "figures").glob("*")):
+        print(figure)
+    if result.status != "complete":
+        raise WorkbenchError(f"{args.notebook}: {result.error}; see {result.folder / 'executed.ipynb'}")

@@ -1,0 +1,117 @@
+"""Reading a command line: options that borrow their defaults, and what several commands ask of their arguments."""
+
+import argparse
+import importlib
+import inspect
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from workbench.errors import UsageError, WorkbenchError, require
+
+if TYPE_CHECKING:
+    from workbench.corpus import Corpus
+    from workbench.encoders import Encoder
+
+LOAD = "workbench.encoders:load"
+CORPUS_HELP = "folder of paintings, or a sample painter"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises UsageError, and whose help takes defaults and choices from where they belong."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**options, allow_abbrev=False)
+        self._borrowed: list[tuple[argparse.Action, str, str]] = []
+        self.add_argument("--debug", action="store_true", help="print the traceback of an error")
+
+    def option(self, flag: str, owner: str, text: str, *, name: str = "", **options: Any) -> None:
+        """An option that is the parameter `name` (by default called like the flag) of `owner`, "module:function"."""
+        word = flag.lstrip("-").replace("-", "_")
+        name = name or word
+        action = self.add_argument(
+            flag, help=text, dest=f"{owner} {name}", metavar=word.upper(), default=argparse.SUPPRESS, **options
+        )
+        self._borrowed.append((action, owner, name))
+
+    def format_help(self) -> str:
+        while self._borrowed:
+            action, owner, name = self._borrowed.pop()
+            parameter = inspect.signature(_look_up(owner)).parameters[name]
+            if get_origin(parameter.annotation) is Literal:
+                action.metavar = "{" + ",".join(get_args(parameter.annotation)) + "}"
+            if parameter.default not in (None, parameter.empty):
+                action.help += f" (default: {parameter.default})"
+        return super().format_help()
+
+    def error(self, message: str) -> None:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def _look_up(owner: str) -> Callable:
+    module, _, path = owner.partition(":")
+    found = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def given(args: argparse.Namespace, owner: str) -> dict[str, Any]:
+    """The parameters of `owner` that the command line gives."""
+    return {key.removeprefix(f"{owner} "): value for key, value in vars(args).items() if key.startswith(f"{owner} ")}
+
+
+def add_command(commands: Any, name: str, command: Callable, text: str) -> Parser:
+    parser = commands.add_parser(name, help=text, description=text[:1].upper() + text[1:] + ".")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def encoder_options(parser: Parser) -> None:
+    parser.option("--encoder", LOAD, "embedded, vgg19 or clip:MODEL/PRETRAINED", name="name")
+    parser.option("--precision", LOAD, "of the encoder's convolutions")
+    parser.option("--device", LOAD, "where torch computes: auto, cpu, cuda, mps")
+
+
+def count(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def check_out(out: Path, *suffixes: str) -> None:
+    """Refuse a file that could not be written, before the work it is to receive is done."""
+    require(
+        not suffixes or out.suffix.lower() in suffixes,
+        f"cannot write {out}: unknown suffix {out.suffix!r}; use {' or '.join(suffixes)}",
+    )
+    try:
+        require(not out.is_dir(), f"cannot write {out}: it is a folder; name a file")
+        # The folders in between are made when there is something to put into them.
+        with tempfile.TemporaryFile(dir=next(folder for folder in out.absolute().parents if folder.exists())):
+            pass
+    except OSError as error:
+        raise WorkbenchError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def open_corpus(name: str) -> "Corpus":
+    """The corpus called `name`; files that are left out are not left out in silence."""
+    from workbench import inputs
+
+    corpus = inputs.corpus(name, show=True)
+    if corpus.report.rejected:
+        print(f"{corpus.name}: {corpus.report.lines()[0]}; workbench corpus check says why", file=sys.stderr)
+    return corpus
+
+
+def load_encoder(args: argparse.Namespace, *, style: bool) -> "Encoder":
+    from workbench import encoders
+
+    encoder = encoders.load(**given(args, LOAD))
+    require(
+        not style or bool(encoder.style_layers),
+        f"encoder {encoder.name} has no style layers: it serves to search, and as --retriever; choose embedded or vgg19",
+    )
+    return encoder

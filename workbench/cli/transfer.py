@@ -1,0 +1,237 @@
+"""`workbench transfer`: everything that can be refused is refused before the work starts, and a stop keeps the picture."""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.cli.parser import CORPUS_HELP, LOAD, add_command, check_out, encoder_options, given, load_encoder, open_corpus
+from workbench.errors import UsageError, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from workbench.corpus import Work
+    from workbench.encoders import Encoder
+    from workbench.targets import StyleTarget
+    from workbench.transfer import Transfer
+
+SETTINGS = "workbench.transfer:Settings"
+BLEND = "workbench.targets:blend"
+# Options that would be ignored with any other target.
+ONLY_WITH = {"--style": ("single",), "--tau": ("blend", "cluster"), "--retriever": ("nearest", "blend", "cluster")}
+CHECKPOINT_EVERY = 25  # steps
+LISTED = 12  # paintings named on the terminal
+
+
+def declare(commands: Any) -> None:
+    parser = add_command(commands, "transfer", _transfer, "paint a picture in the style of one painting, or of many")
+    parser.add_argument("content", metavar="CONTENT", help="image file, or a sample photograph")
+    parser.add_argument("--corpus", help=CORPUS_HELP)
+    parser.add_argument("--target", required=True, help="which paintings: single, nearest, blend, cluster or whole")
+    parser.add_argument("--style", metavar="PAINTING", help="the single painting: a work of the corpus, or any image file")
+    parser.option("--tau", BLEND, "temperature of the blend: near 0 the nearest, large the whole", type=float)
+    parser.add_argument("--retriever", metavar="ENCODER", help="encoder that says which paintings fit (default: --encoder)")
+    parser.add_argument("-o", "--out", required=True, type=Path, help="the picture to write; .png carries its provenance")
+    encoder_options(parser)
+    parser.option("--size", SETTINGS, "long side of the result, px", type=int)
+    parser.option("--steps", SETTINGS, "evaluations at each scale, coarse to fine", type=int)
+    parser.option("--alpha", SETTINGS, "weight of the content loss", type=float)
+    parser.option("--beta", SETTINGS, "weight of the style loss", type=float)
+    parser.option("--tv", SETTINGS, "weight of the total variation", type=float)
+    parser.option("--style-loss", SETTINGS, "how styles are compared")
+    parser.option("--optimiser", SETTINGS, "what moves the pixels")
+    parser.option("--init", SETTINGS, "what the optimisation starts from")
+    parser.option("--seed", SETTINGS, "of the noise and of drawn patches", type=int)
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", type=Path, help=f"write the state every {CHECKPOINT_EVERY} steps, and when stopped"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from --checkpoint")
+
+
+def _transfer(args: argparse.Namespace) -> None:
+    check_out(args.out)
+    _check_checkpoint(args)
+    from workbench import encoders, images, inputs, metrics
+    from workbench.transfer import Settings, Transfer
+
+    _check_target(args)
+    settings = Settings(**given(args, SETTINGS))
+    source = inputs.content_path(args.content)
+    require(args.out.resolve() != source.resolve(), f"cannot write {args.out}: it is the content itself")
+    _check_picture(args.out, {})
+    content = images.load(source)
+    encoder = load_encoder(args, style=True)
+    retriever = encoders.load(**{**given(args, LOAD), "name": args.retriever}) if args.retriever else encoder
+    target = _choose(args, content, encoder, retriever)
+    print(f"{target.name}: {target.note}")
+    for work, weight in list(zip(target.works, target.weights, strict=True))[:LISTED]:
+        print(f"{weight:7.1%}  {work.name}  {work.title}")
+    if len(target.works) > LISTED:
+        print(f"         and {len(target.works) - LISTED} more")
+    sys.stdout.flush()
+    transfer = Transfer(content, target, encoder, settings)
+    if args.resume:
+        transfer.resume(args.checkpoint)
+    _check_picture(args.out, _stamp(args, source, transfer, retriever))
+    complete = _advance(transfer, args.checkpoint)
+    done = f"step {len(transfer.history)} of {settings.total_steps}"
+    if not transfer.history:
+        raise KeyboardInterrupt("interrupted before the first step; nothing was written")
+    images.save(transfer.image, args.out, metadata=_stamp(args, source, transfer, retriever))
+    if not complete:
+        raise KeyboardInterrupt(f"interrupted at {done}; the picture so far is {args.out}")
+    style = metrics.style_distance(transfer.image, target.moments(encoder, settings.size, encoder.style_layers), encoder)
+    print(f"content {metrics.content_distance(transfer.image, content, encoder):.3g}", end="   ")
+    print(f"style {style.gram:.3g}   style W2 {style.w2:.3g}   {transfer.seconds:.0f} s")
+    print(args.out)
+
+
+def _check_checkpoint(args: argparse.Namespace) -> None:
+    require(not args.resume or args.checkpoint is not None, "--resume needs --checkpoint FILE to go on from")
+    if args.checkpoint is None:
+        return
+    check_out(args.checkpoint)
+    require(args.checkpoint.resolve() != args.out.resolve(), "--checkpoint and --out name the same file")
+    require(
+        not args.resume or args.checkpoint.is_file(),
+        f"--resume: there is no checkpoint {args.checkpoint}; leave --resume out to start afresh",
+    )
+
+
+def _check_target(args: argparse.Namespace) -> None:
+    """Refuse what does not go together, and fill in the style where there is a default for it."""
+    import numpy as np
+
+    from workbench import inputs, targets
+
+    require(args.target in targets.NAMES, f"--target {args.target!r}: choose {', '.join(targets.NAMES)}")
+    tau = given(args, BLEND).get("tau")
+    for flag, value in (("--style", args.style), ("--tau", tau), ("--retriever", args.retriever)):
+        goes = value is None or args.target in ONLY_WITH[flag]
+        require(goes, f"{flag} goes with --target {' or '.join(ONLY_WITH[flag])}, not with {args.target}")
+    if tau is not None:
+        targets.softmax_weights(np.zeros(1), tau)  # knows what a temperature may be
+    if args.corpus is None:
+        require(args.target == "single", f"--target {args.target} needs --corpus: {CORPUS_HELP}")
+        require(args.style is not None, "--target single needs --style, an image file; or --corpus, to take a work from")
+        require(Path(args.style).is_file(), f"--style {args.style}: no such file; give --corpus to name one of its works")
+    elif args.target == "single" and args.style is None:
+        try:
+            args.style = inputs.striking_work(args.corpus)
+        except UsageError as error:
+            raise UsageError("--target single needs --style: a work of the corpus, by file or title") from error
+
+
+def _check_picture(out: Path, metadata: dict[str, str]) -> None:
+    """Save a dot as `out` is to be saved: a format without a writer, or with no room for the metadata, shows now."""
+    from PIL import Image
+
+    from workbench import images
+
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Path(folder, out.name)
+        try:
+            images.save(Image.new("RGB", (1, 1)), probe, metadata=metadata)
+        except UsageError as error:
+            raise UsageError(str(error).replace(str(probe), str(out))) from error
+
+
+def _choose(args: argparse.Namespace, content: "Tensor", encoder: "Encoder", retriever: "Encoder") -> "StyleTarget":
+    """The paintings that --target, --style and --corpus name."""
+    from workbench import targets
+
+    if args.corpus is None:
+        return targets.single(_lone_work(Path(args.style)))
+    corpus = open_corpus(args.corpus)
+    inside = corpus.root in args.out.resolve().parents
+    require(not inside, f"cannot write {args.out}: in the corpus's own folder it would become one of the paintings")
+    selection = targets.Selection(corpus, content, encoder, retriever=retriever, show=True)
+    if args.target != "single":
+        return getattr(selection, args.target)(**given(args, BLEND))
+    try:
+        return selection.single(args.style)
+    except UsageError:
+        if not Path(args.style).is_file():
+            raise
+        return targets.single(_lone_work(Path(args.style)))
+
+
+def _lone_work(path: Path) -> "Work":
+    """An image file that belongs to no corpus."""
+    from workbench import images, provenance
+    from workbench.corpus import Work
+
+    return Work(path.name, path, provenance.sha256(path), *images.read(path).image.size)
+
+
+def _stamp(args: argparse.Namespace, source: Path, transfer: "Transfer", retriever: "Encoder") -> dict[str, str]:
+    """Metadata that says what decided the picture: enough to make it again, and to tell whether it was finished."""
+    from workbench import provenance as pv
+    from workbench import targets
+    from workbench.figures.files import PNG_KEY
+
+    encoder, target, settings = transfer.encoder, transfer.target, transfer.settings
+    parameters = {
+        "content": args.content,
+        "corpus": args.corpus,
+        "target": target.name,
+        "encoder": encoder.identity,
+        "device": encoder.device.type,
+        **asdict(settings),
+    }
+    if target.name in ONLY_WITH["--retriever"]:
+        parameters["retriever"] = retriever.identity
+    if target.name in ONLY_WITH["--tau"]:
+        parameters["tau"] = given(args, BLEND).get("tau", targets.TAU)
+    weights = {pv.shared(used.name): used.weights_sha256 for used in (encoder, retriever)}
+    made = pv.provenance(parameters, settings.seed, {"content": source}, weights)
+    works = [
+        {"file": work.name, "sha256": work.sha256, "weight": weight}
+        for work, weight in zip(target.works, target.weights, strict=True)
+    ]
+    progress = {"steps_done": len(transfer.history), "steps_in_all": settings.total_steps}
+    return {PNG_KEY: pv.text({"command": "transfer", **made, "works": works, **progress})}
+
+
+def _advance(transfer: "Transfer", checkpoint: Path | None) -> bool:
+    """Iterate to the end, or until Ctrl-C; whether the end was reached."""
+    from workbench import progress
+
+    steps = transfer.settings.total_steps
+    label = f"transfer ({transfer.target.name})"
+    # Asked twice, it stops amid a step: the picture is good, but the state is not one to write to the checkpoint.
+    with suppress(KeyboardInterrupt), _stop_between_steps() as asked:
+        for iterate in progress.track(transfer, total=steps - len(transfer.history), label=label, show=True):
+            if checkpoint and (asked or iterate.step % CHECKPOINT_EVERY == 0):
+                transfer.checkpoint(checkpoint)
+            if asked:
+                break
+    return len(transfer.history) == steps
+
+
+@contextmanager
+def _stop_between_steps() -> Iterator[list[int]]:
+    """Yield a list that Ctrl-C, or SIGTERM, puts its number into. The second time it raises KeyboardInterrupt."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        # Not print: a signal may come while another line is being printed.
+        os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
+
+    watched = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in watched}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
