@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workbench import clustering as clusters
-from workbench import embeddings, images, statistics, storage
+from workbench import embeddings, images, progress, statistics, storage
 from workbench.clustering import Clustering
 from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
@@ -46,7 +46,7 @@ class StyleTarget:
             for weight, work in zip(self.weights, self.works, strict=True):
                 yield weight, encoder.features(work.load(size).to(encoder.device), layers)
 
-    def moments(self, encoder: Encoder, size: int, layers: Sequence[str]) -> dict[str, Moments]:
+    def moments(self, encoder: Encoder, size: int, layers: Sequence[str], *, show: bool = False) -> dict[str, Moments]:
         """Pooled moments of the works, each with its long side scaled to `size` px. One painting is in memory at a time.
 
         Cached on disk under everything that decides them: works and weights, encoder, size and layers.
@@ -63,7 +63,9 @@ class StyleTarget:
                 path.unlink(missing_ok=True)  # a damaged entry is made again
         pooled = statistics.pool(
             (weight, {layer: statistics.moments(f) for layer, f in features.items()})
-            for weight, features in self._features(encoder, size, layers)
+            for weight, features in progress.track(
+                self._features(encoder, size, layers), total=len(self.works), label=f"statistics at {size} px", show=show
+            )
         )
         tensors = {f"{layer}.mean": m.mean.cpu() for layer, m in pooled.items()}
         tensors |= {f"{layer}.second": m.second.cpu() for layer, m in pooled.items()}

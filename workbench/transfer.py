@@ -129,6 +129,7 @@ class Transfer:
         self.settings = settings or Settings()
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
+        self.show = False  # whether statistics and steps report their progress on stderr
         self._point = self._start()
         self._optimiser: LBFGS | Adam | None = None
         self._objective: losses.Objective | None = None
@@ -157,6 +158,7 @@ class Transfer:
     def run(self, *, show: bool = False) -> Result:
         """Iterate to the end. Ctrl-C stops and keeps the picture: the result then says complete=False."""
         remaining = self.settings.total_steps - len(self.history)
+        self.show = show
         complete = True
         try:
             for _ in progress.track(self, total=remaining, label=f"transfer ({self.target.name})", show=show):
@@ -183,7 +185,8 @@ class Transfer:
                 self._point = images.resize(self._point.clamp(0, 1), shape)
             kind = LBFGS if self.settings.optimiser == "lbfgs" else Adam
             self._optimiser = kind(self._point.flatten())
-        self._objective = objective(images.resize(self.content, shape), self.target, self.encoder, self.settings, size)
+        content = images.resize(self.content, shape)
+        self._objective = objective(content, self.target, self.encoder, self.settings, size, show=self.show)
 
     def _step(self) -> None:
         shape = (1, 3, *self._size(self.settings.scales[len(self.history) // self.settings.steps]))
@@ -247,16 +250,18 @@ class Transfer:
         return self
 
 
-def objective(content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings, size: int) -> losses.Objective:
-    """The objective for `content` (1, 3, H, W) at one scale, paintings at long side `size`."""
+def objective(
+    content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings, size: int, *, show: bool = False
+) -> losses.Objective:
+    """The objective for `content` (1, 3, H, W) at one scale, paintings at long side `size`; `show` reports progress."""
     layers = encoder.style_layers
     with torch.no_grad():
         content_features = encoder.features(content, encoder.content_layers)
     style: losses.Loss
     if settings.style_loss == "gram":
-        style = losses.GramLoss(target.moments(encoder, size, layers))
+        style = losses.GramLoss(target.moments(encoder, size, layers, show=show and len(target.works) > 1))
     elif settings.style_loss == "w2":
-        style = losses.W2Loss(target.moments(encoder, size, layers))
+        style = losses.W2Loss(target.moments(encoder, size, layers, show=show and len(target.works) > 1))
     elif settings.style_loss == "patches":
         style = losses.PatchLoss(target.bag(encoder, size, layers[2:4], seed=settings.seed))
     else:

@@ -37,22 +37,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it flushes at exit
         return BROKEN_PIPE
     except (Exception, KeyboardInterrupt) as error:
-        if "--debug" in argv:
+        debug = "--debug" in argv
+        if debug:
             traceback.print_exc()
-        message, status = _verdict(error)
+        message, status = _verdict(error, "" if debug else " (run again with --debug for the traceback)")
         print(f"workbench: {' '.join(message.splitlines())}", file=sys.stderr)
         return status
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _verdict(error: BaseException) -> tuple[str, int]:
-    """What to tell a person about `error`, and the exit status."""
+def _verdict(error: BaseException, hint: str) -> tuple[str, int]:
+    """What to tell a person about `error`, with a `hint` where it is a fault of ours, and the exit status."""
     if isinstance(error, WorkbenchError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "interrupted", INTERRUPTED
-    return f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1
+    return f"{type(error).__name__}: {error}{hint}", 1
 
 
 def _parser() -> Parser:

@@ -14,9 +14,8 @@ SPLIT = "workbench.corpus:Corpus.split"
 
 
 def declare(commands: Any) -> None:
-    corpus = commands.add_parser("corpus", help="look at a corpus, or divide it").add_subparsers(
-        metavar="COMMAND", required=True
-    )
+    text = "look at a corpus, or divide it"
+    corpus = commands.add_parser("corpus", help=text).add_subparsers(title=text, metavar="COMMAND", required=True)
     check = add_command(corpus, "check", _corpus_check, "report what became of every file; 1 when any was rejected")
     check.add_argument("corpus", metavar="DIR", help=CORPUS_HELP)
     split = add_command(corpus, "split", _corpus_split, "divide the works into bank and held-out, series by series")
@@ -39,9 +38,7 @@ def _corpus_split(args: argparse.Namespace) -> None:
     from workbench import storage
     from workbench.corpus import METADATA
 
-    require(
-        args.out.name != METADATA, f"cannot write {args.out}: {METADATA} is what a corpus is described by; choose another name"
-    )
+    require(args.out.name != METADATA, f"cannot write {args.out}: that name is the description of a corpus; choose another")
     bank, held_out = open_corpus(args.corpus).split(**given(args, SPLIT))
     parts = {"bank": [work.name for work in bank], "held_out": [work.name for work in held_out]}
     if args.out.suffix.lower() == ".json":

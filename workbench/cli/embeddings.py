@@ -82,19 +82,20 @@ def _clusters(args: argparse.Namespace) -> None:
         check_out(args.out, ".png", ".pdf")
     from workbench import clustering, embeddings
 
+    options = given(args, CLUSTER)
     kind = given(args, EMBED).get("kind", "style")
     _check_kind(kind)
     encoder = load_encoder(args, style=kind != "content")
     corpus = open_corpus(args.corpus)
-    found = clustering.cluster(embeddings.embed(corpus, encoder, kind, show=True), **given(args, CLUSTER))
+    found = clustering.cluster(embeddings.embed(corpus, encoder, kind, show=True), **options)
     _print_clusters(found, corpus)
     if args.out:
         from workbench import figures
         from workbench import provenance as pv
 
-        given = given(args, CLUSTER)
-        parameters = {"corpus": args.corpus, "encoder": encoder.identity, "kind": kind, **given}
-        made = pv.provenance(parameters, given.get("seed"), {"corpus": corpus.root}, {encoder.name: encoder.weights_sha256})
+        parameters = {"corpus": args.corpus, "encoder": encoder.identity, "kind": kind, **options}
+        weights = {pv.shared(encoder.name): encoder.weights_sha256}
+        made = pv.provenance(parameters, options.get("seed"), {"corpus": corpus.root}, weights)
         paths = figures.save(_sheet(found, corpus), args.out.with_suffix(""), {"command": "clusters", **made})
         print(*paths, sep="\n")
 
@@ -112,7 +113,7 @@ def _print_clusters(found: "Clustering", corpus: "Corpus") -> None:
         names, table, information = found.crosstab(genres)
         print("cluster  " + "  ".join(names))
         for label, row in enumerate(table):
-            print(f"{label + 1:7}  " + "  ".join(f"{count:{len(name)}}" for count, name in zip(row, names, strict=True)))
+            print(f"{label + 1:7}  " + "  ".join(f"{works:{len(name)}}" for works, name in zip(row, names, strict=True)))
         print(f"normalised mutual information with genre {information:.2f}")
 
 

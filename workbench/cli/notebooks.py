@@ -18,10 +18,10 @@ def declare(commands: Any) -> None:
     )
     parser.option("--settings", RUN, "JSON object of parameters, which -p overrides")
     parser.option("--out", RUN, "folder that receives <notebook>/<run-id>")
-    parser.option("--timeout", RUN, "seconds that a cell may take", type=seconds)
+    parser.option("--timeout", RUN, "seconds that a cell may take", type=_seconds)
 
 
-def seconds(text: str) -> float:
+def _seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:

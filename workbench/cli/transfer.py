@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli.parser import CORPUS_HELP, LOAD, add_command, check_out, encoder_options, given, load_encoder, open_corpus
-from workbench.errors import UsageError, require
+from workbench.errors import UsageError, WorkbenchError, require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,7 @@ def _transfer(args: argparse.Namespace) -> None:
     check_out(args.out)
     _check_checkpoint(args)
     from workbench import encoders, images, inputs, metrics
-    from workbench.transfer import Settings, Transfer
+    from workbench.transfer import Diverged, Settings, Transfer
 
     _check_target(args)
     settings = Settings(**given(args, SETTINGS))
@@ -80,7 +80,12 @@ def _transfer(args: argparse.Namespace) -> None:
     if args.resume:
         transfer.resume(args.checkpoint)
     _check_picture(args.out, _stamp(args, source, transfer, retriever))
-    complete = _advance(transfer, args.checkpoint)
+    transfer.show = True
+    try:
+        complete = _advance(transfer, args.checkpoint)
+    except Diverged as error:
+        images.save(error.image, args.out, metadata=_stamp(args, source, transfer, retriever))
+        raise WorkbenchError(f"{error}; the last good picture is {args.out}") from error
     done = f"step {len(transfer.history)} of {settings.total_steps}"
     if not transfer.history:
         raise KeyboardInterrupt("interrupted before the first step; nothing was written")

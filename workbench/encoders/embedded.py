@@ -54,7 +54,7 @@ def load_embedded(*, pooling: Pooling, dtype: torch.dtype, device: torch.device)
     return encoder.for_inference(device)
 
 
-def _natural_noise(generator: torch.Generator, *, count: int = 16, side: int = 128) -> Tensor:
+def _natural_noise(generator: torch.Generator, *, count: int = 8, side: int = 96) -> Tensor:
     """Noise with the 1/f amplitude and the correlated colours of natural images: (count, 3, side, side) in [0, 1]."""
     frequency = torch.fft.fftfreq(side)
     radius = (frequency[:, None].square() + frequency.square()).sqrt()

@@ -1,0 +1,588 @@
+"""The command line: what is asked is done, what is refused is refused in one line before anything is left behind."""
+
+import csv
+import functools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from workbench import cli, embeddings, encoders, figures, images, runs, targets, transfer
+from workbench.corpus import Corpus
+from workbench.encoders import Encoder
+
+SMALL = ("--size", "64", "--steps", "4", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def load_once():
+    """Encoders are frozen, so one of each serves all commands here."""
+    return functools.cache(encoders.load)
+
+
+@pytest.fixture
+def workbench(capsys, monkeypatch, tmp_path, load_once):
+    """Run a command line in an empty folder: (status, stdout, stderr)."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(encoders, "load", load_once)
+
+    def run(*argv):
+        status = cli.main([str(word) for word in argv])
+        seen = capsys.readouterr()
+        return status, seen.out, seen.err
+
+    return run
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    path = tmp_path / "photograph.png"
+    pixels = np.random.default_rng(1).integers(0, 256, (36, 48, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((96, 72)).save(path)
+    return path
+
+
+def the_line(err):
+    """The one line about the error; progress may stand before it."""
+    lines = err.splitlines()
+    assert [line for line in lines if line.startswith("workbench: ")] == lines[-1:], err
+    assert "Traceback" not in err
+    return lines[-1]
+
+
+def spawn(*argv, **options):
+    command = [sys.executable, "-m", "workbench", *(str(word) for word in argv)]
+    if sys.platform != "win32":  # tests started in the background hand down a Ctrl-C that is ignored
+        options["preexec_fn"] = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options)
+
+
+# --- the parser
+
+
+def test_help_and_slips_of_the_keyboard_do_not_import_torch():
+    script = """
+import sys
+from workbench import cli
+statuses = []
+for argv in (["--help"], ["trnsfer"], ["transfer", "a.png"], ["transfer", "a", "--size", "x"], ["run", "a", "--timeout", "0"],
+             ["search", "a", "b", "-k", "0"], ["clusters", "a", "--kidn", "gram"], ["corpus"], ["embed", "a", "--kind"],
+             ["transfer", "a", "--target", "whole", "-o", "o.png", "--resume"]):
+    try:
+        statuses.append(cli.main(argv))
+    except SystemExit as end:
+        statuses.append(end.code)
+heavy = {"torch", "numpy", "matplotlib", "sklearn"} & set(sys.modules)
+assert statuses == [0] + 9 * [2], statuses
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "transfer" in done.stdout and "clusters" in done.stdout
+    assert len(done.stderr.splitlines()) == 9
+    assert all(line.startswith("workbench: ") for line in done.stderr.splitlines())
+
+
+def test_the_help_of_transfer_tells_the_defaults_and_choices_of_the_settings(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["transfer", "--help"])
+    assert end.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for field in fields(transfer.Settings):
+        option = "--" + field.name.replace("_", "-")
+        assert option in text
+        described = text.rpartition(f"{option} ")[2].partition(" --")[0]
+        assert f"(default: {field.default})" in described
+    assert "{gram,w2,patches,embedding}" in text and f"(default: {targets.TAU})" in text
+    assert all(name in text for name in targets.NAMES)
+
+
+@pytest.mark.parametrize("command", ["corpus check", "corpus split", "embed", "search", "clusters", "run"])
+def test_every_help_is_written(capsys, command):
+    with pytest.raises(SystemExit) as end:
+        cli.main([*command.split(), "--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: workbench {command} ") and "default: <" not in text
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    assert re.fullmatch(r"workbench \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+# --- transfer
+
+
+@pytest.mark.parametrize("target", targets.NAMES)
+def test_transfer_writes_the_picture_of_every_target(workbench, two_styles, photograph, target):
+    style = ["--style", "Work 3"] if target == "single" else []
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", target, *style, "-o", "new/out.png", *SMALL)
+    status, out, err = workbench(*argv)
+    assert status == 0, err
+    assert out.splitlines()[-1] == "new/out.png" and out.startswith(f"{target}: ")
+    picture = images.load("new/out.png")
+    assert picture.shape == (1, 3, 48, 64)
+    assert not torch.allclose(picture, images.load(photograph, 64), atol=0.02)
+    made = figures.read_provenance("new/out.png")
+    works = {work.name: work for work in Corpus.open(two_styles)}
+    assert made["command"] == "transfer" and made["parameters"]["target"] == target
+    assert (made["steps_done"], made["steps_in_all"]) == (4, 4)
+    assert sum(work["weight"] for work in made["works"]) == pytest.approx(1)
+    assert all(work["sha256"] == works[work["file"]].sha256 for work in made["works"])
+    assert {"single": 1, "nearest": 1, "whole": 12}.get(target, len(made["works"])) == len(made["works"])
+    if target == "single":
+        assert made["works"][0]["file"] == "work-03.png" and "100.0%  work-03.png  Work 3" in out
+    assert ("tau" in made["parameters"]) == (target in ("blend", "cluster"))
+    assert str(two_styles) not in json.dumps(made) and str(photograph.parent) not in json.dumps(made)
+    assert "transfer" in err and "4/4" in err  # plain lines where there is no terminal
+
+
+def test_transfer_passes_its_options_on(workbench, two_styles, photograph):
+    given = {"alpha": 0.3, "beta": 2.0, "tv": 0.0, "style_loss": "w2", "optimiser": "adam", "init": "noise", "seed": 7}
+    options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "blend", "--tau", "0.02", *SMALL, *options)
+    status, _, err = workbench(*argv, "-o", "out.png", "--precision", "bfloat16")
+    assert status == 0, err
+    parameters = figures.read_provenance("out.png")["parameters"]
+    assert parameters.items() >= {**given, "tau": 0.02, "size": 64, "steps": 4}.items()
+    assert parameters["encoder"].endswith("bfloat16")
+
+
+def test_the_style_may_be_any_image_file(workbench, two_styles, photograph):
+    style = two_styles / "work-05.png"
+    argv = ("transfer", photograph, "--target", "single", "--style", style, *SMALL)
+    assert workbench(*argv, "-o", "alone.png")[0] == 0
+    assert workbench(*argv, "--corpus", two_styles, "-o", "beside.png")[0] == 0
+    assert workbench(*argv[:5], "work-05.png", *SMALL, "--corpus", two_styles, "-o", "inside.png")[0] == 0
+    pictures = [images.load(name) for name in ("alone.png", "beside.png", "inside.png")]
+    assert torch.equal(pictures[0], pictures[1]) and torch.equal(pictures[0], pictures[2])
+
+
+def test_a_sample_painter_has_a_striking_work(workbench, photograph, monkeypatch, two_styles):
+    from workbench import samples
+
+    monkeypatch.setattr(samples, "corpus_path", lambda name: two_styles)
+    monkeypatch.setattr(samples, "a_single", lambda name: "work-07.png")
+    argv = ("transfer", photograph, "--corpus", next(iter(samples.PAINTERS)), "--target", "single", *SMALL, "-o", "out.png")
+    assert workbench(*argv)[0] == 0
+    assert figures.read_provenance("out.png")["works"][0]["file"] == "work-07.png"
+
+
+def test_a_retriever_chooses_the_paintings(workbench, two_styles, photograph, monkeypatch):
+    """A retriever that sees nothing but how red a picture is finds a warm one."""
+
+    class Redness(Encoder):
+        name, weights_sha256, channels = "redness", "0" * 64, {}
+        device = torch.device("cpu")
+
+        def embed(self, image):
+            return image.mean(dim=(2, 3))
+
+    load = encoders.load
+    monkeypatch.setattr(
+        encoders, "load", lambda name="embedded", **rest: Redness() if name == "redness" else load(name, **rest)
+    )
+    warm = photograph.with_name("warm.png")
+    Image.new("RGB", (64, 48), (240, 60, 20)).save(warm)
+    argv = ("transfer", warm, "--corpus", two_styles, "--target", "nearest", *SMALL, "-o", "out.png")
+    assert workbench(*argv, "--retriever", "redness")[0] == 0
+    made = figures.read_provenance("out.png")
+    genre = {work.name: work.genre for work in Corpus.open(two_styles)}
+    assert genre[made["works"][0]["file"]] == "portrait"
+    assert set(made["weights"]) == {"embedded", "redness"}
+
+    status, _, err = workbench(*argv, "--encoder", "redness")
+    assert status == 2 and "redness has no style layers" in the_line(err)
+    assert "embedding" not in err and "reading" not in err  # before the corpus is opened
+    status, _, err = workbench("clusters", two_styles, "--encoder", "redness")
+    assert status == 2 and "no style layers" in the_line(err)
+
+
+GOOD = {"content": "PHOTOGRAPH", "--corpus": "CORPUS", "--target": "whole", "-o": "out.png", "--device": "cpu"}
+REFUSED = [
+    ({"content": "absent.png"}, 2, "absent.png"),
+    ({"content": "chnia"}, 2, "did you mean china"),
+    ({"content": "NOTES"}, 1, "notes.txt: not an image"),
+    ({"--corpus": "EMPTY"}, 1, "no usable image"),
+    ({"--corpus": "nocturnal"}, 2, "did you mean nocturne"),
+    ({"--corpus": None}, 2, "--target whole needs --corpus"),
+    ({"--corpus": None, "--target": "single"}, 2, "--target single needs --style"),
+    ({"--corpus": None, "--target": "single", "--style": "gone.png"}, 2, "gone.png: no such file"),
+    ({"--corpus": None, "--target": "single", "--style": "NOTES"}, 1, "notes.txt: not an image"),
+    ({"--target": "single"}, 2, "--target single needs --style"),
+    ({"--target": "single", "--style": "Work 99"}, 2, "no work 'Work 99'"),
+    ({"--target": "whle"}, 2, "choose single, nearest"),
+    ({"--style": "Work 1"}, 2, "--style goes with --target single"),
+    ({"--tau": "0.1"}, 2, "--tau goes with --target blend or cluster"),
+    ({"--retriever": "vgg19"}, 2, "--retriever goes with"),
+    ({"--target": "blend", "--tau": "-1"}, 2, "tau = -1"),
+    ({"--target": "blend", "--tau": "nan"}, 2, "tau = nan"),
+    ({"--encoder": "vgg16"}, 2, "did you mean vgg19"),
+    ({"--encoder": "vgg19"}, 1, "WORKBENCH_WEIGHTS"),
+    ({"--target": "nearest", "--retriever": "vgg19"}, 1, "WORKBENCH_WEIGHTS"),
+    ({"--precision": "float8"}, 2, "float8"),
+    ({"--device": "tpu"}, 2, "tpu"),
+    ({"--size": "0"}, 2, "size is 0"),
+    ({"--size": "1000000"}, 2, "size is 1000000"),
+    ({"--size": "64.5"}, 2, "--size"),
+    ({"--steps": "0"}, 2, "steps = 0"),
+    ({"--alpha": "nan"}, 2, "alpha = nan"),
+    ({"--style-loss": "grm"}, 2, "gram, w2"),
+    ({"-o": "out.xyz"}, 2, "out.xyz: unknown suffix '.xyz'"),
+    ({"-o": "."}, 2, "a folder"),
+    ({"-o": "NOTES/out.png"}, 1, "cannot write"),
+    ({"-o": "PHOTOGRAPH"}, 2, "the content itself"),
+    ({"-o": "CORPUS/out.png"}, 2, "one of the paintings"),
+    ({"--checkpoint": "NOTES/state"}, 1, "cannot write"),
+    ({"--checkpoint": "out.png"}, 2, "the same file"),
+    ({"--checkpoint": "gone.safetensors", "--resume": ""}, 2, "no checkpoint gone.safetensors"),
+    ({"--checkpoint": "NOTES", "--resume": ""}, 1, "cannot be read as a checkpoint"),
+    ({"--resume": ""}, 2, "--resume needs --checkpoint"),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected", "says"), REFUSED, ids=[str(changes) for changes, *_ in REFUSED])
+def test_transfer_refuses_in_one_line_and_leaves_nothing(
+    workbench, two_styles, photograph, tmp_path, monkeypatch, changes, expected, says
+):
+    monkeypatch.delenv("WORKBENCH_WEIGHTS", raising=False)
+    monkeypatch.delenv("WORKBENCH_DOWNLOAD", raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("not a picture")
+    places = {"PHOTOGRAPH": photograph, "CORPUS": two_styles, "EMPTY": tmp_path / "empty", "NOTES": tmp_path / "notes.txt"}
+    argv = ["transfer"]
+    for option, value in (GOOD | changes).items():
+        if value is not None:
+            text = re.sub("|".join(places), lambda match: str(places[match[0]]), value)
+            argv += [word for word in ([] if option == "content" else [option]) + [text] if word]
+    before = {path: path.stat().st_mtime_ns for folder in (tmp_path, two_styles) for path in folder.rglob("*")}
+    status, _, err = workbench(*argv)
+    assert status == expected
+    assert says in the_line(err)
+    assert {path: path.stat().st_mtime_ns for folder in (tmp_path, two_styles) for path in folder.rglob("*")} == before
+    if expected == 2 and "Work 99" not in says and says != "one of the paintings":
+        assert len(err.splitlines()) == 1  # not even the corpus was read
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_found_out_before_the_work(workbench, two_styles, photograph, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", locked / "out.png")
+    status, _, err = workbench(*argv)
+    assert status == 1 and the_line(err).startswith(f"workbench: cannot write {locked / 'out.png'}: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_metadata_that_does_not_fit_is_found_out_before_the_work(workbench, two_styles, photograph, monkeypatch):
+    monkeypatch.setattr(cli.transfer, "_advance", lambda *_: pytest.fail("the work began"))
+    real = cli.transfer._stamp
+    monkeypatch.setattr(cli.transfer, "_stamp", lambda *given: {**real(*given), "long": "x" * 70_000})
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL)
+    status, _, err = workbench(*argv, "-o", "out.jpg")
+    assert status == 2 and "metadata of out.jpg" in the_line(err) and not Path("out.jpg").exists()
+
+
+# --- stopping and going on
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(two_styles, photograph, tmp_path):
+    """Ctrl-C to a real process. It stops between two steps; the state goes on to the same bytes."""
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--size", 192, "--steps", 30)
+    whole = spawn(*argv, "-o", "whole.png", cwd=tmp_path)
+    assert whole.wait(timeout=120) == 0, whole.communicate()[1]
+
+    broken = (*argv, "-o", "broken.png", "--checkpoint", "state.safetensors")
+    process = spawn(*broken, cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "state.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == cli.INTERRUPTED, err
+    found = re.fullmatch(r"workbench: interrupted at step (\d+) of 60; the picture so far is broken.png", the_line(err))
+    assert found and 25 <= int(found[1]) < 60
+    assert figures.read_provenance(tmp_path / "broken.png")["steps_done"] == int(found[1])
+    assert images.load(tmp_path / "broken.png").shape[-1] in (96, 192)
+
+    process = spawn(*broken, "--resume", cwd=tmp_path)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert (tmp_path / "broken.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir() if path != photograph) == [
+        "broken.png",
+        "state.safetensors",
+        "whole.png",
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("twice", [False, True])
+def test_once_stops_after_the_step_and_twice_at_once(workbench, two_styles, photograph, monkeypatch, twice):
+    class Signalled(transfer.Transfer):
+        def _step(self):
+            if len(self.history) == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            super()._step()
+            if twice and len(self.history) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(transfer, "Transfer", Signalled)
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", "out.png")
+    status, _, err = workbench(*argv, "--checkpoint", "state")
+    assert status == cli.INTERRUPTED
+    assert "interrupted at step 3 of 4; the picture so far is out.png" in the_line(err)
+    assert Path("out.png").is_file()
+    assert Path("state").is_file() != twice  # amid a step there is no state to go on from
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+def test_a_stop_before_the_first_step_writes_nothing(workbench, two_styles, photograph, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transfer.Transfer, "_prepare", interrupted)
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", "out.png")
+    status, _, err = workbench(*argv)
+    assert status == cli.INTERRUPTED and "before the first step" in the_line(err)
+    assert list(Path().iterdir()) == []
+
+
+def test_a_checkpoint_of_another_transfer_is_refused(workbench, two_styles, photograph, monkeypatch):
+    monkeypatch.setattr(cli.transfer, "CHECKPOINT_EVERY", 2)
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--size", 32, "--checkpoint", "state")
+    assert workbench(*argv, "--steps", 2, "-o", "out.png")[0] == 0
+    status, _, err = workbench(*argv, "--steps", 3, "-o", "other.png", "--resume")
+    assert status == 2 and "checkpoint of another transfer" in the_line(err)
+    assert not Path("other.png").exists()
+
+
+# --- corpora
+
+
+def test_check_reports_every_file_and_fails_when_one_was_rejected(workbench, two_styles, tmp_path):
+    status, out, _ = workbench("corpus", "check", two_styles)
+    assert status == 0 and out.splitlines() == ["12 files seen: 12 usable, 0 rejected, 0 duplicates"]
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((two_styles / "work-00.png").read_bytes())
+    (folder / "b.png").write_bytes(b"no image")
+    status, out, _ = workbench("corpus", "check", folder)
+    assert status == 1
+    assert out.splitlines()[0] == "2 files seen: 1 usable, 1 rejected, 0 duplicates"
+    assert out.splitlines()[1].startswith("rejected b.png: not an image")
+    status, _, err = workbench("embed", folder, "--kind", "gram", "--size", "32")
+    assert status == 0 and "1 rejected" in err  # what was left out is never left out in silence
+    (folder / "a.png").unlink()
+    status, _, err = workbench("corpus", "check", folder)
+    assert status == 1 and "no usable image" in the_line(err)
+
+
+def test_split_writes_every_work_once_and_the_same_every_time(workbench, two_styles):
+    argv = ("corpus", "split", two_styles, "--held-out", "0.3", "--seed", "5", "-o")
+    assert workbench(*argv, "split.json")[0] == 0
+    assert workbench(*argv, "split.csv")[0] == 0
+    assert workbench(*argv, "again.json")[0] == 0
+    parts = json.loads(Path("split.json").read_text())
+    bank, held_out = Corpus.open(two_styles).split(0.3, 5)
+    assert parts == {"bank": [work.name for work in bank], "held_out": [work.name for work in held_out]}
+    with Path("split.csv").open(newline="") as file:
+        rows = {row["file_name"]: row["split"] for row in csv.DictReader(file)}
+    assert rows == {name: part for part, names in parts.items() for name in names}
+    assert len(rows) == 12
+    assert Path("again.json").read_bytes() == Path("split.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "says"),
+    [
+        (["-o", "split.txt"], 2, ".json or .csv"),
+        (["-o", "metadata.csv"], 2, "description of a corpus"),
+        (["-o", "split.csv", "--held-out", "1.5"], 2, "held_out is 1.5"),
+    ],
+)
+def test_split_refuses(workbench, two_styles, changes, expected, says):
+    status, out, err = workbench("corpus", "split", two_styles, *changes)
+    assert (status, out) == (expected, "") and says in the_line(err)
+    assert list(Path().iterdir()) == []
+
+
+def test_embed_writes_the_vectors_in_the_order_of_the_corpus(workbench, two_styles):
+    status, out, _ = workbench("embed", two_styles, "--kind", "style", "--size", "64", "--device", "cpu", "-o", "e.npz")
+    assert status == 0 and out.startswith("12 works, ")
+    corpus = Corpus.open(two_styles)
+    expected = embeddings.embed(corpus, encoders.load(device="cpu"), "style", size=64)
+    with np.load("e.npz", allow_pickle=False) as file:
+        assert np.array_equal(file["vectors"], expected.raw)
+        assert file["names"].tolist() == [work.name for work in corpus]
+        assert file["sha256"].tolist() == [work.sha256 for work in corpus]
+        assert str(file["kind"]) == "style" and str(file["encoder"]).startswith("embedded:")
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (("embed", "CORPUS", "--kind", "styl"), "choose content, style, gram"),
+        (("embed", "CORPUS", "--kind", "gram", "--size", "5"), "size is 5"),
+        (("embed", "CORPUS", "--kind", "gram", "-o", "e.npy"), ".npz"),
+        (("clusters", "CORPUS", "-o", "sheet.jpg"), ".png or .pdf"),
+        (("clusters", "CORPUS", "-k", "13"), "k = 13"),
+        (("clusters", "CORPUS", "--kind", "styl"), "choose content, style, gram"),
+        (("search", "CORPUS", "absent.png"), "absent.png"),
+        (("search", "CORPUS", "china", "-k", "-2"), "at least 1"),
+        (("search", "nocturn", "china"), "did you mean nocturne"),
+    ],
+)
+def test_the_other_commands_refuse_too(workbench, two_styles, argv, says):
+    status, out, err = workbench(*(str(two_styles) if word == "CORPUS" else word for word in argv))
+    assert (status, out) == (2, "") and says in the_line(err)
+    assert list(Path().iterdir()) == []
+
+
+def test_search_finds_a_painting_by_itself(workbench, two_styles):
+    status, out, _ = workbench("search", two_styles, two_styles / "work-04.png", "-k", "3", "--device", "cpu")
+    assert status == 0
+    lines = out.splitlines()
+    assert len(lines) == 3 and lines[0] == "+1.000  work-04.png  Work 4"
+    similarities = [float(line.split()[0]) for line in lines]
+    assert similarities == sorted(similarities, reverse=True)
+
+
+def test_clusters_tell_two_hands_apart_and_draw_them(workbench, two_styles):
+    status, out, err = workbench("clusters", two_styles, "--kind", "gram", "--device", "cpu", "-o", "sheets/two.png")
+    assert status == 0, err
+    assert out.startswith("k = 2: best silhouette")
+    assert re.search(r"cluster 1: 6 works, medoid work-\d\d\.png  Work \d+\ncluster 2: 6 works", out)
+    assert re.search(r"cluster  landscape  portrait\n +1  +(0 +6|6 +0)\n +2  +(6 +0|0 +6)\n", out)
+    assert "with genre 1.00" in out
+    made = figures.read_provenance("sheets/two.png")
+    assert made == figures.read_provenance("sheets/two.pdf") and made["parameters"]["kind"] == "gram"
+    with Image.open("sheets/two.png") as sheet:
+        assert min(sheet.size) > 300
+    status, out, _ = workbench("clusters", two_styles, "-k", "4", "--device", "cpu")
+    assert status == 0 and out.startswith("k = 4 as asked") and "cluster 4: " in out
+
+
+# --- notebooks
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    def write(*sources):
+        node = nbformat.v4.new_notebook(metadata={"kernelspec": runs.tidy.KERNEL, "language_info": {"name": "python"}})
+        node.cells = [nbformat.v4.new_code_cell(source) for source in ("steps: int = 3\nout: str = ''", *sources)]
+        node.cells[0].metadata["tags"] = ["parameters"]
+        path = tmp_path / "07_tiny.ipynb"
+        nbformat.write(node, path)
+        return path
+
+    return write
+
+
+def test_run_prints_the_folder_and_the_figures(workbench, notebook):
+    draw = "from pathlib import Path\nPath(out, 'figures').mkdir()\nPath(out, 'figures', 'a.png').write_text(str(steps))"
+    status, out, err = workbench("run", notebook(draw), "-p", "steps=5", "-p", "out=here", "--timeout", "60")
+    assert status == 0, err
+    assert out.splitlines() == ["here", str(Path("here", "figures", "a.png"))]
+    assert Path("here/figures/a.png").read_text() == "5"
+    assert json.loads(Path("here/run.json").read_text())["status"] == "complete"
+
+
+def test_a_run_that_fails_says_where_and_exits_1(workbench, notebook):
+    status, out, err = workbench("run", notebook("1 / 0"), "--out", "base")
+    assert status == 1
+    folder = Path(out.splitlines()[0])
+    assert folder.parent == Path("base/07_tiny")
+    assert "In [2]: ZeroDivisionError" in the_line(err) and str(folder / "executed.ipynb") in the_line(err)
+    assert json.loads((folder / "run.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.parametrize("argv", [("-p", "stps=5"), ("-p", "steps=many"), ("-p", "steps"), ("--settings", "absent.json")])
+def test_run_refuses_bad_parameters_before_anything_is_made(workbench, notebook, argv):
+    status, out, err = workbench("run", notebook("pass"), *argv)
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1 and the_line(err)
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_kill_is_recorded_as_interrupted(notebook, tmp_path):
+    process = spawn(
+        "run", notebook("import time", "open('begun', 'w').close()\ntime.sleep(60)"), "-p", "out=here", cwd=tmp_path
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == cli.INTERRUPTED and "workbench: interrupted" in err
+    assert json.loads((tmp_path / "here" / "run.json").read_text())["status"] == "interrupted"
+
+
+# --- errors
+
+
+def test_a_fault_of_ours_is_one_line_and_a_traceback_with_debug(workbench, two_styles, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("two\nlines")
+
+    monkeypatch.setattr("workbench.inputs.corpus", broken)
+    status, _, err = workbench("corpus", "check", two_styles)
+    assert status == 1
+    assert err == "workbench: ZeroDivisionError: two lines (run again with --debug for the traceback)\n"
+    for argv in (("--debug", "corpus", "check", two_styles), ("corpus", "check", "--debug", two_styles)):
+        status, _, err = workbench(*argv)
+        assert status == 1 and "Traceback" in err and err.endswith("\nworkbench: ZeroDivisionError: two lines\n")
+
+
+def test_ctrl_c_anywhere_is_one_line(workbench, two_styles, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workbench.inputs.corpus", interrupted)
+    status, _, err = workbench("corpus", "check", two_styles)
+    assert (status, err) == (cli.INTERRUPTED, "workbench: interrupted\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+def test_a_reader_that_has_gone_is_no_error_message(two_styles):
+    process = spawn("corpus", "check", two_styles)
+    process.stdout.close()
+    assert process.wait(timeout=60) == cli.BROKEN_PIPE
+    assert "Traceback" not in (err := process.stderr.read()) and "workbench:" not in err and "BrokenPipe" not in err
+
+
+def test_a_run_that_diverges_keeps_the_last_good_picture(workbench, photograph, two_styles, monkeypatch):
+    from workbench.losses import GramLoss
+
+    honest, calls = GramLoss.__call__, []
+
+    def breaks(self, image, features):
+        calls.append(1)
+        return honest(self, image, features) * (float("nan") if len(calls) > 2 else 1.0)
+
+    monkeypatch.setattr(GramLoss, "__call__", breaks)
+    status, _, err = workbench("transfer", photograph, "--corpus", two_styles, "--target", "whole", "-o", "o.png", *SMALL)
+    assert status == 1
+    assert "step 3" in the_line(err) and "last good picture is o.png" in the_line(err)
+    assert images.read("o.png").image.size == (64, 48)
