@@ -27,18 +27,22 @@ test: $(VENV)/.installed-dev
 lab: $(VENV)/.installed
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
-# CORPORA names a folder with corpora/<artist>/, content/ and photos/; without it the figure is that of the sample.
+# CORPORA names a folder with corpora/<artist>/, content/ and photos/, and WORKBENCH_WEIGHTS the one with VGG-19;
+# without CORPORA the figure is that of the sample.
+REFERENCE := -p encoder=vgg19 -p precision=bfloat16 -p size=512 -p steps=80 -p alpha=0.05
 figures: $(VENV)/.installed
 ifdef CORPORA
-	$(COMPARISON) -p out=runs/mona_lisa -p content="$(CORPORA)/content/mona_lisa.jpg" \
+	$(COMPARISON) $(REFERENCE) -p out=runs/mona_lisa -p title="The Mona Lisa after Vincent van Gogh" \
+		-p content="$(CORPORA)/content/mona_lisa.jpg" \
 		-p corpus="$(CORPORA)/corpora/vincent-van-gogh" -p single=the-starry-night.jpg
-	$(COMPARISON) -p out=runs/landscape -p content="$(CORPORA)/photos/elem-morskie-oko.jpg" \
-		-p corpus="$(CORPORA)/corpora/claude-monet"
+	$(COMPARISON) $(REFERENCE) -p out=runs/meadow -p title="A mountain meadow after Claude Monet" \
+		-p content="$(CORPORA)/photos/shilly-photos-dsc-0175.jpg" \
+		-p corpus="$(CORPORA)/corpora/claude-monet" -p single=impression-sunrise.jpg
 else
-	$(COMPARISON) -p out=runs/sample
+	$(COMPARISON) -p out=runs/sample -p title="Grace Hopper after nocturne, a synthetic painter"
 endif
 	@mkdir -p figures
-	@for run in $(if $(CORPORA),mona_lisa landscape,sample); do \
+	@for run in $(if $(CORPORA),mona_lisa meadow,sample); do \
 		for file in runs/$$run/figures/*; do cp "$$file" "figures/$${run}_$${file##*/}" || exit 1; done; \
 	done
 	@ls figures

@@ -8,6 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from workbench import encoders
+from workbench.corpus import Corpus
+
 SHARED = Path(os.environ.get("WORKBENCH_SHARED", Path(__file__).parents[2] / "shared"))
 
 
@@ -45,3 +48,15 @@ def two_styles(tmp_path_factory):
         rows.append(f"work-{i:02}.png,Nobody,Work {i},19{i:02},{'portrait' if warm else 'landscape'},series-{i // 4}")
     (folder / "metadata.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(two_styles):
+    """`two_styles`, opened."""
+    return Corpus.open(two_styles)
+
+
+@pytest.fixture(scope="session")
+def encoder():
+    """The encoder that needs no weights, on the CPU."""
+    return encoders.load("embedded", device="cpu")

@@ -2,16 +2,13 @@ import json
 
 import pytest
 
-from workbench import comparison, encoders, figures, inputs, samples, targets, transfer
-from workbench.corpus import Corpus
+from workbench import comparison, figures, inputs, samples, targets, transfer
 from workbench.errors import UsageError, WorkbenchError
 
 
 @pytest.fixture(scope="module")
-def outcomes(two_styles):
-    corpus = Corpus.open(two_styles)
+def outcomes(corpus, encoder):
     content = corpus["work-00.png"].load(96)
-    encoder = encoders.load("embedded", device="cpu")
     selection = targets.Selection(corpus, content, encoder)
     settings = transfer.Settings(size=64, steps=40)
     oeuvre = selection.whole().moments(encoder, 64, encoder.style_layers)

@@ -7,16 +7,6 @@ from workbench.corpus import Corpus
 from workbench.errors import UsageError, WorkbenchError
 
 
-@pytest.fixture(scope="module")
-def corpus(two_styles):
-    return Corpus.open(two_styles)
-
-
-@pytest.fixture(scope="module")
-def encoder():
-    return encoders.load("embedded", device="cpu")
-
-
 @pytest.fixture
 def fresh_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))

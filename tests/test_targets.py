@@ -4,20 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import encoders, images, statistics, targets
-from workbench.corpus import Corpus
+from workbench import images, statistics, targets
 from workbench.errors import UsageError
-
-
-@pytest.fixture(scope="module")
-def corpus(two_styles):
-    return Corpus.open(two_styles)
-
-
-@pytest.fixture(scope="module")
-def encoder():
-    return encoders.load("embedded", device="cpu")
-
 
 similarities = st.lists(st.floats(-1, 1, width=32), min_size=12, max_size=12).map(lambda values: np.round(values, 3))
 

@@ -6,22 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import encoders, images, metrics, targets, transfer
-from workbench.corpus import Corpus
+from workbench import images, metrics, targets, transfer
 from workbench.errors import UsageError, WorkbenchError
 from workbench.transfer import Settings, Transfer
 
 SMALL = dict(size=64, steps=12)
-
-
-@pytest.fixture(scope="module")
-def encoder():
-    return encoders.load("embedded", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def corpus(two_styles):
-    return Corpus.open(two_styles)
 
 
 @pytest.fixture(scope="module")
