@@ -43,7 +43,9 @@ else
 endif
 	@mkdir -p figures
 	@for run in $(if $(CORPORA),mona_lisa meadow,sample); do \
-		for file in runs/$$run/figures/*; do cp "$$file" "figures/$${run}_$${file##*/}" || exit 1; done; \
+		for kind in png pdf; do \
+			cp "runs/$$run/figures/comparison.$$kind" "figures/$${run}_comparison.$$kind" || exit 1; \
+		done; \
 	done
 	@ls figures
 

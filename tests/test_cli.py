@@ -249,7 +249,8 @@ REFUSED = [
     ({"-o": "."}, 2, "a folder"),
     ({"-o": "NOTES/out.png"}, 1, "cannot write"),
     ({"-o": "PHOTOGRAPH"}, 2, "the content itself"),
-    ({"-o": "CORPUS/out.png"}, 2, "one of the paintings"),
+    ({"-o": "CORPUS/out.png"}, 2, "part of the corpus"),
+    ({"--checkpoint": "CORPUS/state.safetensors"}, 2, "part of the corpus"),
     ({"--checkpoint": "NOTES/state"}, 1, "cannot write"),
     ({"--checkpoint": "out.png"}, 2, "the same file"),
     ({"--checkpoint": "gone.safetensors", "--resume": ""}, 2, "no checkpoint gone.safetensors"),
@@ -278,7 +279,7 @@ def test_transfer_refuses_in_one_line_and_leaves_nothing(
     assert status == expected
     assert says in the_line(err)
     assert {path: path.stat().st_mtime_ns for folder in (tmp_path, two_styles) for path in folder.rglob("*")} == before
-    if expected == 2 and "Work 99" not in says and says != "one of the paintings":
+    if expected == 2 and "Work 99" not in says and says != "part of the corpus":
         assert len(err.splitlines()) == 1  # not even the corpus was read
 
 
@@ -459,6 +460,23 @@ def test_the_other_commands_refuse_too(workbench, two_styles, argv, says):
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("clusters", "CORPUS", "-o", "CORPUS/sheet.png"),
+        ("embed", "CORPUS", "--kind", "gram", "-o", "CORPUS/new/e.npz"),
+        ("corpus", "split", "CORPUS", "-o", "CORPUS/parts.json"),
+        ("embed", "CORPUS", "--kind", "gram", "-o", "link/e.npz"),
+    ],
+)
+def test_nothing_is_written_into_a_corpus(workbench, two_styles, argv):
+    Path("link").symlink_to(two_styles)
+    before = sorted(two_styles.rglob("*"))
+    status, out, err = workbench(*(word.replace("CORPUS", str(two_styles)) for word in argv))
+    assert (status, out) == (2, "") and "it would become part of the corpus" in the_line(err)
+    assert sorted(two_styles.rglob("*")) == before
+
+
 def test_search_finds_a_painting_by_itself(workbench, two_styles):
     status, out, _ = workbench("search", two_styles, two_styles / "work-04.png", "-k", "3", "--device", "cpu")
     assert status == 0
@@ -500,12 +518,17 @@ def notebook(tmp_path):
 
 
 def test_run_prints_the_folder_and_the_figures(workbench, notebook):
-    draw = "from pathlib import Path\nPath(out, 'figures').mkdir()\nPath(out, 'figures', 'a.png').write_text(str(steps))"
-    status, out, err = workbench("run", notebook(draw), "-p", "steps=5", "-p", "out=here", "--timeout", "60")
+    begin = "from workbench import runs\nrun = runs.begin(globals(), '07_tiny')"
+    draw = "import matplotlib.figure\nif steps > 4: run.figure(matplotlib.figure.Figure(figsize=(1, 1)), 'a')\nrun.finish()"
+    path = notebook(begin, draw)
+    status, out, err = workbench("run", path, "-p", "steps=5", "-p", "out=here", "--timeout", "60")
     assert status == 0, err
-    assert out.splitlines() == ["here", str(Path("here", "figures", "a.png"))]
-    assert Path("here/figures/a.png").read_text() == "5"
+    assert out.splitlines() == ["here", *(str(Path("here", "figures", name)) for name in ("a.pdf", "a.png"))]
+    assert figures.read_provenance("here/figures/a.png")["parameters"] == {"steps": 5}
     assert json.loads(Path("here/run.json").read_text())["status"] == "complete"
+    Path("here/figures/other.png").write_text("of no run")
+    status, out, err = workbench("run", path, "-p", "steps=4", "-p", "out=here")
+    assert status == 0 and out.splitlines() == ["here"]  # neither what the run before drew, nor what no run did
 
 
 def test_a_run_that_fails_says_where_and_exits_1(workbench, notebook):
@@ -517,7 +540,16 @@ def test_a_run_that_fails_says_where_and_exits_1(workbench, notebook):
     assert json.loads((folder / "run.json").read_text())["status"] == "failed"
 
 
-@pytest.mark.parametrize("argv", [("-p", "stps=5"), ("-p", "steps=many"), ("-p", "steps"), ("--settings", "absent.json")])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("-p", "stps=5"),
+        ("-p", "steps=many"),
+        ("-p", "steps"),
+        ("--settings", "absent.json"),
+        ("--out", "base", "-p", "out=here"),
+    ],
+)
 def test_run_refuses_bad_parameters_before_anything_is_made(workbench, notebook, argv):
     status, out, err = workbench("run", notebook("pass"), *argv)
     assert (status, out) == (2, "")

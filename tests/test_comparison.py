@@ -13,7 +13,7 @@ def outcomes(corpus, encoder):
     settings = transfer.Settings(size=64, steps=40)
     oeuvre = selection.whole().moments(encoder, 64, encoder.style_layers)
     chosen = [selection.single("work-01"), selection.nearest(), selection.whole()]
-    return content, encoder, oeuvre, comparison.transfer_each(content, chosen, oeuvre, encoder, settings, show=False)
+    return content, encoder, oeuvre, list(comparison.transfer_each(content, chosen, oeuvre, encoder, settings, show=False))
 
 
 def test_each_outcome_is_nearest_to_its_own_target(outcomes):

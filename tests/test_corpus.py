@@ -207,6 +207,19 @@ def test_a_second_opening_decodes_nothing_and_finds_the_same(tmp_path, monkeypat
     assert names(Corpus.open(tmp_path)) == ["c.png"]  # a verdict under another limit is not used
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff", b"[1]", b"null", b'{"HASH": [1, 2]}', b'{"HASH": null}'])
+def test_a_damaged_memory_is_as_good_as_none(tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "paintings").mkdir()
+    paint(tmp_path / "paintings" / "a.png", 1)
+    first = Corpus.open(tmp_path / "paintings")
+    (memory,) = (tmp_path / "cache" / "ingest").iterdir()
+    whole = memory.read_bytes()
+    memory.write_bytes(damage.replace(b"HASH", first[0].sha256.encode()))
+    assert Corpus.open(tmp_path / "paintings") == first
+    assert memory.read_bytes() == whole  # and it is made again
+
+
 # metadata.csv
 
 

@@ -39,7 +39,7 @@ def test_embedding_resumes_and_never_serves_another_size_or_encoder(corpus, enco
     embeddings.embed(corpus, encoder, "style", size=48)
     assert len(ran) == 19
     hook.remove()
-    other = embeddings.embed(corpus, encoders.load("embedded", device="cpu", pooling="average"), "style", size=64)
+    other = embeddings.embed(corpus, encoders.load("embedded", device="cpu", pooling="max"), "style", size=64)
     assert not np.array_equal(other.raw, both.raw)
 
 
@@ -133,7 +133,7 @@ def test_bad_requests_are_refused(corpus, encoder):
         embeddings.embed(corpus, encoder, "mood")
     with pytest.raises(WorkbenchError, match="no works"):
         embeddings.embed([], encoder, "style")
-    with pytest.raises(UsageError, match="number of works"):
+    with pytest.raises(UsageError, match="number of different works"):
         clustering.cluster(blobs([0, 1]), 3)
 
 
@@ -150,3 +150,11 @@ def test_content_embedding_finds_portraits_among_van_goghs(shared, monkeypatch):
         hits += sum(genre[m.name] in people for m in found)
     chance = sum(g in people for g in genre.values()) / len(genre)
     assert hits / (3 * len(queries)) > 2 * chance > 0
+
+
+def test_more_clusters_than_different_works_are_refused():
+    same = embeddings.Embeddings("style", "test", tuple(map(str, range(7))), np.ones((7, 4), dtype=np.float32))
+    with pytest.raises(UsageError, match="different works"):
+        clustering.cluster(same, 3)
+    with pytest.raises(UsageError, match="seed"):
+        clustering.cluster(blobs([0, 1, 0, 1]), 2, seed=-1)

@@ -94,7 +94,7 @@ def test_the_random_network_is_the_same_everywhere(embedded):
     assert embedded.weights_sha256.startswith(RANDOM_DIGEST)
 
 
-RANDOM_DIGEST = "770bd7584112f376"
+RANDOM_DIGEST = "12d4f2b01ff939ae"
 
 
 def test_random_channels_are_equally_loud(embedded):
@@ -121,12 +121,13 @@ def test_bfloat16_is_close_to_float32(embedded):
     assert half.identity != embedded.identity
 
 
-def test_average_pooling_is_what_it_says():
-    encoder = encoders.load("embedded", device="cpu", pooling="average")
+@pytest.mark.parametrize(("pooling", "pool"), [("average", F.avg_pool2d), ("max", F.max_pool2d)])
+def test_pooling_is_what_it_says(pooling, pool):
+    encoder = encoders.load("embedded", device="cpu", pooling=pooling)
     image = torch.rand(1, 3, 16, 16)
     before = encoder.features(image, ["relu1_1"])["relu1_1"]
     after = encoder.features(image, ["relu2_1"])["relu2_1"]
-    assert torch.allclose(after, F.relu(encoder.convolutions["relu2_1"](F.avg_pool2d(before, 2))), atol=1e-5)
+    assert torch.allclose(after, F.relu(encoder.convolutions["relu2_1"](pool(before, 2))), atol=1e-5)
 
 
 def test_unknown_names_are_refused(embedded):
@@ -239,3 +240,14 @@ def test_weights_are_found_only_where_they_are_said_to_be(shared, no_weights, mo
     assert encoders.vgg.find_weights() == checkpoints / "vgg19_features.safetensors"
     monkeypatch.setenv("WORKBENCH_WEIGHTS", os.devnull)
     assert encoders.vgg.find_weights() == checkpoints / "vgg19_features.safetensors"
+
+
+def test_a_clip_tag_brings_its_own_preprocessing_and_activation(tiny_clip, monkeypatch):
+    path = tiny_clip[1]
+    tag = {"file": str(path), "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "quick_gelu": True}
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda architecture, name: tag)
+    monkeypatch.setattr(encoders.clip, "find_checkpoint", lambda architecture, name: path)
+    encoder = encoders.load("clip:tiny-clip/a-tag", device="cpu")
+    assert encoder.mean.flatten().tolist() == [0.5] * 3 and encoder.std.flatten().tolist() == [0.25] * 3
+    kinds = {type(module).__name__ for module in encoder.modules()}
+    assert "QuickGELU" in kinds and "GELU" not in kinds

@@ -130,3 +130,17 @@ def test_the_papers_normalisation_and_ours_differ_by_a_constant():
     g = statistics.gram(t)[0]
     # (M G)-(M G*) squared over 4 N^2 M^2 is the difference squared over 4 N^2
     assert float(losses.gatys_style(x, t)) == pytest.approx(float(ours * g.square().sum() / (4 * 6**2)))
+
+
+@pytest.mark.parametrize("size", [(1, 96), (96, 1), (1, 1)])
+def test_total_variation_of_a_strip_is_a_number(size):
+    strip = image(20, *size).requires_grad_()
+    loss = losses.TotalVariation()(strip, {})
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(strip.grad).all()
+
+
+def test_w2_of_a_single_position_has_a_finite_gradient():
+    x = features(21, height=1, width=1).requires_grad_()  # no covariance at all
+    losses.W2Loss({"l": statistics.moments(features(22, height=1, width=1))})(X, {"l": x}).backward()
+    assert torch.isfinite(x.grad).all()

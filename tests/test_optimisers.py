@@ -79,6 +79,7 @@ def test_adam_equals_torchs():
     ours = Adam(start.clone(), rate=0.05, betas=(0.9, 0.99))
     x = start.clone().requires_grad_()
     theirs = torch.optim.Adam([x], lr=0.05, betas=(0.9, 0.99), eps=1e-12)
+    ours.step(rosenbrock)  # evaluates the start
     for _ in range(30):
         ours.step(rosenbrock)
         x.grad = rosenbrock(x.detach())[1]
@@ -98,3 +99,33 @@ def test_a_continuation_from_the_state_is_exact(kind):
     run(second, rosenbrock, 23)
     assert torch.equal(second.point, unbroken.point)
     assert second.loss == unbroken.loss
+
+
+@pytest.mark.parametrize("kind", [LBFGS, Adam])
+def test_the_loss_is_that_of_the_point(kind):
+    optimiser = kind(torch.full((8,), -1.5, dtype=torch.float64))
+    for _ in range(12):
+        optimiser.step(rosenbrock)
+        assert optimiser.loss == rosenbrock(optimiser.point)[0]
+
+
+@pytest.mark.parametrize("kind", [LBFGS, Adam])
+def test_an_evaluation_that_fails_leaves_the_point_where_it_was(kind):
+    optimiser = kind(torch.full((8,), -1.5, dtype=torch.float64))
+    run(optimiser, rosenbrock, 5)
+    before = optimiser.point.clone()
+
+    def fails(x):
+        raise FloatingPointError
+
+    with pytest.raises(FloatingPointError):
+        optimiser.step(fails)
+    assert torch.equal(optimiser.point, before)
+
+
+@pytest.mark.parametrize("away", [1e-3, 1e-5, 1e-6])
+def test_lbfgs_converges_from_near_the_minimum_in_single_precision(away):
+    start = away * torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    optimiser = LBFGS(start)
+    run(optimiser, lambda x: (float(x.double().square().sum() / 2), x), 60)
+    assert optimiser.point.norm() < 0.01 * start.norm()

@@ -132,3 +132,18 @@ def test_a_broken_environment_is_made_again_and_a_sound_one_kept(project):
     (project / ".venv" / "kept.txt").write_text("whole")
     assert make(project, "venv", PYTHON=sys.executable).returncode == 0
     assert (project / ".venv" / "kept.txt").exists()
+
+
+def test_only_the_comparison_is_published(project):
+    drawn = project / "runs" / "sample" / "figures"
+    drawn.mkdir(parents=True)
+    for name in ("comparison.png", "comparison.pdf", "left_over.png"):
+        (drawn / name).write_text(name)
+    command = project / ".venv" / "bin" / "workbench"
+    command.parent.mkdir(parents=True)
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    (project / ".venv" / ".installed").touch()
+    told = make(project, "figures")
+    assert told.returncode == 0, told.stderr
+    assert {path.name for path in (project / "figures").iterdir()} == {"sample_comparison.png", "sample_comparison.pdf"}

@@ -299,13 +299,14 @@ def test_a_session_seeds_and_records(begin, tmp_path):
     session.input("content", tmp_path / "content.txt")
     session.input("corpus", ABC)
     session.weights("embedded", ABC)
+    session.weights(f"clip:ViT-B-32/{tmp_path / 'secret' / 'x.pt'}", ABC)
     session.metrics({"loss": np.float32(0.5), "grid": torch.tensor([[1.0]]), "undefined": None, "n": np.int64(3)})
     paths = session.figure(matplotlib.figure.Figure(figsize=(1, 1)), "empty")
     shown = session.finish(gain=1)
     made = record.read(session.folder)
     assert made["status"] == "complete" and made["error"] is None and made["seconds"] >= 0
     assert made["inputs"] == {"content": {"file": "content.txt", "sha256": ABC}, "corpus": {"sha256": ABC}}
-    assert made["weights"] == {"embedded": ABC}
+    assert made["weights"] == {"embedded": ABC, "clip:ViT-B-32/x.pt": ABC}
     assert made["figures"] == ["figures/empty.pdf", "figures/empty.png"]
     metrics = (session.folder / "metrics.json").read_text()
     assert json.loads(metrics) == {"gain": 1, "grid": [[1.0]], "loss": 0.5, "n": 3, "undefined": None}
@@ -313,7 +314,7 @@ def test_a_session_seeds_and_records(begin, tmp_path):
     assert "n: complete in" in repr(shown) and session.folder.name in shown._repr_html_()
     for path in paths:
         inside = figures.read_provenance(path)
-        assert inside["seed"] == 3 and inside["weights"] == {"embedded": ABC} and inside["notebook"] == "n"
+        assert inside["seed"] == 3 and inside["weights"] == made["weights"] and inside["notebook"] == "n"
         assert str(tmp_path) not in json.dumps(inside)
 
 
@@ -366,6 +367,37 @@ def test_the_folder_is_the_one_that_was_chosen(begin, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "notebooks")
     session, _ = begin("out: str = ''")
     assert session.folder.parent == tmp_path / "runs" / "n"
+
+
+def test_a_folder_used_again_keeps_no_figure_of_the_earlier_run(begin, tmp_path):
+    session, _ = begin("out: str = 'here'")
+    session.figure(matplotlib.figure.Figure(figsize=(1, 1)), "old")
+    session.finish()
+    (tmp_path / "here" / "figures" / "mine.png").write_text("not of the run")
+    session, _ = begin("out: str = 'here'")
+    assert [path.name for path in (tmp_path / "here" / "figures").iterdir()] == ["mine.png"]
+    assert record.listed(session.folder) == []
+    new = session.figure(matplotlib.figure.Figure(figsize=(1, 1)), "new")
+    assert sorted(record.listed(session.folder)) == sorted(new)
+    session.finish()
+
+
+@pytest.mark.parametrize("left", ["{", "[]", '{"figures": 3}', '{"figures": [3]}', '{"figures": ["../kept.png"]}'])
+def test_a_strange_record_removes_nothing_outside_the_figures(begin, tmp_path, left):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "kept.png").write_text("kept")
+    (tmp_path / "here" / "run.json").write_text(left)
+    session, _ = begin("out: str = 'here'")
+    session.finish()
+    assert (tmp_path / "kept.png").exists() and record.read(session.folder)["status"] == "complete"
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_bad_usage(begin, tmp_path, seed):
+    with pytest.raises(UsageError, match=r"n: parameter seed must be at least 0 and below 2\*\*32, not "):
+        begin(f"seed: int = {seed}")
+    assert not (tmp_path / "runs").exists()
+    begin(f"seed: int = {seed % 2**32}")[0].finish()
 
 
 def test_what_cannot_be_recorded_is_refused_by_name(begin):

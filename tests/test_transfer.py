@@ -153,8 +153,9 @@ def test_a_checkpoint_of_something_else_is_refused(content, target, corpus, enco
         first.resume(tmp_path / "absent.safetensors")
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_last_good_picture(content, target, encoder, monkeypatch):
-    running = Transfer(content, target, encoder, Settings(**SMALL))
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_picture(content, target, encoder, monkeypatch, optimiser):
+    running = Transfer(content, target, encoder, Settings(**SMALL, optimiser=optimiser))
     last = list(itertools.islice(running, 3))[-1].image
     monkeypatch.setattr(running._objective, "terms", {"style": (float("nan"), running._objective.terms["style"][1])})
     with pytest.raises(transfer.Diverged, match="step 4") as stopped:
@@ -203,3 +204,26 @@ def test_colour_distance_equals_littlecms():
     a, b = (images.to_tensor(Image.fromarray(block)) for block in blocks)
     # littlecms adapts to D50, so single colours differ by a few units; the mean difference agrees.
     assert metrics.colour_distance(a, b) == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(20, 2000), (2000, 20), (1, 1)])
+@pytest.mark.parametrize("style_loss", ["gram", "w2"])
+def test_contents_of_any_shape_are_painted(target, encoder, shape, style_loss):
+    strip = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0))
+    result = Transfer(strip, target, encoder, Settings(size=16, steps=3, style_loss=style_loss)).run()
+    assert torch.isfinite(result.image).all()
+    assert max(result.image.shape[2:]) == 16
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_recorded_losses_are_those_of_the_picture(content, target, encoder, optimiser):
+    running = Transfer(content, target, encoder, Settings(**SMALL, optimiser=optimiser, beta=0.0, alpha=1.0, init="noise"))
+    for iterate in running:
+        raw = running._point  # before the clamp that `image` applies
+        assert metrics.content_distance(raw, content, encoder) == pytest.approx(iterate.losses["content"], rel=1e-3)
+
+
+def test_a_seed_out_of_range_is_refused():
+    for seed in (-1, 2**32, 1.5):
+        with pytest.raises(UsageError, match="seed"):
+            Settings(seed=seed)

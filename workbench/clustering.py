@@ -67,11 +67,13 @@ def cluster(embeddings: Embeddings, k: int | None = None, *, k_max: int = 8, see
     """
     points = embeddings.points
     n = len(points)
-    if k is not None and not 1 <= k <= n:
-        raise UsageError(f"k = {k}: choose between 1 and the number of works, {n}")
+    distinct = len(np.unique(points.round(6), axis=0))
+    if k is not None and not 1 <= k <= distinct:
+        raise UsageError(f"k = {k}: choose between 1 and the number of different works, {distinct}")
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed = {seed}: choose between 0 and 2**32 - 1")
     silhouette: dict[int, float] = {}
     stability: dict[int, float] = {}
-    distinct = len(np.unique(points.round(6), axis=0))
     for candidate in range(2, min(k_max, n // 3, distinct - 1) + 1):
         labels = _kmeans(points, candidate, seed).labels_
         silhouette[candidate] = float(silhouette_score(points, labels))

@@ -1,6 +1,6 @@
 """The main job: one content, several style targets, the same optimisation for each, and what came of them side by side."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,7 @@ class Outcome:
             "effective_number": self.target.effective_number,
             "note": self.target.note,
             "works": works,
-            "losses": self.result.history[-1],
+            "losses": self.result.history[-1] if self.result.history else {},
             "seconds": round(self.result.seconds, 2),
             "complete": self.result.complete,
         }
@@ -59,27 +59,24 @@ def transfer_each(
     settings: Settings,
     *,
     show: bool,
-) -> list[Outcome]:
-    """Transfer `content` (1, 3, H, W) to every target in turn, with equal settings, and measure each result.
+) -> Iterator[Outcome]:
+    """Transfer `content` (1, 3, H, W) to every target in turn, with equal settings, and yield each result, measured.
 
-    `oeuvre`: moments of the whole corpus at `settings.size`. A transfer stopped by Ctrl-C ends the series: KeyboardInterrupt.
+    `oeuvre`: moments of the whole corpus at `settings.size`. Ctrl-C raises KeyboardInterrupt after yielding the transfer it
+    stopped, whose result says complete=False, so that no picture is lost.
     """
-    outcomes = []
     for target in chosen:
         result = Transfer(content, target, encoder, settings).run(show=show)
+        own = target.moments(encoder, settings.size, encoder.style_layers)
+        yield Outcome(
+            target,
+            result,
+            content=metrics.content_distance(result.image, content, encoder),
+            style=metrics.style_distance(result.image, own, encoder),
+            oeuvre=metrics.style_distance(result.image, oeuvre, encoder),
+        )
         if not result.complete:
             raise KeyboardInterrupt
-        own = target.moments(encoder, settings.size, encoder.style_layers)
-        outcomes.append(
-            Outcome(
-                target,
-                result,
-                content=metrics.content_distance(result.image, content, encoder),
-                style=metrics.style_distance(result.image, own, encoder),
-                oeuvre=metrics.style_distance(result.image, oeuvre, encoder),
-            )
-        )
-    return outcomes
 
 
 def content_panel(content: Tensor, oeuvre: Mapping[str, Moments], encoder: Encoder, size: int) -> Panel:

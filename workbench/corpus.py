@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import PIL
 from PIL import Image
 from torch import Tensor
 
@@ -22,7 +21,6 @@ from workbench.provenance import sha256
 from workbench.storage import cache_dir, write_text
 
 METADATA = "metadata.csv"
-_DECODER = 1  # raised whenever images.read changes its verdicts, sizes or notes
 # What lies beside images in a corpus and is none: passed over, not counted. Anything else that is not an image is rejected.
 _BESIDE = {
     ".csv",
@@ -305,9 +303,9 @@ def _sift(root: Path, files: list[str], show: bool) -> tuple[dict[str, _Verdict]
     That a file decodes is remembered by its hash, so a folder is decoded once. The memory is named by all that the verdict
     depends on besides: the code, Pillow, and the limit on pixels. Rejections are not remembered: they are tried again.
     """
-    key = f"{root}|{_DECODER}|{PIL.__version__}|{Image.MAX_IMAGE_PIXELS}"
+    key = f"{root}|{images.DECODER}|{Image.MAX_IMAGE_PIXELS}"
     memory = cache_dir("ingest") / f"{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:32]}.json"
-    known = json.loads(memory.read_text(encoding="utf-8")) if memory.exists() else {}
+    known = _remembered(memory)
     usable: dict[str, _Verdict] = {}
     stays: dict[str, str] = {}  # sha256 -> the usable file that has it
     rejected, duplicates = [], []
@@ -332,6 +330,15 @@ def _sift(root: Path, files: list[str], show: bool) -> tuple[dict[str, _Verdict]
     if found.keys() != known.keys():
         write_text(memory, json.dumps(found))
     return usable, rejected, duplicates
+
+
+def _remembered(memory: Path) -> dict[str, tuple[int, int, tuple[str, ...]]]:
+    """SHA-256 -> width, height and notes. What cannot be read is as good as absent: the files are decoded again."""
+    try:
+        entries = json.loads(memory.read_text(encoding="utf-8")).items()
+        return {digest: (int(width), int(height), tuple(map(str, notes))) for digest, (width, height, notes) in entries}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _why_empty(seen: int, rejected: list[tuple[str, str]]) -> str:

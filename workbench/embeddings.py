@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench import progress, statistics, storage
+from workbench import images, progress, statistics, storage
 from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, WorkbenchError
@@ -90,6 +90,7 @@ class Embeddings:
         """Cosine between `descriptor` (D,) and every work after subtracting the corpus mean: (n,) in [-1, 1].
 
         Without centring all images of a corpus are alike (cosines of .9 and more) and one tau would not suit two encoders.
+        In a corpus of two works the centred vectors are opposite, so their cosines to anything are x and -x.
         """
         centred = self.raw - self.centre
         query = descriptor - self.centre
@@ -110,7 +111,7 @@ def embed(corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size
     works = tuple(corpus)
     if not works:
         raise WorkbenchError("no works to embed")
-    key = hashlib.sha256(f"{VERSION}|{encoder.identity}|{kind}|{size}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{VERSION}|{images.DECODER}|{encoder.identity}|{kind}|{size}".encode()).hexdigest()[:24]
     folder = storage.cache_dir("embeddings", key)
     rows = [
         _cached(folder / f"{work.sha256}.npy", lambda work=work: describe(work.load(size).to(encoder.device), encoder, kind))

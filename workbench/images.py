@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
@@ -18,6 +19,9 @@ from torch.nn import functional
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.storage import atomic
 
+# What the pixels of a file decode to depends on this code and on Pillow: part of every cache key. Raise the number
+# whenever `read` changes its verdicts, sizes, notes or pixels.
+DECODER = f"1-{PIL.__version__}"
 SMALLEST, LARGEST = 16, 8192  # long sides in pixels that `check_size` lets through
 
 # Formats whose decoders run inside this process. Pillow would start Ghostscript for an EPS, whatever its suffix says.

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench.encoders import Encoder
-from workbench.statistics import Moments, gaussian_w2, gram, moments, style_vector
+from workbench.statistics import Moments, gaussian_w2, gram, moments, psd_sqrt, style_vector
 
 
 class Loss(Protocol):
@@ -62,12 +62,13 @@ class W2Loss:
     def __init__(self, target: Mapping[str, Moments]):
         self.layers = tuple(target)
         self.target = dict(target)
+        self.roots = {layer: psd_sqrt(m.covariance) for layer, m in target.items()}
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         parts = []
         for layer in self.layers:
             m, target = moments(features[layer]), self.target[layer]
-            parts.append(gaussian_w2(m.mean, m.covariance, target) / target.second.trace())
+            parts.append(gaussian_w2(m.mean, m.covariance, target, root=self.roots[layer]) / target.second.trace())
         return torch.stack(parts).mean()
 
 
@@ -127,7 +128,9 @@ class TotalVariation:
     layers = ()
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        return image.diff(dim=2).square().mean() + image.diff(dim=3).square().mean()
+        # A picture one pixel high has no vertical neighbours: the mean of nothing counts as 0, not as NaN.
+        steps = [image.diff(dim=dim).square() for dim in (2, 3)]
+        return torch.stack([step.sum() / max(step.numel(), 1) for step in steps]).sum()
 
 
 class OutOfRange:

@@ -62,23 +62,32 @@ def pool(parts: Iterable[tuple[float, dict[str, Moments]]]) -> dict[str, Moments
 
 def psd_sqrt(matrix: Tensor) -> Tensor:
     """The symmetric square root of a symmetric positive semi-definite (C, C) matrix; negative round-off counts as zero."""
-    values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    values, vectors = torch.linalg.eigh(_where_eigenvalues_are(matrix))
+    return ((vectors * values.clamp_min(0).sqrt()) @ vectors.T).to(matrix.device)
 
 
-def gaussian_w2(mean: Tensor, covariance: Tensor, target: Moments, *, floor: float = 1e-12) -> Tensor:
+def gaussian_w2(
+    mean: Tensor, covariance: Tensor, target: Moments, *, root: Tensor | None = None, floor: float = 1e-12
+) -> Tensor:
     """Squared 2-Wasserstein distance of two Gaussians (Dowson & Landau 1982):
 
         ||mu - mu*||^2 + tr(S + S* - 2 (S*^{1/2} S S*^{1/2})^{1/2}).
 
-    mean (C,), covariance (C, C); a scalar, never below zero, differentiable in mean and covariance. The trace of the
-    root is the sum of the roots of eigenvalues; `floor`, relative to the largest, keeps the root's slope finite at zero.
+    mean (C,), covariance (C, C); a scalar, never below zero, differentiable in mean and covariance. `root` is S*^{1/2},
+    where it is known. The trace of the root is the sum of the roots of eigenvalues; `floor`, relative to the largest,
+    keeps the root's slope finite at zero.
     """
-    root = psd_sqrt(target.covariance)
-    values = torch.linalg.eigvalsh(root @ covariance @ root)
-    values = values.clamp_min(floor * values.detach().amax().clamp_min(torch.finfo(values.dtype).tiny))
+    root = psd_sqrt(target.covariance) if root is None else root
+    values = torch.linalg.eigvalsh(_where_eigenvalues_are(root @ covariance @ root)).to(mean.device)
+    tiny = torch.finfo(values.dtype).tiny
+    values = values.clamp_min((floor * values.detach().amax()).clamp_min(tiny))
     trace = covariance.trace() + target.covariance.trace() - 2 * values.sqrt().sum()
     return (mean - target.mean).square().sum() + trace.clamp_min(0)
+
+
+def _where_eigenvalues_are(matrix: Tensor) -> Tensor:
+    """`matrix`, on the CPU if it lies on an Apple GPU, where torch has no symmetric eigenvalues in every version."""
+    return matrix.cpu() if matrix.device.type == "mps" else matrix
 
 
 def style_vector(features: Tensor) -> Tensor:

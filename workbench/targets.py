@@ -53,7 +53,7 @@ class StyleTarget:
         """
         layers = encoder.check_layers(layers)
         recipe = [(work.sha256, weight) for work, weight in zip(self.works, self.weights, strict=True)]
-        key = hashlib.sha256(json.dumps([VERSION, encoder.identity, size, layers, recipe]).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps([VERSION, images.DECODER, encoder.identity, size, layers, recipe]).encode()).hexdigest()
         path = storage.cache_dir("moments") / f"{key}.safetensors"
         if path.exists():
             try:
@@ -101,12 +101,16 @@ def weighted(name: str, corpus: Corpus, weights: np.ndarray, note: str = "") -> 
     return StyleTarget(name, tuple(works[i] for i in order), tuple(kept.tolist()), note)
 
 
+def check_tau(tau: float) -> float:
+    """`tau` if it is a temperature: positive and finite. UsageError otherwise."""
+    if not 0 < tau < float("inf"):
+        raise UsageError(f"tau = {tau}: give a positive number; near 0 is the nearest painting, large is the whole oeuvre")
+    return tau
+
+
 def softmax_weights(similarities: np.ndarray, tau: float) -> np.ndarray:
     """w_k = softmax_k(similarity_k / tau), (n,) summing to one; tau > 0. UsageError otherwise."""
-    if not 0 < tau < float("inf"):
-        raise UsageError(
-            f"tau = {tau}: it must be a positive number; near 0 is the nearest painting, large is the whole oeuvre"
-        )
+    check_tau(tau)
     z = np.asarray(similarities, dtype=np.float64) / tau
     w = np.exp(z - z.max())
     return w / w.sum()

@@ -56,6 +56,7 @@ class Settings:
         for name in ("alpha", "beta", "tv"):
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, f"{name} = {value}: a weight is a finite number, not below zero")
+        require(isinstance(self.seed, int) and 0 <= self.seed < 2**32, f"seed = {self.seed}: choose between 0 and 2**32 - 1")
         require(self.alpha + self.beta > 0, "alpha and beta are both 0: there is nothing to optimise")
         for name, choices in (("style_loss", StyleLoss), ("optimiser", Optimiser), ("init", Init)):
             value = getattr(self, name)

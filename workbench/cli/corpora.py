@@ -39,7 +39,7 @@ def _corpus_split(args: argparse.Namespace) -> None:
     from workbench.corpus import METADATA
 
     require(args.out.name != METADATA, f"cannot write {args.out}: that name is the description of a corpus; choose another")
-    bank, held_out = open_corpus(args.corpus).split(**given(args, SPLIT))
+    bank, held_out = open_corpus(args.corpus, args.out).split(**given(args, SPLIT))
     parts = {"bank": [work.name for work in bank], "held_out": [work.name for work in held_out]}
     if args.out.suffix.lower() == ".json":
         text = json.dumps(parts, indent=2, ensure_ascii=False) + "\n"

@@ -48,7 +48,7 @@ def _embed(args: argparse.Namespace) -> None:
     if "size" in options:
         images.check_size(options["size"])
     encoder = load_encoder(args, style=options["kind"] != "content")
-    corpus = open_corpus(args.corpus)
+    corpus = open_corpus(args.corpus, args.out)
     space = embeddings.embed(corpus, encoder, **options, show=True)
     print(f"{len(space.raw)} works, {space.raw.shape[1]} numbers each: {space.kind} by {encoder.identity}")
     if args.out:
@@ -86,7 +86,7 @@ def _clusters(args: argparse.Namespace) -> None:
     kind = given(args, EMBED).get("kind", "style")
     _check_kind(kind)
     encoder = load_encoder(args, style=kind != "content")
-    corpus = open_corpus(args.corpus)
+    corpus = open_corpus(args.corpus, args.out)
     found = clustering.cluster(embeddings.embed(corpus, encoder, kind, show=True), **options)
     _print_clusters(found, corpus)
     if args.out:

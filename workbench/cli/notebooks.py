@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from workbench.cli.parser import add_command, given
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, require
 
 RUN = "workbench.runs:run"
 
@@ -33,10 +33,14 @@ def _seconds(text: str) -> float:
 
 def _run(args: argparse.Namespace) -> None:
     from workbench import runs
+    from workbench.runs import record
 
-    result = runs.run(args.notebook, runs.parse(args.notebook, args.assignments), **given(args, RUN))
+    values, options = runs.parse(args.notebook, args.assignments), given(args, RUN)
+    twice = "out" in options and values.get("out")
+    require(not twice, "--out and -p out=FOLDER both say where the run goes; give one of them")
+    result = runs.run(args.notebook, values, **options)
     print(result.folder)
-    for figure in sorted((result.folder / "figures").glob("*")):
+    for figure in record.listed(result.folder):
         print(figure)
     if result.status != "complete":
         raise WorkbenchError(f"{args.notebook}: {result.error}; see {result.folder / 'executed.ipynb'}")

@@ -154,9 +154,7 @@ def _choose(args: argparse.Namespace, content: "Tensor", encoder: "Encoder", ret
 
     if args.corpus is None:
         return targets.single(_lone_work(Path(args.style)))
-    corpus = open_corpus(args.corpus)
-    inside = corpus.root in args.out.resolve().parents
-    require(not inside, f"cannot write {args.out}: in the corpus's own folder it would become one of the paintings")
+    corpus = open_corpus(args.corpus, args.out, args.checkpoint)
     selection = targets.Selection(corpus, content, encoder, retriever=retriever, show=True)
     if args.target != "single":
         return getattr(selection, args.target)(**given(args, BLEND))

@@ -22,6 +22,8 @@ def choose_device(device: str = "auto") -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
+        if torch.device(device).type not in ("cuda", "mps", "cpu"):
+            raise UsageError(f"device {device}: use auto, cuda, mps or cpu")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {device} is not available here: use auto, or cpu") from error

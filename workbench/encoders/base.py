@@ -32,7 +32,7 @@ class Encoder(nn.Module):
     @property
     def identity(self) -> str:
         """Everything that decides what this encoder computes, as one string: the key of every cache."""
-        return f"{self.name}:{self.weights_sha256}"
+        return f"{self.name}:{self.weights_sha256}:{self.device.type}"
 
     def features(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """Features of `image` (N, 3, H, W), float32 in [0, 1], at `layers`: layer -> (N, C, h, w), float32.

@@ -43,8 +43,17 @@ def load_clip(name: str, *, device: torch.device) -> ClipEncoder:
     if open_clip.get_model_config(architecture) is None:
         raise UsageError(f"encoder {name}: open_clip knows no model {architecture}; open_clip.list_models() lists them")
     path = find_checkpoint(architecture, pretrained)
+    # A tag stands for more than its file: open_clip forgets the rest when it is given the file alone.
+    tag = {} if Path(pretrained).is_file() else open_clip.get_pretrained_cfg(architecture, pretrained)
+    preprocessing = {part: tag[part] for part in ("mean", "std") if tag.get(part) is not None}
     try:
-        model = open_clip.create_model(architecture, pretrained=str(path), weights_only=True)
+        model = open_clip.create_model(
+            architecture,
+            pretrained=str(path),
+            weights_only=True,
+            force_quick_gelu=bool(tag.get("quick_gelu")),
+            force_preprocess_cfg=preprocessing or None,
+        )
     except (RuntimeError, OSError, ValueError, KeyError, UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WorkbenchError(f"encoder {name}: {path} does not load as {architecture}: {reason}") from error

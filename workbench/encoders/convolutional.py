@@ -53,7 +53,7 @@ class ConvolutionalEncoder(Encoder):
 
     @property
     def identity(self) -> str:
-        return f"{self.name}:{self.weights_sha256}:{self.pooling}:{str(self.dtype).removeprefix('torch.')}"
+        return f"{super().identity}:{self.pooling}:{str(self.dtype).removeprefix('torch.')}"
 
     def features(self, image: Tensor, layers: Iterable[str], *, rectified: bool = True) -> dict[str, Tensor]:
         """As in Encoder; with `rectified` false, layers are tapped before their ReLU."""

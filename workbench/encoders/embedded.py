@@ -20,6 +20,7 @@ from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling
 BLOCKS = ((64,), (96,), (128,), (128, 128), (128,))
 SEED = 20160527
 SHIFT = 0.5
+RECIPE = 1  # raised whenever what follows the draw changes: _natural_noise, _standardise or embed
 LAYOUT = 4
 
 
@@ -41,7 +42,7 @@ def load_embedded(*, pooling: Pooling, dtype: torch.dtype, device: torch.device)
     """The random network, the same filters on every machine."""
     encoder = RandomEncoder("embedded", BLOCKS, pooling=pooling, dtype=dtype)
     generator = torch.Generator().manual_seed(SEED)
-    digest = hashlib.sha256(str(SHIFT).encode())
+    digest = hashlib.sha256(f"{RECIPE} {SHIFT} {LAYOUT}".encode())
     for convolution in encoder.convolutions.values():
         with torch.no_grad():
             # He et al. (2015): this scale keeps the variance of ReLU features from layer to layer.

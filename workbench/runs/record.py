@@ -45,10 +45,12 @@ def start(
     """Write the record of a run that starts now; `made` is its provenance.
 
     The parameters are written as they are, so that the run can be repeated; figures carry the ones in `made`, which lead
-    to no folder of this machine. Metrics of an earlier run in the same folder are removed. A session that `joins` a run
-    begun outside keeps the time at which that started.
+    to no folder of this machine. Metrics of an earlier run in the same folder are removed, and the figures that it lists. A
+    session that `joins` a run begun outside keeps the time at which that started.
     """
     started = read(folder)["started"] if joins else now()
+    for figure in listed(folder):
+        figure.unlink(missing_ok=True)
     (folder / METRICS).unlink(missing_ok=True)
     beginning = {
         "notebook": notebook,
@@ -75,6 +77,18 @@ def read(folder: Path) -> dict:
         return json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WorkbenchError(f"cannot read {folder / RECORD}: {error}") from error
+
+
+def listed(folder: Path) -> list[Path]:
+    """The figures that the record in `folder` lists, none when there is no record that can be read.
+
+    Each is a file in `folder`/figures, whatever path the record gives.
+    """
+    try:
+        names = read(folder).get("figures", [])
+        return [folder / "figures" / Path(name).name for name in names]
+    except (WorkbenchError, AttributeError, TypeError):  # a run.json of something else
+        return []
 
 
 def write(folder: Path, record: Mapping[str, object], name: str = RECORD) -> Path:

@@ -36,7 +36,8 @@ def begin(namespace: dict[str, Any], notebook: str) -> "Session":
     (an int for a float becomes a float, a list for a tuple a tuple); seeds Python, NumPy and torch when there is a
     `seed`. The run folder is $WORKBENCH_RUN, or else the parameter `out` when it is not empty, or else a new
     runs/<notebook>/<run-id> in the project: the current folder, or the one above when that is `notebooks`.
-    Raises UsageError when a parameter does not fit, WorkbenchError when the notebook has no parameters cell.
+    Raises UsageError when a parameter does not fit or the seed is not in 0 <= seed < 2**32, which all three generators
+    take, and WorkbenchError when the notebook has no parameters cell.
     """
     global _open
     if _open is not None:
@@ -44,11 +45,13 @@ def begin(namespace: dict[str, Any], notebook: str) -> "Session":
     known, injected = _cells(namespace, notebook)
     values = {one.name: namespace[one.name] for one in known if one.name in namespace}
     parameters = resolve(known, values | {name: namespace.get(name) for name in injected}, notebook)
-    namespace.update(parameters)
     seed = parameters.get("seed")
     if isinstance(seed, int):
+        require(0 <= seed < 2**32, f"{notebook}: parameter seed must be at least 0 and below 2**32, not {seed}")
+    namespace.update(parameters)
+    if isinstance(seed, int):
         random.seed(seed)
-        np.random.seed(seed % 2**32)
+        np.random.seed(seed)
         torch.manual_seed(seed)
     _open = Session(notebook, _folder(notebook, parameters), parameters)
     return _open
@@ -111,8 +114,8 @@ class Session:
         self._note(inputs=self._provenance["inputs"])
 
     def weights(self, name: str, sha256: str) -> None:
-        """Record the SHA-256 of the weights that the run used."""
-        self._provenance["weights"][name] = pv.checked(name, sha256)
+        """Record the SHA-256 of the weights that the run used; of a path in `name` the last part is kept."""
+        self._provenance["weights"][pv.shared(name)] = pv.checked(name, sha256)
         self._note(weights=self._provenance["weights"])
 
     def figure(self, figure, name: str) -> list[Path]:
