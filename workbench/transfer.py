@@ -235,7 +235,8 @@ class Transfer:
         try:
             with safe_open(str(path), framework="pt") as file:
                 record = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                # Cloned: memory that is aligned as in an unbroken run sums in the same order.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise WorkbenchError(f"{path} cannot be read as a checkpoint: {error}") from error
         if record.get("fingerprint") != self.fingerprint():
