@@ -1,6 +1,6 @@
 """The main job: one content, several style targets, the same optimisation for each, and what came of them side by side."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,13 +9,14 @@ from torch import Tensor
 from workbench import images, metrics
 from workbench.encoders import Encoder
 from workbench.figures import Panel
+from workbench.figures.panels import SHOWN
 from workbench.metrics import StyleDistance
 from workbench.statistics import Moments
 from workbench.targets import StyleTarget
 from workbench.transfer import Result, Settings, Transfer
 
 TITLES = {"single": "Single", "nearest": "Nearest", "blend": "Blend", "cluster": "Cluster", "whole": "Whole oeuvre"}
-THUMBNAIL = 200
+THUMBNAIL = 200  # px
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,12 @@ def content_panel(content: Tensor, oeuvre: Mapping[str, Moments], encoder: Encod
     return Panel("Content", picture, lines=(f"oeuvre {distance.gram:.2g}",))
 
 
-def panel(outcome: Outcome, extra: Sequence[str] = ()) -> Panel:
+def panel(outcome: Outcome) -> Panel:
     """An outcome as a panel of figures.comparison: the picture, its distances, and the paintings it used."""
     target = outcome.target
     works = [
-        (images.to_pil(work.load(THUMBNAIL)), work.title, weight)
-        for work, weight in zip(target.works[:6], target.weights[:6], strict=True)
+        (images.to_pil(work.load(THUMBNAIL)) if rank < SHOWN else None, work.title, weight)
+        for rank, (work, weight) in enumerate(zip(target.works, target.weights, strict=True))
     ]
-    works += [(None, work.title, weight) for work, weight in zip(target.works[6:], target.weights[6:], strict=True)]
-    lines = (f"content {outcome.content:.2f} · style {outcome.style.gram:.2g} · oeuvre {outcome.oeuvre.gram:.2g}", *extra)
-    return Panel(TITLES[target.name], outcome.result.image, works=works, lines=lines, note=target.note)
+    line = f"content {outcome.content:.2f} · style {outcome.style.gram:.2g} · oeuvre {outcome.oeuvre.gram:.2g}"
+    return Panel(TITLES[target.name], outcome.result.image, works=works, lines=(line,), note=target.note)
