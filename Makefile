@@ -38,6 +38,8 @@ ifdef CORPORA
 	$(COMPARISON) $(REFERENCE) -p out=runs/meadow -p title="A mountain meadow after Claude Monet" \
 		-p content="$(CORPORA)/photos/shilly-photos-dsc-0175.jpg" \
 		-p corpus="$(CORPORA)/corpora/claude-monet" -p single=impression-sunrise.jpg
+	$(BIN)/workbench distil --evaluate --data "$(CORPORA)"/corpora/* "$(CORPORA)/photos" \
+		--sizes 512 --pairs 3 --figure figures/encoder_comparison.png
 else
 	$(COMPARISON) -p out=runs/sample -p title="Grace Hopper after nocturne, a synthetic painter"
 endif

@@ -24,6 +24,11 @@ def embedded():
     return encoders.load("embedded", device="cpu")
 
 
+@pytest.fixture(scope="module")
+def random():
+    return encoders.load("random", device="cpu")
+
+
 @pytest.fixture
 def vgg19(shared, monkeypatch):
     monkeypatch.setenv("WORKBENCH_WEIGHTS", str(shared / "weights"))
@@ -69,8 +74,8 @@ def test_only_the_layers_asked_for_are_computed(embedded):
     for hook in hooks:
         hook.remove()
     assert set(taps) == {"relu1_1", "relu2_1"}
-    assert ran == ["relu1_1", "relu2_1"]
-    assert taps["relu2_1"].shape == (1, 96, 20, 28)
+    assert ran == ["relu1_1", "relu1_2", "relu2_1"]
+    assert taps["relu2_1"].shape == (1, embedded.channels["relu2_1"], 20, 28)
     assert taps["relu2_1"].dtype == torch.float32
 
 
@@ -88,28 +93,25 @@ def test_gradients_reach_the_image_and_no_weight(embedded):
     assert all(p.grad is None and not p.requires_grad for p in embedded.parameters())
 
 
-def test_the_random_network_is_the_same_everywhere(embedded):
+def test_the_random_network_is_the_same_everywhere(random):
     # He initialisation from a fixed seed: the digest is part of the cache key and of provenance.
-    assert embedded.weights_sha256 == encoders.load("embedded", device="cpu").weights_sha256
-    assert embedded.weights_sha256.startswith(RANDOM_DIGEST)
+    assert random.weights_sha256 == encoders.load("random", device="cpu").weights_sha256
+    assert random.weights_sha256.startswith("12d4f2b01ff939ae")
 
 
-RANDOM_DIGEST = "12d4f2b01ff939ae"
-
-
-def test_random_channels_are_equally_loud(embedded):
-    noise = encoders.embedded._natural_noise(torch.Generator().manual_seed(7))
-    for layer in embedded.channels:
-        before = embedded.features(noise, [layer], rectified=False)[layer]
+def test_random_channels_are_equally_loud(random):
+    noise = encoders.random._natural_noise(torch.Generator().manual_seed(7))
+    for layer in random.channels:
+        _, before = random.around(noise, layer)
         std, mean = torch.std_mean(before, dim=(0, 2, 3))
-        assert (std - 1).abs().mean() < 0.2 and (mean - encoders.embedded.SHIFT).abs().mean() < 0.2
-        assert torch.equal(before.relu(), embedded.features(noise, [layer])[layer])
+        assert (std - 1).abs().mean() < 0.2 and (mean - encoders.random.SHIFT).abs().mean() < 0.2
+        assert torch.equal(before.relu(), random.features(noise, [layer])[layer])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 17), (16, 5)])
 def test_images_smaller_than_the_stride_still_give_features(embedded, size):
     taps = embedded.features(torch.rand(1, 3, *size), ["relu5_1"])
-    assert taps["relu5_1"].shape[1] == 128 and min(taps["relu5_1"].shape[2:]) >= 1
+    assert taps["relu5_1"].shape[1] == embedded.channels["relu5_1"] and min(taps["relu5_1"].shape[2:]) >= 1
 
 
 def test_bfloat16_is_close_to_float32(embedded):
@@ -121,9 +123,39 @@ def test_bfloat16_is_close_to_float32(embedded):
     assert half.identity != embedded.identity
 
 
+def test_the_weights_in_the_package_are_small_and_are_those_that_were_shipped(embedded):
+    content = encoders.embedded.WEIGHTS.read_bytes()
+    assert len(content) <= 6e6
+    assert embedded.weights_sha256 == hashlib.sha256(content).hexdigest() == encoders.embedded.WEIGHTS_SHA256
+
+
+def test_damaged_weights_in_the_package_are_refused(monkeypatch, tmp_path, embedded):
+    other = tmp_path / "embedded.safetensors"
+    embedded.save(other, {"recipe": "another"})
+    monkeypatch.setattr(encoders.embedded, "WEIGHTS", other)
+    with pytest.raises(WorkbenchError, match="damaged"):
+        encoders.load("embedded", device="cpu")
+    other.write_bytes(other.read_bytes()[:1000])
+    with pytest.raises(WorkbenchError, match="cannot be read as a distilled encoder"):
+        encoders.load("embedded", device="cpu")
+
+
+def test_a_distilled_encoder_of_ones_own_is_loaded_by_its_path(embedded, tmp_path):
+    image = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(2))
+    digest = embedded.save(tmp_path / "mine.safetensors", {})
+    mine = encoders.load(f"embedded:{tmp_path / 'mine.safetensors'}", device="cpu")
+    assert mine.weights_sha256 == digest
+    assert torch.equal(mine.features(image, ["relu5_1"])["relu5_1"], embedded.features(image, ["relu5_1"])["relu5_1"])
+    with pytest.raises(WorkbenchError, match="nothing"):
+        encoders.load(f"embedded:{tmp_path / 'nothing'}", device="cpu")
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(WorkbenchError, match="cannot be read as a distilled encoder"):
+        encoders.load(f"embedded:{tmp_path / 'foreign.safetensors'}", device="cpu")
+
+
 @pytest.mark.parametrize(("pooling", "pool"), [("average", F.avg_pool2d), ("max", F.max_pool2d)])
 def test_pooling_is_what_it_says(pooling, pool):
-    encoder = encoders.load("embedded", device="cpu", pooling=pooling)
+    encoder = encoders.load("random", device="cpu", pooling=pooling)
     image = torch.rand(1, 3, 16, 16)
     before = encoder.features(image, ["relu1_1"])["relu1_1"]
     after = encoder.features(image, ["relu2_1"])["relu2_1"]

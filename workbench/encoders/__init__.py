@@ -1,6 +1,8 @@
-"""Visual encoders under one protocol, each chosen by a name: "embedded", "vgg19", "clip:MODEL/PRETRAINED"."""
+"""Visual encoders under one protocol, each chosen by a name: "embedded", "vgg19", "random", "clip:MODEL/PRETRAINED"."""
 
 import difflib
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -8,7 +10,8 @@ import torch
 from workbench.encoders.base import Encoder
 from workbench.encoders.clip import load_clip
 from workbench.encoders.convolutional import CONTENT_LAYERS, STYLE_LAYERS, ConvolutionalEncoder, Pooling
-from workbench.encoders.embedded import load_embedded
+from workbench.encoders.embedded import load_distilled, load_embedded
+from workbench.encoders.random import load_random
 from workbench.encoders.vgg import load_vgg19
 from workbench.errors import UsageError
 
@@ -36,11 +39,12 @@ def load(
     """The encoder called `name`, frozen, on `device`.
 
     Args:
-        name: "embedded" (random weights, no download), "vgg19" (the reference), or "clip:MODEL/PRETRAINED".
+        name: "embedded" (distilled from VGG-19, in the package), "vgg19" (the reference), "random" (never trained, the
+            floor), "embedded:FILE" (your own, from `workbench distil`), or "clip:MODEL/PRETRAINED".
         device: "auto", or a torch device.
         precision: of the convolutions; bfloat16 is about twice as fast where the processor has it. CLIP ignores it.
         pooling: "max" or "average", which Gatys et al. (2016) prefer for synthesis; None is what suits the network: max
-            for vgg19, as it was trained and as retrieval needs it, average for embedded. CLIP ignores it.
+            for vgg19, as it was trained and as retrieval needs it, average for the others. CLIP ignores it.
 
     Raises:
         UsageError: unknown name, precision, pooling or device.
@@ -54,10 +58,12 @@ def load(
     where = choose_device(device)
     if name.startswith("clip:"):
         return load_clip(name, device=where)
-    loaders = {"embedded": (load_embedded, "average"), "vgg19": (load_vgg19, "max")}
+    loaders = {"embedded": (load_embedded, "average"), "vgg19": (load_vgg19, "max"), "random": (load_random, "average")}
+    if name.startswith("embedded:"):
+        loaders[name] = (partial(load_distilled, name, Path(name.removeprefix("embedded:"))), "average")
     if name not in loaders:
         near = difflib.get_close_matches(name, loaders, n=1)
-        hint = f"did you mean {near[0]}?" if near else "choose embedded, vgg19 or clip:MODEL/PRETRAINED"
+        hint = f"did you mean {near[0]}?" if near else "choose embedded, vgg19, random or clip:MODEL/PRETRAINED"
         raise UsageError(f"unknown encoder {name!r}: {hint}")
     loader, suited = loaders[name]
     return loader(pooling=pooling or suited, dtype=getattr(torch, precision), device=where)

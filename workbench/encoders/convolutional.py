@@ -1,6 +1,6 @@
-"""Plain stacks of 3x3 convolutions, ReLU and 2x2 pooling: VGG-19, and the small random network under its interface."""
+"""Plain stacks of 3x3 convolutions, ReLU and 2x2 pooling: VGG-19, and what is made in its image."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import torch
@@ -20,28 +20,27 @@ Pooling = Literal["max", "average"]
 class ConvolutionalEncoder(Encoder):
     """Blocks of convolutions, each block after the first preceded by pooling, tapped after every ReLU.
 
-    Layers are named as in the literature: relu{block}_{convolution}. The first convolution pads by replication, because
-    zero padding shows as a frame in optimised images; the others pad with zeros as they were trained. `pooling` is "max",
-    or "average", which Gatys et al. (2016, section 2) prefer for synthesis. Convolutions run in `dtype` and in
-    channels_last; features come out in float32.
+    Layers are named as in the literature: relu{block}_{convolution}; a block starts with its relu{block}_1. The first
+    convolution pads by replication, because zero padding shows as a frame in optimised images; the others pad with zeros
+    as they were trained. `pooling` is "max", or "average", which Gatys et al. (2016, section 2) prefer for synthesis.
+    Convolutions run in `dtype` and in channels_last; features come out in float32.
     """
 
     style_layers = STYLE_LAYERS
     content_layers = CONTENT_LAYERS
 
-    def __init__(self, name: str, blocks: Iterable[Iterable[int]], *, pooling: Pooling, dtype: torch.dtype):
+    def __init__(self, name: str, widths: Mapping[str, int], *, pooling: Pooling, dtype: torch.dtype):
+        """`widths`: layer -> number of channels, in order of depth."""
         super().__init__()
         self.name = name
         self.pooling = pooling
         self.dtype = dtype
-        self.channels = {}
+        self.channels = dict(widths)
         self.convolutions = nn.ModuleDict()
         width = 3
-        for b, block in enumerate(blocks, start=1):
-            for c, out in enumerate(block, start=1):
-                layer = f"relu{b}_{c}"
-                self.convolutions[layer] = nn.Conv2d(width, out, 3, padding=0 if width == 3 else 1)
-                self.channels[layer] = width = out
+        for layer, out in widths.items():
+            self.convolutions[layer] = nn.Conv2d(width, out, 3, padding=0 if width == 3 else 1)
+            width = out
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
@@ -55,25 +54,39 @@ class ConvolutionalEncoder(Encoder):
     def identity(self) -> str:
         return f"{super().identity}:{self.pooling}:{str(self.dtype).removeprefix('torch.')}"
 
-    def features(self, image: Tensor, layers: Iterable[str], *, rectified: bool = True) -> dict[str, Tensor]:
-        """As in Encoder; with `rectified` false, layers are tapped before their ReLU."""
-        wanted = set(self.check_layers(layers))
+    def features(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        return {layer: x.float() for layer, x in self.activations(image, self.check_layers(layers)).items()}
+
+    def activations(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """What the convolutions called `layers` give for `image` after their ReLU, in the precision they compute in."""
+        wanted = set(layers)
         x = F.pad((image - self.mean) / self.std, (1, 1, 1, 1), mode="replicate")
         x = x.to(dtype=self.convolutions["relu1_1"].weight.dtype, memory_format=torch.channels_last)
-        taps = {}
+        found = {}
         for layer, convolution in self.convolutions.items():
             if not wanted:
                 break  # nothing deeper was asked for
             if layer.endswith("_1") and layer != "relu1_1":
                 x = self._pool(x)
-            x = convolution(x)
-            if layer in wanted and not rectified:
-                taps[layer] = x.float().clone()
-            x = F.relu_(x)
+            x = F.relu_(convolution(x))
             if layer in wanted:
-                taps.setdefault(layer, x.float())
+                found[layer] = x
                 wanted.remove(layer)
-        return taps
+        return found
+
+    def around(self, image: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+        """What goes into the convolution called `layer` and what comes out of it before its ReLU: (N, C, h, w), float32."""
+        seen: list[Tensor] = []
+
+        def keep(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            seen.extend((inputs[0].float(), output.float().clone()))  # the ReLU that follows works in place
+
+        handle = self.convolutions[layer].register_forward_hook(keep)
+        try:
+            self.activations(image, [layer])
+        finally:
+            handle.remove()
+        return seen[0], seen[1]
 
     def _pool(self, x: Tensor) -> Tensor:
         # ceil_mode lets an image smaller than the network's stride pass as a single cell instead of failing.

@@ -1,82 +1,111 @@
-"""The encoder that needs no download: for now a small network with random weights.
+"""The encoder that needs no download: a narrow VGG-19, distilled from the wide one, whose weights lie in the package.
 
-The filters are random, drawn from a fixed seed, and were never trained. He, Wang and Hopcroft (2016, "A Powerful
-Generative Model Using Random Weights for the Deep Image Representation") and Ustyuzhaninov et al. (2016, "Texture
-Synthesis Using Shallow Convolutional Networks with Random Filters") show that Gram matrices of such features still carry
-palette and fine texture. What they lack is any notion of what is painted, and large strokes. Use vgg19 for results that
-are to be shown.
+embedded.md, beside this file, says what it was trained on and what it is bad at.
 """
 
 import hashlib
-import math
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
 
 from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling
+from workbench.errors import WorkbenchError
+from workbench.storage import atomic
 
-# Wide and shallow: every further random layer before a tap blurs what the filters tell apart.
-BLOCKS = ((64,), (96,), (128,), (128, 128), (128,))
-SEED = 20160527
-SHIFT = 0.5
-RECIPE = 1  # raised whenever what follows the draw changes: _natural_noise, _standardise or embed
-LAYOUT = 4
+WEIGHTS = Path(__file__).with_name("embedded.safetensors")
+WEIGHTS_SHA256 = "8e2d14bd1ae101742e817ec5ce5391f2015e45bcb4a36a09653061f42b744d3a"
+EMBEDDING = 512  # numbers of the image embedding: the channels of VGG-19 at relu5_1
 
 
-class RandomEncoder(ConvolutionalEncoder):
-    """A random network. Content is kept at shallow layers, because its deep ones see no objects."""
+class DistilledEncoder(ConvolutionalEncoder):
+    """Few channels, each layer in the place of a layer of VGG-19, and linear heads that tell the teacher's features.
 
-    content_layers = ("relu2_1", "relu3_1")
+    The features at a layer are the coordinates of VGG-19's features (average pooling) along their principal directions,
+    as the network estimates them; unlike those of VGG-19 they may be negative. The directions are orthogonal and of one
+    length, so that relative Gram distances between coordinates are those between the estimated features of VGG-19.
+
+    The image embedding estimates that of VGG-19, the channel means at relu5_1 (max pooling), by a linear map from the
+    channel means of some layers of this network.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        widths: Mapping[str, int],
+        components: Mapping[str, int],
+        embedding: Sequence[str],
+        *,
+        pooling: Pooling = "average",
+        dtype: torch.dtype = torch.float32,
+    ):
+        """`widths`: layer -> channels inside the network; `components`: tapped layer -> coordinates told there;
+        `embedding`: the layers whose channel means the image embedding is made from."""
+        super().__init__(name, widths, pooling=pooling, dtype=dtype)
+        self.widths = dict(widths)
+        self.channels = {layer: components[layer] for layer in widths if layer in components}
+        self.heads = nn.ModuleDict({layer: nn.Conv2d(widths[layer], components[layer], 1) for layer in self.channels})
+        self.embedding = tuple(embedding)
+        self.register_buffer("embedding_weight", torch.zeros(sum(widths[layer] for layer in embedding), EMBEDDING))
+        self.register_buffer("embedding_bias", torch.zeros(EMBEDDING))
+
+    def for_inference(self, device: torch.device) -> "DistilledEncoder":
+        super().for_inference(device)
+        self.heads.to(dtype=self.dtype, memory_format=torch.channels_last)
+        return self
+
+    def features(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        hidden = self.activations(image, self.check_layers(layers))
+        return {layer: self.heads[layer](x).float() for layer, x in hidden.items()}
+
+    def means(self, image: Tensor, cells: int = 1) -> Tensor:
+        """Channel means of the embedding's layers in a grid of cells x cells over the picture: (N, cells^2, channels)."""
+        hidden = self.activations(image, self.embedding)
+        return torch.cat([cell_means(hidden[layer], cells) for layer in self.embedding], dim=2)
 
     def embed(self, image: Tensor) -> Tensor:
-        """Channel means of relu3_1 in each cell of a 4x4 grid over the picture: (N, 16 C).
+        return self.means(image)[:, 0] @ self.embedding_weight + self.embedding_bias
 
-        Which colours and textures lie where is all that this network can tell of a subject.
-        """
-        features = self.features(image, ["relu3_1"])["relu3_1"]
-        return F.adaptive_avg_pool2d(features, LAYOUT).flatten(1)
+    def save(self, path: str | Path, metadata: Mapping[str, str]) -> str:
+        """Write the weights in float16, with the network's shape and `metadata`, atomically. Returns the file's SHA-256."""
+        tensors = {name: value.detach().cpu().half().contiguous() for name, value in self.state_dict().items()}
+        shape = {"widths": self.widths, "components": self.channels, "embedding": self.embedding}
+        header = {**{name: json.dumps(value) for name, value in shape.items()}, **metadata}
+        with atomic(path) as temporary:
+            save_file(tensors, temporary, metadata=header)
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def load_embedded(*, pooling: Pooling, dtype: torch.dtype, device: torch.device) -> ConvolutionalEncoder:
-    """The random network, the same filters on every machine."""
-    encoder = RandomEncoder("embedded", BLOCKS, pooling=pooling, dtype=dtype)
-    generator = torch.Generator().manual_seed(SEED)
-    digest = hashlib.sha256(f"{RECIPE} {SHIFT} {LAYOUT}".encode())
-    for convolution in encoder.convolutions.values():
-        with torch.no_grad():
-            # He et al. (2015): this scale keeps the variance of ReLU features from layer to layer.
-            convolution.weight.normal_(0, math.sqrt(2 / (convolution.in_channels * 9)), generator=generator)
-            # Without a zero mean per filter every deep feature mostly repeats the local brightness.
-            convolution.weight.sub_(convolution.weight.mean(dim=(1, 2, 3), keepdim=True))
-        digest.update(convolution.weight.detach().numpy().tobytes())
-    encoder.weights_sha256 = digest.hexdigest()  # of the draw: what follows from it may differ in the last bit by machine
-    _standardise(encoder, _natural_noise(generator))
+def cell_means(features: Tensor, cells: int) -> Tensor:
+    """The mean of features (N, C, h, w) in each cell of a grid of cells x cells over the picture: (N, cells^2, C), float32."""
+    return F.adaptive_avg_pool2d(features.float(), cells).flatten(2).transpose(1, 2)
+
+
+def load_embedded(*, pooling: Pooling, dtype: torch.dtype, device: torch.device) -> DistilledEncoder:
+    """The network in the package. WorkbenchError if its file is not the one that was shipped."""
+    encoder = load_distilled("embedded", WEIGHTS, pooling=pooling, dtype=dtype, device=device)
+    if encoder.weights_sha256 != WEIGHTS_SHA256:
+        found = encoder.weights_sha256[:8]
+        raise WorkbenchError(f"{WEIGHTS} is damaged: its SHA-256 starts with {found}; reinstall the package")
+    return encoder
+
+
+def load_distilled(name: str, path: Path, *, pooling: Pooling, dtype: torch.dtype, device: torch.device) -> DistilledEncoder:
+    """A network that `workbench distil` wrote to `path`."""
+    try:
+        content = path.read_bytes()
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        shape = [json.loads(header[part]) for part in ("widths", "components", "embedding")]
+        encoder = DistilledEncoder(name, *shape, pooling=pooling, dtype=dtype)
+        encoder.load_state_dict({name: value.float() for name, value in tensors.items()})
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WorkbenchError(f"{path} cannot be read as a distilled encoder: {reason}") from error
+    encoder.weights_sha256 = hashlib.sha256(content).hexdigest()
     return encoder.for_inference(device)
-
-
-def _natural_noise(generator: torch.Generator, *, count: int = 8, side: int = 96) -> Tensor:
-    """Noise with the 1/f amplitude and the correlated colours of natural images: (count, 3, side, side) in [0, 1]."""
-    frequency = torch.fft.fftfreq(side)
-    radius = (frequency[:, None].square() + frequency.square()).sqrt()
-    radius[0, 0] = 1 / side
-    spectrum = torch.randn(count, 3, side, side, generator=generator, dtype=torch.cfloat) / radius
-    planes = torch.fft.ifft2(spectrum).real
-    planes = 0.2 * planes / planes.std(dim=(2, 3), keepdim=True)
-    mixture = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.5, 0.0], [0.7, 0.4, 0.4]])
-    return (0.5 + torch.einsum("ij,njhw->nihw", mixture, planes)).clamp(0, 1)
-
-
-@torch.no_grad()
-def _standardise(encoder: ConvolutionalEncoder, images: Tensor) -> None:
-    """Give every channel unit variance on `images` and a mean of SHIFT before its ReLU, layer by layer.
-
-    Otherwise a few loud channels make up most of a Gram matrix, and the others might as well not be there.
-    """
-    for layer, convolution in encoder.convolutions.items():
-        convolution.bias.zero_()
-        before = encoder.features(images, [layer], rectified=False)[layer]
-        std, mean = torch.std_mean(before, dim=(0, 2, 3))
-        std = std.clamp_min(1e-3)
-        convolution.weight.div_(std.view(-1, 1, 1, 1))
-        convolution.bias.copy_(SHIFT - mean / std)

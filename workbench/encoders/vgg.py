@@ -14,6 +14,7 @@ from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling
 from workbench.errors import WorkbenchError
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256, 256), (512, 512, 512, 512), (512,))
+WIDTHS = {f"relu{b}_{c}": width for b, block in enumerate(BLOCKS, start=1) for c, width in enumerate(block, start=1)}
 # Index of each convolution in torchvision's `vgg19().features`, where ReLU and pooling count as modules too.
 INDICES = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
 SAFETENSORS = "vgg19_features.safetensors"
@@ -23,7 +24,7 @@ TORCHVISION = "vgg19-dcbb9e9d.pth"
 def load_vgg19(*, pooling: Pooling, dtype: torch.dtype, device: torch.device) -> ConvolutionalEncoder:
     """VGG-19 with the weights found on this machine, or downloaded when WORKBENCH_DOWNLOAD=1."""
     path = find_weights()
-    encoder = ConvolutionalEncoder("vgg19", BLOCKS, pooling=pooling, dtype=dtype)
+    encoder = ConvolutionalEncoder("vgg19", WIDTHS, pooling=pooling, dtype=dtype)
     state = read_weights(path)
     for index, (layer, convolution) in zip(INDICES, encoder.convolutions.items(), strict=True):
         for part, parameter in convolution.named_parameters():

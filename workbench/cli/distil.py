@@ -1,0 +1,201 @@
+"""`workbench distil`: train a small encoder on what VGG-19 tells of pictures, and measure how well it stands in for it."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.cli.parser import LOAD, add_command, check_out, count, given, open_corpus
+from workbench.errors import require
+
+if TYPE_CHECKING:
+    from workbench.corpus import Corpus, Work
+    from workbench.distillation.evaluation import Driven, Pair
+    from workbench.distillation.recipe import Recipe
+    from workbench.encoders import Encoder
+    from workbench.figures import Figure
+
+RECIPE = "workbench.distillation.recipe:Recipe"
+SETTINGS = "workbench.transfer:Settings"
+REPORT_EVERY = 250  # steps
+SHOWN = 3  # pairs in the figure
+
+
+def declare(commands: Any) -> None:
+    parser = add_command(commands, "distil", _distil, "train a small encoder to tell what VGG-19 tells, or --evaluate one")
+    parser.add_argument("--data", nargs="+", metavar="DIR", required=True, help="folders of paintings and of photographs")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="the weights: to write, or to judge instead of the package's")
+    parser.add_argument("--teacher", choices=["vgg19"], default="vgg19", help="what is to be told (default: vgg19)")
+    parser.add_argument("--recipe", metavar="FILE", type=Path, help="JSON (default: what made the weights in the package)")
+    parser.option("--device", LOAD, "where torch computes: auto, cpu, cuda, mps")
+    training = parser.add_argument_group("training")
+    training.add_argument("--steps", type=count, help="instead of the recipe's")
+    training.add_argument("--seed", type=int, help="instead of the recipe's")
+    judging = parser.add_argument_group("evaluation")
+    judging.add_argument("--evaluate", action="store_true", help="compare with VGG-19 and with random weights; trains nothing")
+    judging.add_argument("--sizes", nargs="+", type=count, default=[256, 512], metavar="PX", help="(default: 256 512)")
+    judging.add_argument("--pairs", type=count, default=6, help="of a held-out photograph and a held-out painting (default: 6)")
+    judging.add_argument("--evaluations", type=count, default=100, help="of the objective at each scale (default: 100)")
+    judging.add_argument("--figure", metavar="FILE", type=Path, help="draw the results side by side, as .png and .pdf")
+
+
+def _distil(args: argparse.Namespace) -> None:
+    from workbench.distillation.recipe import SHIPPED, Recipe
+
+    require(args.evaluate or args.out is not None, "--out is missing: say where the weights are to go")
+    require(args.evaluate or args.figure is None, "--figure needs --evaluate")
+    for out, suffixes in ((None if args.evaluate else args.out, (".safetensors",)), (args.figure, (".png", ".pdf"))):
+        if out:
+            check_out(out, *suffixes)
+    recipe = Recipe.read(args.recipe or SHIPPED)
+    changes = {name: getattr(args, name) for name in ("steps", "seed") if getattr(args, name) is not None}
+    recipe = dataclasses.replace(recipe, **changes)
+    corpora = [open_corpus(folder, args.out, args.figure) for folder in args.data]
+    if args.evaluate:
+        _evaluate(args, recipe, corpora)
+    else:
+        _train(args, recipe, corpora)
+
+
+def _train(args: argparse.Namespace, recipe: "Recipe", corpora: list["Corpus"]) -> None:
+    from workbench import encoders, figures
+    from workbench import provenance as pv
+    from workbench.distillation.training import Distillation
+
+    works, held_out = recipe.split(corpora)
+    print(f"{len(works)} pictures to learn from, {len(held_out)} held out; recipe {recipe.sha256[:8]}", flush=True)
+    teacher = encoders.load(args.teacher, pooling="average", precision="bfloat16", **given(args, LOAD))
+    distillation = Distillation(recipe, teacher, works, held_out, report_every=REPORT_EVERY, show=True)
+    checkpoint = args.out.with_suffix(".checkpoint.safetensors")
+    if checkpoint.exists():
+        distillation.resume(checkpoint)
+        print(f"going on from step {distillation.step}, found in {checkpoint}", flush=True)
+    layers = tuple(recipe.components)
+    print(f"  step    loss  relative error of features and Gram matrices at {', '.join(layers)}")
+    try:
+        for record in distillation:
+            distillation.checkpoint(checkpoint)
+            _report(record, layers)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"interrupted; the same command goes on from {checkpoint}") from stop
+    distillation.fit_embedding(encoders.load(args.teacher, precision="bfloat16", **given(args, LOAD)))
+    made = {"recipe": recipe.text(), "teacher": teacher.weights_sha256, "data": distillation.data}
+    print(args.out, distillation.network.save(args.out, made))
+    curve = figures.curves(_series(distillation.history, layers), x_label="step", y_label="relative Gram error, held-out crops")
+    provenance = pv.provenance(dataclasses.asdict(recipe), recipe.seed, {"data": distillation.data}, {"vgg19": made["teacher"]})
+    print(*figures.save(curve, args.out.with_suffix(""), {"command": "distil", **provenance}), sep="\n")
+    checkpoint.unlink(missing_ok=True)
+
+
+def _report(record: dict[str, float], layers: tuple[str, ...]) -> None:
+    loss = f"{record['loss']:7.4f}" if "loss" in record else "      -"
+    known = [layer for layer in layers if f"{layer} Gram" in record]
+    errors = "  ".join(f"{record[f'{layer} features']:.3f}/{record[f'{layer} Gram']:.3f}" for layer in known)
+    print(f"{record['step']:6}  {loss}  {errors}", flush=True)
+
+
+def _series(history: list[dict[str, float]], layers: tuple[str, ...]) -> dict[str, Any]:
+    measured = [record for record in history if f"{layers[0]} Gram" in record]
+    if not measured:
+        known = [record for record in history if "loss" in record]
+        return {"training loss": ([record["step"] for record in known], [record["loss"] for record in known])}
+    steps = [record["step"] for record in measured]
+    return {layer: (steps, [record[f"{layer} Gram"] for record in measured]) for layer in layers}
+
+
+def _evaluate(args: argparse.Namespace, recipe: "Recipe", corpora: list["Corpus"]) -> None:
+    from workbench import encoders
+    from workbench.distillation import evaluation
+    from workbench.transfer import Settings
+
+    options = given(args, LOAD)
+    name = f"embedded:{args.out}" if args.out else "embedded"
+    students = {"ours": encoders.load(name, **options), "random": encoders.load("random", **options)}
+    judge = encoders.load("vgg19", pooling="average", **options)
+    contents, artists = _held_out(recipe, corpora)
+    chosen = evaluation.pairs(contents, artists, args.pairs)
+    _print_costs({"vgg19": judge, **students}, args.sizes)
+    # A folder held out in part holds photographs.
+    paintings = [corpus for corpus in corpora if recipe.held_out.get(corpus.root.resolve().name) is None]
+    reference = encoders.load("vgg19", **options)
+    _print_retrieval({"vgg19": reference, **students}, reference, paintings)
+    driver = encoders.load("vgg19", pooling="average", precision="bfloat16", **options)
+    print("Transfers judged by vgg19: relative Gram distances, content weight set so that the content distance matches")
+    for size in sorted(args.sizes):
+        settings = Settings(size=size, steps=args.evaluations)
+        driven = {"vgg19": evaluation.drive(chosen, driver, judge, settings, show=True)}
+        for label, encoder in students.items():
+            driven[label] = evaluation.drive_matched(chosen, encoder, judge, settings, driven["vgg19"].content, show=True)
+        for label, result in driven.items():
+            layers = "  ".join(f"{layer} {value:.3f}" for layer, value in result.gram.items())
+            print(f"  {size:4} px  {label:7} mean {result.mean:.3f}  {layers}", end="")
+            print(f"  content {result.content:.3f} at alpha {result.alpha:.3g}")
+        over, under = (driven["ours"].mean / driven[label].mean for label in ("vgg19", "random"))
+        print(f"  {size:4} px  ours has {over:.2f} times the distance of vgg19, and {under:.0%} of that of random", flush=True)
+    if args.figure:
+        _save(args, chosen, driven, students)
+
+
+def _print_costs(compared: dict[str, "Encoder"], sizes: list[int]) -> None:
+    from workbench.distillation import evaluation
+
+    print("An evaluation of content and Gram loss, with its gradient")
+    for size in sizes:
+        found = evaluation.costs(compared, size)
+        for label, cost in found.items():
+            fewer, faster = found["vgg19"].operations / cost.operations, found["vgg19"].seconds / cost.seconds
+            print(f"  {size:4} px  {label:7} {cost.operations / 1e9:8.2f} GFLOP ({fewer:4.1f} times fewer)", end="")
+            print(f"  {cost.seconds:7.4f} s ({faster:4.1f} times faster)", flush=True)
+
+
+def _print_retrieval(compared: dict[str, "Encoder"], reference: "Encoder", paintings: list["Corpus"]) -> None:
+    from workbench.distillation import evaluation
+
+    print("As content embedding: what is nearest among all paintings")
+    for label, encoder in compared.items():
+        found = evaluation.retrieval(paintings, encoder, reference, show=True)
+        print(f"  {label:7} top-5 agreement with vgg19 {found.agreement:6.1%}", end="")
+        print(f", genre precision@5 {found.precision:6.1%} (chance {found.chance:.1%})", flush=True)
+
+
+def _held_out(recipe: "Recipe", corpora: list["Corpus"]) -> tuple[list["Work"], list[list["Work"]]]:
+    """(photographs, one list of paintings for every artist) kept out of training; a folder held out in part is photographs."""
+    contents: list[Work] = []
+    artists: list[list[Work]] = []
+    for corpus in corpora:
+        name = corpus.root.resolve().name
+        _, held = recipe.split([corpus])
+        if held and recipe.held_out[name] is None:
+            artists.append(held)
+        else:
+            contents += held
+    folders = ", ".join(recipe.held_out)
+    require(bool(contents and artists), f"--data lacks what is kept out of training: give it the folders {folders}")
+    return contents, artists
+
+
+def _save(args: argparse.Namespace, chosen: list["Pair"], driven: dict[str, "Driven"], students: dict[str, "Encoder"]) -> None:
+    from workbench import figures
+    from workbench import provenance as pv
+
+    inputs = {}
+    for i, pair in enumerate(chosen[:SHOWN]):
+        inputs |= {f"content {i + 1}": pair.content.sha256, f"painting {i + 1}": pair.style.sha256}
+    parameters = {"sizes": args.sizes, "pairs": args.pairs, "evaluations": args.evaluations}
+    made = pv.provenance(parameters, 0, inputs, {pv.shared(e.name): e.weights_sha256 for e in students.values()})
+    figure = _side_by_side(chosen[:SHOWN], driven)
+    print(*figures.save(figure, args.figure.with_suffix(""), {"command": "distil", **made}), sep="\n")
+
+
+def _side_by_side(chosen: list["Pair"], driven: dict[str, "Driven"]) -> "Figure":
+    """A row for every pair: photograph, painting, and what each encoder made of them."""
+    from workbench import figures, images
+
+    titles = {"vgg19": "VGG-19", "ours": "Ours (embedded)", "random": "Random weights"}
+    panels = []
+    for i, pair in enumerate(chosen):
+        painting = f"{pair.style.artist}, {pair.style.title}"
+        panels.append(figures.Panel("Content", images.to_pil(pair.content.load(512)), note=pair.content.title))
+        panels.append(figures.Panel("Painting", images.to_pil(pair.style.load(512)), note=painting))
+        panels += [figures.Panel(title, images.to_pil(driven[label].pictures[i])) for label, title in titles.items()]
+    return figures.comparison(panels, columns=5)

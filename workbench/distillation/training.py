@@ -1,0 +1,282 @@
+"""The training of a student: a pool of crops with the teacher's answers, one optimiser step after the other, resumable."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from workbench import progress, storage
+from workbench.corpus import Work
+from workbench.distillation.crops import Crops, from_bytes, to_bytes
+from workbench.distillation.recipe import Recipe
+from workbench.distillation.teacher import BATCH, Teacher, fit_embedding, imitate
+from workbench.encoders.convolutional import ConvolutionalEncoder
+from workbench.encoders.embedded import DistilledEncoder
+from workbench.errors import UsageError, WorkbenchError
+from workbench.losses import ContentLoss, GramLoss, Objective
+from workbench.optimisers import LBFGS
+from workbench.statistics import gram, moments
+
+HELD_OUT_CROPS = 64
+WARM_UP = 0.05
+LAST_RATE = 0.01  # of the learning rate, at the last step
+FLOOR = 0.1  # of a layer's mean energy: a flat crop does not count for more than this
+JOURNEYS = (8, 20, 45)  # evaluations after which the picture that is being stylised is taken into the pool
+CONTENT_WEIGHTS = (0.01, 0.3)  # of these stylisations
+
+
+class Distillation:
+    """The training of one student.
+
+        distillation = Distillation(recipe, teacher, works, held_out)
+        for record in distillation: ...
+
+    Iterating trains on to the recipe's last step and yields what was measured; `checkpoint` and `resume` carry it over a
+    stop, after which it goes on as if there had been none, to the last bit on the same CPU.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        encoder: ConvolutionalEncoder,
+        works: Sequence[Work],
+        held_out: Sequence[Work],
+        *,
+        report_every: int = 100,
+        show: bool = False,
+    ):
+        self.recipe = recipe
+        self.device = encoder.device
+        self.report_every = report_every
+        self.show = show
+        self.data = hashlib.sha256("".join(work.sha256 for work in works).encode()).hexdigest()
+        self.crops = Crops(works, recipe.crop, show=show)
+        self.encoder = encoder
+        self.network = DistilledEncoder("student", recipe.widths, recipe.components, recipe.embedding)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.step = 0
+        self.history: list[dict[str, float]] = []
+        self.pool = torch.zeros(recipe.pool, 3, recipe.crop, recipe.crop, dtype=torch.uint8)
+        self.answers: dict[str, Tensor] = {}
+        self.turn = [0, 0]  # the next of the pool to be replaced: among visited pictures, among crops
+        self.teacher: Teacher | None = None
+        held = Crops(held_out, recipe.crop, show=show)
+        self.held_out = torch.stack([held.plain(self.generator) for _ in range(HELD_OUT_CROPS)]) if held_out else None
+
+    @property
+    def visited(self) -> int:
+        """How many places at the front of the pool are for visited pictures."""
+        return round(self.recipe.visited * self.recipe.pool)
+
+    def _begin(self) -> None:
+        """The principal directions, the first weights, and a pool of crops."""
+        recipe = self.recipe
+        first = from_bytes(torch.stack([self.crops.plain(self.generator) for _ in range(recipe.start)])).to(self.device)
+        self._say("principal directions of the teacher's features")
+        self.teacher = Teacher.fit(self.encoder, recipe.components, first)
+        self._say("first weights")
+        self.network.to(self.device)
+        imitate(self.network, self.teacher, first, seed=recipe.seed)
+        self._lay_out()
+        for place in range(recipe.pool):
+            self.pool[place] = self.crops.draw(self.generator)
+
+    def _lay_out(self) -> None:
+        self.network.to(self.device, memory_format=torch.channels_last)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=self.recipe.learning_rate, weight_decay=1e-4)
+
+    def _answer(self, places: Sequence[int]) -> None:
+        """Ask the teacher about these places of the pool.
+
+        One by one on a CPU, where the last bit depends on the batch, and a resumed training asks in other batches.
+        """
+        for some in torch.tensor(places).split(1 if self.device.type == "cpu" else BATCH):
+            coordinates = self.teacher.coordinates(from_bytes(self.pool[some]).to(self.device))
+            for layer, answer in coordinates.items():
+                if layer not in self.answers:
+                    shape = (len(self.pool), *answer.shape[1:])
+                    self.answers[layer] = torch.zeros(shape, dtype=torch.float16, device=self.device)
+                self.answers[layer][some] = answer.to(torch.float16)
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        if self.teacher is None:
+            self._begin()
+        if not self.answers:
+            everything = range(len(self.pool))
+            for place in progress.track(everything[::BATCH], total=len(everything[::BATCH]), label="pool", show=self.show):
+                self._answer(everything[place : place + BATCH])
+        if not self.history:
+            self.history.append(self.measure())
+            yield self.history[-1]
+        running: list[float] = []
+        while self.step < self.recipe.steps:
+            running.append(self._step())
+            if self.step % self.report_every == 0 or self.step == self.recipe.steps:
+                self.history.append({**self.measure(), "loss": sum(running) / len(running)})
+                running = []
+                yield self.history[-1]
+
+    def _step(self) -> float:
+        recipe = self.recipe
+        if self.visited and self.step % recipe.visit_every == 0 and self.step:
+            self._visit()
+        self._refresh()
+        batch = torch.randperm(len(self.pool), generator=self.generator)[: recipe.batch]
+        for group in self.optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * self._schedule()
+        loss = self.loss(from_bytes(self.pool[batch]).to(self.device), {k: v[batch].float() for k, v in self.answers.items()})
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        if not math.isfinite(float(loss.detach())):
+            raise WorkbenchError(f"the loss stopped being finite at step {self.step}: lower the learning rate")
+        return float(loss.detach())
+
+    def _schedule(self) -> float:
+        done = self.step / self.recipe.steps
+        if done < WARM_UP:
+            return max(done / WARM_UP, LAST_RATE)
+        return LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+
+    def _refresh(self) -> None:
+        """Replace the oldest crops of the pool."""
+        span = len(self.pool) - self.visited
+        places = [self.visited + (self.turn[1] + i) % span for i in range(self.recipe.fresh)]
+        self.turn[1] = (self.turn[1] + self.recipe.fresh) % span
+        for place in places:
+            self.pool[place] = self.crops.draw(self.generator)
+        self._answer(places)
+
+    def _visit(self) -> None:
+        """Let the student stylise a crop, and put what it passes through in the place of the oldest visited pictures."""
+        content, style = (from_bytes(self.crops.plain(self.generator))[None].to(self.device) for _ in range(2))
+        least, most = CONTENT_WEIGHTS
+        alpha = least * (most / least) ** float(torch.rand((), generator=self.generator))
+        noise = float(torch.rand((), generator=self.generator)) < 0.2
+        start = torch.rand(content.shape, generator=self.generator).to(self.device) if noise else content
+        places = []
+        for picture in journey(self.network, content, style, start, alpha):
+            place = self.turn[0]
+            self.turn[0] = (self.turn[0] + 1) % self.visited
+            self.pool[place] = to_bytes(picture[0]).cpu()
+            places.append(place)
+        self._answer(places)
+
+    def loss(self, pictures: Tensor, answers: Mapping[str, Tensor]) -> Tensor:
+        """Mean over layers of the relative feature error plus the relative Gram error (roots of relative squares)."""
+        with torch.autocast(self.device.type, torch.bfloat16):
+            told = self.network.features(pictures, tuple(answers))
+        terms = []
+        for layer, answer in answers.items():
+            feature, second = relative_errors(told[layer].float(), answer)
+            terms.append((feature.mean() + 1e-8).sqrt() + self.recipe.gram_weight * (second.mean() + 1e-8).sqrt())
+        return torch.stack(terms).mean()
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """step; and for every layer, on the held-out crops, the relative error of features and of Gram matrices."""
+        record: dict[str, float] = {"step": self.step}
+        if self.held_out is None:
+            return record
+        parts: dict[str, list[Tensor]] = {}
+        for batch in self.held_out.split(BATCH):
+            pictures = from_bytes(batch).to(self.device)
+            told, answers = self.network.features(pictures, tuple(self.network.heads)), self.teacher.coordinates(pictures)
+            for layer, answer in answers.items():
+                feature, second = relative_errors(told[layer], answer)
+                parts.setdefault(f"{layer} features", []).append(feature)
+                parts.setdefault(f"{layer} Gram", []).append(second)
+        return record | {name: float(torch.cat(values).mean()) ** 0.5 for name, values in parts.items()}
+
+    def fit_embedding(self, encoder: ConvolutionalEncoder) -> None:
+        """The last thing: let the network estimate the image embedding of `encoder`, from all pictures it learnt from."""
+        self._say("image embedding")
+        fit_embedding(self.network, encoder, (from_bytes(picture[None]).to(self.device) for picture in self.crops.pictures))
+
+    def checkpoint(self, path: str | Path) -> Path:
+        """Write all that the rest of the training depends on, atomically, as safetensors."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        for i, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{i}.{name}": value for name, value in state.items()}
+        tensors |= {f"basis.{layer}": basis for layer, basis in self.teacher.bases.items()}
+        tensors |= {"pool": self.pool, "generator": self.generator.get_state()}
+        record = {
+            "recipe": self.recipe.text(),
+            "teacher": self.encoder.identity,
+            "data": self.data,
+            "state": json.dumps({"step": self.step, "turn": self.turn, "history": self.history}),
+        }
+        with storage.atomic(path) as temporary:
+            save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary, metadata=record)
+        return Path(path)
+
+    def resume(self, path: str | Path) -> None:
+        """Take over what `checkpoint` wrote. UsageError when it belongs to another recipe, teacher or set of pictures."""
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                record = file.metadata() or {}
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise WorkbenchError(f"{path} cannot be read as a checkpoint: {error}") from error
+        expected = {"recipe": self.recipe.text(), "teacher": self.encoder.identity, "data": self.data}
+        if different := [name for name, value in expected.items() if record.get(name) != value]:
+            raise UsageError(f"{path} is the checkpoint of another distillation ({', '.join(different)} differ): delete it")
+        bases = {layer: tensors[f"basis.{layer}"].to(self.device) for layer in self.recipe.components}
+        self.teacher = Teacher(self.encoder, bases)
+        self.network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+        self._lay_out()
+        state = self.optimiser.state_dict()
+        for i in range(len(list(self.network.parameters()))):
+            state["state"][i] = {name: tensors[f"optimiser.{i}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq")}
+        self.optimiser.load_state_dict(state)
+        self.pool = tensors["pool"]
+        self.generator.set_state(tensors["generator"])
+        found = json.loads(record["state"])
+        self.step, self.turn, self.history = found["step"], found["turn"], found["history"]
+
+    def _say(self, text: str) -> None:
+        for _ in progress.track([None], total=1, label=text, show=self.show):
+            pass
+
+
+def relative_errors(told: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
+    """(||z - z*||^2 / ||z*||^2, ||G - G*||^2 / ||G*||^2) of every picture, both (N,); told, answer (N, k, h, w).
+
+    The mean square of a coordinate is 1; pictures with less than a tenth of that are measured against a tenth.
+    """
+    components, positions = answer.shape[1], answer.shape[2] * answer.shape[3]
+    feature = (told - answer).square().sum(dim=(1, 2, 3))
+    feature = feature / answer.square().sum(dim=(1, 2, 3)).clamp_min(FLOOR * components * positions)
+    target = gram(answer)
+    # A picture as dim as the floor has a Gram matrix whose square is at most that of the floor's energy.
+    floor = (FLOOR * components) ** 2
+    second = (gram(told) - target).square().sum(dim=(1, 2)) / target.square().sum(dim=(1, 2)).clamp_min(floor)
+    return feature, second
+
+
+def journey(encoder: DistilledEncoder, content: Tensor, style: Tensor, start: Tensor, alpha: float) -> Iterator[Tensor]:
+    """The pictures that a transfer passes through: one picture's Gram matrices, L-BFGS, all (1, 3, H, W) in [0, 1]."""
+    layers = tuple(layer for layer in encoder.style_layers if layer in encoder.heads)
+    with torch.no_grad():
+        kept = encoder.features(content, encoder.content_layers)
+        target = {layer: moments(f) for layer, f in encoder.features(style, layers).items()}
+    objective = Objective(encoder, {"content": (alpha, ContentLoss(kept)), "style": (1.0, GramLoss(target))})
+    optimiser = LBFGS(start.flatten())
+
+    def evaluate(point: Tensor) -> tuple[float, Tensor]:
+        x = point.view(content.shape).detach().requires_grad_()
+        total, _ = objective(x)
+        return float(total.detach()), torch.autograd.grad(total, x)[0].flatten()
+
+    for count in range(1, JOURNEYS[-1] + 1):
+        optimiser.step(evaluate)
+        if count in JOURNEYS:
+            yield optimiser.point.view(content.shape).clamp(0, 1)
