@@ -1,4 +1,7 @@
-"""What every test shares: a cache of its own, two threads, and the real corpora when they lie beside the checkout."""
+"""What every test shares: a cache of its own, one thread, and the real corpora when they lie beside the checkout.
+
+On tensors as small as those of the tests a second thread costs more than it brings.
+"""
 
 import os
 from pathlib import Path
@@ -19,7 +22,7 @@ def cache(tmp_path_factory):
     """A cache for this session, so that no test reads what an earlier version of the code wrote."""
     if "WORKBENCH_CACHE" not in os.environ:
         os.environ["WORKBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     return Path(os.environ["WORKBENCH_CACHE"])
 
 

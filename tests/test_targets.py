@@ -79,7 +79,7 @@ def test_cached_moments_are_the_same_and_a_damaged_entry_is_made_again(corpus, e
 def test_a_bag_takes_from_every_work_by_its_weight(corpus, encoder):
     target = targets.weighted("t", corpus, np.array([3.0, 1.0] + [0.0] * 10))
     bag = target.bag(encoder, 64, ["relu2_1"], limit=100)["relu2_1"]
-    assert bag.shape == (100, 9 * 96)
+    assert bag.shape == (100, 9 * encoder.channels["relu2_1"])
     assert torch.equal(bag, target.bag(encoder, 64, ["relu2_1"], limit=100)["relu2_1"])
 
 

@@ -25,7 +25,7 @@ from workbench.transfer import Settings, Transfer
 VERSION = 1  # raised whenever a judged transfer would come out differently
 MATCHED = 0.03  # relative difference of content distances that counts as none
 TRIALS = 6  # content weights tried to get there
-FARTHEST = 1.5  # from one trial to the next, in logarithms
+FARTHEST = 1.0  # beyond what was tried, in logarithms
 TOP = 5
 
 
@@ -98,24 +98,24 @@ def drive_matched(
 ) -> Driven:
     """`drive` with the content weight whose mean content distance is `content`, as near as a few trials come to it.
 
-    The logarithm of the distance falls about linearly with that of the weight, so the secant through the two nearest
-    trials says where to try next.
+    The distance falls as the weight rises. Trials on both sides of `content` are interpolated in logarithms; while all are
+    on one side, the next goes beyond them.
     """
-    trials: list[tuple[float, Driven]] = []
+    trials: list[tuple[float, float, Driven]] = []  # logarithms of the weight and of distance / content
     where = math.log(settings.alpha)
     while True:
         driven = drive(chosen, encoder, judge, replace(settings, alpha=math.exp(where)), show=show)
-        trials.append((where, driven))
-        trials.sort(key=lambda trial: abs(math.log(trial[1].content / content)))
-        nearest, best = trials[0]
+        trials.append((where, math.log(driven.content / content), driven))
+        best = min(trials, key=lambda trial: abs(trial[1]))[2]
         if abs(best.content - content) <= MATCHED * content or len(trials) == TRIALS:
             return best
-        excess = math.log(best.content / content)
-        slope = -1.0
-        if len(trials) > 1:
-            other, second = trials[1]
-            slope = min(math.log(second.content / best.content) / (other - nearest), -0.1)
-        where = nearest + max(-FARTHEST, min(FARTHEST, -excess / slope))
+        far = [trial[:2] for trial in trials if trial[1] > 0]
+        near = [trial[:2] for trial in trials if trial[1] <= 0]
+        if far and near:
+            (low, above), (high, below) = max(far), min(near)
+            where = low + (high - low) * above / (above - below)
+        else:
+            where = max(far)[0] + FARTHEST if far else min(near)[0] - FARTHEST
 
 
 @dataclass(frozen=True)
