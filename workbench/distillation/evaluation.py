@@ -24,7 +24,7 @@ from workbench.transfer import Settings, Transfer
 
 VERSION = 1  # raised whenever a judged transfer would come out differently
 MATCHED = 0.03  # relative difference of content distances that counts as none
-TRIALS = 6  # content weights tried to get there
+TRIALS = 8  # content weights tried to get there
 FARTHEST = 1.0  # beyond what was tried, in logarithms
 TOP = 5
 
@@ -113,7 +113,9 @@ def drive_matched(
         near = [trial[:2] for trial in trials if trial[1] <= 0]
         if far and near:
             (low, above), (high, below) = max(far), min(near)
-            where = low + (high - low) * above / (above - below)
+            # Interpolation creeps up from one side where the curve is bent; the middle then cuts the bracket down.
+            creeps = (trials[-1][1] > 0) == (trials[-2][1] > 0)
+            where = (low + high) / 2 if creeps else low + (high - low) * above / (above - below)
         else:
             where = max(far)[0] + FARTHEST if far else min(near)[0] - FARTHEST
 
