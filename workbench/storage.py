@@ -5,8 +5,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def cache_dir(*parts: str) -> Path:
@@ -50,3 +54,15 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
+
+
+def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, "Tensor"]]:
+    """(metadata, tensors) of a safetensors file. Raises WorkbenchError, naming `path`, when it cannot be read."""
+    from safetensors import SafetensorError, safe_open  # here, because they bring torch, and not all who store need it
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            # Cloned: memory that is aligned as in an unbroken run sums in the same order.
+            return file.metadata() or {}, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise WorkbenchError(f"{path} cannot be read as a checkpoint: {error}") from error

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -232,13 +231,7 @@ class Transfer:
 
         Raises UsageError when the checkpoint belongs to another content, target, encoder or settings.
         """
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                record = file.metadata() or {}
-                # Cloned: memory that is aligned as in an unbroken run sums in the same order.
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise WorkbenchError(f"{path} cannot be read as a checkpoint: {error}") from error
+        record, tensors = storage.read_checkpoint(path)
         if record.get("fingerprint") != self.fingerprint():
             raise UsageError(f"{path} is the checkpoint of another transfer: content, target, encoder or settings differ")
         self.history = json.loads(record["history"])

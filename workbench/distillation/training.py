@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -220,12 +219,7 @@ class Distillation:
 
     def resume(self, path: str | Path) -> None:
         """Take over what `checkpoint` wrote. UsageError when it belongs to another recipe, teacher or set of pictures."""
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                record = file.metadata() or {}
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise WorkbenchError(f"{path} cannot be read as a checkpoint: {error}") from error
+        record, tensors = storage.read_checkpoint(path)
         expected = {"recipe": self.recipe.text(), "teacher": self.encoder.identity, "data": self.data}
         if different := [name for name, value in expected.items() if record.get(name) != value]:
             raise UsageError(f"{path} is the checkpoint of another distillation ({', '.join(different)} differ): delete it")
