@@ -1,7 +1,6 @@
 import hashlib
 import json
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -12,8 +11,8 @@ from workbench import encoders
 from workbench.cli import main
 from workbench.distillation import evaluation
 from workbench.distillation.crops import Crops
-from workbench.distillation.recipe import SHIPPED, Recipe
-from workbench.distillation.teacher import Teacher, fit_embedding, imitate, spanning
+from workbench.distillation.recipe import SHIPPED, Recipe, read_stages, write_stages
+from workbench.distillation.teacher import Teacher, fit_embedding, fit_heads, imitate, spanning
 from workbench.distillation.training import Distillation, relative_errors
 from workbench.encoders.convolutional import ConvolutionalEncoder
 from workbench.encoders.embedded import WEIGHTS, DistilledEncoder
@@ -53,7 +52,8 @@ def tiny_teacher(widths=WIDTHS):
 @pytest.fixture
 def distillation(corpus):
     wide = tiny_teacher({layer: 3 * width for layer, width in WIDTHS.items()})
-    return partial(Distillation, TINY, wide, list(corpus)[:8], list(corpus)[8:], report_every=8)
+    works = list(corpus)
+    return lambda recipe=TINY, **options: Distillation(recipe, wide, works[:8], works[8:], report_every=8, **options)
 
 
 def test_the_image_embedding_of_an_equal_is_the_teachers():
@@ -82,6 +82,7 @@ def test_a_student_as_wide_as_its_teacher_starts_as_its_equal():
     teacher = Teacher.fit(teacher_encoder, COMPONENTS, pictures)
     student = DistilledEncoder("student", WIDTHS, COMPONENTS, TINY.embedding)
     imitate(student, teacher, pictures)
+    fit_heads(student, teacher, pictures)
     unseen = torch.rand(2, 3, 40, 56, generator=torch.Generator().manual_seed(2))
     told, answers = student.features(unseen, tuple(COMPONENTS)), teacher.coordinates(unseen)
     for layer in COMPONENTS:
@@ -128,14 +129,16 @@ def test_training_lowers_the_loss_and_the_errors_on_held_out_crops(distillation)
         assert records[-1][f"{layer} Gram"] < records[0][f"{layer} Gram"]
 
 
-def test_a_resumed_training_has_the_bytes_of_an_unbroken_one(distillation, tmp_path):
-    unbroken, broken = distillation(), distillation()
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_a_resumed_training_has_the_bytes_of_an_unbroken_one(distillation, tmp_path, optimiser):
+    recipe = replace(TINY, optimiser=optimiser)
+    unbroken, broken = distillation(recipe), distillation(recipe)
     records = list(unbroken)
     for record in broken:
         if record["step"] == 8:
             broken.checkpoint(tmp_path / "state.safetensors")
             break
-    resumed = distillation()
+    resumed = distillation(recipe)
     resumed.resume(tmp_path / "state.safetensors")
     assert list(resumed) == records[2:] and resumed.history == records
     for name, value in unbroken.network.state_dict().items():
@@ -153,6 +156,38 @@ def test_a_checkpoint_of_another_training_is_refused(distillation, corpus, tmp_p
         Distillation(TINY, wide, list(corpus)[:7], []).resume(tmp_path / "state.safetensors")
 
 
+def test_a_stage_begins_from_the_network_before_it_and_leaves_frozen_layers_alone(distillation):
+    before = distillation()
+    list(before)
+    recipe = replace(TINY, frozen=["relu1_1"], components={**COMPONENTS, "relu5_1": 9}, steps=4)
+    after = distillation(recipe, begin=before.network)
+    next(iter(after))
+    old, new = before.network.convolutions, after.network.convolutions
+    assert all(torch.equal(old[layer].weight, new[layer].weight) for layer in WIDTHS)
+    list(after)
+    assert torch.equal(old["relu1_1"].weight, new["relu1_1"].weight)
+    assert not torch.equal(old["relu2_1"].weight, new["relu2_1"].weight)
+
+
+def test_a_stage_that_lacks_its_beginning_is_refused(distillation):
+    with pytest.raises(UsageError, match="to begin from"):
+        distillation(replace(TINY, frozen=["relu1_1"]))
+    with pytest.raises(UsageError, match="to begin from"):
+        distillation(replace(TINY, widths={**WIDTHS, "relu5_1": 16}), begin=distillation().network)
+
+
+def test_the_loss_is_the_weighted_mean_of_the_errors_of_layers(distillation):
+    one = distillation()
+    next(iter(one))
+    answers = {layer: value[:2].float() for layer, value in one.answers.items()}
+    pictures = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(8))
+    alone = {layer: float(one.loss(pictures, {layer: answer}).detach()) for layer, answer in answers.items()}
+    one.recipe = replace(TINY, layer_weights={"relu1_1": 0.0, "relu5_1": 3.0})
+    weights = {**dict.fromkeys(COMPONENTS, 1.0), "relu1_1": 0.0, "relu5_1": 3.0}
+    expected = sum(weights[k] * alone[k] for k in alone) / sum(weights.values())
+    assert float(one.loss(pictures, answers).detach()) == pytest.approx(expected, rel=1e-4)
+
+
 def test_a_recipe_says_which_works_are_held_out(corpus, two_styles):
     whole, part = replace(TINY, held_out={two_styles.name: None}), replace(TINY, held_out={two_styles.name: 5})
     assert [len(works) for works in whole.split([corpus])] == [0, 12]
@@ -164,20 +199,31 @@ def test_a_recipe_says_which_works_are_held_out(corpus, two_styles):
 
 
 def test_a_recipe_file_with_a_slip_is_refused(tmp_path):
-    path = tmp_path / "recipe.json"
-    path.write_text(json.dumps({**json.loads(SHIPPED.read_text()), "stepz": 3}))
-    with pytest.raises(UsageError, match="stepz"):
-        Recipe.read(path)
-    path.write_text("[]")
-    with pytest.raises(UsageError, match="object"):
-        Recipe.read(path)
+    path, stages = tmp_path / "recipe.json", json.loads(SHIPPED.read_text())
+    for wrong, message in (
+        ([stages[0], {**stages[-1], "stepz": 3}], "stepz"),
+        ([{"steps": 3}], "widths"),
+        ([], "list of objects"),
+        (stages[0], "list of objects"),
+        ([stages[0], {**stages[0], "held_out": {}}], "same works"),
+        ([{**stages[0], "optimiser": "sgd"}], "adamw or muon"),
+    ):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(UsageError, match=message):
+            read_stages(path)
+
+
+def test_stages_survive_being_written(tmp_path):
+    stages = [TINY, replace(TINY, layer_weights={"relu5_1": 3.0}, frozen=["relu1_1"])]
+    (tmp_path / "recipe.json").write_text(write_stages(stages))
+    assert read_stages(tmp_path / "recipe.json") == stages
 
 
 def test_the_shipped_weights_name_the_shipped_recipe():
     from safetensors import safe_open
 
     with safe_open(str(WEIGHTS), framework="pt") as file:
-        assert file.metadata()["recipe"] == Recipe.read(SHIPPED).text()
+        assert file.metadata()["recipe"] == write_stages(read_stages(SHIPPED))
     assert all(value.isfinite().all() for value in load_file(WEIGHTS).values())
 
 
@@ -223,12 +269,14 @@ def test_an_encoder_agrees_with_itself(corpus, encoder):
 
 
 def test_the_command_distils_resumes_and_judges(judge, two_styles, tmp_path, capsys, monkeypatch):
-    recipe = {**json.loads(SHIPPED.read_text()), "held_out": {"photos": None}, "crop": 32, "batch": 2, "pool": 4, "start": 2}
-    recipe |= {"widths": {**dict.fromkeys(recipe["widths"], 4)}, "components": dict.fromkeys(recipe["components"], 4)}
+    stages = json.loads(SHIPPED.read_text())
+    for recipe in stages:
+        recipe |= {"held_out": {"photos": None}, "crop": 32, "batch": 2, "pool": 4, "start": 2}
+        recipe |= {"widths": {**dict.fromkeys(recipe["widths"], 4)}, "components": dict.fromkeys(recipe["components"], 4)}
     path, out = tmp_path / "recipe.json", tmp_path / "mine.safetensors"
-    path.write_text(json.dumps(recipe))
+    path.write_text(json.dumps(stages))
     command = ["distil", "--data", str(two_styles), "--recipe", str(path), "--out", str(out), "--device", "cpu", "--steps", "3"]
-    step, left = Distillation._step, iter([True, False])
+    step, left = Distillation._step, iter([True] * 4 + [False])  # three steps of the first stage, one of the second
     monkeypatch.setattr(
         Distillation, "_step", lambda self: step(self) if next(left) else (_ for _ in ()).throw(KeyboardInterrupt)
     )
@@ -238,7 +286,8 @@ def test_the_command_distils_resumes_and_judges(judge, two_styles, tmp_path, cap
     monkeypatch.setattr(Distillation, "_step", step)
     assert main(command) == 0
     captured = capsys.readouterr().out
-    assert "going on from step 1" in captured and hashlib.sha256(out.read_bytes()).hexdigest() in captured
+    assert f"going on from {tmp_path / 'mine.stage1.safetensors'}" in captured and "going on from step 1" in captured
+    assert hashlib.sha256(out.read_bytes()).hexdigest() in captured
     assert sorted(p.name for p in tmp_path.glob("mine*")) == ["mine.pdf", "mine.png", "mine.safetensors"]
     assert encoders.load(f"embedded:{out}", device="cpu").channels["relu5_1"] == 4
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from workbench.distillation.evaluation import Driven, Pair
     from workbench.distillation.recipe import Recipe
     from workbench.encoders import Encoder
+    from workbench.encoders.embedded import DistilledEncoder
     from workbench.figures import Figure
 
 RECIPE = "workbench.distillation.recipe:Recipe"
@@ -29,7 +30,7 @@ def declare(commands: Any) -> None:
     parser.add_argument("--recipe", metavar="FILE", type=Path, help="JSON (default: what made the weights in the package)")
     parser.option("--device", LOAD, "where torch computes: auto, cpu, cuda, mps")
     training = parser.add_argument_group("training")
-    training.add_argument("--steps", type=count, help="instead of the recipe's")
+    training.add_argument("--steps", type=count, help="of every stage, instead of the recipe's")
     training.add_argument("--seed", type=int, help="instead of the recipe's")
     judging = parser.add_argument_group("evaluation")
     judging.add_argument("--evaluate", action="store_true", help="compare with VGG-19 and with random weights; trains nothing")
@@ -40,33 +41,72 @@ def declare(commands: Any) -> None:
 
 
 def _distil(args: argparse.Namespace) -> None:
-    from workbench.distillation.recipe import SHIPPED, Recipe
+    from workbench.distillation.recipe import SHIPPED, read_stages
 
     require(args.evaluate or args.out is not None, "--out is missing: say where the weights are to go")
     require(args.evaluate or args.figure is None, "--figure needs --evaluate")
     for out, suffixes in ((None if args.evaluate else args.out, (".safetensors",)), (args.figure, (".png", ".pdf"))):
         if out:
             check_out(out, *suffixes)
-    recipe = Recipe.read(args.recipe or SHIPPED)
     changes = {name: getattr(args, name) for name in ("steps", "seed") if getattr(args, name) is not None}
-    recipe = dataclasses.replace(recipe, **changes)
+    stages = [dataclasses.replace(stage, **changes) for stage in read_stages(args.recipe or SHIPPED)]
     corpora = [open_corpus(folder, args.out, args.figure) for folder in args.data]
     if args.evaluate:
-        _evaluate(args, recipe, corpora)
+        _evaluate(args, stages[-1], corpora)
     else:
-        _train(args, recipe, corpora)
+        _train(args, stages, corpora)
 
 
-def _train(args: argparse.Namespace, recipe: "Recipe", corpora: list["Corpus"]) -> None:
+def _train(args: argparse.Namespace, stages: list["Recipe"], corpora: list["Corpus"]) -> None:
+    from workbench import encoders
+    from workbench.distillation.recipe import write_stages
+    from workbench.distillation.training import data_sha256
+
+    works, held_out = stages[-1].split(corpora)
+    print(f"{len(works)} pictures to learn from, {len(held_out)} held out", flush=True)
+    teacher = encoders.load(args.teacher, pooling="average", precision="bfloat16", **given(args, LOAD))
+    outs = [args.out.with_suffix(f".stage{number}.safetensors") for number in range(1, len(stages))] + [args.out]
+    made = {"teacher": teacher.weights_sha256, "data": data_sha256(works)}
+    begin = None
+    for number, (recipe, out) in enumerate(zip(stages, outs, strict=True), 1):
+        header = {"recipe": write_stages(stages[:number]), **made}
+        if out == args.out or not _finished(out, header):
+            print(f"stage {number} of {len(stages)}: {recipe.steps} steps", flush=True)
+            _train_stage(args, recipe, begin, teacher, works, held_out, out, header)
+        begin = encoders.load(f"embedded:{out}", **given(args, LOAD))
+    for out in outs[:-1]:
+        out.unlink()
+
+
+def _finished(out: Path, header: dict[str, str]) -> bool:
+    """Whether `out` holds a network with this header. UsageError if it holds another."""
+    from workbench import storage
+
+    if not out.exists():
+        return False
+    found, _ = storage.read_checkpoint(out)
+    same = all(found.get(name) == value for name, value in header.items())
+    require(same, f"{out} is of another distillation (its recipe, teacher or data differ): delete it")
+    print(f"going on from {out}", flush=True)
+    return True
+
+
+def _train_stage(
+    args: argparse.Namespace,
+    recipe: "Recipe",
+    begin: "DistilledEncoder | None",
+    teacher: "Encoder",
+    works: list["Work"],
+    held_out: list["Work"],
+    out: Path,
+    header: dict[str, str],
+) -> None:
     from workbench import encoders, figures
     from workbench import provenance as pv
     from workbench.distillation.training import Distillation
 
-    works, held_out = recipe.split(corpora)
-    print(f"{len(works)} pictures to learn from, {len(held_out)} held out; recipe {recipe.sha256[:8]}", flush=True)
-    teacher = encoders.load(args.teacher, pooling="average", precision="bfloat16", **given(args, LOAD))
-    distillation = Distillation(recipe, teacher, works, held_out, report_every=REPORT_EVERY, show=True)
-    checkpoint = args.out.with_suffix(".checkpoint.safetensors")
+    distillation = Distillation(recipe, teacher, works, held_out, begin=begin, report_every=REPORT_EVERY, show=True)
+    checkpoint = out.with_suffix(".checkpoint.safetensors")
     if checkpoint.exists():
         distillation.resume(checkpoint)
         print(f"going on from step {distillation.step}, found in {checkpoint}", flush=True)
@@ -78,12 +118,16 @@ def _train(args: argparse.Namespace, recipe: "Recipe", corpora: list["Corpus"]) 
             _report(record, layers)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"interrupted; the same command goes on from {checkpoint}") from stop
-    distillation.fit_embedding(encoders.load(args.teacher, precision="bfloat16", **given(args, LOAD)))
-    made = {"recipe": recipe.text(), "teacher": teacher.weights_sha256, "data": distillation.data}
-    print(args.out, distillation.network.save(args.out, made))
-    curve = figures.curves(_series(distillation.history, layers), x_label="step", y_label="relative Gram error, held-out crops")
-    provenance = pv.provenance(dataclasses.asdict(recipe), recipe.seed, {"data": distillation.data}, {"vgg19": made["teacher"]})
-    print(*figures.save(curve, args.out.with_suffix(""), {"command": "distil", **provenance}), sep="\n")
+    if out == args.out:
+        distillation.fit_embedding(encoders.load(args.teacher, precision="bfloat16", **given(args, LOAD)))
+    print(out, distillation.network.save(out, header))
+    if out == args.out:
+        curve = figures.curves(
+            _series(distillation.history, layers), x_label="step", y_label="relative Gram error, held-out crops"
+        )
+        inputs = {"data": header["data"]}
+        provenance = pv.provenance(dataclasses.asdict(recipe), recipe.seed, inputs, {"vgg19": header["teacher"]})
+        print(*figures.save(curve, out.with_suffix(""), {"command": "distil", **provenance}), sep="\n")
     checkpoint.unlink(missing_ok=True)
 
 
@@ -121,11 +165,14 @@ def _evaluate(args: argparse.Namespace, recipe: "Recipe", corpora: list["Corpus"
     _print_retrieval({"vgg19": reference, **students}, reference, paintings)
     driver = encoders.load("vgg19", pooling="average", precision="bfloat16", **options)
     print("Transfers judged by vgg19: relative Gram distances, content weight set so that the content distance matches")
+    alphas = dict.fromkeys(students, Settings().alpha)  # the search at a size begins where the one before it ended
     for size in sorted(args.sizes):
         settings = Settings(size=size, steps=args.evaluations)
         driven = {"vgg19": evaluation.drive(chosen, driver, judge, settings, show=True)}
         for label, encoder in students.items():
-            driven[label] = evaluation.drive_matched(chosen, encoder, judge, settings, driven["vgg19"].content, show=True)
+            near = dataclasses.replace(settings, alpha=alphas[label])
+            driven[label] = evaluation.drive_matched(chosen, encoder, judge, near, driven["vgg19"].content, show=True)
+            alphas[label] = driven[label].alpha
         for label, result in driven.items():
             layers = "  ".join(f"{layer} {value:.3f}" for layer, value in result.gram.items())
             print(f"  {size:4} px  {label:7} mean {result.mean:.3f}  {layers}", end="")

@@ -1,20 +1,21 @@
-"""What a distillation is made of: the student's shape, the data held out, and the training."""
+"""What a distillation is made of: the student's shape, the data held out, and the training; in stages, if need be."""
 
-import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Literal, get_args
 
 from workbench.corpus import Corpus, Work
 from workbench.errors import UsageError, require
 
+Optimiser = Literal["adamw", "muon"]
 SHIPPED = Path(__file__).with_name("recipe.json")  # the recipe of the weights in the package
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a student, apart from the pictures and the machine. Read from and written to JSON."""
+    """Everything that decides a stage of training, apart from the pictures, the machine and the network it begins from."""
 
     widths: dict[str, int]
     """Layer -> channels, in order of depth; a layer starts as the teacher's layer of the same name."""
@@ -39,34 +40,17 @@ class Recipe:
     """Steps between two such stylisations."""
     start: int = 96
     """Crops from which the principal directions and the student's first weights are computed."""
-    learning_rate: float = 1e-3
-    """Of AdamW at its highest; it rises over the first 5 % of the steps and then falls as a cosine."""
+    optimiser: Optimiser = "muon"
+    """Muon orthogonalises the moves of weights; biases are AdamW's in any case."""
+    learning_rate: float = 5e-4
+    """At its highest; it rises over the first 5 % of the steps and then falls as a cosine."""
     gram_weight: float = 1.0
     """Weight of the relative Gram error beside the relative feature error."""
+    layer_weights: dict[str, float] = field(default_factory=dict)
+    """Tapped layer -> weight of its errors; 1 where nothing is said."""
+    frozen: list[str] = field(default_factory=list)
+    """Layers, from the first on, that stay as they are in the network that the training begins from."""
     seed: int = 0
-
-    @classmethod
-    def read(cls, path: str | Path) -> "Recipe":
-        """The recipe in a JSON file. UsageError for a file that is none, or has a field that does not exist."""
-        try:
-            given = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path} cannot be read as a recipe: {error}") from error
-        known = {field.name for field in fields(cls)}
-        require(isinstance(given, dict), f"{path}: a recipe is a JSON object")
-        unknown = sorted(set(given) - known)
-        require(not unknown, f"{path}: a recipe has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-        try:
-            return cls(**given)
-        except TypeError as error:
-            raise UsageError(f"{path}: {error}") from error
-
-    def text(self) -> str:
-        return json.dumps(asdict(self), indent=2) + "\n"
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.text().encode()).hexdigest()
 
     def split(self, corpora: Sequence[Corpus]) -> tuple[list[Work], list[Work]]:
         """(works to learn from, works held out). A work that occurs in a held-out part is not learnt from anywhere."""
@@ -77,3 +61,34 @@ class Recipe:
                 held += works[: self.held_out[corpus.root.resolve().name]]
         hashes = {work.sha256 for work in held}
         return [work for corpus in corpora for work in corpus if work.sha256 not in hashes], held
+
+
+def read_stages(path: str | Path) -> list[Recipe]:
+    """The recipes in a JSON file, in order; each stage begins from the network that the one before it made.
+
+    UsageError for a file that is no list of recipes, or where one has a field that does not exist.
+    """
+    try:
+        stages = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as a recipe: {error}") from error
+    listed = isinstance(stages, list) and stages and all(isinstance(stage, dict) for stage in stages)
+    require(bool(listed), f"{path}: a recipe is a JSON list of objects, one for every stage of the training")
+    known = {entry.name for entry in fields(Recipe)}
+    unknown = sorted({name for stage in stages for name in stage} - known)
+    require(not unknown, f"{path}: a recipe has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    try:
+        recipes = [Recipe(**stage) for stage in stages]
+    except TypeError as error:
+        raise UsageError(f"{path}: {error}") from error
+    for recipe in recipes:
+        known = get_args(Optimiser)
+        require(recipe.optimiser in known, f"{path}: optimiser {recipe.optimiser!r}: choose {' or '.join(known)}")
+    same = all(recipe.held_out == recipes[0].held_out for recipe in recipes)
+    require(same, f"{path}: all stages of a training hold out the same works")
+    return recipes
+
+
+def write_stages(stages: Sequence[Recipe]) -> str:
+    """JSON from which `read_stages` makes equal recipes; equal recipes give equal texts."""
+    return json.dumps([asdict(stage) for stage in stages], indent=2) + "\n"

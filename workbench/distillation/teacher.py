@@ -65,7 +65,7 @@ def imitate(student: DistilledEncoder, teacher: Teacher, pictures: Tensor, *, po
 
     The channels are those that span the teacher's layer best: the first pivots of a QR decomposition. A layer's weights
     are the least squares solution, from what the student's previous layer gives at random positions of `pictures`, for
-    what the teacher has there before its ReLU. The heads are fitted in the same way. So the student starts as a pruned
+    what the teacher has there before its ReLU. So the student starts as a pruned
     teacher whose every layer makes good what it can of the errors before it.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -84,7 +84,6 @@ def imitate(student: DistilledEncoder, teacher: Teacher, pictures: Tensor, *, po
         convolution.weight.copy_(weight.T.view_as(convolution.weight))
         convolution.bias.copy_(bias)
     _balance(student, pictures)
-    fit_heads(student, teacher, pictures, positions=positions, seed=seed)
 
 
 def _balance(student: DistilledEncoder, pictures: Tensor) -> None:
@@ -102,7 +101,7 @@ def _balance(student: DistilledEncoder, pictures: Tensor) -> None:
 
 
 @torch.no_grad()
-def fit_heads(student: DistilledEncoder, teacher: Teacher, pictures: Tensor, *, positions: int, seed: int) -> None:
+def fit_heads(student: DistilledEncoder, teacher: Teacher, pictures: Tensor, *, positions: int = 400, seed: int = 0) -> None:
     """The least squares solution for every head, the rest of the student being as it is."""
     generator = torch.Generator().manual_seed(seed)
     inputs: dict[str, list[Tensor]] = {layer: [] for layer in student.heads}

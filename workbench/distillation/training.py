@@ -13,11 +13,11 @@ from torch import Tensor
 from workbench import progress, storage
 from workbench.corpus import Work
 from workbench.distillation.crops import Crops, from_bytes, to_bytes
-from workbench.distillation.recipe import Recipe
-from workbench.distillation.teacher import BATCH, Teacher, fit_embedding, imitate
+from workbench.distillation.recipe import Recipe, write_stages
+from workbench.distillation.teacher import BATCH, Teacher, fit_embedding, fit_heads, imitate
 from workbench.encoders.convolutional import ConvolutionalEncoder
 from workbench.encoders.embedded import DistilledEncoder
-from workbench.errors import UsageError, WorkbenchError
+from workbench.errors import UsageError, WorkbenchError, require
 from workbench.losses import ContentLoss, GramLoss, Objective
 from workbench.optimisers import LBFGS
 from workbench.statistics import gram, moments
@@ -47,14 +47,20 @@ class Distillation:
         works: Sequence[Work],
         held_out: Sequence[Work],
         *,
+        begin: DistilledEncoder | None = None,
         report_every: int = 100,
         show: bool = False,
     ):
+        """`begin`: a trained network to begin from, of the recipe's widths, instead of from the teacher alone. UsageError if
+        its widths are others, or if there is none and the recipe freezes layers."""
+        fits = not recipe.frozen if begin is None else begin.widths == recipe.widths
+        require(fits, "the recipe needs a trained network of its widths to begin from")
         self.recipe = recipe
         self.device = encoder.device
+        self.begin = begin
         self.report_every = report_every
         self.show = show
-        self.data = hashlib.sha256("".join(work.sha256 for work in works).encode()).hexdigest()
+        self.data = data_sha256(works)
         self.crops = Crops(works, recipe.crop, show=show)
         self.encoder = encoder
         self.network = DistilledEncoder("student", recipe.widths, recipe.components, recipe.embedding)
@@ -69,6 +75,11 @@ class Distillation:
         self.held_out = torch.stack([held.plain(self.generator) for _ in range(HELD_OUT_CROPS)]) if held_out else None
 
     @property
+    def begun(self) -> str:
+        """SHA-256 of the weights it began from; empty when it began from the teacher alone."""
+        return self.begin.weights_sha256 if self.begin else ""
+
+    @property
     def visited(self) -> int:
         """How many places at the front of the pool are for visited pictures."""
         return round(self.recipe.visited * self.recipe.pool)
@@ -81,14 +92,31 @@ class Distillation:
         self.teacher = Teacher.fit(self.encoder, recipe.components, first)
         self._say("first weights")
         self.network.to(self.device)
-        imitate(self.network, self.teacher, first, seed=recipe.seed)
+        if self.begin:
+            self.network.convolutions.load_state_dict(self.begin.convolutions.state_dict())
+        else:
+            imitate(self.network, self.teacher, first, seed=recipe.seed)
+        fit_heads(self.network, self.teacher, first, seed=recipe.seed)
         self._lay_out()
         for place in range(recipe.pool):
             self.pool[place] = self.crops.draw(self.generator)
 
     def _lay_out(self) -> None:
         self.network.to(self.device, memory_format=torch.channels_last)
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=self.recipe.learning_rate, weight_decay=1e-4)
+        for layer in self.recipe.frozen:
+            self.network.convolutions[layer].requires_grad_(False)
+            if layer in self.network.heads:
+                self.network.heads[layer].requires_grad_(False)
+        self.learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        rate, others = self.recipe.learning_rate, self.learning
+        self.optimisers: list[torch.optim.Optimizer] = []
+        self.matrices: list[tuple[Tensor, Tensor]] = []  # (a convolution's weights, the same memory seen as a matrix)
+        if self.recipe.optimiser == "muon":
+            self.matrices = [(weight, as_matrix(weight.detach())) for weight in others if weight.ndim == 4]
+            others = [parameter for parameter in others if parameter.ndim != 4]
+            matrices = [matrix for _, matrix in self.matrices]
+            self.optimisers.append(torch.optim.Muon(matrices, lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
+        self.optimisers.append(torch.optim.AdamW(others, lr=rate, weight_decay=1e-4))
 
     def _answer(self, places: Sequence[int]) -> None:
         """Ask the teacher about these places of the pool.
@@ -127,13 +155,16 @@ class Distillation:
             self._visit()
         self._refresh()
         batch = torch.randperm(len(self.pool), generator=self.generator)[: recipe.batch]
-        for group in self.optimiser.param_groups:
+        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
             group["lr"] = recipe.learning_rate * self._schedule()
         loss = self.loss(from_bytes(self.pool[batch]).to(self.device), {k: v[batch].float() for k, v in self.answers.items()})
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
+        torch.nn.utils.clip_grad_norm_(self.learning, 1.0)
+        for weight, matrix in self.matrices:
+            matrix.grad = as_matrix(weight.grad.contiguous(memory_format=torch.channels_last))
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.step += 1
         if not math.isfinite(float(loss.detach())):
             raise WorkbenchError(f"the loss stopped being finite at step {self.step}: lower the learning rate")
@@ -170,14 +201,17 @@ class Distillation:
         self._answer(places)
 
     def loss(self, pictures: Tensor, answers: Mapping[str, Tensor]) -> Tensor:
-        """Mean over layers of the relative feature error plus the relative Gram error (roots of relative squares)."""
+        """Weighted mean over layers of the relative feature error plus the relative Gram error (roots of relative squares)."""
+        answers = {layer: answer for layer, answer in answers.items() if layer not in self.recipe.frozen}
         with torch.autocast(self.device.type, torch.bfloat16):
             told = self.network.features(pictures, tuple(answers))
-        terms = []
+        total, weights = pictures.new_zeros(()), 0.0
         for layer, answer in answers.items():
             feature, second = relative_errors(told[layer].float(), answer)
-            terms.append((feature.mean() + 1e-8).sqrt() + self.recipe.gram_weight * (second.mean() + 1e-8).sqrt())
-        return torch.stack(terms).mean()
+            weight = self.recipe.layer_weights.get(layer, 1.0)
+            error = (feature.mean() + 1e-8).sqrt() + self.recipe.gram_weight * (second.mean() + 1e-8).sqrt()
+            total, weights = total + weight * error, weights + weight
+        return total / weights
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
@@ -203,14 +237,16 @@ class Distillation:
     def checkpoint(self, path: str | Path) -> Path:
         """Write all that the rest of the training depends on, atomically, as safetensors."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        for i, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{i}.{name}": value for name, value in state.items()}
+        for k, optimiser in enumerate(self.optimisers):
+            for i, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser.{k}.{i}.{name}": value for name, value in state.items()}
         tensors |= {f"basis.{layer}": basis for layer, basis in self.teacher.bases.items()}
         tensors |= {"pool": self.pool, "generator": self.generator.get_state()}
         record = {
-            "recipe": self.recipe.text(),
+            "recipe": write_stages([self.recipe]),
             "teacher": self.encoder.identity,
             "data": self.data,
+            "begin": self.begun,
             "state": json.dumps({"step": self.step, "turn": self.turn, "history": self.history}),
         }
         with storage.atomic(path) as temporary:
@@ -220,17 +256,25 @@ class Distillation:
     def resume(self, path: str | Path) -> None:
         """Take over what `checkpoint` wrote. UsageError when it belongs to another recipe, teacher or set of pictures."""
         record, tensors = storage.read_checkpoint(path)
-        expected = {"recipe": self.recipe.text(), "teacher": self.encoder.identity, "data": self.data}
+        expected = {
+            "recipe": write_stages([self.recipe]),
+            "teacher": self.encoder.identity,
+            "data": self.data,
+            "begin": self.begun,
+        }
         if different := [name for name, value in expected.items() if record.get(name) != value]:
             raise UsageError(f"{path} is the checkpoint of another distillation ({', '.join(different)} differ): delete it")
         bases = {layer: tensors[f"basis.{layer}"].to(self.device) for layer in self.recipe.components}
         self.teacher = Teacher(self.encoder, bases)
         self.network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
         self._lay_out()
-        state = self.optimiser.state_dict()
-        for i in range(len(list(self.network.parameters()))):
-            state["state"][i] = {name: tensors[f"optimiser.{i}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq")}
-        self.optimiser.load_state_dict(state)
+        for k, optimiser in enumerate(self.optimisers):
+            state = optimiser.state_dict()
+            for name, value in tensors.items():
+                if name.startswith(f"optimiser.{k}."):
+                    _, _, i, part = name.split(".")
+                    state["state"].setdefault(int(i), {})[part] = value
+            optimiser.load_state_dict(state)
         self.pool = tensors["pool"]
         self.generator.set_state(tensors["generator"])
         found = json.loads(record["state"])
@@ -239,6 +283,16 @@ class Distillation:
     def _say(self, text: str) -> None:
         for _ in progress.track([None], total=1, label=text, show=self.show):
             pass
+
+
+def data_sha256(works: Sequence[Work]) -> str:
+    """SHA-256 of the works' hashes, in their order: another order draws other crops."""
+    return hashlib.sha256("".join(work.sha256 for work in works).encode()).hexdigest()
+
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """The weights of a convolution (out, in, h, w), in channels_last, as a matrix (out, h w in) in the same memory."""
+    return weight.permute(0, 2, 3, 1).view(len(weight), -1)
 
 
 def relative_errors(told: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:

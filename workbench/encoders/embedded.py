@@ -19,7 +19,7 @@ from workbench.errors import WorkbenchError
 from workbench.storage import atomic
 
 WEIGHTS = Path(__file__).with_name("embedded.safetensors")
-WEIGHTS_SHA256 = "8e2d14bd1ae101742e817ec5ce5391f2015e45bcb4a36a09653061f42b744d3a"
+WEIGHTS_SHA256 = "f6570d46ebb28c01000ae389596b7f0e69141e713acf1265e9554ff2f3fad17e"
 EMBEDDING = 512  # numbers of the image embedding: the channels of VGG-19 at relu5_1
 
 
