@@ -65,8 +65,8 @@ def imitate(student: DistilledEncoder, teacher: Teacher, pictures: Tensor, *, po
 
     The channels are those that span the teacher's layer best: the first pivots of a QR decomposition. A layer's weights
     are the least squares solution, from what the student's previous layer gives at random positions of `pictures`, for
-    what the teacher has there before its ReLU. So the student starts as a pruned
-    teacher whose every layer makes good what it can of the errors before it.
+    what the teacher has there before its ReLU. So the student starts as a pruned teacher whose every layer makes good
+    what it can of the errors before it.
     """
     generator = torch.Generator().manual_seed(seed)
     moments = second_moments(teacher.encoder, tuple(student.convolutions), pictures)
