@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from workbench.encoders.embedded import DistilledEncoder
     from workbench.figures import Figure
 
-RECIPE = "workbench.distillation.recipe:Recipe"
 SETTINGS = "workbench.transfer:Settings"
 REPORT_EVERY = 250  # steps
 SHOWN = 3  # pairs in the figure
