@@ -2,6 +2,7 @@
 # make test   sets up .venv and runs the tests
 # make lab    opens the first notebook in JupyterLab
 # make figures [CORPORA=dir]   re-makes what is in figures/
+# make bench CORPORA=dir   measures the engine against a plain reference, into runs/bench; an hour or more
 # make strip  takes outputs out of the notebooks before a commit
 # PYTHON=python3.12 chooses the Python that .venv is made with.
 
@@ -13,7 +14,7 @@ COMPARISON := $(BIN)/workbench run notebooks/05_comparison.ipynb
 NEEDED := import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13)
 MESSAGE := and f"Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12"
 
-.PHONY: demo test lab figures strip clean venv
+.PHONY: demo test lab figures bench strip clean venv
 
 demo: $(VENV)/.installed
 	$(COMPARISON) -p out=runs/demo
@@ -50,6 +51,11 @@ endif
 		done; \
 	done
 	@ls figures
+
+bench: $(VENV)/.installed
+	$(if $(CORPORA),,$(error make bench CORPORA=dir: a folder with photos/ and corpora/<artist>/))
+	$(BIN)/python benchmarks/bench.py --contents "$(CORPORA)/photos" \
+		--styles "$(CORPORA)/corpora/vincent-van-gogh" "$(CORPORA)/corpora/claude-monet" "$(CORPORA)/corpora/paul-cezanne"
 
 strip: $(VENV)/.installed
 	$(BIN)/python -c "import sys; from workbench import runs; [runs.strip(name) for name in sys.argv[1:]]" notebooks/*.ipynb

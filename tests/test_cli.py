@@ -308,7 +308,7 @@ def test_metadata_that_does_not_fit_is_found_out_before_the_work(workbench, two_
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(two_styles, photograph, tmp_path):
     """Ctrl-C to a real process. It stops between two steps; the state goes on to the same bytes."""
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--size", 192, "--steps", 30)
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--size", 192, "--steps", 46)
     whole = spawn(*argv, "-o", "whole.png", cwd=tmp_path)
     assert whole.wait(timeout=120) == 0, whole.communicate()[1]
 
@@ -342,10 +342,10 @@ def test_once_stops_after_the_step_and_twice_at_once(workbench, two_styles, phot
     class Signalled(transfer.Transfer):
         def _step(self):
             if len(self.history) == 2:
-                os.kill(os.getpid(), signal.SIGTERM)
+                signal.raise_signal(signal.SIGTERM)  # to this thread: another one would let it come late
             super()._step()
             if twice and len(self.history) == 3:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(transfer, "Transfer", Signalled)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)

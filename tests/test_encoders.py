@@ -21,18 +21,18 @@ TINY_CLIP = {
 
 @pytest.fixture(scope="module")
 def embedded():
-    return encoders.load("embedded", device="cpu")
+    return encoders.load("embedded", device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")
 def random():
-    return encoders.load("random", device="cpu")
+    return encoders.load("random", device="cpu", precision="float32")
 
 
 @pytest.fixture
 def vgg19(shared, monkeypatch):
     monkeypatch.setenv("WORKBENCH_WEIGHTS", str(shared / "weights"))
-    return encoders.load("vgg19", device="cpu")
+    return encoders.load("vgg19", device="cpu", precision="float32")
 
 
 @pytest.fixture
@@ -123,6 +123,14 @@ def test_bfloat16_is_close_to_float32(embedded):
     assert half.identity != embedded.identity
 
 
+@pytest.mark.parametrize("capable", [True, False])
+def test_auto_precision_is_bfloat16_where_the_processor_has_it(monkeypatch, capable):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": capable}, raising=False)
+    encoder = encoders.load("embedded", device="cpu")
+    assert encoder.dtype == (torch.bfloat16 if capable else torch.float32)
+    assert next(encoder.convolutions.parameters()).dtype == encoder.dtype
+
+
 def test_the_weights_in_the_package_are_small_and_are_those_that_were_shipped(embedded):
     content = encoders.embedded.WEIGHTS.read_bytes()
     assert len(content) <= 6e6
@@ -143,7 +151,7 @@ def test_damaged_weights_in_the_package_are_refused(monkeypatch, tmp_path, embed
 def test_a_distilled_encoder_of_ones_own_is_loaded_by_its_path(embedded, tmp_path):
     image = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(2))
     digest = embedded.save(tmp_path / "mine.safetensors", {})
-    mine = encoders.load(f"embedded:{tmp_path / 'mine.safetensors'}", device="cpu")
+    mine = encoders.load(f"embedded:{tmp_path / 'mine.safetensors'}", device="cpu", precision="float32")
     assert mine.weights_sha256 == digest
     assert torch.equal(mine.features(image, ["relu5_1"])["relu5_1"], embedded.features(image, ["relu5_1"])["relu5_1"])
     with pytest.raises(WorkbenchError, match="nothing"):
@@ -155,11 +163,44 @@ def test_a_distilled_encoder_of_ones_own_is_loaded_by_its_path(embedded, tmp_pat
 
 @pytest.mark.parametrize(("pooling", "pool"), [("average", F.avg_pool2d), ("max", F.max_pool2d)])
 def test_pooling_is_what_it_says(pooling, pool):
-    encoder = encoders.load("random", device="cpu", pooling=pooling)
+    encoder = encoders.load("random", device="cpu", precision="float32", pooling=pooling)
     image = torch.rand(1, 3, 16, 16)
     before = encoder.features(image, ["relu1_1"])["relu1_1"]
     after = encoder.features(image, ["relu2_1"])["relu2_1"]
     assert torch.allclose(after, F.relu(encoder.convolutions["relu2_1"](pool(before, 2))), atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [["relu1_1", "relu2_1", "relu4_2", "relu5_1"], ["relu3_1"], ["relu1_1"]])
+def test_recomputing_blocks_changes_no_bit(embedded, layers):
+    image = torch.rand(1, 3, 50, 70, generator=torch.Generator().manual_seed(0))
+    found = []
+    for recompute in (False, True):
+        embedded.recompute = recompute
+        x = image.clone().requires_grad_()
+        features = embedded.taps(x, layers)
+        total = sum(f.square().mean() for f in features.values())
+        found.append((*features.values(), torch.autograd.grad(total, x)[0]))
+    embedded.recompute = False
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_recomputing_keeps_less_for_the_gradient(embedded):
+    assert held_for_the_gradient(embedded, recompute=True) < held_for_the_gradient(embedded, recompute=False) / 2
+
+
+def held_for_the_gradient(encoder, *, recompute):
+    sizes = {}
+
+    def keep(tensor):
+        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    encoder.recompute = recompute
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        kept = encoder.taps(torch.rand(1, 3, 96, 96).requires_grad_(), ["relu5_1"])
+    encoder.recompute = False
+    assert kept["relu5_1"].requires_grad
+    return sum(sizes.values())
 
 
 def test_unknown_names_are_refused(embedded):
@@ -210,7 +251,7 @@ def test_torchvision_file_and_safetensors_give_the_same_encoder(vgg19, shared, n
     monkeypatch.setenv("WORKBENCH_WEIGHTS", str(no_weights))
     image = torch.rand(1, 3, 48, 48)
     a = vgg19.features(image, ["relu3_1"])["relu3_1"]
-    assert torch.equal(a, encoders.load("vgg19", device="cpu").features(image, ["relu3_1"])["relu3_1"])
+    assert torch.equal(a, encoders.load("vgg19", device="cpu", precision="float32").features(image, ["relu3_1"])["relu3_1"])
 
 
 @pytest.fixture

@@ -514,7 +514,7 @@ def test_an_interrupt_is_recorded_and_stops_the_caller(notebook, tmp_path):
     path = notebook("size: int = 8", f"open({str(tmp_path / 'on')!r}, 'w').close()\nimport time; time.sleep(60)")
     code = f"from workbench import runs; runs.run({str(path)!r}, {{}}, out={str(tmp_path / 'runs')!r})"
     caller = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
-    watchdog = threading.Timer(50, caller.kill)
+    watchdog = threading.Timer(120, caller.kill)
     watchdog.start()
     while not (tmp_path / "on").exists() and caller.poll() is None:
         threading.Event().wait(0.1)

@@ -115,3 +115,27 @@ def test_style_vector_is_means_and_deviations():
     v = statistics.style_vector(f)
     assert torch.allclose(v[0, :5], f.mean(dim=(2, 3))[0])
     assert torch.allclose(v[0, 5:], f.flatten(2).std(dim=2, correction=0)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_gram_in_blocks_equals_the_whole_product(layout, dtype):
+    """More positions than a block holds, two pictures at once, and the gradient against autograd's."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 5, 37, 61, generator=generator).to(dtype).to(memory_format=layout).requires_grad_()
+    slope = torch.randn(2, 5, 5, generator=generator)
+    found = statistics.gram(features)
+    (gradient,) = torch.autograd.grad((found * slope).sum(), features)
+    naive = features.detach().double().requires_grad_()
+    expected = torch.einsum("nchw,ndhw->ncd", naive, naive) / (37 * 61)
+    (expected_gradient,) = torch.autograd.grad((expected * slope).sum(), naive)
+    assert found.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert gradient.dtype == dtype and gradient.is_contiguous(memory_format=layout)
+    assert torch.allclose(found.double(), expected, rtol=1e-5, atol=1e-6)
+    unit = 2**-8 if dtype == torch.bfloat16 else 1e-6
+    assert (gradient.double() - expected_gradient).norm() < unit * expected_gradient.norm()
+
+
+def test_the_gradient_of_gram_passes_gradcheck():
+    features = torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    assert torch.autograd.gradcheck(statistics.gram, features)

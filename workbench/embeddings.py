@@ -1,9 +1,12 @@
 """Embeddings of a corpus: what its works show (content) and how they are painted (style). Cached by content hash."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,6 +22,7 @@ Kind = Literal["content", "style", "gram"]
 KINDS: tuple[Kind, ...] = ("content", "style", "gram")
 SIZE = 384
 SKETCH = 32
+AHEAD = 4  # pictures that are read before they are needed
 VERSION = 1
 
 
@@ -113,20 +117,37 @@ def embed(corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size
         raise WorkbenchError("no works to embed")
     key = hashlib.sha256(f"{VERSION}|{images.DECODER}|{encoder.identity}|{kind}|{size}".encode()).hexdigest()[:24]
     folder = storage.cache_dir("embeddings", key)
-    rows = [
-        _cached(folder / f"{work.sha256}.npy", lambda work=work: describe(work.load(size).to(encoder.device), encoder, kind))
-        for work in progress.track(works, total=len(works), label=f"embedding ({kind})", show=show)
-    ]
-    return Embeddings(kind, encoder.name, tuple(work.name for work in works), np.stack(rows))
+    rows = {work.sha256: _known(folder / f"{work.sha256}.npy") for work in works}
+    missing = list({work.sha256: work for work in works if rows[work.sha256] is None}.values())
+    pictures = zip(missing, read_ahead(missing, size), strict=True)
+    for work, picture in progress.track(pictures, total=len(missing), label=f"embedding ({kind})", show=show):
+        row = describe(picture.to(encoder.device), encoder, kind)
+        with storage.atomic(folder / f"{work.sha256}.npy") as temporary:
+            np.save(temporary, row, allow_pickle=False)
+        rows[work.sha256] = row
+    return Embeddings(kind, encoder.name, tuple(work.name for work in works), np.stack([rows[work.sha256] for work in works]))
 
 
-def _cached(path, make) -> np.ndarray:
-    if path.exists():
-        try:
-            return np.load(path, allow_pickle=False)
-        except (ValueError, EOFError, OSError):
-            path.unlink(missing_ok=True)  # a damaged entry is made again
-    row = make()
-    with storage.atomic(path) as temporary:
-        np.save(temporary, row, allow_pickle=False)
-    return row
+def _known(path: Path) -> np.ndarray | None:
+    """The cached row at `path`; None where there is none, or a damaged one, which is removed."""
+    if not path.exists():
+        return None
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        path.unlink(missing_ok=True)
+        return None
+
+
+def read_ahead(works: Sequence[Work], size: int) -> Iterator[Tensor]:
+    """The pictures of `works`, long side `size`, read by a thread while the one before is in use: (1, 3, H, W) in [0, 1]."""
+    reader = ThreadPoolExecutor(max_workers=1)
+    try:
+        pending = deque(reader.submit(work.load, size) for work in works[:AHEAD])
+        for work in [*works[AHEAD:], *[None] * len(pending)]:
+            picture = pending.popleft().result()
+            if work is not None:
+                pending.append(reader.submit(work.load, size))
+            yield picture
+    finally:
+        reader.shutdown(cancel_futures=True)

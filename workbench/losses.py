@@ -21,12 +21,12 @@ class Loss(Protocol):
     layers: tuple[str, ...]
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        """A scalar for image (1, 3, H, W) and its features, layer -> (1, C, h, w)."""
+        """A scalar for image (1, 3, H, W) and its features, layer -> (1, C, h, w) in any precision; computed in float32."""
 
 
 def relative_square(x: Tensor, target: Tensor) -> Tensor:
     """||x - target||^2 / ||target||^2, a scalar."""
-    return (x - target).square().sum() / target.square().sum().clamp_min(torch.finfo(target.dtype).tiny)
+    return (x.to(target.dtype) - target).square().sum() / target.square().sum().clamp_min(torch.finfo(target.dtype).tiny)
 
 
 class ContentLoss:
@@ -100,6 +100,7 @@ class PatchLoss:
 
 def patches(features: Tensor) -> Tensor:
     """The 3x3 patches of `features` (1, C, H, W), borders replicated: (H W, 9 C)."""
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
     return F.unfold(F.pad(features, (1, 1, 1, 1), mode="replicate"), 3)[0].T
 
 
@@ -153,7 +154,7 @@ class Objective:
 
     def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(total, name -> unweighted loss) for image (1, 3, H, W)."""
-        features = self.encoder.features(image, self.layers) if self.layers else {}
+        features = self.encoder.taps(image, self.layers) if self.layers else {}
         parts = {name: loss(image, features) for name, (_, loss) in self.terms.items()}
         total = torch.stack([weight * parts[name] for name, (weight, _) in self.terms.items()]).sum()
         return total, parts

@@ -1,7 +1,8 @@
 """L-BFGS and Adam over one flat vector, one evaluation a step, with a state that can be written to disk.
 
 torch's own L-BFGS stops at absolute gradients of 1e-7 and drops curvature pairs below 1e-10: with dimensionless losses
-over a hundred thousand pixels every gradient is that small. Here both tests are relative.
+over a hundred thousand pixels every gradient is that small. Here both tests are relative. It also asks the device for two
+numbers per pair on record; here nothing leaves the device, every choice being a `where`, so that a step can be captured.
 """
 
 from collections.abc import Callable
@@ -9,128 +10,173 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Evaluate = Callable[[Tensor], tuple[float, Tensor]]
-"""point (n,) -> (loss, gradient (n,))"""
+Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""point (n,) -> (loss, a scalar tensor; gradient (n,))"""
+
+SHORTEST = 2**-8  # of a direction, below which the curvature on record is given up
+ARMIJO = 1e-4
 
 
-class LBFGS:
-    """Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.4) with backtracking to the Armijo condition.
+class Optimiser:
+    """What both have in common: `point`, its `loss`, and a state in tensors that are changed in place."""
+
+    kept: tuple[str, ...]
+    point: Tensor
+    loss: Tensor
+    started: bool
+
+    def step(self, evaluate: Evaluate) -> Tensor:
+        """One evaluation; whether the point moved to a new place, a scalar. The first evaluates the start."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a continuation needs, as tensors."""
+        return {name: getattr(self, name) for name in self.kept} | {"started": torch.tensor(self.started)}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Continue from what `state` returned."""
+        for name in self.kept:
+            getattr(self, name).copy_(state[name])
+        self.started = bool(state["started"])
+
+
+class LBFGS(Optimiser):
+    """Limited-memory BFGS in compact form (Nocedal & Wright 2006, eq. 7.24) with backtracking to the Armijo condition.
 
     A step that does not lower the loss enough is not taken: the next step tries half of it, and after eight halvings the
     curvature on record is given up for the steepest descent. So the loss never rises, and every call costs exactly one
-    evaluation.
+    evaluation. Changes of the point and of the gradient are the rows of two matrices, so that a direction takes four
+    passes over them, whatever the length of the history.
     """
+
+    kept = ("point", "gradient", "direction", "moves", "turns", "products", "loss", "length", "slope", "count", "newest")
 
     def __init__(self, start: Tensor, *, history: int = 20, first_move: float = 0.02):
         """Start at `start` (n,); `first_move` is the root mean square change of the first trial."""
-        self.point = start
         self.history = history
         self.first_move = first_move
-        self.loss: float | None = None
+        self.started = False
+        self.point = start.clone()
         self.gradient = torch.zeros_like(start)
         self.direction = torch.zeros_like(start)
-        self.length = 1.0
-        self.pairs: list[tuple[Tensor, Tensor]] = []  # (change of the point, change of the gradient), oldest first
+        # One row more than pairs are kept: the newest is written before it is known whether it may stay.
+        self.moves, self.turns = (start.new_zeros(history + 1, len(start)) for _ in range(2))
+        small = {"dtype": torch.float64, "device": start.device}
+        self.products = torch.zeros(2, history + 1, history + 1, **small)  # move_i . turn_j and turn_i . turn_j
+        self.loss = torch.zeros((), **small)
+        self.length = torch.ones((), **small)
+        self.slope = torch.zeros((), **small)  # gradient . direction
+        self.count = torch.zeros((), dtype=torch.int64, device=start.device)  # pairs on record
+        self.newest = torch.zeros((), dtype=torch.int64, device=start.device)  # row of the last pair
+        self._rows = torch.arange(history + 1, device=start.device)
 
-    def step(self, evaluate: Evaluate) -> bool:
-        """Evaluate once and move there if that is an improvement; whether it was. The first call evaluates the start."""
-        if self.loss is None:
-            self.loss, self.gradient = evaluate(self.point)
-            self._steepest()
-            return True
-        trial = torch.add(self.point, self.direction, alpha=self.length)
+    def step(self, evaluate: Evaluate) -> Tensor:
+        """Evaluate once and move there if that is an improvement; whether it was, a scalar. The first evaluates the start."""
+        if not self.started:
+            loss, gradient = evaluate(self.point)
+            self.loss.copy_(loss)
+            self.gradient.copy_(gradient)
+            self._descend(torch.ones_like(self.count, dtype=torch.bool))
+            self.started = True
+            return torch.ones_like(self.count, dtype=torch.bool)
+        trial = torch.addcmul(self.point, self.length.to(self.point.dtype), self.direction)
         loss, gradient = evaluate(trial)
-        slope = float(self.gradient @ self.direction)
-        if loss > self.loss + 1e-4 * self.length * slope:
-            self.length /= 2
-            if self.length < 2**-8 and self.pairs:  # the curvature on record misleads here
-                self._steepest()
-            return False
-        self._remember(trial - self.point, gradient - self.gradient)
-        self.point, self.loss, self.gradient, self.length = trial, loss, gradient, 1.0
-        if self.pairs:
-            self.direction = self._quasi_newton()
-        if not self.pairs or float(self.gradient @ self.direction) >= 0:
-            self._steepest()
-        return True
+        accepted = loss <= self.loss + ARMIJO * self.length * self.slope
+        along = self._remember(trial - self.point, gradient - self.gradient, gradient, accepted)
+        torch.where(accepted, trial, self.point, out=self.point)
+        torch.where(accepted, gradient, self.gradient, out=self.gradient)
+        self.loss.copy_(torch.where(accepted, loss, self.loss))
+        self.length.copy_(torch.where(accepted, 1.0, self.length / 2))
+        misled = ~accepted & (self.length < SHORTEST) & (self.count > 0)
+        self._descend(misled, accepted, along)
+        return accepted
 
-    def _steepest(self) -> None:
-        self.pairs = []
-        norm = float(self.gradient.norm())
-        scale = self.first_move * self.gradient.numel() ** 0.5 / norm if norm > 0 else 0.0
-        self.direction, self.length = self.gradient * -scale, 1.0
-
-    def _remember(self, move: Tensor, turn: Tensor) -> None:
-        curvature, tiny = float(move @ turn), 1e6 * torch.finfo(move.dtype).tiny
+    def _remember(self, move: Tensor, turn: Tensor, gradient: Tensor, accepted: Tensor) -> Tensor:
+        """Put a pair on record if it was `accepted` and is sound; (moves @ gradient, turns @ gradient), (2, rows)."""
+        row = (self.newest + 1) % len(self._rows)
+        self.moves.index_copy_(0, row[None], move[None])
+        self.turns.index_copy_(0, row[None], turn[None])
+        others = torch.stack((move, turn, gradient))  # one pass over each matrix for all of its products
+        of_move, of_turn, along_turns = (self.turns @ others.T).unbind(dim=1)
+        across, along_moves = (self.moves @ others[1:].T).unbind(dim=1)
+        self.products[0].index_copy_(0, row[None], of_move.double()[None])
+        self.products[0].index_copy_(1, row[None], across.double()[:, None])
+        self.products[1].index_copy_(0, row[None], of_turn.double()[None])
+        self.products[1].index_copy_(1, row[None], of_turn.double()[:, None])
+        curvature, square = (product.index_select(0, row[None]).index_select(1, row[None])[0, 0] for product in self.products)
         # Curvature must be positive for a descent direction, and large enough to divide by.
-        if curvature > max(1e-8 * float(move.norm() * turn.norm()), tiny) and float(turn @ turn) > tiny:
-            self.pairs = [*self.pairs, (move, turn)][-self.history :]
+        tiny = 1e6 * torch.finfo(move.dtype).tiny
+        enough = (1e-8 * (move @ move).double().sqrt() * square.sqrt()).clamp_min(tiny)
+        sound = accepted & (curvature > enough) & (square > tiny)
+        self.newest.copy_(torch.where(sound, row, self.newest))
+        self.count.copy_(torch.where(sound, (self.count + 1).clamp_max(self.history), self.count))
+        return torch.stack([along_moves, along_turns]).double()
 
-    def _quasi_newton(self) -> Tensor:
-        q = self.gradient.clone()
-        weights = []
-        for move, turn in reversed(self.pairs):
-            rho = 1 / float(move @ turn)
-            alpha = rho * float(move @ q)
-            q.sub_(turn, alpha=alpha)
-            weights.append((rho, alpha))
-        move, turn = self.pairs[-1]
-        q *= float(move @ turn) / float(turn @ turn)
-        for (move, turn), (rho, alpha) in zip(self.pairs, reversed(weights), strict=True):
-            q.add_(move, alpha=alpha - rho * float(turn @ q))
-        return q.neg_()
+    def _descend(self, steepest: Tensor, accepted: Tensor | None = None, along: Tensor | None = None) -> None:
+        """The next direction: steepest descent where asked, or where nothing is on record; else, if `accepted`, -H gradient."""
+        dtype, square = self.point.dtype, (self.gradient @ self.gradient).double()
+        scale = torch.where(square > 0, self.first_move * (len(self.point) / square).sqrt(), 0.0)  # at a minimum nothing moves
+        if along is None:
+            coefficients, own, keep = torch.zeros_like(self.products[:, 0]), -scale, torch.zeros_like(scale)
+        else:
+            coefficients, newton, slope = self._quasi_newton(along, square)
+            usable = accepted & (self.count > 0) & (slope < 0)
+            steepest = steepest | (accepted & ~usable)
+            coefficients = torch.where(usable, coefficients, 0.0)
+            own = torch.where(usable, newton, torch.where(steepest, -scale, 0.0))
+            keep = (~accepted & ~steepest).double()
+        self.direction.mul_(keep.to(dtype)).addcmul_(self.gradient, own.to(dtype))
+        self.direction.add_(coefficients[0].to(dtype) @ self.moves).add_(coefficients[1].to(dtype) @ self.turns)
+        self.slope.copy_((self.gradient @ self.direction).double())
+        self.count.copy_(torch.where(steepest, 0, self.count))
+        self.length.copy_(torch.where(steepest, 1.0, self.length))
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything a continuation needs, as tensors."""
-        numbers = torch.tensor([self.length, float("nan") if self.loss is None else self.loss], dtype=torch.float64)
-        history = {f"{name}.{i}": pair[k] for i, pair in enumerate(self.pairs) for k, name in enumerate(("move", "turn"))}
-        return {"point": self.point, "gradient": self.gradient, "direction": self.direction, "numbers": numbers, **history}
+    def _quasi_newton(self, along: Tensor, square: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """-H gradient = own * gradient + coefficients[0] @ moves + coefficients[1] @ turns: (coefficients, own, slope)."""
+        order = (self.newest + 1 + self._rows) % len(self._rows)  # oldest first
+        kept = self._rows >= len(self._rows) - self.count
+        across, squares = self.products.index_select(1, order).index_select(2, order) * (kept[:, None] & kept)
+        p, q = along.index_select(1, order) * kept
+        gamma = across[-1, -1] / squares[-1, -1].clamp_min(torch.finfo(torch.float64).tiny)
+        upper = across.triu() + torch.diag((~kept).double())  # rows that hold no pair take no part
+        u = torch.linalg.solve_triangular(upper, p[:, None], upper=True)[:, 0]
+        w = across.diagonal() * u + gamma * (squares @ u - q)
+        v = torch.linalg.solve_triangular(upper.T, w[:, None], upper=False)[:, 0]
+        coefficients = torch.zeros_like(along).index_copy(1, order, torch.stack([-v, gamma * u]))
+        return coefficients, -gamma, -(gamma * square + p @ v - gamma * (q @ u))
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Continue from what `state` returned."""
-        state = {name: value.to(value.device if name == "numbers" else self.point.device) for name, value in state.items()}
-        self.point, self.gradient, self.direction = state["point"], state["gradient"], state["direction"]
-        self.pairs = [(state[f"move.{i}"], state[f"turn.{i}"]) for i in range(self.history) if f"move.{i}" in state]
-        self.length, loss = state["numbers"].tolist()
-        self.loss = None if loss != loss else loss
 
-
-class Adam:
+class Adam(Optimiser):
     """Adam (Kingma & Ba 2015, algorithm 1). `loss` belongs to `point`: a step first moves, then evaluates."""
+
+    kept = ("point", "gradient", "first", "second", "loss", "count")
 
     def __init__(self, start: Tensor, *, rate: float = 0.02, betas: tuple[float, float] = (0.9, 0.99)):
         """Start at `start` (n,); `rate` is the size of a first move."""
-        self.point = start
-        self.loss: float | None = None
         self.rate, self.betas = rate, betas
-        self.gradient = torch.zeros_like(start)
-        self.first = torch.zeros_like(start)
-        self.second = torch.zeros_like(start)
-        self.count = -1  # moves made; none before the start is evaluated
+        self.started = False
+        self.point = start.clone()
+        self.gradient, self.first, self.second = (torch.zeros_like(start) for _ in range(3))
+        self.loss = torch.zeros((), dtype=torch.float64, device=start.device)
+        self.count = torch.zeros((), dtype=torch.float64, device=start.device)  # moves made
 
-    def step(self, evaluate: Evaluate) -> bool:
-        """Move by the last gradient and evaluate there; the first call evaluates the start. Always true: no step is refused."""
-        point = self._moved() if self.count >= 0 else self.point
-        self.loss, self.gradient = evaluate(point)
-        self.point = point
-        self.count = max(self.count, 0)
-        return True
-
-    def _moved(self) -> Tensor:
-        self.count += 1
-        b1, b2 = self.betas
-        self.first = torch.lerp(self.gradient, self.first, b1)
-        self.second = torch.lerp(self.gradient.square(), self.second, b2)
-        scale = (self.second / (1 - b2**self.count)).sqrt_().add_(1e-12)
-        return self.point - self.rate / (1 - b1**self.count) * self.first / scale
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything a continuation needs, as tensors."""
-        tensors = {name: getattr(self, name) for name in ("point", "gradient", "first", "second")}
-        return {**tensors, "count": torch.tensor(self.count)}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Continue from what `state` returned."""
-        for name in ("point", "gradient", "first", "second"):
-            setattr(self, name, state[name].to(self.point.device))
-        self.count = int(state["count"])
+    def step(self, evaluate: Evaluate) -> Tensor:
+        """Move by the last gradient and evaluate there; the first call evaluates the start. True: no step is refused."""
+        point = self.point
+        if self.started:
+            b1, b2 = self.betas
+            count = self.count + 1
+            first, second = torch.lerp(self.gradient, self.first, b1), torch.lerp(self.gradient.square(), self.second, b2)
+            scale = (second / (1 - b2**count).to(second.dtype)).sqrt_().add_(1e-12)
+            rate = (self.rate / (1 - b1**count)).to(first.dtype)
+            point = self.point - rate * first / scale
+        loss, gradient = evaluate(point)
+        if self.started:
+            self.count.copy_(count)
+            self.first.copy_(first)
+            self.second.copy_(second)
+        self.point.copy_(point)
+        self.loss.copy_(loss)
+        self.gradient.copy_(gradient)
+        self.started = True
+        return torch.ones_like(self.loss, dtype=torch.bool)

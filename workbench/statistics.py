@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+BLOCK = 2048  # positions whose features are multiplied at once: they stay in a core's cache
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -26,16 +28,42 @@ class Moments:
 def gram(features: Tensor) -> Tensor:
     """Gram matrices G = F F^T / P of `features` (N, C, H, W): (N, C, C), P = H W (Gatys et al. 2016, eq. 3, per position).
 
-    Features are divided by sqrt(P) before the product, so that low precision cannot overflow.
+    Features in half precision are summed in float32; float64 stays float64.
     """
-    flat = features.flatten(2)
-    flat = flat / flat.shape[-1] ** 0.5
-    return flat @ flat.transpose(1, 2)
+    return _Gram.apply(features)
+
+
+class _Gram(torch.autograd.Function):
+    """The product, a block of positions at a time: a copy of all features in float32 would cost more than the product.
+
+    The gradient is computed in the precision of the features, which it has in any case.
+    """
+
+    @staticmethod
+    def forward(ctx, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        rows, dtype = features.flatten(2).transpose(1, 2), torch.promote_types(features.dtype, torch.float32)
+        out = features.new_zeros(len(rows), rows.shape[2], rows.shape[2], dtype=dtype)
+        for picture, total in zip(rows, out, strict=True):
+            for block in picture.split(BLOCK):
+                wide = block.to(dtype)
+                total.addmm_(wide.T, wide)
+        return out.div_(rows.shape[1])
+
+    @staticmethod
+    def backward(ctx, slope: Tensor) -> Tensor:
+        (features,) = ctx.saved_tensors
+        flat = features.flatten(2)
+        both = ((slope + slope.transpose(1, 2)) / flat.shape[-1]).to(features.dtype)
+        gradient = torch.empty_like(features)  # not a view of a product: autograd adds in place only to what owns its memory
+        torch.bmm(flat.transpose(1, 2), both, out=gradient.flatten(2).transpose(1, 2))
+        return gradient
 
 
 def moments(features: Tensor) -> Moments:
     """Moments of `features` (1, C, H, W)."""
-    return Moments(mean=features.mean(dim=(0, 2, 3)), second=gram(features)[0])
+    wide = torch.promote_types(features.dtype, torch.float32)
+    return Moments(mean=features.mean(dim=(0, 2, 3), dtype=wide), second=gram(features)[0])
 
 
 def pool(parts: Iterable[tuple[float, dict[str, Moments]]]) -> dict[str, Moments]:
@@ -92,5 +120,6 @@ def _where_eigenvalues_are(matrix: Tensor) -> Tensor:
 
 def style_vector(features: Tensor) -> Tensor:
     """Channel means and standard deviations side by side (Huang & Belongie 2017): (N, C, H, W) to (N, 2 C)."""
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
     variance, mean = torch.var_mean(features, dim=(2, 3), correction=0)
     return torch.cat([mean, (variance + 1e-8).sqrt()], dim=1)

@@ -24,7 +24,7 @@ from workbench.statistics import Moments
 NAMES = ("single", "nearest", "blend", "cluster", "whole")
 TAU = 0.08
 NEGLIGIBLE = 1e-3
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

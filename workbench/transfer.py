@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -18,12 +19,17 @@ from workbench import images, losses, progress, storage
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.optimisers import LBFGS, Adam
+from workbench.parametrisation import Pixels, Spectral
 from workbench.targets import StyleTarget
 
 StyleLoss = Literal["gram", "w2", "patches", "embedding"]
 Optimiser = Literal["lbfgs", "adam"]
 Init = Literal["content", "noise"]
-SMALLEST_SCALE = 96
+COARSEST = 256  # px: scales are halved until one is as small as that; a result that is smaller still is halved once
+SMALLEST = 96  # px: no scale is smaller, unless the result is
+SHARE = 0.3  # of the evaluations at full size that a coarser scale takes
+FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
+WINDOW = 20  # evaluations over which a plateau is judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +39,7 @@ class Settings:
     size: int = 384
     """Long side of the result, px."""
     steps: int = 100
-    """Evaluations of the objective at each scale."""
+    """Evaluations of the objective at full size; coarser scales take 0.3 times as many each."""
     alpha: float = 0.05
     """Weight of the content loss."""
     beta: float = 1.0
@@ -44,6 +50,8 @@ class Settings:
     optimiser: Optimiser = "lbfgs"
     init: Init = "content"
     """What the coarsest scale starts from."""
+    plateau: float = 1e-3
+    """Stop at full size when the last 20 evaluations lowered the objective by less than this share; 0 never stops."""
     seed: int = 0
     """Of the noise, and of the patches drawn for style_loss="patches"."""
 
@@ -55,6 +63,7 @@ class Settings:
         for name in ("alpha", "beta", "tv"):
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, f"{name} = {value}: a weight is a finite number, not below zero")
+        require(0 <= self.plateau < 1, f"plateau = {self.plateau}: a share is at least 0 and less than 1")
         require(isinstance(self.seed, int) and 0 <= self.seed < 2**32, f"seed = {self.seed}: choose between 0 and 2**32 - 1")
         require(self.alpha + self.beta > 0, "alpha and beta are both 0: there is nothing to optimise")
         for name, choices in (("style_loss", StyleLoss), ("optimiser", Optimiser), ("init", Init)):
@@ -63,16 +72,22 @@ class Settings:
 
     @property
     def scales(self) -> tuple[int, ...]:
-        """Long sides from coarse to fine: halved from `size` down to about 96 px."""
+        """Long sides from coarse to fine: halved at least once, and on to at most 256 px, but never below 96."""
         sizes = [self.size]
-        while sizes[0] // 2 >= SMALLEST_SCALE:
+        while (len(sizes) == 1 or sizes[0] > COARSEST) and sizes[0] // 2 >= SMALLEST:
             sizes.insert(0, sizes[0] // 2)
         return tuple(sizes)
 
     @property
+    def starts(self) -> tuple[int, ...]:
+        """How many evaluations come before each scale."""
+        coarse = max(1, round(SHARE * self.steps))
+        return tuple(coarse * i for i in range(len(self.scales)))
+
+    @property
     def total_steps(self) -> int:
-        """Evaluations over all scales."""
-        return self.steps * len(self.scales)
+        """Evaluations over all scales, if no plateau ends them."""
+        return self.starts[-1] + self.steps
 
 
 @dataclass(frozen=True)
@@ -84,12 +99,12 @@ class Iterate:
     size: int
     losses: dict[str, float]
     seconds: float
-    _point: Tensor = field(repr=False, compare=False)
+    _picture: Tensor = field(repr=False, compare=False)
 
     @property
     def image(self) -> Tensor:
         """The picture at this step, (1, 3, H, W) in [0, 1]; computed only when asked for."""
-        return self._point.detach().clamp(0, 1)
+        return self._picture.clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -130,30 +145,45 @@ class Transfer:
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self.show = False  # whether statistics and steps report their progress on stderr
-        self._point = self._start()
+        self._picture = self._start()
+        self._space: Spectral | Pixels | None = None
         self._optimiser: LBFGS | Adam | None = None
         self._objective: losses.Objective | None = None
 
     @property
     def image(self) -> Tensor:
         """The picture so far, (1, 3, H, W) in [0, 1]."""
-        return self._point.detach().clamp(0, 1)
+        return self._picture.clamp(0, 1)
 
     def __iter__(self) -> Iterator[Iterate]:
         settings = self.settings
-        while (done := len(self.history)) < settings.total_steps:
+        while not self.finished:
             began = time.perf_counter()
-            scale, within = divmod(done, settings.steps)
-            if self._objective is None:
-                self._prepare(settings.scales[scale])
+            if self._objective is None or len(self.history) in settings.starts:
+                self._prepare()
             self._step()
             self.seconds += time.perf_counter() - began
-            iterate = Iterate(
-                done + 1, settings.total_steps, settings.scales[scale], self.history[-1], self.seconds, self._point
+            yield Iterate(
+                len(self.history),
+                settings.total_steps,
+                settings.scales[self._scale(len(self.history) - 1)],
+                self.history[-1],
+                self.seconds,
+                self._picture,
             )
-            if within + 1 == settings.steps:
-                self._optimiser = self._objective = None
-            yield iterate
+
+    @property
+    def finished(self) -> bool:
+        """Whether all evaluations are made, or a plateau is reached."""
+        done, settings = len(self.history), self.settings
+        if done >= settings.total_steps or not settings.plateau or done - settings.starts[-1] <= WINDOW:
+            return done >= settings.total_steps
+        before, now = self.history[-1 - WINDOW]["total"], self.history[-1]["total"]
+        return before - now < settings.plateau * abs(before)
+
+    def _scale(self, step: int) -> int:
+        """The index of the scale to which evaluation number `step`, from 0, belongs."""
+        return sum(start <= step for start in self.settings.starts) - 1
 
     def run(self, *, show: bool = False) -> Result:
         """Iterate to the end. Ctrl-C stops and keeps the picture: the result then says complete=False."""
@@ -177,36 +207,54 @@ class Transfer:
         generator = torch.Generator().manual_seed(self.settings.seed)
         return torch.rand(1, 3, height, width, generator=generator).to(self.content.device)
 
-    def _prepare(self, size: int) -> None:
+    def _prepare(self) -> None:
         """Targets for this scale, and an optimiser at the picture so far (or the one that `resume` brought)."""
+        size = self.settings.scales[self._scale(len(self.history))]
         shape = self._size(size)
+        if len(self.history) in self.settings.starts:
+            if tuple(self._picture.shape[-2:]) != shape:
+                self._picture = images.resize(self._picture.clamp(0, 1), shape)
+            self._optimiser = None
         if self._optimiser is None:
-            if tuple(self._point.shape[-2:]) != shape:
-                self._point = images.resize(self._point.clamp(0, 1), shape)
-            kind = LBFGS if self.settings.optimiser == "lbfgs" else Adam
-            self._optimiser = kind(self._point.flatten())
+            self._optimise(self._picture)
         content = images.resize(self.content, shape)
         self._objective = objective(content, self.target, self.encoder, self.settings, size, show=self.show)
 
+    def _optimise(self, picture: Tensor) -> None:
+        """Coordinates and an optimiser for `picture`."""
+        where = (*picture.shape[-2:], picture.device)
+        if self.settings.optimiser == "lbfgs":
+            self._space = Spectral(*where)
+            self._optimiser = LBFGS(self._space.point(picture), first_move=FIRST_MOVE)
+        else:
+            self._space = Pixels(*where)
+            self._optimiser = Adam(self._space.point(picture))
+
     def _step(self) -> None:
-        shape = (1, 3, *self._size(self.settings.scales[len(self.history) // self.settings.steps]))
-        seen: dict[str, float] = {}
+        found: list[Tensor] = []  # the picture, and all its losses in one tensor
 
-        def evaluate(point: Tensor) -> tuple[float, Tensor]:
-            x = point.view(shape).detach().requires_grad_()
+        def evaluate(point: Tensor) -> tuple[Tensor, Tensor]:
+            z = point.detach().requires_grad_()
+            x = self._space.picture(z)
             total, parts = self._objective(x)
-            (gradient,) = torch.autograd.grad(total, x)
-            seen.update({name: float(part.detach()) for name, part in parts.items()})
-            value = float(total.detach())
-            if not (math.isfinite(value) and torch.isfinite(gradient).all()):
+            (gradient,) = torch.autograd.grad(total, z)
+            if not (torch.isfinite(total) & torch.isfinite(gradient).all()):
                 raise Diverged(len(self.history) + 1, self.image)
-            return value, gradient.flatten()
+            found.extend((x.detach(), torch.stack([*parts.values(), total]).detach()))
+            return total.detach(), gradient
 
-        if self._optimiser.step(evaluate):
-            self.history.append({**seen, "total": self._optimiser.loss})
+        try:
+            accepted = self._optimiser.step(evaluate)
+        except torch.OutOfMemoryError:
+            if not self.encoder.economise():
+                raise
+            print("the device ran out of memory: computing features twice instead of keeping them", file=sys.stderr)
+            accepted = self._optimiser.step(evaluate)
+        if accepted:
+            self._picture, values = found
+            self.history.append(dict(zip((*self._objective.terms, "total"), values.tolist(), strict=True)))
         else:  # the trial was rejected: the picture, and so its losses, are those of the step before
             self.history.append(dict(self.history[-1]))
-        self._point = self._optimiser.point.view(shape)
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides the result: content, target, encoder, settings."""
@@ -217,7 +265,7 @@ class Transfer:
 
     def checkpoint(self, path: str | os.PathLike) -> Path:
         """Write everything a continuation needs to `path` (safetensors), atomically."""
-        tensors = {"point": self._point}
+        tensors = {"picture": self._picture}
         if self._optimiser is not None:
             tensors |= {f"optimiser.{name}": value for name, value in self._optimiser.state().items()}
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -236,11 +284,10 @@ class Transfer:
             raise UsageError(f"{path} is the checkpoint of another transfer: content, target, encoder or settings differ")
         self.history = json.loads(record["history"])
         self.seconds = float(record["seconds"])
-        self._point = tensors.pop("point").to(self.content.device)
+        self._picture = tensors.pop("picture").to(self.content.device)
         self._optimiser = self._objective = None
         if tensors:
-            kind = LBFGS if self.settings.optimiser == "lbfgs" else Adam
-            self._optimiser = kind(self._point.flatten())
+            self._optimise(self._picture)
             self._optimiser.load({name.removeprefix("optimiser."): value for name, value in tensors.items()})
         return self
 

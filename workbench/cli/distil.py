@@ -72,7 +72,7 @@ def _train(args: argparse.Namespace, stages: list["Recipe"], corpora: list["Corp
         if out == args.out or not _finished(out, header):
             print(f"stage {number} of {len(stages)}: {recipe.steps} steps", flush=True)
             _train_stage(args, recipe, begin, teacher, works, held_out, out, header)
-        begin = encoders.load(f"embedded:{out}", **given(args, LOAD))
+        begin = encoders.load(f"embedded:{out}", precision="float32", **given(args, LOAD))
     for out in outs[:-1]:
         out.unlink()
 
@@ -151,7 +151,7 @@ def _evaluate(args: argparse.Namespace, recipe: "Recipe", corpora: list["Corpus"
     from workbench.distillation import evaluation
     from workbench.transfer import Settings
 
-    options = given(args, LOAD)
+    options = {"precision": "float32", **given(args, LOAD)}
     name = f"embedded:{args.out}" if args.out else "embedded"
     students = {"ours": encoders.load(name, **options), "random": encoders.load("random", **options)}
     judge = encoders.load("vgg19", pooling="average", **options)
@@ -162,7 +162,7 @@ def _evaluate(args: argparse.Namespace, recipe: "Recipe", corpora: list["Corpus"
     paintings = [corpus for corpus in corpora if recipe.held_out.get(corpus.root.resolve().name) is None]
     reference = encoders.load("vgg19", **options)
     _print_retrieval({"vgg19": reference, **students}, reference, paintings)
-    driver = encoders.load("vgg19", pooling="average", precision="bfloat16", **options)
+    driver = encoders.load("vgg19", pooling="average", **(options | {"precision": "bfloat16"}))
     print("Transfers judged by vgg19: relative Gram distances, content weight set so that the content distance matches")
     alphas = dict.fromkeys(students, Settings().alpha)  # the search at a size begins where the one before it ended
     for size in sorted(args.sizes):

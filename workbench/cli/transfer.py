@@ -48,6 +48,7 @@ def declare(commands: Any) -> None:
     parser.option("--style-loss", SETTINGS, "how styles are compared")
     parser.option("--optimiser", SETTINGS, "what moves the pixels")
     parser.option("--init", SETTINGS, "what the optimisation starts from")
+    parser.option("--plateau", SETTINGS, "gain over 20 evaluations, as a share, below which it stops; 0 never does", type=float)
     parser.option("--seed", SETTINGS, "of the noise and of drawn patches", type=int)
     parser.add_argument(
         "--checkpoint", metavar="FILE", type=Path, help=f"write the state every {CHECKPOINT_EVERY} steps, and when stopped"
@@ -216,7 +217,7 @@ def _advance(transfer: "Transfer", checkpoint: Path | None) -> bool:
                 transfer.checkpoint(checkpoint)
             if asked:
                 break
-    return len(transfer.history) == steps
+    return transfer.finished
 
 
 @contextmanager

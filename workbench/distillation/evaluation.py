@@ -22,7 +22,7 @@ from workbench.losses import ContentLoss, GramLoss, Objective
 from workbench.statistics import moments
 from workbench.transfer import Settings, Transfer
 
-VERSION = 1  # raised whenever a judged transfer would come out differently
+VERSION = 2  # raised whenever a judged transfer would come out differently
 MATCHED = 0.03  # relative difference of content distances that counts as none
 TRIALS = 8  # content weights tried to get there
 FARTHEST = 1.0  # beyond what was tried, in logarithms

@@ -319,10 +319,10 @@ def journey(encoder: DistilledEncoder, content: Tensor, style: Tensor, start: Te
     objective = Objective(encoder, {"content": (alpha, ContentLoss(kept)), "style": (1.0, GramLoss(target))})
     optimiser = LBFGS(start.flatten())
 
-    def evaluate(point: Tensor) -> tuple[float, Tensor]:
+    def evaluate(point: Tensor) -> tuple[Tensor, Tensor]:
         x = point.view(content.shape).detach().requires_grad_()
         total, _ = objective(x)
-        return float(total.detach()), torch.autograd.grad(total, x)[0].flatten()
+        return total.detach(), torch.autograd.grad(total, x)[0].flatten()
 
     for count in range(1, JOURNEYS[-1] + 1):
         optimiser.step(evaluate)

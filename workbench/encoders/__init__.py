@@ -3,10 +3,11 @@
 import difflib
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
+from workbench.encoders.allocator import keep_pages
 from workbench.encoders.base import Encoder
 from workbench.encoders.clip import load_clip
 from workbench.encoders.convolutional import CONTENT_LAYERS, STYLE_LAYERS, ConvolutionalEncoder, Pooling
@@ -15,9 +16,9 @@ from workbench.encoders.random import load_random
 from workbench.encoders.vgg import load_vgg19
 from workbench.errors import UsageError
 
-__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "ConvolutionalEncoder", "Encoder", "choose_device", "load"]
+__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "ConvolutionalEncoder", "Encoder", "choose_device", "has_bfloat16", "load"]
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -33,8 +34,16 @@ def choose_device(device: str = "auto") -> torch.device:
     return torch.device(device)
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether `device` multiplies bfloat16 in hardware; elsewhere it is emulated and slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    found = torch.cpu.get_capabilities() if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
 def load(
-    name: str = "embedded", *, device: str = "auto", precision: Precision = "float32", pooling: Pooling | None = None
+    name: str = "embedded", *, device: str = "auto", precision: Precision = "auto", pooling: Pooling | None = None
 ) -> Encoder:
     """The encoder called `name`, frozen, on `device`.
 
@@ -42,7 +51,8 @@ def load(
         name: "embedded" (distilled from VGG-19, in the package), "vgg19" (the reference), "random" (never trained, the
             floor), "embedded:FILE" (your own, from `workbench distil`), or "clip:MODEL/PRETRAINED".
         device: "auto", or a torch device.
-        precision: of the convolutions; bfloat16 is about twice as fast where the processor has it. CLIP ignores it.
+        precision: of the convolutions; "auto" is bfloat16 where the processor has it, which is about twice as fast, and
+            float32 elsewhere. CLIP ignores it.
         pooling: "max" or "average", which Gatys et al. (2016) prefer for synthesis; None is what suits the network: max
             for vgg19, as it was trained and as retrieval needs it, average for the others. CLIP ignores it.
 
@@ -51,11 +61,15 @@ def load(
         WorkbenchError: weights are missing or damaged; the message names the ways to get them. No encoder ever stands in
             for another.
     """
-    if precision not in ("float32", "bfloat16"):
-        raise UsageError(f"precision {precision!r}: choose float32 or bfloat16")
+    if precision not in get_args(Precision):
+        raise UsageError(f"precision {precision!r}: choose {', '.join(get_args(Precision))}")
     if pooling not in (None, "max", "average"):
         raise UsageError(f"pooling {pooling!r}: choose max or average")
     where = choose_device(device)
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16(where) else "float32"
+    if where.type == "cpu":
+        keep_pages()
     if name.startswith("clip:"):
         return load_clip(name, device=where)
     loaders = {"embedded": (load_embedded, "average"), "vgg19": (load_vgg19, "max"), "random": (load_random, "average")}

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from workbench.encoders.base import Encoder, frozen
 
@@ -13,6 +14,8 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYERS = ("relu4_2",)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+RECOMPUTED = 2_000_000  # pixels above which a block's features are computed again for the gradient instead of being kept
 
 Pooling = Literal["max", "average"]
 
@@ -24,6 +27,9 @@ class ConvolutionalEncoder(Encoder):
     convolution pads by replication, because zero padding shows as a frame in optimised images; the others pad with zeros
     as they were trained. `pooling` is "max", or "average", which Gatys et al. (2016, section 2) prefer for synthesis.
     Convolutions run in `dtype` and in channels_last; features come out in float32.
+
+    For pictures of more than two megapixels, or of any size where `recompute` is set, only what a block gives is kept for
+    the gradient, and the block is computed once more on the way back: the same numbers, a third slower, in far less memory.
     """
 
     style_layers = STYLE_LAYERS
@@ -35,6 +41,7 @@ class ConvolutionalEncoder(Encoder):
         self.name = name
         self.pooling = pooling
         self.dtype = dtype
+        self.recompute = False
         self.channels = dict(widths)
         self.convolutions = nn.ModuleDict()
         width = 3
@@ -54,24 +61,48 @@ class ConvolutionalEncoder(Encoder):
     def identity(self) -> str:
         return f"{super().identity}:{self.pooling}:{str(self.dtype).removeprefix('torch.')}"
 
-    def features(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        return {layer: x.float() for layer, x in self.activations(image, self.check_layers(layers)).items()}
+    def taps(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        return self.activations(image, self.check_layers(layers))
+
+    def economise(self) -> bool:
+        saved, self.recompute = not self.recompute, True
+        return saved
 
     def activations(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """What the convolutions called `layers` give for `image` after their ReLU, in the precision they compute in."""
         wanted = set(layers)
-        x = F.pad((image - self.mean) / self.std, (1, 1, 1, 1), mode="replicate")
-        x = x.to(dtype=self.convolutions["relu1_1"].weight.dtype, memory_format=torch.channels_last)
+        if not wanted:
+            return {}
+        deepest = max(map(list(self.convolutions).index, wanted))
+        blocks: list[list[str]] = []
+        for layer in list(self.convolutions)[: deepest + 1]:
+            if layer.endswith("_1"):
+                blocks.append([])
+            blocks[-1].append(layer)
+        again = (self.recompute or image.shape[-2] * image.shape[-1] > RECOMPUTED) and torch.is_grad_enabled()
+        found: dict[str, Tensor] = {}
+        x = image
+        for block in blocks:
+            taps = [layer for layer in block if layer in wanted or layer == block[-1]]
+            if again:
+                found |= checkpoint(self._block, x, block, taps, use_reentrant=False, preserve_rng_state=False)
+            else:
+                found |= self._block(x, block, taps)
+            x = found[block[-1]]
+        return {layer: found[layer] for layer in self.convolutions if layer in wanted}
+
+    def _block(self, x: Tensor, block: list[str], taps: list[str]) -> dict[str, Tensor]:
+        """What the layers `taps` of `block` give; x is the image, or what the block before gave."""
+        if block[0] == "relu1_1":
+            x = F.pad((x - self.mean) / self.std, (1, 1, 1, 1), mode="replicate")
+            x = x.to(dtype=self.convolutions["relu1_1"].weight.dtype, memory_format=torch.channels_last)
+        else:
+            x = self._pool(x)
         found = {}
-        for layer, convolution in self.convolutions.items():
-            if not wanted:
-                break  # nothing deeper was asked for
-            if layer.endswith("_1") and layer != "relu1_1":
-                x = self._pool(x)
-            x = F.relu_(convolution(x))
-            if layer in wanted:
+        for layer in block:
+            x = F.relu_(self.convolutions[layer](x))
+            if layer in taps:
                 found[layer] = x
-                wanted.remove(layer)
         return found
 
     def around(self, image: Tensor, layer: str) -> tuple[Tensor, Tensor]:

@@ -59,9 +59,9 @@ class DistilledEncoder(ConvolutionalEncoder):
         self.heads.to(dtype=self.dtype, memory_format=torch.channels_last)
         return self
 
-    def features(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    def taps(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         hidden = self.activations(image, self.check_layers(layers))
-        return {layer: self.heads[layer](x).float() for layer, x in hidden.items()}
+        return {layer: self.heads[layer](x) for layer, x in hidden.items()}
 
     def means(self, image: Tensor, cells: int = 1) -> Tensor:
         """Channel means of the embedding's layers in a grid of cells x cells over the picture: (N, cells^2, channels)."""

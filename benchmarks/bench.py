@@ -1,0 +1,294 @@
+"""What the engine is worth on this machine: `make bench`, or python benchmarks/bench.py --help.
+
+Things that are compared take turns, so that all share the load of the machine; reported are medians with quartiles. Every
+part is written to OUT/bench.json when it is done, and a run that was stopped goes on behind the last one.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from reference import SCALE, PlainVGG, objective, plain_lbfgs, transfer
+
+from workbench import embeddings, encoders, figures, images, losses, storage, targets
+from workbench import provenance as pv
+from workbench.corpus import Corpus, Work
+from workbench.encoders import ConvolutionalEncoder
+from workbench.optimisers import LBFGS
+from workbench.parametrisation import Spectral
+from workbench.transfer import Settings, Transfer
+
+ALPHA = 0.05
+LEVELS = (1.5, 1.1, 1.02)  # times the objective that the reference ends with
+REPEATS = 9
+MEASURED_EVERY = 3  # evaluations between two looks at the objective
+
+
+def in_turns(tasks: Mapping[str, Callable[[], Any]], repeats: int = REPEATS) -> dict[str, dict[str, float]]:
+    """Seconds of every task, which take turns; the first round warms up and does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for turn, (name, task) in product(range(repeats + 1), tasks.items()):
+        began = time.perf_counter()
+        task()
+        if turn:
+            seconds[name].append(time.perf_counter() - began)
+    return {
+        name: dict(zip(("low", "median", "high"), np.percentile(s, [25, 50, 75]), strict=True)) for name, s in seconds.items()
+    }
+
+
+def style_and_content(content: torch.Tensor, work: Work, encoder: ConvolutionalEncoder, size: int) -> losses.Objective:
+    """The engine's objective with the terms that the reference has: content and Gram matrices."""
+    with torch.no_grad():
+        kept = encoder.features(content, encoder.content_layers)
+    style = losses.GramLoss(targets.single(work).moments(encoder, size, encoder.style_layers))
+    return losses.Objective(encoder, {"content": (ALPHA, losses.ContentLoss(kept)), "style": (1.0, style)})
+
+
+def plain(encoder: ConvolutionalEncoder) -> PlainVGG:
+    return PlainVGG(encoder.convolutions, encoder.mean, encoder.std)
+
+
+def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, ConvolutionalEncoder]) -> dict[str, Any]:
+    """Seconds of one step of a transfer at `size` x `size` px, for the reference and for every encoder in the engine.
+
+    A step is one evaluation, its gradient and what the optimiser makes of it, with a full history. Beside it stands the
+    peak: the bare convolutions of the same network forward to relu5_1 and back to the pixels, in the same precision.
+    """
+    picture, painting = (images.resize(work.load(size), (size, size)) for work in (content, style))
+    start = picture.clone().requires_grad_()
+    optimiser = plain_lbfgs(start)
+    classic = objective(plain(driving["vgg19 float32"]), picture, painting, ALPHA)
+
+    def reference_step() -> None:
+        def closure() -> torch.Tensor:
+            optimiser.zero_grad()
+            value = SCALE * classic(start)
+            value.backward()
+            return value
+
+        optimiser.step(closure)
+
+    def engine_step(optimiser: LBFGS, space: Spectral, whole: losses.Objective) -> None:
+        def evaluate(point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            z = point.detach().requires_grad_()
+            total, _ = whole(space.picture(z))
+            return total.detach(), torch.autograd.grad(total, z)[0]
+
+        optimiser.step(evaluate)
+
+    def convolutions(encoder: ConvolutionalEncoder) -> None:
+        x = picture.clone().requires_grad_()
+        last = encoder.activations(x, ["relu5_1"])["relu5_1"]
+        torch.autograd.grad(last, x, torch.ones_like(last))
+
+    tasks: dict[str, Callable[[], Any]] = {"reference": reference_step}
+    for name, encoder in driving.items():
+        space = Spectral(size, size, picture.device)
+        whole = style_and_content(picture, style, encoder, size)
+        tasks[name] = partial(engine_step, LBFGS(space.point(picture)), space, whole)
+        tasks[f"{name}, convolutions"] = partial(convolutions, encoder)
+    found: dict[str, Any] = in_turns(tasks)
+    for name in driving:
+        found[name]["share of peak"] = found[f"{name}, convolutions"]["median"] / found[name]["median"]
+        found[name]["times faster"] = found["reference"]["median"] / found[name]["median"]
+    return found
+
+
+def curves(
+    size: int, content: Work, style: Work, driving: Mapping[str, ConvolutionalEncoder], count: int, steps: int
+) -> dict[str, Any]:
+    """One pair: `count` evaluations of the reference, and a transfer by every encoder.
+
+    "curves": name -> [[seconds, objective], ...]; "last": name -> the objective that a plain loop ends with. For VGG-19 the
+    objective is the reference's own, in float32, at full size. Another encoder is judged by its own: the same terms in its
+    own features, and what the plain loop reaches with them. What it takes to look at the objective is not counted.
+    """
+    source, painting = content.load(size), style.load(size)
+    judge = objective(plain(driving["vgg19 float32"]), source, painting, ALPHA)
+    reached: dict[str, list] = {"reference": [list(point) for point in transfer(judge, source, count)]}
+    last = {"reference": reached["reference"][-1][1]}
+    settings = Settings(size=size, steps=steps, alpha=ALPHA, tv=0.0, plateau=0)
+    for name, encoder in driving.items():
+        looked_at, last[name] = judge, last["reference"]
+        if not name.startswith("vgg19"):
+            own = style_and_content(source, style, encoder, size)
+            looked_at = lambda picture, own=own: own(picture)[0]  # noqa: E731
+            *_, (_, last[name]) = transfer(looked_at, source, count)
+        reached[name] = []
+        for iterate in Transfer(content.load(), targets.single(style), encoder, settings):
+            if iterate.step % MEASURED_EVERY == 0 or iterate.step == iterate.steps:
+                picture = images.resize(iterate.image, tuple(source.shape[-2:]))
+                with torch.no_grad():
+                    reached[name].append([iterate.seconds, float(looked_at(picture))])
+    return {"curves": reached, "last": last}
+
+
+def sooner(pair: Mapping[str, Any], name: str, level: float) -> float | None:
+    """How many times sooner `name` is at `level` times its last objective than the reference at as many times its own."""
+    seconds = []
+    for who in ("reference", name):
+        reached = (s for s, value in pair["curves"][who] if value <= level * pair["last"][who])
+        seconds.append(next(reached, None))
+    return None if None in seconds else seconds[0] / seconds[1]
+
+
+def peak_memory(size: int, precision: str, content: Work, style: Work) -> float:
+    """Gigabytes that a process of its own holds at most during a few evaluations of VGG-19 at `size` px."""
+    code = (
+        "import resource, sys\n"
+        "from workbench import encoders, images, targets\n"
+        "from workbench.corpus import Corpus\n"
+        "from workbench.transfer import Settings, Transfer\n"
+        "content, folder, name, size, precision = sys.argv[1:]\n"
+        "encoder = encoders.load('vgg19', device='cpu', precision=precision, pooling='average')\n"
+        "target = targets.single(Corpus.open(folder)[name])\n"
+        "Transfer(images.load(content), target, encoder, Settings(size=int(size), steps=3)).run()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    folder = str(style.path).removesuffix(style.name)
+    command = [sys.executable, "-c", code, str(content.path), folder, style.name, str(size), precision]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1]) * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def embedding_rates(works: Sequence[Work], encoder: ConvolutionalEncoder) -> dict[str, float]:
+    """Images a second: a corpus from its files, nothing being cached, and the encoder alone on pictures in memory."""
+    pictures = [work.load(embeddings.SIZE) for work in works]
+
+    def alone() -> None:
+        for picture in pictures:
+            embeddings.describe(picture, encoder, "content")
+
+    def from_files() -> None:
+        for picture in embeddings.read_ahead(works, embeddings.SIZE):
+            embeddings.describe(picture, encoder, "content")
+
+    seconds = in_turns({"alone": alone, "from files": from_files}, 3)
+    return {name: len(works) / spread["median"] for name, spread in seconds.items()}
+
+
+def searches(dimensions: int = 512) -> dict[str, dict[str, float]]:
+    """Seconds of one search for the nearest among 10^4, 10^5 and 10^6 vectors."""
+    found = {}
+    for count in (10**4, 10**5, 10**6):
+        raw = np.random.default_rng(0).standard_normal((count, dimensions), dtype=np.float32)
+        space = embeddings.Embeddings("content", "bench", tuple(map(str, range(count))), raw)
+        found[f"{count:,} vectors"] = in_turns({"search": partial(space.similarities, raw[0] + 0.1)}, 3)["search"]
+    return found
+
+
+class Report:
+    """Results by name, in a file that is written after every part; what is there already is not measured again."""
+
+    def __init__(self, path: Path, record: dict[str, Any]):
+        self.path = path
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if known and known["made"] != record:
+            raise SystemExit(f"{path} is of other data, another machine or other code: delete it")
+        self.parts: dict[str, Any] = known.get("parts", {})
+        self.record = record
+
+    def part(self, name: str, measure: Callable[[], Any]) -> Any:
+        if name not in self.parts:
+            self.parts[name] = measure()
+            storage.write_text(self.path, json.dumps({"made": self.record, "parts": self.parts}, indent=1) + "\n")
+            print(name, json.dumps(self.parts[name])[:600], flush=True)
+        return self.parts[name]
+
+
+def machine() -> dict[str, Any]:
+    name = platform.processor() or platform.machine()
+    if hasattr(torch.cpu, "get_capabilities"):
+        name = torch.cpu.get_capabilities().get("cpu_name", name)
+    return {"processor": name, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def summary(parts: Mapping[str, Any]) -> str:
+    """What was measured, for a reader."""
+    lines = []
+    for title, part in parts.items():
+        if title.startswith("step"):
+            lines.append(f"{title}: reference {part['reference']['median']:.3f} s")
+            for name, row in part.items():
+                if "share of peak" in row:
+                    of_peak = f"{row['times faster']:5.1f} times faster, {row['share of peak']:4.0%} of the convolutions' peak"
+                    lines.append(f"  {name:18} {row['median']:.3f} s ({row['low']:.3f} to {row['high']:.3f}), {of_peak}")
+    for size in sorted({pair["size"] for title, pair in parts.items() if title.startswith("transfer")}):
+        pairs = [pair for title, pair in parts.items() if title.startswith("transfer") and pair["size"] == size]
+        lines.append(f"transfers at {size} px, {len(pairs)} pairs: times sooner than the reference at a level (median, range)")
+        for name in (name for name in pairs[0]["curves"] if name != "reference"):
+            told = []
+            for level in LEVELS:
+                found = sorted(ratio for pair in pairs if (ratio := sooner(pair, name, level)) is not None)
+                span = f"{np.median(found):.1f} ({found[0]:.1f} to {found[-1]:.1f})" if found else "never"
+                missed = f", {len(pairs) - len(found)} never" if found and len(found) < len(pairs) else ""
+                told.append(f"{level}: {span}{missed}")
+            lines.append(f"  {name:18} " + "   ".join(told))
+    lines += [f"{title}: {json.dumps(part)}" for title, part in parts.items() if not title.startswith(("step", "transfer"))]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--contents", type=Path, required=True, help="a folder of photographs")
+    parser.add_argument("--styles", type=Path, nargs="+", required=True, help="folders of paintings")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
+    parser.add_argument("--pairs", type=int, default=9, help="photographs and paintings by hash, every folder in turn")
+    parser.add_argument("--evaluations", type=int, default=500, help="of the reference")
+    parser.add_argument("--steps", type=int, default=200, help="of the engine at full size")
+    parser.add_argument("--memory", type=int, nargs="*", default=[512, 1024, 2048], help="sizes at which memory is measured")
+    args = parser.parse_args()
+    photographs, *folders = (sorted(Corpus.open(f), key=lambda work: work.sha256) for f in (args.contents, *args.styles))
+    pairs = [(c, s) for c, s in product(photographs[: -(-args.pairs // len(folders))], (works[0] for works in folders))]
+    load = partial(encoders.load, pooling="average")
+    driving = {"vgg19 float32": load("vgg19", precision="float32"), "embedded float32": load("embedded", precision="float32")}
+    if encoders.has_bfloat16(driving["vgg19 float32"].device):
+        driving |= {f"{name} bfloat16": load(name, precision="bfloat16") for name in ("vgg19", "embedded")}
+    parameters = {key: value for key, value in vars(args).items() if key in ("evaluations", "steps")} | {"alpha": ALPHA}
+    shown = {"vgg19": driving["vgg19 float32"].weights_sha256, "embedded": driving["embedded float32"].weights_sha256}
+    report = Report(args.out / "bench.json", {"machine": machine(), "parameters": parameters, "weights": shown})
+    for size in args.sizes:
+        report.part(f"step at {size} px", partial(evaluations, size, *pairs[0], driving))
+    for size in args.memory:
+        for precision in dict.fromkeys(name.split()[1] for name in driving):
+            measure = partial(peak_memory, size, precision, *pairs[0])
+            report.part(f"peak memory at {size} px, {precision}, GB", measure)
+    works = [work for works in folders for work in works][:48]
+    for name, encoder in driving.items():
+        report.part(f"images embedded a second, {name}", partial(embedding_rates, works, encoder))
+    report.part("seconds of a search", searches)
+    for pair, size in product(pairs[: args.pairs], args.sizes):
+        title = f"transfer at {size} px: {pair[0].sha256[:8]} after {pair[1].sha256[:8]}"
+        report.part(title, lambda s=size, p=pair: {"size": s, **curves(s, *p, driving, args.evaluations, args.steps)})
+    drawn = figures.curves(
+        {
+            name: tuple(
+                zip(*[(s, value / pair["last"][name]) for s, value in reached if value < 4 * pair["last"][name]], strict=True)
+            )
+            for pair in [report.parts[title]]
+            for name, reached in pair["curves"].items()
+        },
+        x_label="seconds",
+        y_label="objective, in units of what a plain loop of many evaluations ends with",
+        title=title,
+    )
+    made = pv.provenance(parameters, 0, {"content": pair[0].sha256, "style": pair[1].sha256}, shown)
+    print(*figures.save(drawn, args.out / "bench", {"command": "bench", **made}), sep="\n")
+    print(summary(report.parts))
+
+
+if __name__ == "__main__":
+    main()
