@@ -24,7 +24,7 @@ from workbench.encoders.vgg import WIDTHS
 from workbench.transfer import Settings
 
 SIZE = 256  # px
-EVALUATIONS = 100  # of the objective at each scale
+EVALUATIONS = 100  # of the objective at full size
 REPORT_EVERY = 250  # steps
 
 

@@ -680,3 +680,31 @@ def test_a_real_photograph_and_a_real_painting(shared, tmp_path):
         images.read(cut)
     with Image.open(cut) as image:
         image.verify()  # the trap: Pillow's own check lets it pass
+
+
+# --- reduced decoding
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(("width", "height"), [(1203, 807), (807, 1203)])
+def test_a_large_jpeg_is_decoded_smaller_with_nearly_the_same_pixels(tmp_path, width, height, orientation):
+    x, y = np.meshgrid(np.linspace(0, 9, width), np.linspace(0, 7, height))
+    levels = np.stack([128 + 100 * np.sin(x), 128 + 100 * np.cos(y), 128 + 100 * np.sin(x + y)], axis=2).astype(np.uint8)
+    path = tmp_path / "large.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(levels).save(path, quality=95, exif=exif)
+    reduced = images.read(path, enough=128)
+    upright = (height, width) if orientation == 1 else (width, height)
+    assert reduced.full == upright == images.read(path).full
+    assert 128 <= max(reduced.image.size) < 1203 / 4
+    exact = images.resize(images.load(path), 64)
+    assert images.load(path, 64).shape == exact.shape
+    assert (images.load(path, 64) - exact).abs().mean() < 0.01
+
+
+def test_a_picture_that_is_not_much_larger_is_decoded_whole(tmp_path):
+    path = tmp_path / "small.jpg"
+    Image.fromarray(np.full((90, 120, 3), 77, np.uint8)).save(path)
+    assert images.read(path, enough=64).image.size == (120, 90)
+    assert torch.equal(images.load(path, 60), images.resize(images.load(path), 60))

@@ -21,7 +21,9 @@ from workbench.storage import atomic
 
 # What the pixels of a file decode to depends on this code and on Pillow: part of every cache key. Raise the number
 # whenever `read` changes its verdicts, sizes, notes or pixels.
-DECODER = f"1-{PIL.__version__}"
+DECODER = f"2-{PIL.__version__}"
+OVERSAMPLED = 2  # times the size asked for that a picture is decoded at, if its format can do so
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 SMALLEST, LARGEST = 16, 8192  # long sides in pixels that `check_size` lets through
 
 # Formats whose decoders run inside this process. Pillow would start Ghostscript for an EPS, whatever its suffix says.
@@ -41,15 +43,20 @@ class Decoded:
     """An image file as the workbench sees it: an upright 8-bit sRGB image, and what was done to make it one.
 
     `notes` is empty when the file's pixels were taken as they are (RGB, plain greys and opaque palettes without a
-    profile); a PNG's gAMA and cICP chunks are not read.
+    profile); a PNG's gAMA and cICP chunks are not read. `full` is (height, width) of the whole picture: more than the
+    image has when a reduced one was asked for.
     """
 
     image: Image.Image
     notes: tuple[str, ...]
+    full: tuple[int, int]
 
 
-def read(path: str | os.PathLike, *, ground: tuple[int, int, int] = (255, 255, 255)) -> Decoded:
+def read(path: str | os.PathLike, *, ground: tuple[int, int, int] = (255, 255, 255), enough: int | None = None) -> Decoded:
     """Decode the whole file at `path` to 8-bit sRGB.
+
+    `enough`: a long side, px, down to which a decoder may reduce by 2, 4 or 8 where that saves it work: JPEG's leaves out
+    the high frequencies of its blocks.
 
     In this order: first frame; EXIF orientation; greys deeper than 8 bits scaled (16-bit by 1/257, see `_grey`);
     embedded ICC profile (RGB, grey, CMYK, Lab) to sRGB, relative colorimetric with black point compensation, so that
@@ -70,7 +77,7 @@ def read(path: str | os.PathLike, *, ground: tuple[int, int, int] = (255, 255, 2
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image, depth = _decode(path, notes)
+            image, depth, reduced = _decode(path, notes, enough)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise unreadable(path, f"{str(error).split(',')[0]}; make a smaller copy") from error
     except UnidentifiedImageError as error:
@@ -82,7 +89,7 @@ def read(path: str | os.PathLike, *, ground: tuple[int, int, int] = (255, 255, 2
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         image = _grey(image, depth, notes, path)
     image = _flatten(image, ground, notes)
-    return Decoded(image, tuple(dict.fromkeys(notes)))
+    return Decoded(image, tuple(dict.fromkeys(notes)), reduced or (image.height, image.width))
 
 
 def unreadable(path: Path, reason: str) -> WorkbenchError:
@@ -117,12 +124,16 @@ class _Depth:
     white_is_zero: bool
 
 
-def _decode(path: Path, notes: list[str]) -> tuple[Image.Image, _Depth]:
-    """The first frame, every byte of it decoded, upright; with the sample layout of the file."""
+def _decode(path: Path, notes: list[str], enough: int | None) -> tuple[Image.Image, _Depth, tuple[int, int] | None]:
+    """The first frame, every byte of it decoded, upright; the sample layout of the file; (height, width) if it was reduced."""
     with Image.open(path, formats=_formats()) as image:
+        whole = image.size
+        if enough and image.format == "JPEG":
+            image.draft(None, fit(*whole, enough))  # never below that; fit keeps the order of the sides
         frames = getattr(image, "n_frames", 1)
         depth = _Depth(_raw_mode(image), getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
         before = _orientation(image, notes)  # load() turns a TIFF and removes its tag
+        reduced = image.size != whole
         image.load()  # not verify(), which passes truncated JPEGs
         after = _orientation(image, notes)
         upright = image.copy() if after == 1 else ImageOps.exif_transpose(image)
@@ -134,7 +145,10 @@ def _decode(path: Path, notes: list[str]) -> tuple[Image.Image, _Depth]:
         notes.append("16-bit channels cut to their high 8 bits by the decoder")
         if isinstance(upright.info.get("transparency"), tuple):  # the transparent colour is still given in 16 bits
             upright.info["transparency"] = tuple(level >> 8 for level in upright.info["transparency"])
-    return upright, depth
+    if not reduced:
+        return upright, depth, None
+    width, height = whole[::-1] if before in SIDEWAYS else whole
+    return upright, depth, (height, width)
 
 
 @cache
@@ -275,8 +289,9 @@ def load(path: str | os.PathLike, size: int | None = None) -> Tensor:
     """
     if size is not None:
         check_size(size)
-    image = to_tensor(read(path).image)
-    return image if size is None else resize(image, size)
+        found = read(path, enough=OVERSAMPLED * size)
+        return resize(to_tensor(found.image), fit(*found.full, size))
+    return to_tensor(read(path).image)
 
 
 def fit(height: int, width: int, size: int) -> tuple[int, int]:

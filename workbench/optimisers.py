@@ -17,6 +17,11 @@ SHORTEST = 2**-8  # of a direction, below which the curvature on record is given
 ARMIJO = 1e-4
 
 
+def wide(point: Tensor) -> torch.dtype:
+    """The precision of the few numbers that steer a descent over `point`: float64 where the device has it."""
+    return torch.float32 if point.device.type == "mps" else torch.float64
+
+
 class Optimiser:
     """What both have in common: `point`, its `loss`, and a state in tensors that are changed in place."""
 
@@ -61,7 +66,7 @@ class LBFGS(Optimiser):
         self.direction = torch.zeros_like(start)
         # One row more than pairs are kept: the newest is written before it is known whether it may stay.
         self.moves, self.turns = (start.new_zeros(history + 1, len(start)) for _ in range(2))
-        small = {"dtype": torch.float64, "device": start.device}
+        small = {"dtype": wide(start), "device": start.device}
         self.products = torch.zeros(2, history + 1, history + 1, **small)  # move_i . turn_j and turn_i . turn_j
         self.loss = torch.zeros((), **small)
         self.length = torch.ones((), **small)
@@ -99,22 +104,22 @@ class LBFGS(Optimiser):
         others = torch.stack((move, turn, gradient))  # one pass over each matrix for all of its products
         of_move, of_turn, along_turns = (self.turns @ others.T).unbind(dim=1)
         across, along_moves = (self.moves @ others[1:].T).unbind(dim=1)
-        self.products[0].index_copy_(0, row[None], of_move.double()[None])
-        self.products[0].index_copy_(1, row[None], across.double()[:, None])
-        self.products[1].index_copy_(0, row[None], of_turn.double()[None])
-        self.products[1].index_copy_(1, row[None], of_turn.double()[:, None])
+        self.products[0].index_copy_(0, row[None], of_move.to(self.loss.dtype)[None])
+        self.products[0].index_copy_(1, row[None], across.to(self.loss.dtype)[:, None])
+        self.products[1].index_copy_(0, row[None], of_turn.to(self.loss.dtype)[None])
+        self.products[1].index_copy_(1, row[None], of_turn.to(self.loss.dtype)[:, None])
         curvature, square = (product.index_select(0, row[None]).index_select(1, row[None])[0, 0] for product in self.products)
         # Curvature must be positive for a descent direction, and large enough to divide by.
         tiny = 1e6 * torch.finfo(move.dtype).tiny
-        enough = (1e-8 * (move @ move).double().sqrt() * square.sqrt()).clamp_min(tiny)
+        enough = (1e-8 * (move @ move).to(self.loss.dtype).sqrt() * square.sqrt()).clamp_min(tiny)
         sound = accepted & (curvature > enough) & (square > tiny)
         self.newest.copy_(torch.where(sound, row, self.newest))
         self.count.copy_(torch.where(sound, (self.count + 1).clamp_max(self.history), self.count))
-        return torch.stack([along_moves, along_turns]).double()
+        return torch.stack([along_moves, along_turns]).to(self.loss.dtype)
 
     def _descend(self, steepest: Tensor, accepted: Tensor | None = None, along: Tensor | None = None) -> None:
         """The next direction: steepest descent where asked, or where nothing is on record; else, if `accepted`, -H gradient."""
-        dtype, square = self.point.dtype, (self.gradient @ self.gradient).double()
+        dtype, square = self.point.dtype, (self.gradient @ self.gradient).to(self.loss.dtype)
         scale = torch.where(square > 0, self.first_move * (len(self.point) / square).sqrt(), 0.0)  # at a minimum nothing moves
         if along is None:
             coefficients, own, keep = torch.zeros_like(self.products[:, 0]), -scale, torch.zeros_like(scale)
@@ -124,10 +129,10 @@ class LBFGS(Optimiser):
             steepest = steepest | (accepted & ~usable)
             coefficients = torch.where(usable, coefficients, 0.0)
             own = torch.where(usable, newton, torch.where(steepest, -scale, 0.0))
-            keep = (~accepted & ~steepest).double()
+            keep = (~accepted & ~steepest).to(self.loss.dtype)
         self.direction.mul_(keep.to(dtype)).addcmul_(self.gradient, own.to(dtype))
         self.direction.add_(coefficients[0].to(dtype) @ self.moves).add_(coefficients[1].to(dtype) @ self.turns)
-        self.slope.copy_((self.gradient @ self.direction).double())
+        self.slope.copy_((self.gradient @ self.direction).to(self.loss.dtype))
         self.count.copy_(torch.where(steepest, 0, self.count))
         self.length.copy_(torch.where(steepest, 1.0, self.length))
 
@@ -137,8 +142,8 @@ class LBFGS(Optimiser):
         kept = self._rows >= len(self._rows) - self.count
         across, squares = self.products.index_select(1, order).index_select(2, order) * (kept[:, None] & kept)
         p, q = along.index_select(1, order) * kept
-        gamma = across[-1, -1] / squares[-1, -1].clamp_min(torch.finfo(torch.float64).tiny)
-        upper = across.triu() + torch.diag((~kept).double())  # rows that hold no pair take no part
+        gamma = across[-1, -1] / squares[-1, -1].clamp_min(torch.finfo(squares.dtype).tiny)
+        upper = across.triu() + torch.diag((~kept).to(self.loss.dtype))  # rows that hold no pair take no part
         u = torch.linalg.solve_triangular(upper, p[:, None], upper=True)[:, 0]
         w = across.diagonal() * u + gamma * (squares @ u - q)
         v = torch.linalg.solve_triangular(upper.T, w[:, None], upper=False)[:, 0]
@@ -157,8 +162,7 @@ class Adam(Optimiser):
         self.started = False
         self.point = start.clone()
         self.gradient, self.first, self.second = (torch.zeros_like(start) for _ in range(3))
-        self.loss = torch.zeros((), dtype=torch.float64, device=start.device)
-        self.count = torch.zeros((), dtype=torch.float64, device=start.device)  # moves made
+        self.loss, self.count = torch.zeros(2, dtype=wide(start), device=start.device)  # count: of the moves made
 
     def step(self, evaluate: Evaluate) -> Tensor:
         """Move by the last gradient and evaluate there; the first call evaluates the start. True: no step is refused."""

@@ -35,7 +35,7 @@ def declare(commands: Any) -> None:
     judging.add_argument("--evaluate", action="store_true", help="compare with VGG-19 and with random weights; trains nothing")
     judging.add_argument("--sizes", nargs="+", type=count, default=[256, 512], metavar="PX", help="(default: 256 512)")
     judging.add_argument("--pairs", type=count, default=6, help="of a held-out photograph and a held-out painting (default: 6)")
-    judging.add_argument("--evaluations", type=count, default=100, help="of the objective at each scale (default: 100)")
+    judging.add_argument("--evaluations", type=count, default=100, help="of the objective at full size (default: 100)")
     judging.add_argument("--figure", metavar="FILE", type=Path, help="draw the results side by side, as .png and .pdf")
 
 
