@@ -240,6 +240,23 @@ def summary(parts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def draw(pair: Mapping[str, Any], title: str) -> figures.Figure:
+    """Objective against time, from four times the last objective on down."""
+    series = {}
+    for name, reached in pair["curves"].items():
+        shown = [(seconds, value / pair["last"][name]) for seconds, value in reached if value < 4 * pair["last"][name]]
+        series[name] = tuple(zip(*shown, strict=True))
+    y_label = "objective, in units of what a plain loop of many evaluations ends with"
+    return figures.curves(series, x_label="seconds", y_label=y_label, title=title)
+
+
+def choose_pairs(photographs: Sequence[Work], folders: Sequence[Sequence[Work]], count: int) -> list[tuple[Work, Work]]:
+    """Photographs by hash, each with the first painting by hash of every folder, such that any few of them are different."""
+    photographs, *folders = (sorted(works, key=lambda work: work.sha256) for works in (photographs, *folders))
+    turns = product(range(len(folders)), range(min(len(folders), len(photographs))))
+    return [(photographs[i], folders[(i + turn) % len(folders)][0]) for turn, i in turns][:count]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--contents", type=Path, required=True, help="a folder of photographs")
@@ -248,11 +265,11 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--pairs", type=int, default=9, help="photographs and paintings by hash, every folder in turn")
     parser.add_argument("--evaluations", type=int, default=500, help="of the reference")
-    parser.add_argument("--steps", type=int, default=200, help="of the engine at full size")
+    parser.add_argument("--steps", type=int, default=150, help="of the engine at full size")
     parser.add_argument("--memory", type=int, nargs="*", default=[512, 1024, 2048], help="sizes at which memory is measured")
     args = parser.parse_args()
-    photographs, *folders = (sorted(Corpus.open(f), key=lambda work: work.sha256) for f in (args.contents, *args.styles))
-    pairs = [(c, s) for c, s in product(photographs[: -(-args.pairs // len(folders))], (works[0] for works in folders))]
+    photographs, *folders = (list(Corpus.open(folder)) for folder in (args.contents, *args.styles))
+    pairs = choose_pairs(photographs, folders, args.pairs)
     load = partial(encoders.load, pooling="average")
     driving = {"vgg19 float32": load("vgg19", precision="float32"), "embedded float32": load("embedded", precision="float32")}
     if encoders.has_bfloat16(driving["vgg19 float32"].device):
@@ -270,21 +287,12 @@ def main() -> None:
     for name, encoder in driving.items():
         report.part(f"images embedded a second, {name}", partial(embedding_rates, works, encoder))
     report.part("seconds of a search", searches)
-    for pair, size in product(pairs[: args.pairs], args.sizes):
+    half = any("bfloat16" in name for name in driving)  # then float32 transfers are shown of VGG-19 alone
+    curved = {name: encoder for name, encoder in driving.items() if not half or name != "embedded float32"}
+    for pair, size in product(pairs, args.sizes):
         title = f"transfer at {size} px: {pair[0].sha256[:8]} after {pair[1].sha256[:8]}"
-        report.part(title, lambda s=size, p=pair: {"size": s, **curves(s, *p, driving, args.evaluations, args.steps)})
-    drawn = figures.curves(
-        {
-            name: tuple(
-                zip(*[(s, value / pair["last"][name]) for s, value in reached if value < 4 * pair["last"][name]], strict=True)
-            )
-            for pair in [report.parts[title]]
-            for name, reached in pair["curves"].items()
-        },
-        x_label="seconds",
-        y_label="objective, in units of what a plain loop of many evaluations ends with",
-        title=title,
-    )
+        report.part(title, lambda s=size, p=pair: {"size": s, **curves(s, *p, curved, args.evaluations, args.steps)})
+    drawn = draw(report.parts[title], title)
     made = pv.provenance(parameters, 0, {"content": pair[0].sha256, "style": pair[1].sha256}, shown)
     print(*figures.save(drawn, args.out / "bench", {"command": "bench", **made}), sep="\n")
     print(summary(report.parts))
