@@ -1,15 +1,18 @@
 """What the engine is worth on this machine: `make bench`, or python benchmarks/bench.py --help.
 
-Things that are compared take turns, so that all share the load of the machine; reported are medians with quartiles. Every
-part is written to OUT/bench.json when it is done, and a run that was stopped goes on behind the last one.
+It measures the CPU. Steps that are compared take turns, so that all share the load of the machine, and their times are medians
+with quartiles; whole transfers run one after the other. Every part is written to OUT/bench.json when it is done, and a run
+that was stopped goes on behind the last one.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,7 +24,8 @@ import numpy as np
 import torch
 from reference import SCALE, PlainVGG, objective, plain_lbfgs, transfer
 
-from workbench import embeddings, encoders, figures, images, losses, storage, targets
+import workbench
+from workbench import embeddings, encoders, figures, images, losses, statistics, storage, targets
 from workbench import provenance as pv
 from workbench.corpus import Corpus, Work
 from workbench.encoders import ConvolutionalEncoder
@@ -52,7 +56,8 @@ def style_and_content(content: torch.Tensor, work: Work, encoder: ConvolutionalE
     """The engine's objective with the terms that the reference has: content and Gram matrices."""
     with torch.no_grad():
         kept = encoder.features(content, encoder.content_layers)
-    style = losses.GramLoss(targets.single(work).moments(encoder, size, encoder.style_layers))
+        painting = encoder.features(work.load(size), encoder.style_layers)
+    style = losses.GramLoss({layer: statistics.moments(f) for layer, f in painting.items()})
     return losses.Objective(encoder, {"content": (ALPHA, losses.ContentLoss(kept)), "style": (1.0, style)})
 
 
@@ -63,8 +68,9 @@ def plain(encoder: ConvolutionalEncoder) -> PlainVGG:
 def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, ConvolutionalEncoder]) -> dict[str, Any]:
     """Seconds of one step of a transfer at `size` x `size` px, for the reference and for every encoder in the engine.
 
-    A step is one evaluation, its gradient and what the optimiser makes of it, with a full history. Beside it stands the
-    peak: the bare convolutions of the same network forward to relu5_1 and back to the pixels, in the same precision.
+    A step is one evaluation, its gradient and what the optimiser makes of it. The engine's L-BFGS always passes over its
+    whole history of 20; the reference's is still short here, which is in its favour. Beside a step stands the peak: the bare
+    convolutions of the same network forward to relu5_1 and back to the pixels, in the same precision.
     """
     picture, painting = (images.resize(work.load(size), (size, size)) for work in (content, style))
     start = picture.clone().requires_grad_()
@@ -107,27 +113,35 @@ def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, Con
 
 
 def curves(
-    size: int, content: Work, style: Work, driving: Mapping[str, ConvolutionalEncoder], count: int, steps: int
+    size: int,
+    content: Work,
+    style: Work,
+    driving: Mapping[str, ConvolutionalEncoder],
+    names: Sequence[str],
+    count: int,
+    steps: int,
 ) -> dict[str, Any]:
-    """One pair: `count` evaluations of the reference, and a transfer by every encoder.
+    """One pair: `count` evaluations of the reference, and a transfer by each of the encoders called `names`.
 
     "curves": name -> [[seconds, objective], ...]; "last": name -> the objective that a plain loop ends with. For VGG-19 the
-    objective is the reference's own, in float32, at full size. Another encoder is judged by its own: the same terms in its
-    own features, and what the plain loop reaches with them. What it takes to look at the objective is not counted.
+    objective is the reference's own, in float32, at full size. The embedded encoder is judged by the same terms in its own
+    features, in float32 as well, and by what the plain loop reaches with them. Setting up counts, looking at the objective
+    does not.
     """
     source, painting = content.load(size), style.load(size)
     judge = objective(plain(driving["vgg19 float32"]), source, painting, ALPHA)
-    reached: dict[str, list] = {"reference": [list(point) for point in transfer(judge, source, count)]}
+    prepare = partial(objective, plain(driving["vgg19 float32"]), source, painting, ALPHA)
+    reached: dict[str, list] = {"reference": [list(point) for point in transfer(prepare, source, count)]}
     last = {"reference": reached["reference"][-1][1]}
     settings = Settings(size=size, steps=steps, alpha=ALPHA, tv=0.0, plateau=0)
-    for name, encoder in driving.items():
+    for name in names:
         looked_at, last[name] = judge, last["reference"]
         if not name.startswith("vgg19"):
-            own = style_and_content(source, style, encoder, size)
+            own = style_and_content(source, style, driving["embedded float32"], size)
             looked_at = lambda picture, own=own: own(picture)[0]  # noqa: E731
-            *_, (_, last[name]) = transfer(looked_at, source, count)
+            *_, (_, last[name]) = transfer(lambda looked_at=looked_at: looked_at, source, count)
         reached[name] = []
-        for iterate in Transfer(content.load(), targets.single(style), encoder, settings):
+        for iterate in Transfer(content.load(), targets.single(style), driving[name], settings):
             if iterate.step % MEASURED_EVERY == 0 or iterate.step == iterate.steps:
                 picture = images.resize(iterate.image, tuple(source.shape[-2:]))
                 with torch.no_grad():
@@ -154,12 +168,14 @@ def peak_memory(size: int, precision: str, content: Work, style: Work) -> float:
         "content, folder, name, size, precision = sys.argv[1:]\n"
         "encoder = encoders.load('vgg19', device='cpu', precision=precision, pooling='average')\n"
         "target = targets.single(Corpus.open(folder)[name])\n"
-        "Transfer(images.load(content), target, encoder, Settings(size=int(size), steps=3)).run()\n"
+        "Transfer(images.load(content, int(size)), target, encoder, Settings(size=int(size), steps=3)).run()\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
     folder = str(style.path).removesuffix(style.name)
     command = [sys.executable, "-c", code, str(content.path), folder, style.name, str(size), precision]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "WORKBENCH_CACHE": cache}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return int(done.stdout.split()[-1]) * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
@@ -208,6 +224,15 @@ class Report:
         return self.parts[name]
 
 
+def digest(works: Sequence[Work]) -> str:
+    """SHA-256 of the code that is measured, and that measures, and of the pictures."""
+    found = hashlib.sha256()
+    for path in sorted([*Path(workbench.__file__).parent.rglob("*.py"), *Path(__file__).parent.glob("*.py")]):
+        found.update(path.read_bytes())
+    found.update("".join(work.sha256 for work in works).encode())
+    return found.hexdigest()
+
+
 def machine() -> dict[str, Any]:
     name = platform.processor() or platform.machine()
     if hasattr(torch.cpu, "get_capabilities"):
@@ -235,7 +260,8 @@ def summary(parts: Mapping[str, Any]) -> str:
                 span = f"{np.median(found):.1f} ({found[0]:.1f} to {found[-1]:.1f})" if found else "never"
                 missed = f", {len(pairs) - len(found)} never" if found and len(found) < len(pairs) else ""
                 told.append(f"{level}: {span}{missed}")
-            lines.append(f"  {name:18} " + "   ".join(told))
+            whose = "" if name.startswith("vgg19") else "  (by its own objective)"
+            lines.append(f"  {name:18} " + "   ".join(told) + whose)
     lines += [f"{title}: {json.dumps(part)}" for title, part in parts.items() if not title.startswith(("step", "transfer"))]
     return "\n".join(lines)
 
@@ -270,13 +296,15 @@ def main() -> None:
     args = parser.parse_args()
     photographs, *folders = (list(Corpus.open(folder)) for folder in (args.contents, *args.styles))
     pairs = choose_pairs(photographs, folders, args.pairs)
-    load = partial(encoders.load, pooling="average")
+    load = partial(encoders.load, device="cpu", pooling="average")
     driving = {"vgg19 float32": load("vgg19", precision="float32"), "embedded float32": load("embedded", precision="float32")}
     if encoders.has_bfloat16(driving["vgg19 float32"].device):
         driving |= {f"{name} bfloat16": load(name, precision="bfloat16") for name in ("vgg19", "embedded")}
     parameters = {key: value for key, value in vars(args).items() if key in ("evaluations", "steps")} | {"alpha": ALPHA}
     shown = {"vgg19": driving["vgg19 float32"].weights_sha256, "embedded": driving["embedded float32"].weights_sha256}
-    report = Report(args.out / "bench.json", {"machine": machine(), "parameters": parameters, "weights": shown})
+    made = {"machine": machine(), "parameters": parameters, "weights": shown}
+    made["code and pictures"] = digest([*photographs, *(work for works in folders for work in works)])
+    report = Report(args.out / "bench.json", made)
     for size in args.sizes:
         report.part(f"step at {size} px", partial(evaluations, size, *pairs[0], driving))
     for size in args.memory:
@@ -288,13 +316,16 @@ def main() -> None:
         report.part(f"images embedded a second, {name}", partial(embedding_rates, works, encoder))
     report.part("seconds of a search", searches)
     half = any("bfloat16" in name for name in driving)  # then float32 transfers are shown of VGG-19 alone
-    curved = {name: encoder for name, encoder in driving.items() if not half or name != "embedded float32"}
+    shown_of = [name for name in driving if not half or name != "embedded float32"]
     for pair, size in product(pairs, args.sizes):
         title = f"transfer at {size} px: {pair[0].sha256[:8]} after {pair[1].sha256[:8]}"
-        report.part(title, lambda s=size, p=pair: {"size": s, **curves(s, *p, curved, args.evaluations, args.steps)})
+        with tempfile.TemporaryDirectory() as cache:  # nothing that is timed comes from disk
+            os.environ["WORKBENCH_CACHE"] = cache
+            measure = partial(curves, size, *pair, driving, shown_of, args.evaluations, args.steps)
+            report.part(title, lambda size=size, measure=measure: {"size": size, **measure()})
     drawn = draw(report.parts[title], title)
-    made = pv.provenance(parameters, 0, {"content": pair[0].sha256, "style": pair[1].sha256}, shown)
-    print(*figures.save(drawn, args.out / "bench", {"command": "bench", **made}), sep="\n")
+    provenance = pv.provenance(parameters, 0, {"content": pair[0].sha256, "style": pair[1].sha256}, shown)
+    print(*figures.save(drawn, args.out / "bench", {"command": "bench", **provenance}), sep="\n")
     print(summary(report.parts))
 
 

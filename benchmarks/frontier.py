@@ -18,7 +18,7 @@ from workbench.cli.distil import _held_out
 from workbench.corpus import Corpus
 from workbench.distillation import evaluation
 from workbench.distillation.recipe import SHIPPED, Recipe, read_stages, write_stages
-from workbench.distillation.training import Distillation
+from workbench.distillation.training import Distillation, data_sha256
 from workbench.encoders.embedded import WEIGHTS
 from workbench.encoders.vgg import WIDTHS
 from workbench.transfer import Settings
@@ -39,11 +39,12 @@ def scaled(recipe: Recipe, factor: float, steps: int) -> Recipe:
 
 def train(recipe: Recipe, out: Path, corpora: list[Corpus]) -> None:
     """Write the student of `recipe` to `out`, unless it is there."""
-    made = {"recipe": write_stages([recipe])}
-    if out.exists() and storage.read_checkpoint(out)[0].get("recipe") == made["recipe"]:
-        return
+    works, held_out = recipe.split(corpora)
     teacher = encoders.load("vgg19", pooling="average", precision="bfloat16")
-    distillation = Distillation(recipe, teacher, *recipe.split(corpora), report_every=REPORT_EVERY, show=True)
+    made = {"recipe": write_stages([recipe]), "teacher": teacher.weights_sha256, "data": data_sha256(works)}
+    if out.exists() and made.items() <= storage.read_checkpoint(out)[0].items():
+        return
+    distillation = Distillation(recipe, teacher, works, held_out, report_every=REPORT_EVERY, show=True)
     checkpoint = out.with_suffix(".checkpoint.safetensors")
     if checkpoint.exists():
         distillation.resume(checkpoint)
@@ -58,8 +59,8 @@ def train(recipe: Recipe, out: Path, corpora: list[Corpus]) -> None:
 def judge(students: dict[str, Path], corpora: list[Corpus], recipe: Recipe, count: int) -> dict[str, dict[str, Any]]:
     """name -> operations, speed, bytes and judged distances of every student, at SIZE px, beside VGG-19."""
     chosen = evaluation.pairs(*_held_out(recipe, corpora), count)
-    networks = {name: encoders.load(f"embedded:{path}") for name, path in students.items()}
-    reference = encoders.load("vgg19", pooling="average")
+    networks = {name: encoders.load(f"embedded:{path}", precision="float32") for name, path in students.items()}
+    reference = encoders.load("vgg19", pooling="average", precision="float32")
     cost = evaluation.costs({"vgg19": reference, **networks}, SIZE)
     settings = Settings(size=SIZE, steps=EVALUATIONS)
     driver = encoders.load("vgg19", pooling="average", precision="bfloat16")

@@ -65,9 +65,15 @@ def objective(network: PlainVGG, content: Tensor, style: Tensor, alpha: float) -
     return loss
 
 
-def transfer(loss: Callable[[Tensor], Tensor], content: Tensor, evaluations: int) -> Iterator[tuple[float, float]]:
-    """(seconds so far, objective) for every evaluation from `content` on, the first being that of the content itself."""
+def transfer(
+    prepare: Callable[[], Callable[[Tensor], Tensor]], content: Tensor, evaluations: int
+) -> Iterator[tuple[float, float]]:
+    """(seconds so far, objective) for every evaluation from `content` on, the first being that of the content itself.
+
+    The time it takes to `prepare` the objective counts.
+    """
     began = time.perf_counter()
+    loss = prepare()
     picture = content.clone().contiguous().requires_grad_()
     optimiser = plain_lbfgs(picture)
     optimiser.param_groups[0]["lr"] = FIRST_MOVE * picture.numel()  # torch makes the first step 1 / |g|_1 times as long

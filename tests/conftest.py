@@ -62,4 +62,4 @@ def corpus(two_styles):
 @pytest.fixture(scope="session")
 def encoder():
     """The encoder that needs no weights, on the CPU."""
-    return encoders.load("embedded", device="cpu")
+    return encoders.load("embedded", device="cpu", precision="float32")

@@ -52,7 +52,7 @@ def test_the_reference_has_the_objective_of_the_engine_and_its_gradient(bench, n
 
 def test_the_reference_lowers_its_objective(bench, network, corpus):
     content, style = (corpus[f"work-0{i}.png"].load(64) for i in (0, 1))
-    reached = list(bench.transfer(bench.objective(bench.plain(network), content, style, bench.ALPHA), content, 30))
+    reached = list(bench.transfer(lambda: bench.objective(bench.plain(network), content, style, bench.ALPHA), content, 30))
     assert len(reached) == 30
     assert reached[-1][1] < 0.5 * reached[0][1]
     assert all(b[0] > a[0] for a, b in itertools.pairwise(reached))
@@ -74,3 +74,12 @@ def test_a_report_goes_on_where_it_stopped_and_refuses_another_machine(bench, tm
     assert bench.Report(path, {"cores": 2}).part("a", lambda: pytest.fail("measured again")) == 1
     with pytest.raises(SystemExit, match="delete it"):
         bench.Report(path, {"cores": 4})
+
+
+def test_what_was_measured_with_other_code_or_pictures_is_not_gone_on_with(bench, corpus, monkeypatch, tmp_path):
+    works = list(corpus)
+    assert bench.digest(works) != bench.digest(works[1:])
+    before = bench.digest(works)
+    monkeypatch.setattr(bench, "__file__", str(tmp_path / "bench.py"))
+    (tmp_path / "bench.py").write_text("changed")
+    assert bench.digest(works) != before

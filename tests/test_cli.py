@@ -143,7 +143,7 @@ def test_transfer_writes_the_picture_of_every_target(workbench, two_styles, phot
     made = figures.read_provenance("new/out.png")
     works = {work.name: work for work in Corpus.open(two_styles)}
     assert made["command"] == "transfer" and made["parameters"]["target"] == target
-    assert (made["steps_done"], made["steps_in_all"]) == (4, 4)
+    assert (made["steps_done"], made["finished"]) == (4, True)
     assert sum(work["weight"] for work in made["works"]) == pytest.approx(1)
     assert all(work["sha256"] == works[work["file"]].sha256 for work in made["works"])
     assert {"single": 1, "nearest": 1, "whole": 12}.get(target, len(made["works"])) == len(made["works"])
@@ -322,7 +322,8 @@ def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(
     assert process.returncode == cli.INTERRUPTED, err
     found = re.fullmatch(r"workbench: interrupted at step (\d+) of 60; the picture so far is broken.png", the_line(err))
     assert found and 25 <= int(found[1]) < 60
-    assert figures.read_provenance(tmp_path / "broken.png")["steps_done"] == int(found[1])
+    made = figures.read_provenance(tmp_path / "broken.png")
+    assert (made["steps_done"], made["finished"]) == (int(found[1]), False)
     assert images.load(tmp_path / "broken.png").shape[-1] in (96, 192)
 
     process = spawn(*broken, "--resume", cwd=tmp_path)

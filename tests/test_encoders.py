@@ -184,23 +184,26 @@ def test_recomputing_blocks_changes_no_bit(embedded, layers):
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-def test_recomputing_keeps_less_for_the_gradient(embedded):
-    assert held_for_the_gradient(embedded, recompute=True) < held_for_the_gradient(embedded, recompute=False) / 2
+def test_recomputing_keeps_nothing_for_the_gradient_but_what_goes_into_the_blocks(embedded):
+    def held(recompute):
+        sizes = {}
 
+        def keep(tensor):
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
 
-def held_for_the_gradient(encoder, *, recompute):
-    sizes = {}
+        embedded.recompute = recompute
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            kept = embedded.activations(torch.rand(1, 3, 96, 96).requires_grad_(), ["relu5_1"])
+        embedded.recompute = False
+        assert kept["relu5_1"].requires_grad
+        return sum(sizes.values())
 
-    def keep(tensor):
-        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    encoder.recompute = recompute
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        kept = encoder.taps(torch.rand(1, 3, 96, 96).requires_grad_(), ["relu5_1"])
-    encoder.recompute = False
-    assert kept["relu5_1"].requires_grad
-    return sum(sizes.values())
+    inputs = 3 + sum(
+        embedded.widths[layer] / area
+        for layer, area in zip(("relu1_2", "relu2_2", "relu3_4", "relu4_4"), (1, 4, 16, 64), strict=True)
+    )
+    assert held(recompute=True) == 4 * 96 * 96 * inputs < held(recompute=False) / 2
 
 
 def test_unknown_names_are_refused(embedded):

@@ -129,3 +129,41 @@ def test_lbfgs_converges_from_near_the_minimum_in_single_precision(away):
     optimiser = LBFGS(start)
     run(optimiser, lambda x: (x.double().square().sum() / 2, x), 60)
     assert optimiser.point.norm() < 0.01 * start.norm()
+
+
+def two_loop(gradient, pairs):
+    """-H gradient by Nocedal & Wright (2006), algorithm 7.4; pairs (move, turn), oldest first."""
+    q, along = gradient.clone(), []
+    for move, turn in reversed(pairs):
+        along.append((move @ q) / (move @ turn))
+        q -= along[-1] * turn
+    move, turn = pairs[-1]
+    r = q * (move @ turn) / (turn @ turn)
+    for (move, turn), a in zip(pairs, reversed(along), strict=True):
+        r += move * (a - (turn @ r) / (move @ turn))
+    return -r
+
+
+def test_the_direction_is_that_of_the_two_loop_recursion():
+    evaluate, _ = quadratic(condition=1e2)
+    optimiser = LBFGS(torch.zeros(40, dtype=torch.float64), history=5)
+    pairs, before = [], None
+    for _ in range(30):
+        optimiser.step(evaluate)
+        now = (optimiser.point.clone(), optimiser.gradient.clone())
+        if before is not None and not torch.equal(now[0], before[0]):
+            pairs = [*pairs, (now[0] - before[0], now[1] - before[1])][-5:]
+            expected = two_loop(now[1], pairs)
+            assert (optimiser.direction - expected).norm() < 1e-9 * expected.norm()
+        before = now
+    assert len(pairs) == 5
+
+
+def test_an_infinite_trial_is_only_a_refused_step():
+    evaluate, centre = quadratic()
+    optimiser = LBFGS(torch.zeros_like(centre))
+    run(optimiser, evaluate, 5)
+    infinite = (torch.tensor(float("inf"), dtype=torch.float64), torch.full_like(centre, float("nan")))
+    assert not optimiser.step(lambda x: infinite)
+    run(optimiser, evaluate, 150)
+    assert (optimiser.point - centre).norm() < 0.01 * centre.norm()

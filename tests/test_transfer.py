@@ -1,4 +1,5 @@
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -120,18 +121,24 @@ def test_stopping_keeps_the_picture_and_going_on_is_exact(content, target, encod
 
 
 def test_out_of_memory_is_met_by_computing_twice(content, target, encoder, monkeypatch, capsys):
+    """What filled the memory is gone when the evaluation is tried again."""
     expected = Transfer(content, target, encoder, Settings(**SMALL)).run().image
-    evaluate, full = transfer.losses.Objective.__call__, iter([False, False, True])
+    evaluate, full, ballast = transfer.losses.Objective.__call__, iter([False, False, True]), []
+
+    class Ballast: ...
 
     def tight(self, x):
+        assert all(reference() is None for reference in ballast)
         if next(full, False):
+            features = Ballast()
+            ballast.append(weakref.ref(features))
             raise torch.OutOfMemoryError
         return evaluate(self, x)
 
     monkeypatch.setattr(transfer.losses.Objective, "__call__", tight)
+    monkeypatch.setattr(encoder, "recompute", False)
     image = Transfer(content, target, encoder, Settings(**SMALL)).run().image
-    assert encoder.recompute and "out of memory" in capsys.readouterr().err
-    encoder.recompute = False
+    assert encoder.recompute and ballast and "out of memory" in capsys.readouterr().err
     assert torch.equal(image, expected)
 
 

@@ -99,6 +99,8 @@ class LBFGS(Optimiser):
     def _remember(self, move: Tensor, turn: Tensor, gradient: Tensor, accepted: Tensor) -> Tensor:
         """Put a pair on record if it was `accepted` and is sound; (moves @ gradient, turns @ gradient), (2, rows)."""
         row = (self.newest + 1) % len(self._rows)
+        # A refused pair may hold infinities, which would outlive their weight of zero.
+        move, turn, gradient = (torch.where(accepted, x, 0.0) for x in (move, turn, gradient))
         self.moves.index_copy_(0, row[None], move[None])
         self.turns.index_copy_(0, row[None], turn[None])
         others = torch.stack((move, turn, gradient))  # one pass over each matrix for all of its products
@@ -132,7 +134,7 @@ class LBFGS(Optimiser):
             keep = (~accepted & ~steepest).to(self.loss.dtype)
         self.direction.mul_(keep.to(dtype)).addcmul_(self.gradient, own.to(dtype))
         self.direction.add_(coefficients[0].to(dtype) @ self.moves).add_(coefficients[1].to(dtype) @ self.turns)
-        self.slope.copy_((self.gradient @ self.direction).to(self.loss.dtype))
+        self.slope.copy_((self.gradient @ self.direction).to(self.loss.dtype).clamp_max(0.0))
         self.count.copy_(torch.where(steepest, 0, self.count))
         self.length.copy_(torch.where(steepest, 1.0, self.length))
 
@@ -148,7 +150,8 @@ class LBFGS(Optimiser):
         w = across.diagonal() * u + gamma * (squares @ u - q)
         v = torch.linalg.solve_triangular(upper.T, w[:, None], upper=False)[:, 0]
         coefficients = torch.zeros_like(along).index_copy(1, order, torch.stack([-v, gamma * u]))
-        return coefficients, -gamma, -(gamma * square + p @ v - gamma * (q @ u))
+        slope = -(gamma * square + p @ v - gamma * (q @ u))
+        return coefficients, -gamma, slope
 
 
 class Adam(Optimiser):

@@ -45,9 +45,9 @@ class _Gram(torch.autograd.Function):
         rows, dtype = features.flatten(2).transpose(1, 2), torch.promote_types(features.dtype, torch.float32)
         out = features.new_zeros(len(rows), rows.shape[2], rows.shape[2], dtype=dtype)
         for picture, total in zip(rows, out, strict=True):
-            for block in picture.split(BLOCK):
+            for block in picture.split(len(picture) if features.is_cuda else BLOCK):
                 wide = block.to(dtype)
-                total.addmm_(wide.T, wide)
+                torch.addmm(total, wide.T, wide, out=total)
         return out.div_(rows.shape[1])
 
     @staticmethod
@@ -55,8 +55,9 @@ class _Gram(torch.autograd.Function):
         (features,) = ctx.saved_tensors
         flat = features.flatten(2)
         both = ((slope + slope.transpose(1, 2)) / flat.shape[-1]).to(features.dtype)
-        gradient = torch.empty_like(features)  # not a view of a product: autograd adds in place only to what owns its memory
-        torch.bmm(flat.transpose(1, 2), both, out=gradient.flatten(2).transpose(1, 2))
+        # Not a view of the product: autograd adds in place only to a gradient that owns its memory.
+        gradient = torch.empty(features.shape, dtype=features.dtype, device=features.device, memory_format=torch.channels_last)
+        torch.bmm(flat.transpose(1, 2), both, out=gradient.permute(0, 2, 3, 1).view(len(flat), -1, flat.shape[1]))
         return gradient
 
 

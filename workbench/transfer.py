@@ -17,6 +17,7 @@ from torch import Tensor
 
 from workbench import images, losses, progress, storage
 from workbench.encoders import Encoder
+from workbench.encoders.allocator import release_pages
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.optimisers import LBFGS, Adam
 from workbench.parametrisation import Pixels, Spectral
@@ -171,6 +172,7 @@ class Transfer:
                 self.seconds,
                 self._picture,
             )
+        release_pages()
 
     @property
     def finished(self) -> bool:
@@ -243,12 +245,17 @@ class Transfer:
             found.extend((x.detach(), torch.stack([*parts.values(), total]).detach()))
             return total.detach(), gradient
 
+        accepted = None
         try:
             accepted = self._optimiser.step(evaluate)
         except torch.OutOfMemoryError:
             if not self.encoder.economise():
                 raise
+        if accepted is None:  # tried again only here, where the error no longer holds on to what filled the memory
             print("the device ran out of memory: computing features twice instead of keeping them", file=sys.stderr)
+            found.clear()
+            if self.content.device.type == "cuda":
+                torch.cuda.empty_cache()
             accepted = self._optimiser.step(evaluate)
         if accepted:
             self._picture, values = found

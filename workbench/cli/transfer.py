@@ -200,7 +200,7 @@ def _stamp(args: argparse.Namespace, source: Path, transfer: "Transfer", retriev
         {"file": work.name, "sha256": work.sha256, "weight": weight}
         for work, weight in zip(target.works, target.weights, strict=True)
     ]
-    progress = {"steps_done": len(transfer.history), "steps_in_all": settings.total_steps}
+    progress = {"steps_done": len(transfer.history), "finished": transfer.finished}
     return {PNG_KEY: pv.text({"command": "transfer", **made, "works": works, **progress})}
 
 

@@ -13,8 +13,8 @@ def keep_pages() -> bool:
     """Let freed memory be used again instead of being returned to the kernel; whether the C library could be told.
 
     By default glibc maps every large block afresh and unmaps it when it is freed. Feature maps are tens of megabytes, made
-    and dropped at every layer, and the kernel clears each of their pages each time. Now up to 2 GB stay with the process.
-    Elsewhere than on Linux with glibc nothing happens.
+    and dropped at every layer, and the kernel clears each of their pages each time. Now what was freed stays with the process
+    until `release_pages`. Elsewhere than on Linux with glibc nothing happens.
     """
     if sys.platform != "linux":
         return False
@@ -24,3 +24,9 @@ def keep_pages() -> bool:
         return False
     settings = ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 64 * 2**20))
     return all([mallopt(ctypes.c_int(parameter), ctypes.c_int(value)) == 1 for parameter, value in settings])
+
+
+def release_pages() -> None:
+    """Give back what is free: a notebook's kernel need not hold the peak of a transfer until it ends."""
+    if keep_pages.cache_info().currsize and keep_pages():
+        ctypes.CDLL(None).malloc_trim(0)

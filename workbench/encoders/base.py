@@ -30,6 +30,11 @@ class Encoder(nn.Module):
         return next(self.parameters()).device
 
     @property
+    def precision(self) -> str:
+        """Of the weights, and so of what is computed with them: "float32" or "bfloat16"."""
+        return str(next(self.parameters()).dtype).removeprefix("torch.")
+
+    @property
     def identity(self) -> str:
         """Everything that decides what this encoder computes, as one string: the key of every cache."""
         return f"{self.name}:{self.weights_sha256}:{self.device.type}"

@@ -88,8 +88,8 @@ class ConvolutionalEncoder(Encoder):
                 found |= checkpoint(self._block, x, block, taps, use_reentrant=False, preserve_rng_state=False)
             else:
                 found |= self._block(x, block, taps)
-            x = found[block[-1]]
-        return {layer: found[layer] for layer in self.convolutions if layer in wanted}
+            x = found[block[-1]] if block[-1] in wanted else found.pop(block[-1])
+        return found
 
     def _block(self, x: Tensor, block: list[str], taps: list[str]) -> dict[str, Tensor]:
         """What the layers `taps` of `block` give; x is the image, or what the block before gave."""
