@@ -163,16 +163,16 @@ def peak_memory(size: int, precision: str, content: Work, style: Work) -> float:
     code = (
         "import resource, sys\n"
         "from workbench import encoders, images, targets\n"
-        "from workbench.corpus import Corpus\n"
+        "from pathlib import Path\n"
+        "from workbench.corpus import Work\n"
         "from workbench.transfer import Settings, Transfer\n"
-        "content, folder, name, size, precision = sys.argv[1:]\n"
+        "content, style, size, precision = sys.argv[1:]\n"
         "encoder = encoders.load('vgg19', device='cpu', precision=precision, pooling='average')\n"
-        "target = targets.single(Corpus.open(folder)[name])\n"
+        "target = targets.single(Work('style', Path(style), '0' * 64, 1, 1))\n"
         "Transfer(images.load(content, int(size)), target, encoder, Settings(size=int(size), steps=3)).run()\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
-    folder = str(style.path).removesuffix(style.name)
-    command = [sys.executable, "-c", code, str(content.path), folder, style.name, str(size), precision]
+    command = [sys.executable, "-c", code, str(content.path), str(style.path), str(size), precision]
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "WORKBENCH_CACHE": cache}
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -162,3 +164,28 @@ def test_more_clusters_than_different_works_are_refused():
         clustering.cluster(same, 3)
     with pytest.raises(UsageError, match="seed"):
         clustering.cluster(blobs([0, 1, 0, 1]), 2, seed=-1)
+
+
+def test_pictures_are_read_ahead_in_their_order(corpus):
+    works = list(corpus)[:7]
+    for count in (0, 1, 4, 7):
+        pictures = list(embeddings.read_ahead(works[:count], 32))
+        assert len(pictures) == count
+        assert all(torch.equal(picture, work.load(32)) for picture, work in zip(pictures, works, strict=False))
+
+
+def test_a_file_that_went_bad_stops_the_reading_there_and_what_was_embedded_stays(corpus, encoder, fresh_cache):
+    folder = fresh_cache / "paintings"
+    folder.mkdir()
+    for work in list(corpus)[:6]:
+        shutil.copy(work.path, folder / work.name)
+    works = list(Corpus.open(folder))
+    works[3].path.write_bytes(b"no longer a picture")
+    with pytest.raises(WorkbenchError, match=works[3].name):
+        embeddings.embed(works, encoder, "content", size=48)
+    known = []
+    describe = embeddings.describe
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embeddings, "describe", lambda *given: known.append(1) or describe(*given))
+        embeddings.embed(works[:3], encoder, "content", size=48)
+    assert not known  # all three came from the cache

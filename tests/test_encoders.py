@@ -1,6 +1,8 @@
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 
 import open_clip
 import pytest
@@ -204,6 +206,37 @@ def test_recomputing_keeps_nothing_for_the_gradient_but_what_goes_into_the_block
         for layer, area in zip(("relu1_2", "relu2_2", "relu3_4", "relu4_4"), (1, 4, 16, 64), strict=True)
     )
     assert held(recompute=True) == 4 * 96 * 96 * inputs < held(recompute=False) / 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+def test_freed_memory_is_kept_for_pictures_that_are_not_large(embedded, monkeypatch):
+    seen = []
+    monkeypatch.setattr(encoders.convolutional, "keep_pages", seen.append)
+    monkeypatch.setattr(encoders.convolutional, "LARGE", 32 * 32)
+    for side in (32, 33):
+        embedded.features(torch.rand(1, 3, side, side), ["relu1_1"])
+    assert seen == [True, False]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_allocator_keeps_what_was_freed_until_it_is_told_to_release(keep):
+    """In a process of its own: resident megabytes after freeing 200 in blocks, and after release_pages."""
+    code = (
+        "import torch\n"
+        "from workbench.encoders import allocator\n"
+        f"allocator.keep_pages({keep})\n"
+        "resident = lambda: int(open('/proc/self/statm').read().split()[1]) * 4096 / 1e6\n"
+        "before = resident()\n"
+        "blocks = [torch.ones(10_000_000, dtype=torch.uint8) for _ in range(20)]\n"
+        "del blocks\n"
+        "freed = resident()\n"
+        "allocator.release_pages()\n"
+        "print(freed - before, resident() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    freed, released = map(float, done.stdout.split())
+    assert (freed > 150) == keep and released < 50
 
 
 def test_unknown_names_are_refused(embedded):

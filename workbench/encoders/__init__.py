@@ -7,7 +7,6 @@ from typing import Literal, get_args
 
 import torch
 
-from workbench.encoders.allocator import keep_pages
 from workbench.encoders.base import Encoder
 from workbench.encoders.clip import load_clip
 from workbench.encoders.convolutional import CONTENT_LAYERS, STYLE_LAYERS, ConvolutionalEncoder, Pooling
@@ -68,8 +67,6 @@ def load(
     where = choose_device(device)
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(where) else "float32"
-    if where.type == "cpu":
-        keep_pages()
     if name.startswith("clip:"):
         return load_clip(name, device=where)
     loaders = {"embedded": (load_embedded, "average"), "vgg19": (load_vgg19, "max"), "random": (load_random, "average")}

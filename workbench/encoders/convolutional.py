@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from workbench.encoders.allocator import keep_pages
 from workbench.encoders.base import Encoder, frozen
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -15,7 +16,7 @@ CONTENT_LAYERS = ("relu4_2",)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-RECOMPUTED = 2_000_000  # pixels above which a block's features are computed again for the gradient instead of being kept
+LARGE = 2_000_000  # pixels above which a block's features are computed again for the gradient instead of being kept
 
 Pooling = Literal["max", "average"]
 
@@ -79,7 +80,10 @@ class ConvolutionalEncoder(Encoder):
             if layer.endswith("_1"):
                 blocks.append([])
             blocks[-1].append(layer)
-        again = (self.recompute or image.shape[-2] * image.shape[-1] > RECOMPUTED) and torch.is_grad_enabled()
+        large = image.shape[-2] * image.shape[-1] > LARGE
+        again = (self.recompute or large) and torch.is_grad_enabled()
+        if image.device.type == "cpu":
+            keep_pages(not large)
         found: dict[str, Tensor] = {}
         x = image
         for block in blocks:
