@@ -304,3 +304,20 @@ def test_the_command_distils_resumes_and_judges(judge, two_styles, tmp_path, cap
 def test_what_the_command_refuses(arguments, message, judge, two_styles, capsys):
     assert main(["distil", "--data", str(two_styles), *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_interrupted_transfer_is_not_kept_as_a_judged_one(corpus, encoder, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
+    works = list(corpus)
+    pair, settings = evaluation.Pair(works[0], works[1]), Settings(size=32, steps=3)
+    with monkeypatch.context() as patch:
+
+        def interrupted(self):
+            raise KeyboardInterrupt
+
+        patch.setattr(evaluation.Transfer, "_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            evaluation.judged(pair, encoder, encoder, settings)
+    assert not list((tmp_path / "judged").glob("*"))
+    numbers, _ = evaluation.judged(pair, encoder, encoder, settings)
+    assert numbers["content"] > 0

@@ -22,7 +22,7 @@ from workbench.losses import ContentLoss, GramLoss, Objective
 from workbench.statistics import moments
 from workbench.transfer import Settings, Transfer
 
-VERSION = 2  # raised whenever a judged transfer would come out differently
+VERSION = 3  # raised whenever a judged transfer would come out differently
 MATCHED = 0.03  # relative difference of content distances that counts as none
 TRIALS = 8  # content weights tried to get there
 FARTHEST = 1.0  # beyond what was tried, in logarithms
@@ -74,7 +74,10 @@ def judged(pair: Pair, encoder: Encoder, judge: Encoder, settings: Settings) -> 
     key = hashlib.sha256(f"{VERSION}|{images.DECODER}|{judge.identity}|{transfer.fingerprint()}".encode()).hexdigest()
     numbers, picture = (storage.cache_dir("judged") / f"{key[:32]}{suffix}" for suffix in (".json", ".png"))
     if not numbers.exists():
-        image = transfer.run().image
+        result = transfer.run()
+        if not result.complete:  # the interrupt that ended it goes on: half a transfer is no result
+            raise KeyboardInterrupt
+        image = result.image
         size = settings.size
         with torch.no_grad():
             target = {k: moments(f) for k, f in judge.features(pair.style.load(size), judge.style_layers).items()}
