@@ -129,8 +129,8 @@ def curves(
     does not.
     """
     source, painting = content.load(size), style.load(size)
-    judge = objective(plain(driving["vgg19 float32"]), source, painting, ALPHA)
     prepare = partial(objective, plain(driving["vgg19 float32"]), source, painting, ALPHA)
+    judge = prepare()
     reached: dict[str, list] = {"reference": [list(point) for point in transfer(prepare, source, count)]}
     last = {"reference": reached["reference"][-1][1]}
     settings = Settings(size=size, steps=steps, alpha=ALPHA, tv=0.0, plateau=0)
@@ -162,8 +162,8 @@ def peak_memory(size: int, precision: str, content: Work, style: Work) -> float:
     """Gigabytes that a process of its own holds at most during a few evaluations of VGG-19 at `size` px."""
     code = (
         "import resource, sys\n"
-        "from workbench import encoders, images, targets\n"
         "from pathlib import Path\n"
+        "from workbench import encoders, images, targets\n"
         "from workbench.corpus import Work\n"
         "from workbench.transfer import Settings, Transfer\n"
         "content, style, size, precision = sys.argv[1:]\n"
