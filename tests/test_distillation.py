@@ -41,9 +41,9 @@ TINY = Recipe(
 )
 
 
-def tiny_teacher(widths=WIDTHS):
+def tiny_teacher(widths=WIDTHS, seed=0):
     """A random network in the place of VGG-19: the arithmetic of learning from it is the same."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     encoder = ConvolutionalEncoder("tiny", widths, pooling="average", dtype=torch.float32)
     encoder.weights_sha256 = "0" * 64
     return encoder.for_inference(torch.device("cpu"))
@@ -173,7 +173,48 @@ def test_a_stage_that_lacks_its_beginning_is_refused(distillation):
     with pytest.raises(UsageError, match="to begin from"):
         distillation(replace(TINY, frozen=["relu1_1"]))
     with pytest.raises(UsageError, match="to begin from"):
-        distillation(replace(TINY, widths={**WIDTHS, "relu5_1": 16}), begin=distillation().network)
+        distillation(replace(TINY, widths={**WIDTHS, "relu1_1": 16}, frozen=["relu1_1"]), begin=distillation().network)
+    with pytest.raises(UsageError, match="to begin from"):
+        distillation(replace(TINY, widths={**WIDTHS, "relu5_2": 16}), begin=distillation().network)
+
+
+def as_student(encoder, widths):
+    """The first channels of every layer of `encoder`."""
+    student = DistilledEncoder("student", widths, COMPONENTS, TINY.embedding)
+    with torch.no_grad():
+        for layer, convolution in student.convolutions.items():
+            out, into = convolution.weight.shape[:2]
+            convolution.weight.copy_(encoder.convolutions[layer].weight[:out, :into])
+            convolution.bias.copy_(encoder.convolutions[layer].bias[:out])
+    return student
+
+
+def test_a_narrower_stage_begins_as_the_network_before_it_whatever_its_teacher():
+    pictures = torch.rand(16, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    teacher = Teacher.fit(tiny_teacher(), COMPONENTS, pictures)
+    other = tiny_teacher(seed=1)
+    twice = other.convolutions["relu2_1"]
+    twice.weight[1], twice.bias[1] = twice.weight[0], twice.bias[0]
+    after = DistilledEncoder("after", {**WIDTHS, "relu2_1": WIDTHS["relu2_1"] - 1}, COMPONENTS, TINY.embedding)
+    imitate(after, teacher, pictures, begin=as_student(other, WIDTHS))
+    unseen = torch.rand(2, 3, 40, 56, generator=torch.Generator().manual_seed(2))
+    layers = [layer for layer in WIDTHS if layer != "relu2_1"]
+    old, new = other.activations(unseen, layers), after.activations(unseen, layers)
+    for layer in layers:
+        assert (new[layer] / new[layer].norm() - old[layer] / old[layer].norm()).norm() < 0.02, layer
+
+
+def test_a_layer_that_has_become_wider_learns_from_the_teacher():
+    wide = tiny_teacher()
+    pictures = torch.rand(16, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    teacher = Teacher.fit(wide, COMPONENTS, pictures)
+    after = DistilledEncoder("after", WIDTHS, COMPONENTS, TINY.embedding)
+    imitate(after, teacher, pictures, begin=as_student(wide, {**WIDTHS, "relu5_1": 5}))
+    fit_heads(after, teacher, pictures)
+    unseen = torch.rand(2, 3, 40, 56, generator=torch.Generator().manual_seed(2))
+    told, answers = after.features(unseen, tuple(COMPONENTS)), teacher.coordinates(unseen)
+    for layer in COMPONENTS:
+        assert (told[layer] - answers[layer]).norm() / answers[layer].norm() < 0.02, layer
 
 
 def test_the_loss_is_the_weighted_mean_of_the_errors_of_layers(distillation):

@@ -18,7 +18,8 @@ class Recipe:
     """Everything that decides a stage of training, apart from the pictures, the machine and the network it begins from."""
 
     widths: dict[str, int]
-    """Layer -> channels, in order of depth; a layer starts as the teacher's layer of the same name."""
+    """Layer -> channels, in order of depth; a layer starts as the teacher's layer of the same name, or, in a later stage and
+    where it is no wider than before, as what the stage before made of it."""
     components: dict[str, int]
     """Tapped layer -> principal directions of the teacher's features that are told there."""
     embedding: list[str]
@@ -49,7 +50,7 @@ class Recipe:
     layer_weights: dict[str, float] = field(default_factory=dict)
     """Tapped layer -> weight of its errors; 1 where nothing is said."""
     frozen: list[str] = field(default_factory=list)
-    """Layers, from the first on, that stay as they are in the network that the training begins from."""
+    """Layers, from the first on, that stay as they are in the network that the training begins from, up to a factor."""
     seed: int = 0
 
     def split(self, corpora: Sequence[Corpus]) -> tuple[list[Work], list[Work]]:

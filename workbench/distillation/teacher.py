@@ -1,6 +1,6 @@
 """What the student is to tell: the teacher's features along their principal directions; and a start that is near it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import scipy.linalg
 import torch
@@ -49,32 +49,60 @@ class Teacher:
         return {layer: torch.einsum("nchw,ck->nkhw", features[layer], basis) for layer, basis in self.bases.items()}
 
 
-def second_moments(encoder: ConvolutionalEncoder, layers: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
-    """layer -> mean of f f^T over all positions of all pictures, (C, C)."""
+def second_moments(
+    encoder: ConvolutionalEncoder,
+    layers: Sequence[str],
+    pictures: Tensor,
+    features: Callable[[Tensor, Sequence[str]], Mapping[str, Tensor]] | None = None,
+) -> dict[str, Tensor]:
+    """layer -> mean of f f^T over all positions of all pictures, (C, C); f from `features`, if not from encoder.features."""
     total: dict[str, Tensor] = {}
     with torch.no_grad():
         for batch in pictures.split(BATCH):
-            for layer, features in encoder.features(batch, layers).items():
-                total[layer] = total.get(layer, 0) + gram(features).sum(dim=0) / len(pictures)
+            for layer, found in (features or encoder.features)(batch, layers).items():
+                total[layer] = total.get(layer, 0) + gram(found).sum(dim=0) / len(pictures)
     return total
 
 
 @torch.no_grad()
-def imitate(student: DistilledEncoder, teacher: Teacher, pictures: Tensor, *, positions: int = 400, seed: int = 0) -> None:
+def imitate(
+    student: DistilledEncoder,
+    teacher: Teacher,
+    pictures: Tensor,
+    *,
+    begin: DistilledEncoder | None = None,
+    positions: int = 400,
+    seed: int = 0,
+) -> None:
     """Set the student's weights, layer by layer, so that each layer computes some channels of the teacher's same layer.
 
     The channels are those that span the teacher's layer best: the first pivots of a QR decomposition. A layer's weights
     are the least squares solution, from what the student's previous layer gives at random positions of `pictures`, for
     what the teacher has there before its ReLU. So the student starts as a pruned teacher whose every layer makes good
     what it can of the errors before it.
+
+    With `begin`, a trained network with the same layers, the student starts from it instead: a layer that is no wider
+    imitates `begin`, or is copied where nothing before it changed; only a layer that is wider imitates the teacher.
     """
     generator = torch.Generator().manual_seed(seed)
     moments = second_moments(teacher.encoder, tuple(student.convolutions), pictures)
+    own = second_moments(begin, tuple(student.convolutions), pictures, begin.activations) if begin else {}
+    kept = True  # the layer before has the channels of `begin`, all of them
+    changed = False  # some layer was not copied
     for layer, convolution in student.convolutions.items():
-        channels = spanning(moments[layer], convolution.out_channels)
+        there = begin.convolutions[layer] if begin else None
+        if there is not None and kept and there.out_channels == convolution.out_channels:
+            convolution.load_state_dict(there.state_dict())
+            continue
+        changed = True
+        inherited = there is not None and there.out_channels >= convolution.out_channels
+        source = begin if inherited else teacher.encoder
+        kept = inherited and there.out_channels == convolution.out_channels
+        channels = spanning((own if inherited else moments)[layer], convolution.out_channels)
+        channels = channels.sort().values if inherited else channels
         inputs, wanted = [], []
         for batch in pictures.split(BATCH):
-            _, before = teacher.encoder.around(batch, layer)
+            _, before = source.around(batch, layer)
             seen, _ = student.around(batch, layer)
             seen = F.unfold(seen, 3, padding=convolution.padding)
             where = torch.randint(seen.shape[-1], (positions,), generator=generator)
@@ -83,7 +111,8 @@ def imitate(student: DistilledEncoder, teacher: Teacher, pictures: Tensor, *, po
         weight, bias = _least_squares(torch.cat(inputs), torch.cat(wanted))
         convolution.weight.copy_(weight.T.view_as(convolution.weight))
         convolution.bias.copy_(bias)
-    _balance(student, pictures)
+    if changed:
+        _balance(student, pictures)
 
 
 def _balance(student: DistilledEncoder, pictures: Tensor) -> None:

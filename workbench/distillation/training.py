@@ -51,10 +51,12 @@ class Distillation:
         report_every: int = 100,
         show: bool = False,
     ):
-        """`begin`: a trained network to begin from, of the recipe's widths, instead of from the teacher alone. UsageError if
-        its widths are others, or if there is none and the recipe freezes layers."""
-        fits = not recipe.frozen if begin is None else begin.widths == recipe.widths
-        require(fits, "the recipe needs a trained network of its widths to begin from")
+        """`begin`: a trained network to begin from instead of from the teacher alone. UsageError if it has other layers, if
+        a frozen layer has another width in it, or if there is none and the recipe freezes layers."""
+        widths = begin.widths if begin else {}
+        fits = begin is None or list(widths) == list(recipe.widths)
+        fits = fits and all(widths.get(layer) == recipe.widths[layer] for layer in recipe.frozen)
+        require(fits, "the recipe needs a trained network with its layers, the frozen ones of its widths, to begin from")
         self.recipe = recipe
         self.device = encoder.device
         self.begin = begin
@@ -92,10 +94,7 @@ class Distillation:
         self.teacher = Teacher.fit(self.encoder, recipe.components, first)
         self._say("first weights")
         self.network.to(self.device)
-        if self.begin:
-            self.network.convolutions.load_state_dict(self.begin.convolutions.state_dict())
-        else:
-            imitate(self.network, self.teacher, first, seed=recipe.seed)
+        imitate(self.network, self.teacher, first, begin=self.begin, seed=recipe.seed)
         fit_heads(self.network, self.teacher, first, seed=recipe.seed)
         self._lay_out()
         for place in range(recipe.pool):
