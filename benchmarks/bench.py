@@ -36,6 +36,8 @@ from workbench.transfer import Settings, Transfer
 ALPHA = 0.05
 LEVELS = (1.5, 1.1, 1.02)  # times the objective that the reference ends with
 REPEATS = 9
+STEP_SIZES = (128, 192, 256, 384, 512, 768, 1024)  # px
+CORPUS_SIZES = (1, 3, 10, 30, 100)  # works
 MEASURED_EVERY = 3  # evaluations between two looks at the objective
 
 
@@ -65,6 +67,20 @@ def plain(encoder: ConvolutionalEncoder) -> PlainVGG:
     return PlainVGG(encoder.convolutions, encoder.mean, encoder.std)
 
 
+def engine_step(encoder: ConvolutionalEncoder, picture: torch.Tensor, style: Work, size: int) -> Callable[[], Any]:
+    """One evaluation of the engine's objective on `picture`, its gradient, and what L-BFGS makes of it."""
+    space = Spectral(*picture.shape[-2:], picture.device)
+    whole = style_and_content(picture, style, encoder, size)
+    optimiser = LBFGS(space.point(picture))
+
+    def evaluate(point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        z = point.detach().requires_grad_()
+        total, _ = whole(space.picture(z))
+        return total.detach(), torch.autograd.grad(total, z)[0]
+
+    return partial(optimiser.step, evaluate)
+
+
 def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, ConvolutionalEncoder]) -> dict[str, Any]:
     """Seconds of one step of a transfer at `size` x `size` px, for the reference and for every encoder in the engine.
 
@@ -86,14 +102,6 @@ def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, Con
 
         optimiser.step(closure)
 
-    def engine_step(optimiser: LBFGS, space: Spectral, whole: losses.Objective) -> None:
-        def evaluate(point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            z = point.detach().requires_grad_()
-            total, _ = whole(space.picture(z))
-            return total.detach(), torch.autograd.grad(total, z)[0]
-
-        optimiser.step(evaluate)
-
     def convolutions(encoder: ConvolutionalEncoder) -> None:
         x = picture.clone().requires_grad_()
         last = encoder.activations(x, ["relu5_1"])["relu5_1"]
@@ -101,9 +109,7 @@ def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, Con
 
     tasks: dict[str, Callable[[], Any]] = {"reference": reference_step}
     for name, encoder in driving.items():
-        space = Spectral(size, size, picture.device)
-        whole = style_and_content(picture, style, encoder, size)
-        tasks[name] = partial(engine_step, LBFGS(space.point(picture)), space, whole)
+        tasks[name] = engine_step(encoder, picture, style, size)
         tasks[f"{name}, convolutions"] = partial(convolutions, encoder)
     found: dict[str, Any] = in_turns(tasks)
     for name in driving:
@@ -205,6 +211,30 @@ def searches(dimensions: int = 512) -> dict[str, dict[str, float]]:
     return found
 
 
+def steps_by_size(content: Work, style: Work, driving: Mapping[str, ConvolutionalEncoder]) -> dict[str, Any]:
+    """encoder -> [[long side, px; seconds of one step], ...]."""
+    found: dict[str, list] = {name: [] for name in driving}
+    for size in STEP_SIZES:
+        picture = content.load(size)
+        tasks = {name: engine_step(encoder, picture, style, size) for name, encoder in driving.items()}
+        for name, spread in in_turns(tasks, 3).items():
+            found[name].append([size, spread["median"]])
+    return found
+
+
+def targets_by_corpus(works: Sequence[Work], driving: Mapping[str, ConvolutionalEncoder]) -> dict[str, Any]:
+    """encoder -> [[works, seconds], ...]: the statistics of a target over so many paintings at 256 px, from their files."""
+    found: dict[str, list] = {name: [] for name in driving}
+    for (name, encoder), count in product(driving.items(), (1, *CORPUS_SIZES)):
+        target = targets.StyleTarget("bench", tuple(works[:count]), (1 / count,) * count)
+        with tempfile.TemporaryDirectory() as cache:
+            os.environ["WORKBENCH_CACHE"] = cache
+            began = time.perf_counter()
+            target.moments(encoder, 256, encoder.style_layers)
+            found[name].append([count, time.perf_counter() - began])
+    return {name: points[1:] for name, points in found.items()}  # the first was for warming up
+
+
 class Report:
     """Results by name, in a file that is written after every part; what is there already is not measured again."""
 
@@ -262,7 +292,8 @@ def summary(parts: Mapping[str, Any]) -> str:
                 told.append(f"{level}: {span}{missed}")
             whose = "" if name.startswith("vgg19") else "  (by its own objective)"
             lines.append(f"  {name:18} " + "   ".join(told) + whose)
-    lines += [f"{title}: {json.dumps(part)}" for title, part in parts.items() if not title.startswith(("step", "transfer"))]
+    rest = {title: part for title, part in parts.items() if not title.startswith(("step", "transfer"))}
+    lines += [f"{title}: {json.dumps(part)}" for title, part in rest.items()]
     return "\n".join(lines)
 
 
@@ -311,10 +342,16 @@ def main() -> None:
         for precision in dict.fromkeys(name.split()[1] for name in driving):
             measure = partial(peak_memory, size, precision, *pairs[0])
             report.part(f"peak memory at {size} px, {precision}, GB", measure)
-    works = [work for works in folders for work in works][:48]
+    works = [work for works in folders for work in works]
     for name, encoder in driving.items():
-        report.part(f"images embedded a second, {name}", partial(embedding_rates, works, encoder))
+        report.part(f"images embedded a second, {name}", partial(embedding_rates, works[:48], encoder))
     report.part("seconds of a search", searches)
+    costs = {
+        "cost_by_size": ("long side, px", "seconds of one step", partial(steps_by_size, *pairs[0], driving)),
+        "cost_by_corpus": ("paintings", "seconds for the statistics of a target", partial(targets_by_corpus, works, driving)),
+    }
+    for name, (_, _, measure) in costs.items():
+        report.part(name, measure)
     half = any("bfloat16" in name for name in driving)  # then float32 transfers are shown of VGG-19 alone
     shown_of = [name for name in driving if not half or name != "embedded float32"]
     for pair, size in product(pairs, args.sizes):
@@ -323,9 +360,13 @@ def main() -> None:
             os.environ["WORKBENCH_CACHE"] = cache
             measure = partial(curves, size, *pair, driving, shown_of, args.evaluations, args.steps)
             report.part(title, lambda size=size, measure=measure: {"size": size, **measure()})
-    drawn = draw(report.parts[title], title)
     provenance = pv.provenance(parameters, 0, {"content": pair[0].sha256, "style": pair[1].sha256}, shown)
-    print(*figures.save(drawn, args.out / "bench", {"command": "bench", **provenance}), sep="\n")
+    drawn = {"bench": draw(report.parts[title], title)}
+    for name, (x_label, y_label, _) in costs.items():
+        series = {encoder: tuple(zip(*points, strict=True)) for encoder, points in report.parts[name].items()}
+        drawn[name] = figures.curves(series, x_label=x_label, y_label=y_label)
+    for name, figure in drawn.items():
+        print(*figures.save(figure, args.out / name, {"command": "bench", **provenance}), sep="\n")
     print(summary(report.parts))
 
 

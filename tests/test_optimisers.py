@@ -74,6 +74,25 @@ def test_at_a_minimum_nothing_moves():
         assert torch.allclose(optimiser.point, centre)
 
 
+def test_a_restart_takes_what_was_learnt_to_another_function():
+    """The same curvature about another centre: with it on record, few evaluations are enough."""
+    evaluate, centre = quadratic()
+
+    def moved(x):
+        return evaluate(x - 1)
+
+    old, new = LBFGS(torch.zeros(40, dtype=torch.float64), history=40), LBFGS(centre.clone(), history=40)
+    run(old, evaluate, 150)
+    start = moved(old.point)[0]
+    old.restart()
+    assert run(old, moved, 1) == [pytest.approx(float(start))]
+    assert run(old, moved, 10)[-1] < 0.7 * run(new, moved, 11)[-1]
+    other = Adam(torch.zeros(40, dtype=torch.float64))
+    run(other, evaluate, 5)
+    other.restart()
+    assert run(other, moved, 1) == [pytest.approx(float(moved(other.point)[0]))]
+
+
 def test_adam_equals_torchs():
     start = torch.linspace(-2, 2, 12, dtype=torch.float64)
     ours = Adam(start.clone(), rate=0.05, betas=(0.9, 0.99))

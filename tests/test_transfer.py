@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import images, metrics, targets, transfer
+from workbench import encoders, images, metrics, targets, transfer
+from workbench.corpus import Corpus
 from workbench.errors import UsageError, WorkbenchError
 from workbench.transfer import Settings, Transfer
 
@@ -55,6 +56,56 @@ def test_a_plateau_ends_a_transfer_unless_it_is_told_not_to(content, target, enc
     assert len(Transfer(content, target, encoder, Settings(**still, plateau=0)).run().history) == 60
     moving = Transfer(content, target, encoder, Settings(size=64, steps=30)).run()
     assert len(moving.history) == 30
+
+
+@pytest.fixture
+def drafted(monkeypatch):
+    """As if the network with random weights imitated every encoder."""
+    monkeypatch.setattr(transfer, "imitation", lambda encoder: encoders.load("random", device="cpu", precision="float32"))
+
+
+def test_a_draft_comes_first_and_the_encoder_has_the_last_word(content, target, encoder, drafted):
+    both = Transfer(content, target, encoder, Settings(size=192, steps=10))
+    assert [(s.size, s.evaluations, s.draft) for s in both.stages] == [(96, 6, True), (192, 6, True), (192, 10, False)]
+    assert both.starts == (0, 6, 12) and both.total_steps == 22
+    own = Transfer(content, target, encoder, Settings(size=192, steps=10, draft="none"))
+    assert [(s.size, s.evaluations, s.draft) for s in own.stages] == [(96, 3, False), (192, 10, False)]
+    assert own.fingerprint() != both.fingerprint()
+    losses = {}
+    for iterate in both:
+        driver = encoder if iterate.step > 12 else both.draft
+        painting = target.moments(driver, iterate.size, driver.style_layers)
+        losses[iterate.step] = metrics.style_distance(both._picture, painting, driver).gram
+        assert iterate.losses["style"] == pytest.approx(losses[iterate.step], rel=1e-3)
+    assert losses[22] < losses[13]
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+@pytest.mark.parametrize("stop", [6, 7, 11, 12, 13])
+def test_a_run_resumed_about_its_draft_has_the_bytes_of_an_unbroken_one(
+    content, target, encoder, drafted, tmp_path, stop, optimiser
+):
+    chosen = Settings(size=192, steps=10, optimiser=optimiser)
+    unbroken = Transfer(content, target, encoder, chosen).run()
+    first = Transfer(content, target, encoder, chosen)
+    list(itertools.islice(first, stop))
+    path = first.checkpoint(tmp_path / "at.safetensors")
+    resumed = Transfer(content, target, encoder, chosen).resume(path).run()
+    assert resumed.image.numpy().tobytes() == unbroken.image.numpy().tobytes()
+    assert resumed.history == unbroken.history
+
+
+def test_the_draft_of_vgg19_is_worth_many_of_its_evaluations(shared, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_WEIGHTS", str(shared / "weights"))
+    wide = encoders.load("vgg19", device="cpu", pooling="average")
+    photograph = next(iter(Corpus.open(shared / "data" / "photos"))).load()
+    painting = targets.single(next(iter(Corpus.open(shared / "data" / "corpora" / "edgar-degas"))))
+    chosen = dict(size=128, tv=0.0, plateau=0)
+    with_draft = Transfer(photograph, painting, wide, Settings(**chosen, steps=20))
+    assert with_draft.draft.name == "embedded" and with_draft.draft.precision == wide.precision
+    without = Transfer(photograph, painting, wide, Settings(**chosen, steps=30, draft="none"))
+    assert without.draft is None
+    assert with_draft.run().history[-1]["total"] < without.run().history[-1]["total"]
 
 
 def test_alpha_trades_style_for_content(content, target, encoder):
@@ -212,7 +263,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_picture(content, tar
 @pytest.mark.parametrize("bad", [
     {"size": 0}, {"size": 10**6}, {"steps": 0}, {"alpha": -1.0}, {"beta": float("nan")}, {"tv": float("inf")},
     {"alpha": 0.0, "beta": 0.0}, {"style_loss": "gramm"}, {"optimiser": "sgd"}, {"init": "style"},
-    {"plateau": -0.1}, {"plateau": 1.0},
+    {"plateau": -0.1}, {"draft": "yes"}, {"plateau": 1.0},
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused_in_one_line(bad):
     with pytest.raises(UsageError) as error:

@@ -34,6 +34,10 @@ class Optimiser:
         """One evaluation; whether the point moved to a new place, a scalar. The first evaluates the start."""
         raise NotImplementedError
 
+    def restart(self) -> None:
+        """Let the next step evaluate the point anew, the function having changed; what was learnt of its curvature stays."""
+        self.started = False
+
     def state(self) -> dict[str, Tensor]:
         """Everything a continuation needs, as tensors."""
         return {name: getattr(self, name) for name in self.kept} | {"started": torch.tensor(self.started)}
@@ -81,9 +85,12 @@ class LBFGS(Optimiser):
             loss, gradient = evaluate(self.point)
             self.loss.copy_(loss)
             self.gradient.copy_(gradient)
-            self._descend(torch.ones_like(self.count, dtype=torch.bool))
+            self.length.fill_(1.0)
+            yes = torch.ones_like(self.count, dtype=torch.bool)
+            along = torch.stack([self.moves @ self.gradient, self.turns @ self.gradient]).to(self.loss.dtype)
+            self._descend(~yes, yes, along)
             self.started = True
-            return torch.ones_like(self.count, dtype=torch.bool)
+            return yes
         trial = torch.addcmul(self.point, self.length.to(self.point.dtype), self.direction)
         loss, gradient = evaluate(trial)
         accepted = loss <= self.loss + ARMIJO * self.length * self.slope
@@ -119,19 +126,16 @@ class LBFGS(Optimiser):
         self.count.copy_(torch.where(sound, (self.count + 1).clamp_max(self.history), self.count))
         return torch.stack([along_moves, along_turns]).to(self.loss.dtype)
 
-    def _descend(self, steepest: Tensor, accepted: Tensor | None = None, along: Tensor | None = None) -> None:
+    def _descend(self, steepest: Tensor, accepted: Tensor, along: Tensor) -> None:
         """The next direction: steepest descent where asked, or where nothing is on record; else, if `accepted`, -H gradient."""
         dtype, square = self.point.dtype, (self.gradient @ self.gradient).to(self.loss.dtype)
         scale = torch.where(square > 0, self.first_move * (len(self.point) / square).sqrt(), 0.0)  # at a minimum nothing moves
-        if along is None:
-            coefficients, own, keep = torch.zeros_like(self.products[:, 0]), -scale, torch.zeros_like(scale)
-        else:
-            coefficients, newton, slope = self._quasi_newton(along, square)
-            usable = accepted & (self.count > 0) & (slope < 0)
-            steepest = steepest | (accepted & ~usable)
-            coefficients = torch.where(usable, coefficients, 0.0)
-            own = torch.where(usable, newton, torch.where(steepest, -scale, 0.0))
-            keep = (~accepted & ~steepest).to(self.loss.dtype)
+        coefficients, newton, slope = self._quasi_newton(along, square)
+        usable = accepted & (self.count > 0) & (slope < 0)
+        steepest = steepest | (accepted & ~usable)
+        coefficients = torch.where(usable, coefficients, 0.0)
+        own = torch.where(usable, newton, torch.where(steepest, -scale, 0.0))
+        keep = (~accepted & ~steepest).to(self.loss.dtype)
         self.direction.mul_(keep.to(dtype)).addcmul_(self.gradient, own.to(dtype))
         self.direction.add_(coefficients[0].to(dtype) @ self.moves).add_(coefficients[1].to(dtype) @ self.turns)
         self.slope.copy_((self.gradient @ self.direction).to(self.loss.dtype).clamp_max(0.0))

@@ -1,4 +1,7 @@
-"""Style transfer by optimising the pixels, coarse to fine (Gatys et al. 2016 and 2017), for any StyleTarget."""
+"""Style transfer by optimising the pixels, coarse to fine (Gatys et al. 2016 and 2017), for any StyleTarget.
+
+Where a cheaper network imitates the encoder, it makes a draft first: all coarse scales, and some evaluations at full size.
+"""
 
 import hashlib
 import json
@@ -8,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -16,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from workbench import images, losses, progress, storage
-from workbench.encoders import Encoder
+from workbench.encoders import Encoder, imitation
 from workbench.encoders.allocator import release_pages
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.optimisers import LBFGS, Adam
@@ -26,11 +30,22 @@ from workbench.targets import StyleTarget
 StyleLoss = Literal["gram", "w2", "patches", "embedding"]
 Optimiser = Literal["lbfgs", "adam"]
 Init = Literal["content", "noise"]
+Draft = Literal["auto", "none"]
 COARSEST = 256  # px: scales are halved until one is as small as that; a result that is smaller still is halved once
 SMALLEST = 96  # px: no scale is smaller, unless the result is
 SHARE = 0.3  # of the evaluations at full size that a coarser scale takes
+DRAFT = 0.6  # likewise, where a draft is made: at every coarser scale and at full size
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A number of evaluations at one long side (px), by the encoder or by the network that imitates it."""
+
+    size: int
+    evaluations: int
+    draft: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +55,7 @@ class Settings:
     size: int = 384
     """Long side of the result, px."""
     steps: int = 100
-    """Evaluations of the objective at full size; coarser scales take 0.3 times as many each."""
+    """Evaluations of the objective at full size; coarser scales take 0.3 times as many each, stages of a draft 0.6 times."""
     alpha: float = 0.05
     """Weight of the content loss."""
     beta: float = 1.0
@@ -51,6 +66,9 @@ class Settings:
     optimiser: Optimiser = "lbfgs"
     init: Init = "content"
     """What the coarsest scale starts from."""
+    draft: Draft = "auto"
+    """"auto": a cheaper network that imitates the encoder, where there is one (for "vgg19"), makes a draft: the coarser
+    scales, and a first pass at full size. "none": the encoder makes all."""
     plateau: float = 1e-3
     """Stop at full size when the last 20 evaluations lowered the objective by less than this share; 0 never stops."""
     seed: int = 0
@@ -67,7 +85,7 @@ class Settings:
         require(0 <= self.plateau < 1, f"plateau = {self.plateau}: a share is at least 0 and less than 1")
         require(isinstance(self.seed, int) and 0 <= self.seed < 2**32, f"seed = {self.seed}: choose between 0 and 2**32 - 1")
         require(self.alpha + self.beta > 0, "alpha and beta are both 0: there is nothing to optimise")
-        for name, choices in (("style_loss", StyleLoss), ("optimiser", Optimiser), ("init", Init)):
+        for name, choices in (("style_loss", StyleLoss), ("optimiser", Optimiser), ("init", Init), ("draft", Draft)):
             value = getattr(self, name)
             require(value in get_args(choices), f"{name} = {value!r}: choose {', '.join(get_args(choices))}")
 
@@ -79,16 +97,11 @@ class Settings:
             sizes.insert(0, sizes[0] // 2)
         return tuple(sizes)
 
-    @property
-    def starts(self) -> tuple[int, ...]:
-        """How many evaluations come before each scale."""
-        coarse = max(1, round(SHARE * self.steps))
-        return tuple(coarse * i for i in range(len(self.scales)))
-
-    @property
-    def total_steps(self) -> int:
-        """Evaluations over all scales, if no plateau ends them."""
-        return self.starts[-1] + self.steps
+    def stages(self, drafted: bool) -> tuple[Stage, ...]:
+        """What a transfer consists of, in order; `drafted`: whether there is a network to make a draft with."""
+        before = max(1, round((DRAFT if drafted else SHARE) * self.steps))
+        sizes = self.scales if drafted else self.scales[:-1]
+        return (*(Stage(size, before, drafted) for size in sizes), Stage(self.size, self.steps, False))
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,10 @@ class Iterate:
 
 @dataclass(frozen=True)
 class Result:
-    """The last picture (1, 3, H, W) in [0, 1], the losses of every step, seconds of work, and whether it ran to its end."""
+    """The last picture (1, 3, H, W) in [0, 1], the losses of every step, seconds of work, and whether it ran to its end.
+
+    boundaries: see `Transfer`.
+    """
 
     image: Tensor = field(repr=False)
     history: tuple[dict[str, float], ...] = field(repr=False)
@@ -118,6 +134,7 @@ class Result:
     complete: bool
     settings: Settings
     target: StyleTarget = field(repr=False)
+    boundaries: tuple[tuple[int, str], ...] = field(repr=False)
 
 
 class Diverged(WorkbenchError):
@@ -143,6 +160,9 @@ class Transfer:
         self.target = target
         self.encoder = encoder
         self.settings = settings or Settings()
+        self.draft = imitation(encoder) if self.settings.draft == "auto" else None
+        self.stages = self.settings.stages(self.draft is not None)
+        self.starts = tuple(accumulate((stage.evaluations for stage in self.stages[:-1]), initial=0))  # evaluations before each
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self.show = False  # whether statistics and steps report their progress on stderr
@@ -156,40 +176,50 @@ class Transfer:
         """The picture so far, (1, 3, H, W) in [0, 1]."""
         return self._picture.clamp(0, 1)
 
+    @property
+    def boundaries(self) -> tuple[tuple[int, str], ...]:
+        """(evaluations before it, its name) of every stage, as `figures.curves` marks them."""
+        names = (f"{stage.size} px{', draft' if stage.draft else ''}" for stage in self.stages)
+        return tuple(zip(self.starts, names, strict=True))
+
+    @property
+    def total_steps(self) -> int:
+        """Evaluations over all stages, if no plateau ends them."""
+        return self.starts[-1] + self.settings.steps
+
     def __iter__(self) -> Iterator[Iterate]:
-        settings = self.settings
         while not self.finished:
             began = time.perf_counter()
-            if self._objective is None or len(self.history) in settings.starts:
+            if self._objective is None or len(self.history) in self.starts:
                 self._prepare()
+            stage = self._stage
             self._step()
             self.seconds += time.perf_counter() - began
-            yield Iterate(
-                len(self.history),
-                settings.total_steps,
-                settings.scales[self._scale(len(self.history) - 1)],
-                self.history[-1],
-                self.seconds,
-                self._picture,
-            )
+            yield Iterate(len(self.history), self.total_steps, stage.size, self.history[-1], self.seconds, self._picture)
         release_pages()
 
     @property
     def finished(self) -> bool:
         """Whether all evaluations are made, or a plateau is reached."""
-        done, settings = len(self.history), self.settings
-        if done >= settings.total_steps or not settings.plateau or done - settings.starts[-1] <= WINDOW:
-            return done >= settings.total_steps
+        done, plateau = len(self.history), self.settings.plateau
+        if done >= self.total_steps or not plateau or done - self.starts[-1] <= WINDOW:
+            return done >= self.total_steps
         before, now = self.history[-1 - WINDOW]["total"], self.history[-1]["total"]
-        return before - now < settings.plateau * abs(before)
+        return before - now < plateau * abs(before)
 
-    def _scale(self, step: int) -> int:
-        """The index of the scale to which evaluation number `step`, from 0, belongs."""
-        return sum(start <= step for start in self.settings.starts) - 1
+    @property
+    def _stage(self) -> Stage:
+        """The stage that the next evaluation belongs to."""
+        return self.stages[sum(start <= len(self.history) for start in self.starts) - 1]
+
+    @property
+    def _driver(self) -> Encoder:
+        """The network that the next evaluation asks."""
+        return self.draft if self.draft is not None and self._stage.draft else self.encoder
 
     def run(self, *, show: bool = False) -> Result:
         """Iterate to the end. Ctrl-C stops and keeps the picture: the result then says complete=False."""
-        remaining = self.settings.total_steps - len(self.history)
+        remaining = self.total_steps - len(self.history)
         self.show = show
         complete = True
         try:
@@ -197,30 +227,32 @@ class Transfer:
                 pass
         except KeyboardInterrupt:
             complete = False
-        return Result(self.image, tuple(self.history), self.seconds, complete, self.settings, self.target)
+        return Result(self.image, tuple(self.history), self.seconds, complete, self.settings, self.target, self.boundaries)
 
     def _size(self, long_side: int) -> tuple[int, int]:
         return images.fit(*self.content.shape[-2:], long_side)
 
     def _start(self) -> Tensor:
-        height, width = self._size(self.settings.scales[0])
+        height, width = self._size(self.stages[0].size)
         if self.settings.init == "content":
             return images.resize(self.content, (height, width))
         generator = torch.Generator().manual_seed(self.settings.seed)
         return torch.rand(1, 3, height, width, generator=generator).to(self.content.device)
 
     def _prepare(self) -> None:
-        """Targets for this scale, and an optimiser at the picture so far (or the one that `resume` brought)."""
-        size = self.settings.scales[self._scale(len(self.history))]
+        """The objective of this stage, and an optimiser at the picture so far (or the one that `resume` brought)."""
+        size = self._stage.size
         shape = self._size(size)
-        if len(self.history) in self.settings.starts:
+        if len(self.history) in self.starts:
             if tuple(self._picture.shape[-2:]) != shape:
                 self._picture = images.resize(self._picture.clamp(0, 1), shape)
-            self._optimiser = None
+                self._optimiser = None
+            elif self._optimiser is not None:
+                self._optimiser.restart()
         if self._optimiser is None:
             self._optimise(self._picture)
         content = images.resize(self.content, shape)
-        self._objective = objective(content, self.target, self.encoder, self.settings, size, show=self.show)
+        self._objective = objective(content, self.target, self._driver, self.settings, size, show=self.show)
 
     def _optimise(self, picture: Tensor) -> None:
         """Coordinates and an optimiser for `picture`."""
@@ -249,7 +281,7 @@ class Transfer:
         try:
             accepted = self._optimiser.step(evaluate)
         except torch.OutOfMemoryError:
-            if not self.encoder.economise():
+            if not self._driver.economise():
                 raise
         if accepted is None:  # tried again only here, where the error no longer holds on to what filled the memory
             print("the device ran out of memory: computing features twice instead of keeping them", file=sys.stderr)
@@ -267,7 +299,8 @@ class Transfer:
         """SHA-256 of all that decides the result: content, target, encoder, settings."""
         digest = hashlib.sha256(self.content.cpu().numpy().tobytes())
         works = [(work.sha256, weight) for work, weight in zip(self.target.works, self.target.weights, strict=True)]
-        digest.update(json.dumps([asdict(self.settings), self.encoder.identity, works], sort_keys=True).encode())
+        drivers = [encoder.identity for encoder in (self.encoder, self.draft) if encoder is not None]
+        digest.update(json.dumps([asdict(self.settings), drivers, works], sort_keys=True).encode())
         return digest.hexdigest()
 
     def checkpoint(self, path: str | os.PathLike) -> Path:

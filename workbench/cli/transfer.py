@@ -48,6 +48,7 @@ def declare(commands: Any) -> None:
     parser.option("--style-loss", SETTINGS, "how styles are compared")
     parser.option("--optimiser", SETTINGS, "what moves the pixels")
     parser.option("--init", SETTINGS, "what the optimisation starts from")
+    parser.option("--draft", SETTINGS, "whether embedded makes a draft for vgg19, which is quicker")
     parser.option("--plateau", SETTINGS, "gain over 20 evaluations, as a share, below which it stops; 0 never does", type=float)
     parser.option("--seed", SETTINGS, "of the noise and of drawn patches", type=int)
     parser.add_argument(
@@ -87,7 +88,7 @@ def _transfer(args: argparse.Namespace) -> None:
     except Diverged as error:
         images.save(error.image, args.out, metadata=_stamp(args, source, transfer, retriever))
         raise WorkbenchError(f"{error}; the last good picture is {args.out}") from error
-    done = f"step {len(transfer.history)} of {settings.total_steps}"
+    done = f"step {len(transfer.history)} of {transfer.total_steps}"
     if not transfer.history:
         raise KeyboardInterrupt("interrupted before the first step; nothing was written")
     images.save(transfer.image, args.out, metadata=_stamp(args, source, transfer, retriever))
@@ -194,7 +195,8 @@ def _stamp(args: argparse.Namespace, source: Path, transfer: "Transfer", retriev
         parameters["retriever"] = retriever.identity
     if target.name in ONLY_WITH["--tau"]:
         parameters["tau"] = given(args, BLEND).get("tau", targets.TAU)
-    weights = {pv.shared(used.name): used.weights_sha256 for used in (encoder, retriever)}
+    used = [e for e in (encoder, transfer.draft, retriever) if e is not None]
+    weights = {pv.shared(e.name): e.weights_sha256 for e in used}
     made = pv.provenance(parameters, settings.seed, {"content": source}, weights)
     works = [
         {"file": work.name, "sha256": work.sha256, "weight": weight}
@@ -208,7 +210,7 @@ def _advance(transfer: "Transfer", checkpoint: Path | None) -> bool:
     """Iterate to the end, or until Ctrl-C; whether the end was reached."""
     from workbench import progress
 
-    steps = transfer.settings.total_steps
+    steps = transfer.total_steps
     label = f"transfer ({transfer.target.name})"
     # Asked twice, it stops amid a step: the picture is good, but the state is not one to write to the checkpoint.
     with suppress(KeyboardInterrupt), _stop_between_steps() as asked:

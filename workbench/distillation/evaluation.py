@@ -69,7 +69,7 @@ def pairs(contents: Sequence[Work], artists: Sequence[Sequence[Work]], count: in
 
 def judged(pair: Pair, encoder: Encoder, judge: Encoder, settings: Settings) -> tuple[dict[str, float], Tensor]:
     """({"content": distance, layer: relative Gram distance}, picture) of one transfer; from the cache where it is known."""
-    settings = replace(settings, plateau=0)  # the same budget for all
+    settings = replace(settings, plateau=0, draft="none")  # the same budget for all, and each network drives alone
     transfer = Transfer(pair.content.load(), targets.single(pair.style), encoder, settings)
     key = hashlib.sha256(f"{VERSION}|{images.DECODER}|{judge.identity}|{transfer.fingerprint()}".encode()).hexdigest()
     numbers, picture = (storage.cache_dir("judged") / f"{key[:32]}{suffix}" for suffix in (".json", ".png"))

@@ -15,7 +15,16 @@ from workbench.encoders.random import load_random
 from workbench.encoders.vgg import load_vgg19
 from workbench.errors import UsageError
 
-__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "ConvolutionalEncoder", "Encoder", "choose_device", "has_bfloat16", "load"]
+__all__ = [
+    "CONTENT_LAYERS",
+    "STYLE_LAYERS",
+    "ConvolutionalEncoder",
+    "Encoder",
+    "choose_device",
+    "has_bfloat16",
+    "imitation",
+    "load",
+]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -78,3 +87,10 @@ def load(
         raise UsageError(f"unknown encoder {name!r}: {hint}")
     loader, suited = loaders[name]
     return loader(pooling=pooling or suited, dtype=getattr(torch, precision), device=where)
+
+
+def imitation(encoder: Encoder) -> Encoder | None:
+    """A cheaper network that tells nearly what `encoder` does, on its device and in its precision; None if there is none."""
+    if encoder.name != "vgg19":
+        return None
+    return load("embedded", device=str(encoder.device), precision=encoder.precision)
