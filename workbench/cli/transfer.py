@@ -41,7 +41,7 @@ def declare(commands: Any) -> None:
     parser.add_argument("-o", "--out", required=True, type=Path, help="the picture to write; .png carries its provenance")
     encoder_options(parser)
     parser.option("--size", SETTINGS, "long side of the result, px", type=int)
-    parser.option("--steps", SETTINGS, "evaluations at full size; coarser scales take 0.3 times as many", type=int)
+    parser.option("--steps", SETTINGS, "evaluations at full size; coarser scales take fewer", type=int)
     parser.option("--alpha", SETTINGS, "weight of the content loss", type=float)
     parser.option("--beta", SETTINGS, "weight of the style loss", type=float)
     parser.option("--tv", SETTINGS, "weight of the total variation", type=float)
