@@ -58,6 +58,15 @@ def test_a_plateau_ends_a_transfer_unless_it_is_told_not_to(content, target, enc
     assert len(moving.history) == 30
 
 
+def check_resumed(begin, stop, path):
+    """A transfer that is written to `path` after `stop` evaluations goes on to the bytes of an unbroken one."""
+    unbroken, first = begin().run(), begin()
+    list(itertools.islice(first, stop))
+    resumed = begin().resume(first.checkpoint(path)).run()
+    assert resumed.image.numpy().tobytes() == unbroken.image.numpy().tobytes()
+    assert resumed.history == unbroken.history
+
+
 @pytest.fixture
 def drafted(monkeypatch):
     """As if the network with random weights imitated every encoder."""
@@ -86,13 +95,7 @@ def test_a_run_resumed_about_its_draft_has_the_bytes_of_an_unbroken_one(
     content, target, encoder, drafted, tmp_path, stop, optimiser
 ):
     chosen = Settings(size=192, steps=10, optimiser=optimiser)
-    unbroken = Transfer(content, target, encoder, chosen).run()
-    first = Transfer(content, target, encoder, chosen)
-    list(itertools.islice(first, stop))
-    path = first.checkpoint(tmp_path / "at.safetensors")
-    resumed = Transfer(content, target, encoder, chosen).resume(path).run()
-    assert resumed.image.numpy().tobytes() == unbroken.image.numpy().tobytes()
-    assert resumed.history == unbroken.history
+    check_resumed(lambda: Transfer(content, target, encoder, chosen), stop, tmp_path / "at.safetensors")
 
 
 def test_the_draft_of_vgg19_is_worth_many_of_its_evaluations(shared, monkeypatch):
@@ -222,13 +225,7 @@ def test_ctrl_c_returns_what_there_is(content, target, encoder, monkeypatch):
 @pytest.mark.parametrize("stop", [1, 3, 4, 5, 11, 16])
 def test_a_resumed_run_has_the_bytes_of_an_unbroken_one(content, target, encoder, tmp_path, stop, optimiser):
     chosen = Settings(size=192, steps=12, optimiser=optimiser)  # two scales: 4 is their border, 16 the end
-    unbroken = Transfer(content, target, encoder, chosen).run()
-    first = Transfer(content, target, encoder, chosen)
-    list(itertools.islice(first, stop))
-    path = first.checkpoint(tmp_path / "at.safetensors")
-    resumed = Transfer(content, target, encoder, chosen).resume(path).run()
-    assert resumed.image.numpy().tobytes() == unbroken.image.numpy().tobytes()
-    assert resumed.history == unbroken.history
+    check_resumed(lambda: Transfer(content, target, encoder, chosen), stop, tmp_path / "at.safetensors")
 
 
 def test_a_checkpoint_of_something_else_is_refused(content, target, corpus, encoder, tmp_path):
