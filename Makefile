@@ -54,8 +54,7 @@ endif
 
 bench: $(VENV)/.installed
 	$(if $(CORPORA),,$(error make bench CORPORA=dir: a folder with photos/ and corpora/<artist>/))
-	$(BIN)/python benchmarks/bench.py --contents "$(CORPORA)/photos" \
-		--styles "$(CORPORA)/corpora/vincent-van-gogh" "$(CORPORA)/corpora/claude-monet" "$(CORPORA)/corpora/paul-cezanne"
+	$(BIN)/workbench bench "$(CORPORA)"
 
 strip: $(VENV)/.installed
 	$(BIN)/python -c "import sys; from workbench import runs; [runs.strip(name) for name in sys.argv[1:]]" notebooks/*.ipynb

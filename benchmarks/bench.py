@@ -1,4 +1,4 @@
-"""What the engine is worth on this machine: `make bench`, or python benchmarks/bench.py --help.
+"""What the engine is worth on this machine: `workbench bench`; python benchmarks/bench.py --help tells more options.
 
 It measures the CPU. Steps that are compared take turns, so that all share the load of the machine, and their times are medians
 with quartiles; whole transfers run one after the other. Every part is written to OUT/bench.json when it is done, and a run

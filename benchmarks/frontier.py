@@ -99,8 +99,8 @@ def main() -> None:
         out = args.out / f"student_{factor:g}.safetensors"
         train(scaled(shipped, factor, args.steps), out, corpora)
         students[name] = out
-        table = judge(students, corpora, shipped, args.pairs)
-        storage.write_text(args.out / "frontier.json", json.dumps(table, indent=2) + "\n")
+    table = judge(students, corpora, shipped, args.pairs)
+    storage.write_text(args.out / "frontier.json", json.dumps(table, indent=2) + "\n")
     trained = sorted((row for name, row in table.items() if name != "shipped"), key=lambda row: row["fewer operations"])
     lines = {f"{args.steps} steps": trained, "shipped": [table["shipped"]]}
     figure = figures.curves(

@@ -111,7 +111,7 @@ def test_the_help_of_transfer_tells_the_defaults_and_choices_of_the_settings(cap
     assert all(name in text for name in targets.NAMES)
 
 
-@pytest.mark.parametrize("command", ["corpus check", "corpus split", "embed", "search", "clusters", "run"])
+@pytest.mark.parametrize("command", ["corpus check", "corpus split", "embed", "search", "clusters", "run", "distil", "bench"])
 def test_every_help_is_written(capsys, command):
     with pytest.raises(SystemExit) as end:
         cli.main([*command.split(), "--help"])
@@ -573,6 +573,28 @@ def test_kill_is_recorded_as_interrupted(notebook, tmp_path):
 
 
 # --- errors
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_bench_runs_the_benchmark_of_the_checkout_and_fails_with_it(workbench, tmp_path, monkeypatch, status):
+    stub = tmp_path / "bench.py"
+    stub.write_text(f"import sys; open('said', 'w').write(' '.join(sys.argv[1:])); sys.exit({status})")
+    monkeypatch.setattr(cli.bench, "BENCHMARK", stub)
+    for folder in ("photos", "corpora/one", "corpora/two"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    argv = ("bench", tmp_path / "data", "--styles", "one", "two", "--sizes", "128", "256", "--pairs", "2", "--out", "there")
+    assert workbench(*argv)[0] == (1 if status else 0)
+    data = tmp_path / "data"
+    styles = f"{data}/corpora/one {data}/corpora/two"
+    assert Path("said").read_text() == f"--contents {data}/photos --styles {styles} --sizes 128 256 --pairs 2 --out there"
+
+
+def test_bench_refuses_a_folder_without_photographs_and_an_installation_without_a_checkout(workbench, tmp_path, monkeypatch):
+    status, _, err = workbench("bench", tmp_path)
+    assert status == 2 and "photos: no such folder" in the_line(err)
+    monkeypatch.setattr(cli.bench, "BENCHMARK", tmp_path / "absent.py")
+    status, _, err = workbench("bench", tmp_path)
+    assert status == 2 and "in a checkout" in the_line(err)
 
 
 def test_a_fault_of_ours_is_one_line_and_a_traceback_with_debug(workbench, two_styles, monkeypatch):
