@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SETTINGS = "workbench.transfer:Settings"
 REPORT_EVERY = 250  # steps
 SHOWN = 3  # pairs in the figure
+DPI = 130  # of the figure: its pictures are small, and many
 
 
 def declare(commands: Any) -> None:
@@ -179,7 +180,7 @@ def _evaluate(args: argparse.Namespace, recipe: "Recipe", corpora: list["Corpus"
         over, under = (driven["ours"].mean / driven[label].mean for label in ("vgg19", "random"))
         print(f"  {size:4} px  ours has {over:.2f} times the distance of vgg19, and {under:.0%} of that of random", flush=True)
     if args.figure:
-        _save(args, chosen, driven, students)
+        _save(args, chosen, driven, {"vgg19": judge, **students})
 
 
 def _print_costs(compared: dict[str, "Encoder"], sizes: list[int]) -> None:
@@ -220,7 +221,7 @@ def _held_out(recipe: "Recipe", corpora: list["Corpus"]) -> tuple[list["Work"], 
     return contents, artists
 
 
-def _save(args: argparse.Namespace, chosen: list["Pair"], driven: dict[str, "Driven"], students: dict[str, "Encoder"]) -> None:
+def _save(args: argparse.Namespace, chosen: list["Pair"], driven: dict[str, "Driven"], compared: dict[str, "Encoder"]) -> None:
     from workbench import figures
     from workbench import provenance as pv
 
@@ -228,9 +229,9 @@ def _save(args: argparse.Namespace, chosen: list["Pair"], driven: dict[str, "Dri
     for i, pair in enumerate(chosen[:SHOWN]):
         inputs |= {f"content {i + 1}": pair.content.sha256, f"painting {i + 1}": pair.style.sha256}
     parameters = {"sizes": args.sizes, "pairs": args.pairs, "evaluations": args.evaluations}
-    made = pv.provenance(parameters, 0, inputs, {pv.shared(e.name): e.weights_sha256 for e in students.values()})
+    made = pv.provenance(parameters, 0, inputs, {pv.shared(e.name): e.weights_sha256 for e in compared.values()})
     figure = _side_by_side(chosen[:SHOWN], driven)
-    print(*figures.save(figure, args.figure.with_suffix(""), {"command": "distil", **made}), sep="\n")
+    print(*figures.save(figure, args.figure.with_suffix(""), {"command": "distil", **made}, dpi=DPI), sep="\n")
 
 
 def _side_by_side(chosen: list["Pair"], driven: dict[str, "Driven"]) -> "Figure":
