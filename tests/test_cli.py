@@ -165,6 +165,44 @@ def test_transfer_passes_its_options_on(workbench, two_styles, photograph):
     assert parameters["encoder"].endswith("bfloat16")
 
 
+def test_transfer_takes_controls_and_filters(workbench, two_styles, photograph):
+    controls = {"brush": 0.5, "strength": 0.5, "colour": "luminance", "softness": 0.2}
+    options = [word for name, value in controls.items() for word in (f"--{name}", value)]
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--combine", "apart", *SMALL, *options)
+    status, out, err = workbench(
+        *argv, "--where", "genre=portrait", "--exclude", "Work 4", "--exclude", "work-06.png", "-o", "out.png"
+    )
+    assert status == 0, err
+    made = figures.read_provenance("out.png")
+    assert made["parameters"].items() >= {**controls, "combine": "apart", "where": ["genre=portrait"]}.items()
+    assert {work["file"] for work in made["works"]} == {f"work-{i:02}.png" for i in (0, 2, 8, 10)}
+    assert out.startswith("whole-apart: ")
+
+
+def test_transfer_takes_works_weighed_by_hand_and_mixes_corpora(workbench, two_styles, photograph, tmp_path):
+    argv = ("transfer", photograph, *SMALL, "-o", "out.png")
+    status, _, err = workbench(
+        *argv, "--corpus", two_styles, "--target", "by-hand", "--weigh", "Work 3=3", "--weigh", "work-05.png=1"
+    )
+    assert status == 0, err
+    weights = {work["file"]: work["weight"] for work in figures.read_provenance("out.png")["works"]}
+    assert weights == {"work-03.png": 0.75, "work-05.png": 0.25}
+
+    other = tmp_path / "other"
+    other.mkdir()
+    images.save(images.load(two_styles / "work-00.png").flip(3), other / "mine.png")
+    status, out, err = workbench(
+        *argv, "--corpus", two_styles, "--corpus", other, "--share", "1", "--share", "3", "--target", "whole"
+    )
+    assert status == 0, err
+    made = figures.read_provenance("out.png")
+    weights = {work["file"]: work["weight"] for work in made["works"]}
+    assert weights["mine.png"] == pytest.approx(0.75) and len(weights) == 13
+    assert made["parameters"]["target"] == "whole" and made["parameters"]["share"] == [1.0, 3.0]
+    assert str(tmp_path) not in json.dumps(made)
+    assert out.startswith("mix: 25% whole and 75% whole")
+
+
 def test_the_style_may_be_any_image_file(workbench, two_styles, photograph):
     style = two_styles / "work-05.png"
     argv = ("transfer", photograph, "--target", "single", "--style", style, *SMALL)
@@ -229,6 +267,21 @@ REFUSED = [
     ({"--target": "single"}, 2, "--target single needs --style"),
     ({"--target": "single", "--style": "Work 99"}, 2, "no work 'Work 99'"),
     ({"--target": "whle"}, 2, "choose single, nearest"),
+    ({"--combine": "middle"}, 2, "choose pooled, barycentre"),
+    ({"--combine": "apart", "--style-loss": "w2"}, 2, "pooled or barycentre"),
+    ({"--target": "by-hand"}, 2, "needs --weigh"),
+    ({"--weigh": "Work 1=2"}, 2, "--weigh goes with --target by-hand"),
+    ({"--target": "by-hand", "--weigh": "Work 1=much"}, 2, "'much' is no number"),
+    ({"--target": "by-hand", "--weigh": "Work 1"}, 2, "write NAME=VALUE"),
+    ({"--where": "genre=battle"}, 2, "no work with genre 'battle'"),
+    ({"--where": "genre"}, 2, "write NAME=VALUE"),
+    ({"--exclude": "Work 99"}, 2, "no work 'Work 99'"),
+    ({"--share": "0.5 0.5"}, 2, "--share"),
+    ({"--share": "0.5", "--corpus": None, "--target": "single", "--style": "PHOTOGRAPH"}, 2, "one for each --corpus"),
+    ({"--corpus": None, "--target": "single", "--style": "PHOTOGRAPH", "--exclude": "a"}, 2, "--exclude needs --corpus"),
+    ({"--brush": "0"}, 2, "brush = 0"),
+    ({"--strength": "2"}, 2, "strength = 2"),
+    ({"--colour": "gray"}, 2, "style, content, luminance"),
     ({"--style": "Work 1"}, 2, "--style goes with --target single"),
     ({"--tau": "0.1"}, 2, "--tau goes with --target blend or cluster"),
     ({"--retriever": "vgg19"}, 2, "--retriever goes with"),
@@ -279,7 +332,7 @@ def test_transfer_refuses_in_one_line_and_leaves_nothing(
     assert status == expected
     assert says in the_line(err)
     assert {path: path.stat().st_mtime_ns for folder in (tmp_path, two_styles) for path in folder.rglob("*")} == before
-    if expected == 2 and "Work 99" not in says and says != "part of the corpus":
+    if expected == 2 and not any(word in says for word in ("Work 99", "part of the corpus", "battle")):
         assert len(err.splitlines()) == 1  # not even the corpus was read
 
 

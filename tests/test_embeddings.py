@@ -189,3 +189,25 @@ def test_a_file_that_went_bad_stops_the_reading_there_and_what_was_embedded_stay
         patch.setattr(embeddings, "describe", lambda *given: known.append(1) or describe(*given))
         embeddings.embed(works[:3], encoder, "content", size=48)
     assert not known  # all three came from the cache
+
+
+def test_a_coreset_holds_a_row_of_every_group_however_rare():
+    generator = np.random.default_rng(0)
+    centres = 20 * np.eye(8, dtype=np.float32)
+    sizes = [400, 300, 100, 50, 20, 10, 6, 4]
+    groups = np.repeat(np.arange(8), sizes)
+    points = centres[groups] + generator.standard_normal((len(groups), 8)).astype(np.float32)
+    chosen = clustering.coreset(points, 120)
+    assert set(groups[chosen]) == set(range(8)) and len(chosen) <= 120
+    assert len(set(chosen.tolist())) == len(chosen)
+    assert np.array_equal(chosen, clustering.coreset(points, 120))
+    # Every point has a kept one nearer than a random choice of as many rows leaves it.
+    drawn = generator.choice(len(points), len(chosen), replace=False)
+    left = [np.linalg.norm(points[:, None] - points[rows], axis=2).min(axis=1).max() for rows in (chosen, drawn)]
+    assert left[0] < left[1]
+
+
+def test_a_coreset_of_no_more_rows_than_there_are_is_all_of_them():
+    points = np.zeros((5, 3), dtype=np.float32)
+    assert clustering.coreset(points, 5).tolist() == [0, 1, 2, 3, 4]
+    assert len(clustering.coreset(points, 3)) >= 1

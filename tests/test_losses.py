@@ -64,6 +64,35 @@ def test_gradients(name):
     assert torch.autograd.gradcheck(lambda f: loss(X, {"l": f}), (x,))
 
 
+def soft_min(targets, temperature, weights=(0.5, 0.3, 0.2)):
+    paintings = [(w, {"l": statistics.moments(f)}) for w, f in zip(weights, targets, strict=True)]
+    return losses.SoftMinGramLoss(paintings, temperature=temperature)
+
+
+def test_soft_min_runs_from_the_nearest_painting_to_the_mean_distance():
+    targets, f = [features(seed) for seed in (6, 7, 8)], {"l": features(9)}
+    each = torch.stack([losses.GramLoss({"l": statistics.moments(t)})(X, f) for t in targets])
+    assert torch.allclose(soft_min(targets, 1.0).distances(f), each)
+    assert float(soft_min(targets, 0)(X, f)) == pytest.approx(float(each.min()))
+    assert float(soft_min(targets, 1e-6)(X, f)) == pytest.approx(float(each.min()), rel=1e-4)
+    mean = float(each @ torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64))
+    assert float(soft_min(targets, 1e6)(X, f)) == pytest.approx(mean, rel=1e-4)
+    values = [float(soft_min(targets, t)(X, f)) for t in (0.1, 0.3, 1, 10)]
+    assert float(each.min()) < values[0] < values[1] < values[2] < values[3] < mean
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.2])
+def test_the_gradient_of_soft_min(temperature):
+    loss = soft_min([features(seed) for seed in (10, 11, 12)], temperature)
+    assert torch.autograd.gradcheck(lambda f: loss(X, {"l": f}), (features(13).requires_grad_(),))
+
+
+def test_soft_min_of_one_painting_is_its_gram_loss():
+    target, f = features(14), {"l": features(15)}
+    alone = losses.GramLoss({"l": statistics.moments(target)})(X, f)
+    assert float(soft_min([target], 0.1, (1.0,))(X, f)) == pytest.approx(float(alone))
+
+
 def test_image_terms_by_hand_and_by_gradient():
     step = torch.zeros(1, 1, 2, 3, dtype=torch.float64)
     step[..., 2] = 1.0

@@ -110,6 +110,83 @@ def test_w2_of_a_rank_deficient_covariance_has_a_finite_gradient():
     assert torch.isfinite(few.grad).all()
 
 
+def from_covariance(covariance, mean=0.0):
+    mean = torch.full((len(covariance),), float(mean), dtype=torch.float64)
+    return Moments(mean, covariance + torch.outer(mean, mean))
+
+
+def spread(candidate, parts):
+    """What a barycentre minimises."""
+    return sum(w * float(statistics.gaussian_w2(candidate.mean, candidate.covariance, m)) for w, m in parts)
+
+
+def test_barycentre_of_commuting_covariances_is_the_square_of_the_mean_root():
+    turn = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))[0]
+    scales = [torch.tensor(s, dtype=torch.float64) for s in ((1.0, 4.0, 9.0, 0.0), (16.0, 1.0, 0.0, 0.0))]
+    parts = [(w, from_covariance((turn * s) @ turn.T, mean)) for w, s, mean in zip((0.25, 0.75), scales, (1, 5), strict=True)]
+    found = statistics.barycentre(parts)
+    expected = (turn * (0.25 * scales[0].sqrt() + 0.75 * scales[1].sqrt()).square()) @ turn.T
+    assert torch.allclose(found.covariance, expected, atol=1e-9)
+    assert torch.allclose(found.mean, torch.full((4,), 4.0, dtype=torch.float64))
+
+
+def test_barycentre_of_equals_is_each_of_them():
+    one = gaussian(12)
+    found = statistics.barycentre([(0.3, one), (0.7, one)])
+    assert torch.allclose(found.covariance, one.covariance) and torch.allclose(found.mean, one.mean)
+    assert statistics.barycentre([(2.0, one), (0.0, gaussian(13))]) == one
+
+
+def test_barycentre_of_two_lies_on_the_geodesic_between_them():
+    """Two Gaussians: S_t = (t T + (1 - t) I) A (t T + (1 - t) I), T the optimal map from A to B (McCann 1997)."""
+    a, b = gaussian(14).covariance, gaussian(15).covariance
+    root = statistics.psd_sqrt(a)
+    inverse = torch.linalg.inv(root)
+    way = inverse @ statistics.psd_sqrt(root @ b @ root) @ inverse
+    step = 0.3 * way + 0.7 * torch.eye(5, dtype=torch.float64)
+    found = statistics.barycentre([(0.7, from_covariance(a)), (0.3, from_covariance(b))], tolerance=1e-10)
+    assert torch.allclose(found.covariance, step @ a @ step, atol=1e-8)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=15, deadline=None)
+def test_no_neighbour_of_the_barycentre_has_less_spread(seed):
+    parts = [(w, gaussian(seed + i)) for i, w in enumerate((0.5, 0.2, 0.3))]
+    found = statistics.barycentre(parts)
+    least = spread(found, parts)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(5):
+        move = 0.05 * torch.randn(5, 5, dtype=torch.float64, generator=generator)
+        factor = statistics.psd_sqrt(found.covariance) + move
+        other = Moments(found.mean + move[0], factor @ factor.T + torch.outer(found.mean + move[0], found.mean + move[0]))
+        assert spread(other, parts) > least
+    assert spread(statistics.pool((w, {"l": m}) for w, m in parts)["l"], parts) > least
+
+
+def test_barycentre_of_singular_covariances_is_finite_and_solves_its_equation():
+    parts = [(0.5, statistics.moments(features(seed, channels=12, height=2, width=2))) for seed in (16, 17)]
+    found = statistics.barycentre(parts).covariance
+    root = statistics.psd_sqrt(found)
+    across = sum(w * statistics.psd_sqrt(root @ m.covariance @ root) for w, m in parts)
+    assert (across - found).norm() < 1e-4 * found.norm()
+
+
+def test_barycentre_keeps_the_precision_it_was_given_and_refuses_no_weight():
+    parts = [(0.5, statistics.moments(features(seed).float())) for seed in (18, 19)]
+    found = statistics.barycentre(parts)
+    assert found.mean.dtype == found.second.dtype == torch.float32
+    with pytest.raises(ValueError, match="sum to zero"):
+        statistics.barycentre([(0.0, parts[0][1])])
+
+
+def test_effective_rank_and_off_diagonal_energy_by_hand():
+    identity = torch.eye(4, dtype=torch.float64)
+    assert statistics.effective_rank(identity) == pytest.approx(4)
+    assert statistics.effective_rank(torch.ones(4, 4, dtype=torch.float64)) == pytest.approx(1)
+    assert statistics.off_diagonal_energy(identity) == 0
+    assert statistics.off_diagonal_energy(torch.ones(4, 4)) == pytest.approx(12 / 16)
+
+
 def test_style_vector_is_means_and_deviations():
     f = features(11)
     v = statistics.style_vector(f)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import images, statistics, targets
+from workbench import colour, images, losses, statistics, targets
 from workbench.errors import UsageError
 
 similarities = st.lists(st.floats(-1, 1, width=32), min_size=12, max_size=12).map(lambda values: np.round(values, 3))
@@ -79,8 +79,77 @@ def test_cached_moments_are_the_same_and_a_damaged_entry_is_made_again(corpus, e
 def test_a_bag_takes_from_every_work_by_its_weight(corpus, encoder):
     target = targets.weighted("t", corpus, np.array([3.0, 1.0] + [0.0] * 10))
     bag = target.bag(encoder, 64, ["relu2_1"], limit=100)["relu2_1"]
-    assert bag.shape == (100, 9 * encoder.channels["relu2_1"])
+    assert bag.shape[1] == 9 * encoder.channels["relu2_1"] and 80 <= len(bag) <= 100
     assert torch.equal(bag, target.bag(encoder, 64, ["relu2_1"], limit=100)["relu2_1"])
+    pool = [losses.patches(f["relu2_1"]) for _, f in target._features(encoder, 64, ["relu2_1"])]
+    of = [sum(bool((row == patches).all(dim=1).any()) for row in bag) for patches in pool]
+    assert of[0] + of[1] >= len(bag) and of[0] > 1.5 * of[1]
+
+
+def test_a_bag_larger_than_the_paintings_holds_every_patch(corpus, encoder):
+    target = targets.single(corpus["work-02"])
+    ((_, features),) = target._features(encoder, 64, ["relu2_1"])
+    bag = target.bag(encoder, 64, ["relu2_1"], limit=10**6)["relu2_1"]
+    assert len(bag) == len(losses.patches(features["relu2_1"]))
+
+
+def test_moments_of_a_barycentre_target_are_those_of_its_works_barycentre(corpus, encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
+    target = targets.blend(corpus, np.linspace(0, 0.3, 12), 0.1)
+    typical = target.combined("barycentre")
+    assert typical.label == "blend-barycentre" and target.label == "blend"
+    found = typical.moments(encoder, 48, ["relu2_1"])["relu2_1"]
+    each = [(weight, m["relu2_1"]) for weight, m in target.paintings(encoder, 48, ["relu2_1"])]
+    expected = statistics.barycentre(each)
+    assert (found.second - expected.second).norm() < 1e-2 * expected.second.norm()
+    pooled = target.moments(encoder, 48, ["relu2_1"])["relu2_1"]
+    assert float(found.covariance.trace()) < float(pooled.covariance.trace())  # the scatter between paintings is not in it
+    assert torch.equal(typical.moments(encoder, 48, ["relu2_1"])["relu2_1"].second, found.second)  # cached apart
+
+
+def test_recoloured_moments_are_those_of_recoloured_paintings_and_cached_apart(corpus, encoder):
+    target = targets.single(corpus["work-00"])
+    recolour = colour.ColoursOf(corpus["work-01"].load())
+    found = target.moments(encoder, 48, ["relu1_1"], recolour=recolour)["relu1_1"].second
+    painting = recolour(corpus["work-00"].load(48))
+    with torch.no_grad():
+        expected = statistics.gram(encoder.features(painting, ["relu1_1"])["relu1_1"])[0]
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert not torch.allclose(target.moments(encoder, 48, ["relu1_1"])["relu1_1"].second, expected, rtol=1e-2)
+
+
+def test_works_weighed_by_hand(corpus, encoder):
+    selection = targets.Selection(corpus, corpus["work-00"].load(64), encoder)
+    target = selection.by_hand({"Work 3": 2, "work-05.png": 1, "work-03": 1})
+    assert [work.name for work in target.works] == ["work-03.png", "work-05.png"]
+    assert target.weights == pytest.approx((0.75, 0.25))
+    for bad in ({}, {"work-03": 0}, {"work-03": float("nan")}, {"no such work": 1}):
+        with pytest.raises(UsageError):
+            selection.by_hand(bad)
+
+
+def test_several_choices_mix_by_their_shares(corpus):
+    warm, cool = corpus.select(genre="portrait"), corpus.select(genre="landscape")
+    target = targets.mix([(3, targets.whole(warm)), (1, targets.whole(cool))])
+    assert sum(target.weights) == pytest.approx(1)
+    weights = dict(zip((work.name for work in target.works), target.weights, strict=True))
+    assert weights["work-00.png"] == pytest.approx(0.75 / 6) and weights["work-01.png"] == pytest.approx(0.25 / 6)
+    both = targets.mix([(1, targets.single(corpus["work-00"])), (1, targets.whole(warm))])
+    assert both.weights[0] == pytest.approx(0.5 + 0.5 / 6)
+    with pytest.raises(UsageError, match="share"):
+        targets.mix([(0, targets.whole(warm))])
+    with pytest.raises(UsageError, match="different ways"):
+        targets.mix([(1, targets.whole(warm)), (1, targets.whole(cool).combined("apart"))])
+
+
+def test_targets_are_chosen_by_words(corpus, encoder):
+    selection = targets.Selection(corpus, corpus["work-00"].load(64), encoder)
+    assert selection.choose("blend/barycentre", tau=0.2).label == "blend-barycentre"
+    assert selection.choose("single", single="work-03").works[0].title == "Work 3"
+    assert selection.choose("whole") == selection.whole()
+    for words, says in (("blendd", "choose single"), ("blend/middle", "choose pooled")):
+        with pytest.raises(UsageError, match=says):
+            selection.choose(words)
 
 
 def test_a_selection_finds_the_hand_that_fits(corpus, encoder):
@@ -102,3 +171,5 @@ def test_a_corpus_of_one_work_is_its_own_answer_to_everything(corpus, encoder):
     for target in (selection.nearest(), selection.blend(), selection.cluster(), selection.whole()):
         assert [work.name for work in target.works] == ["work-04.png"]
         assert target.weights == (1.0,)
+        pooled, typical = (target.combined(way).moments(encoder, 48, ["relu2_1"]) for way in ("pooled", "barycentre"))
+        assert torch.equal(pooled["relu2_1"].second, typical["relu2_1"].second)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import encoders, images, metrics, targets, transfer
+from workbench import colour, encoders, images, metrics, targets, transfer
 from workbench.corpus import Corpus
 from workbench.errors import UsageError, WorkbenchError
 from workbench.transfer import Settings, Transfer
@@ -37,6 +37,90 @@ def test_every_style_loss_moves_the_picture_towards_the_painting(content, target
     assert metrics.style_distance(result.image, m, encoder).gram < gain * before
     assert result.complete and len(result.history) == 12
     assert result.image.shape == (1, 3, 48, 64) and result.image.min() >= 0 and result.image.max() <= 1
+
+
+@pytest.mark.parametrize("combine", ["barycentre", "apart", "bag"])
+def test_every_combination_of_works_moves_the_picture_towards_them(content, corpus, encoder, combine):
+    target = targets.weighted("cool", corpus, np.array([0.0, 3, 0, 2, 0, 1] + [0] * 6)).combined(combine)
+    running = Transfer(content, target, encoder, Settings(**SMALL))
+    before = metrics.style_distance(running.bare, running.aim(), encoder).gram
+    running.run()
+    assert metrics.style_distance(running.bare, running.aim(), encoder).gram < 0.9 * before
+
+
+def test_the_nearest_of_paintings_kept_apart_wins_where_the_soft_min_is_hard(content, corpus, encoder):
+    """The content is the work of one of two hands: with a hard minimum the picture goes to that hand, and to it alone."""
+    target = targets.weighted("two", corpus, np.array([0.0, 9, 1] + [0] * 9)).combined("apart")
+    end = {}
+    for softness in (0.0, 100.0):
+        result = Transfer(content, target, encoder, Settings(size=64, steps=25, softness=softness)).run()
+        own = [targets.single(corpus[i]).moments(encoder, 64, encoder.style_layers) for i in (2, 1)]
+        end[softness] = [metrics.style_distance(result.image, m, encoder).gram for m in own]
+    assert end[0.0][0] < end[100.0][0] and end[0.0][1] > end[100.0][1]
+
+
+@pytest.mark.parametrize(("combine", "settings"), [
+    ("apart", {"style_loss": "w2"}), ("bag", {"style_loss": "w2"}), ("barycentre", {"style_loss": "patches"}),
+    ("apart", {"style_loss": "embedding"}), ("bag", {"strength": 0.5}), ("pooled", {"style_loss": "patches", "strength": 0.5}),
+])  # fmt: skip
+def test_what_does_not_go_together_is_refused_before_the_work(content, target, encoder, combine, settings):
+    with pytest.raises(UsageError, match=r"style_loss|strength"):
+        Transfer(content, target.combined(combine), encoder, Settings(**SMALL, **settings))
+
+
+def test_strength_runs_from_the_contents_own_style_to_the_paintings(content, target, encoder):
+    def aim(strength):
+        return Transfer(content, target, encoder, Settings(**SMALL, strength=strength)).aim()["relu3_1"].second
+
+    own = metrics.picture_moments(images.resize(content, 64), encoder)["relu3_1"].second
+    assert torch.allclose(aim(0.0), own, atol=1e-6)
+    assert torch.allclose(aim(0.25), 0.75 * own + 0.25 * aim(1.0), atol=1e-6)
+    m = target.moments(encoder, 64, encoder.style_layers)
+    distances = []
+    for strength in (0.0, 0.5, 1.0):
+        image = Transfer(content, target, encoder, Settings(**SMALL, strength=strength)).run().image
+        distances.append(metrics.style_distance(image, m, encoder).gram)
+    assert distances == sorted(distances, reverse=True)
+
+
+def test_the_brush_scales_the_paintings(content, target, encoder):
+    fine = Transfer(content, target, encoder, Settings(**SMALL, brush=0.5)).aim()["relu2_1"].second
+    assert torch.equal(fine, target.moments(encoder, 32, ["relu2_1"])["relu2_1"].second)
+    assert Settings(size=100, brush=0.1).painting_size(100) == transfer.LEAST_PAINTING
+    assert Settings(size=100, brush=3).painting_size(100) == 300
+
+
+def test_only_luminance_is_transferred_where_that_is_asked_for(content, target, encoder):
+    running = Transfer(content, target, encoder, Settings(**SMALL, colour="luminance"))
+    before = metrics.style_distance(running.bare, running.aim(), encoder).gram
+    for iterate in running:
+        assert torch.equal(iterate.image, running.image)
+    assert torch.allclose(colour.luminance(running.image), colour.luminance(running.bare), atol=1e-5)
+    chroma = [x - colour.luminance(x) for x in (images.resize(content, 64), running.image)]
+    along = (chroma[0] * chroma[1]).sum() / (chroma[0].norm() * chroma[1].norm())
+    assert float(along) > 0.9  # the content's hues
+    assert metrics.style_distance(running.bare, running.aim(), encoder).gram < 0.7 * before
+
+
+def test_paintings_in_the_colours_of_the_content_leave_it_nearer_to_its_own(content, target, encoder):
+    far, near = (
+        Transfer(content, target, encoder, Settings(size=64, steps=30, colour=c)).run().image for c in ("style", "content")
+    )
+    reference = images.resize(content, 64)
+    assert metrics.colour_distance(near, reference) < 0.7 * metrics.colour_distance(far, reference)
+
+
+@pytest.mark.parametrize("change", [{"brush": 0.5}, {"strength": 0.5}, {"colour": "content"}, {"colour": "luminance"}])
+def test_controls_resume_to_the_bytes_of_an_unbroken_run(content, target, encoder, tmp_path, change):
+    chosen = Settings(**SMALL, **change)
+    whole = Transfer(content, target, encoder, chosen).run().image
+    running = Transfer(content, target, encoder, chosen)
+    for iterate in running:
+        if iterate.step == 7:
+            break
+    running.checkpoint(tmp_path / "c")
+    resumed = Transfer(content, target, encoder, chosen).resume(tmp_path / "c")
+    assert torch.equal(resumed.run().image, whole)
 
 
 def test_the_total_is_what_lbfgs_lowers(content, target, encoder):
@@ -260,7 +344,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_picture(content, tar
 @pytest.mark.parametrize("bad", [
     {"size": 0}, {"size": 10**6}, {"steps": 0}, {"alpha": -1.0}, {"beta": float("nan")}, {"tv": float("inf")},
     {"alpha": 0.0, "beta": 0.0}, {"style_loss": "gramm"}, {"optimiser": "sgd"}, {"init": "style"},
-    {"plateau": -0.1}, {"draft": "yes"}, {"plateau": 1.0},
+    {"plateau": -0.1}, {"draft": "yes"}, {"plateau": 1.0}, {"brush": 0.0}, {"brush": float("nan")}, {"strength": 1.1},
+    {"softness": -1.0}, {"colour": "grey"},
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused_in_one_line(bad):
     with pytest.raises(UsageError) as error:

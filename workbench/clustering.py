@@ -1,9 +1,9 @@
-"""Style clusters of a corpus: k-means, with k chosen by silhouette among the stable ones, medoids, agreement with genre."""
+"""k-means: style clusters of a corpus, k chosen by silhouette among the stable, medoids, agreement with genre; coresets."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 from threadpoolctl import threadpool_limits
 
@@ -99,6 +99,21 @@ def cluster(embeddings: Embeddings, k: int | None = None, *, k_max: int = 8, see
         inside = np.flatnonzero(labels == label)
         medoids.append(embeddings.names[inside[np.linalg.norm(points[inside] - centre, axis=1).argmin()]])
     return Clustering(embeddings, labels, centres, tuple(medoids), silhouette, stability, because)
+
+
+@threadpool_limits.wrap(limits=1)  # sums over several threads come in any order, and the same seed must choose the same rows
+def coreset(points: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:
+    """At most `size` rows of `points` (n, d) that stand for all: the row nearest to each of `size` k-means centres.
+
+    Returns their indices, sorted, (m,) with m <= size, for two centres may share their nearest row.
+    """
+    if size >= len(points):
+        return np.arange(len(points))
+    fit = MiniBatchKMeans(size, init="random", n_init=1, batch_size=4096, max_iter=8, random_state=seed, compute_labels=False)
+    centres = fit.fit(points).cluster_centers_
+    halves = (points**2).sum(axis=1) / 2
+    nearest = [np.argmin(halves - block @ points.T, axis=1) for block in np.array_split(centres, max(1, size // 512))]
+    return np.unique(np.concatenate(nearest))
 
 
 def _kmeans(points: np.ndarray, k: int, seed: int, starts: int = 10) -> KMeans:

@@ -16,6 +16,7 @@ from workbench.targets import StyleTarget
 from workbench.transfer import Result, Settings, Transfer
 
 TITLES = {"single": "Single", "nearest": "Nearest", "blend": "Blend", "cluster": "Cluster", "whole": "Whole oeuvre"}
+COMBINED = {"pooled": "", "barycentre": ", barycentre", "apart": ", soft-min", "bag": ", patches"}
 THUMBNAIL = 200  # px
 
 
@@ -67,13 +68,13 @@ def transfer_each(
     stopped, whose result says complete=False, so that no picture is lost.
     """
     for target in chosen:
-        result = Transfer(content, target, encoder, settings).run(show=show)
-        own = target.moments(encoder, settings.size, encoder.style_layers)
+        transfer = Transfer(content, target, encoder, settings)
+        result = transfer.run(show=show)
         yield Outcome(
             target,
             result,
             content=metrics.content_distance(result.image, content, encoder),
-            style=metrics.style_distance(result.image, own, encoder),
+            style=metrics.style_distance(transfer.bare, transfer.aim(), encoder),
             oeuvre=metrics.style_distance(result.image, oeuvre, encoder),
         )
         if not result.complete:
@@ -95,4 +96,5 @@ def panel(outcome: Outcome) -> Panel:
         for rank, (work, weight) in enumerate(zip(target.works, target.weights, strict=True))
     ]
     line = f"content {outcome.content:.2f} · style {outcome.style.gram:.2g} · oeuvre {outcome.oeuvre.gram:.2g}"
-    return Panel(TITLES[target.name], outcome.result.image, works=works, lines=(line,), note=target.note)
+    title = TITLES.get(target.name, target.name.capitalize()) + COMBINED[target.combine]
+    return Panel(title, outcome.result.image, works=works, lines=(line,), note=target.note)

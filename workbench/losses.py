@@ -56,6 +56,39 @@ class GramLoss:
         return torch.stack(list(self.by_layer(features).values())).mean()
 
 
+class SoftMinGramLoss:
+    """Distance to the nearest of many paintings: -T log sum_k w_k exp(-L_k / T), L_k being the Gram loss to painting k alone.
+
+    T -> 0 is the least L_k, the weights w_k notwithstanding; T -> infinity is the weighted mean of the L_k. In between the
+    picture may choose the painting that it can come nearest to, the more freely the smaller T is; nothing is averaged.
+    """
+
+    def __init__(self, paintings: Sequence[tuple[float, Mapping[str, Moments]]], *, temperature: float):
+        """`paintings`: (weight > 0, layer -> Moments), weights summing to one; `temperature`: T >= 0, a Gram loss."""
+        self.layers = tuple(paintings[0][1])
+        self.temperature = temperature
+        self.grams = {layer: torch.stack([m[layer].second.detach().flatten() for _, m in paintings]) for layer in self.layers}
+        self.squares = {layer: grams.square().sum(dim=1) for layer, grams in self.grams.items()}
+        some = self.grams[self.layers[0]]
+        self.prior = torch.tensor([weight for weight, _ in paintings], dtype=some.dtype, device=some.device).log()
+
+    def distances(self, features: Mapping[str, Tensor]) -> Tensor:
+        """L_k of every painting, (K,): the mean over layers of ||G - G_k||^2 / ||G_k||^2."""
+        parts = []
+        for layer in self.layers:
+            g = gram(features[layer])[0].flatten()
+            # Expanded, so that no copy of all paintings' matrices is made at every evaluation.
+            square = g.square().sum() - 2 * (self.grams[layer] @ g) + self.squares[layer]
+            parts.append(square.clamp_min(0) / self.squares[layer].clamp_min(torch.finfo(g.dtype).tiny))
+        return torch.stack(parts).mean(dim=0)
+
+    def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        distances = self.distances(features)
+        if self.temperature == 0:
+            return distances.min()
+        return -self.temperature * torch.logsumexp(self.prior - distances / self.temperature, dim=0)
+
+
 class W2Loss:
     """Mean over layers of the Gaussian W2 distance (see statistics.gaussian_w2) over the target's tr(G*)."""
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench import images
+from workbench import colour, images
 from workbench.encoders import Encoder
 from workbench.losses import ContentLoss, GramLoss, W2Loss
 from workbench.statistics import Moments, moments
@@ -73,15 +73,5 @@ def colour_distance(picture: Tensor, reference: Tensor, *, cells: int = 24) -> f
     """
     height, width = images.fit(*picture.shape[-2:], cells)
     coarse = [F.adaptive_avg_pool2d(image.cpu(), (height, width)) for image in (picture, reference)]
-    a, b = (_lab(image) for image in coarse)
+    a, b = (colour.lab(image) for image in coarse)
     return float((a - b).square().sum(dim=1).sqrt().mean())
-
-
-def _lab(image: Tensor) -> Tensor:
-    """CIE L*a*b* (D65) of sRGB in [0, 1], both (N, 3, H, W): IEC 61966-2-1, then CIE 15."""
-    linear = torch.where(image <= 0.04045, image / 12.92, ((image.clamp_min(0) + 0.055) / 1.055) ** 2.4)
-    to_xyz = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    xyz = torch.einsum("ij,njhw->nihw", to_xyz / to_xyz.sum(dim=1, keepdim=True), linear)
-    f = torch.where(xyz > 216 / 24389, xyz.clamp_min(1e-9) ** (1 / 3), (24389 / 27 * xyz + 16) / 116)
-    x, y, z = f.unbind(dim=1)
-    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,45 +16,104 @@ from torch import Tensor
 from workbench import clustering as clusters
 from workbench import embeddings, images, progress, statistics, storage
 from workbench.clustering import Clustering
+from workbench.colour import Recolouring
 from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
-from workbench.errors import UsageError
+from workbench.errors import UsageError, require
 from workbench.losses import patches
 from workbench.statistics import Moments
 
 NAMES = ("single", "nearest", "blend", "cluster", "whole")
+Combination = Literal["pooled", "barycentre", "apart", "bag"]
 TAU = 0.08
 NEGLIGIBLE = 1e-3
-VERSION = 2
+TOLERANCE = 1e-3  # of a barycentre: relative, far below what a transfer comes near to
+CANDIDATES = 4  # patches drawn for every one that a bag keeps
+SKETCHED = 64  # dimensions in which patches are clustered
+VERSION = 3
 
 
 @dataclass(frozen=True)
 class StyleTarget:
-    """Works with weights that sum to one, the heaviest first. `note` says how they were chosen."""
+    """Works with weights that sum to one, the heaviest first. `note` says how they were chosen.
+
+    `combine` says what the works become together: "pooled", the moments of the mixture of all their positions (mean Gram);
+    "barycentre", a typical painting (see statistics.barycentre); "apart", each painting for itself, and the transfer is to
+    come near to any (see losses.SoftMinGramLoss); "bag", their patches, of which each place takes the nearest (see
+    losses.PatchLoss).
+    """
 
     name: str
     works: tuple[Work, ...]
     weights: tuple[float, ...]
     note: str = field(default="", compare=False)
+    combine: Combination = "pooled"
+
+    def __post_init__(self) -> None:
+        check_combine(self.combine)
+
+    @property
+    def label(self) -> str:
+        """Its name, and how its works are combined where that is not by pooling: "blend", "blend-barycentre"."""
+        return self.name if self.combine == "pooled" else f"{self.name}-{self.combine}"
+
+    def combined(self, combine: Combination) -> "StyleTarget":
+        """The same works and weights, combined otherwise. UsageError for an unknown way."""
+        return replace(self, combine=combine)
 
     @property
     def effective_number(self) -> float:
         """How many equally weighted works would be as concentrated: 1 / sum w_k^2."""
         return 1 / sum(w * w for w in self.weights)
 
-    def _features(self, encoder: Encoder, size: int, layers: Sequence[str]) -> Iterator[tuple[float, dict[str, Tensor]]]:
+    def _features(
+        self, encoder: Encoder, size: int, layers: Sequence[str], recolour: Recolouring | None = None
+    ) -> Iterator[tuple[float, dict[str, Tensor]]]:
         with torch.no_grad():
             for weight, work in zip(self.weights, self.works, strict=True):
-                yield weight, encoder.features(work.load(size).to(encoder.device), layers)
+                painting = work.load(size)
+                if recolour is not None:
+                    painting = recolour(painting)
+                yield weight, encoder.features(painting.to(encoder.device), layers)
 
-    def moments(self, encoder: Encoder, size: int, layers: Sequence[str], *, show: bool = False) -> dict[str, Moments]:
-        """Pooled moments of the works, each with its long side scaled to `size` px. One painting is in memory at a time.
+    def paintings(
+        self,
+        encoder: Encoder,
+        size: int,
+        layers: Sequence[str],
+        *,
+        recolour: Recolouring | None = None,
+        show: bool = False,
+    ) -> Iterator[tuple[float, dict[str, Moments]]]:
+        """(weight, layer -> Moments) of every work for itself, its long side scaled to `size` px, one after the other."""
+        tracked = progress.track(
+            self._features(encoder, size, layers, recolour),
+            total=len(self.works),
+            label=f"statistics at {size} px",
+            show=show and len(self.works) > 1,
+        )
+        for weight, features in tracked:
+            yield weight, {layer: statistics.moments(f) for layer, f in features.items()}
 
-        Cached on disk under everything that decides them: works and weights, encoder, size and layers.
+    def moments(
+        self,
+        encoder: Encoder,
+        size: int,
+        layers: Sequence[str],
+        *,
+        recolour: Recolouring | None = None,
+        show: bool = False,
+    ) -> dict[str, Moments]:
+        """Moments that stand for all works, each with its long side scaled to `size` px: layer -> Moments.
+
+        Those of the barycentre where works are so combined, else pooled ones, for which one painting is in memory at a
+        time. Cached on disk under everything that decides them: works and weights, encoder, size, layers, colours.
         """
         layers = encoder.check_layers(layers)
         recipe = [(work.sha256, weight) for work, weight in zip(self.works, self.weights, strict=True)]
-        key = hashlib.sha256(json.dumps([VERSION, images.DECODER, encoder.identity, size, layers, recipe]).encode()).hexdigest()
+        how = "barycentre" if self.combine == "barycentre" else "pooled"
+        decided = [VERSION, images.DECODER, encoder.identity, size, layers, recipe, how, recolour.key if recolour else ""]
+        key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()
         path = storage.cache_dir("moments") / f"{key}.safetensors"
         if path.exists():
             try:
@@ -61,35 +121,63 @@ class StyleTarget:
                 return {layer: Moments(stored[f"{layer}.mean"], stored[f"{layer}.second"]) for layer in layers}
             except (SafetensorError, OSError, KeyError):
                 path.unlink(missing_ok=True)  # a damaged entry is made again
-        pooled = statistics.pool(
-            (weight, {layer: statistics.moments(f) for layer, f in features.items()})
-            for weight, features in progress.track(
-                self._features(encoder, size, layers), total=len(self.works), label=f"statistics at {size} px", show=show
-            )
-        )
-        tensors = {f"{layer}.mean": m.mean.cpu() for layer, m in pooled.items()}
-        tensors |= {f"{layer}.second": m.second.cpu() for layer, m in pooled.items()}
+        paintings = self.paintings(encoder, size, layers, recolour=recolour, show=show)
+        if how == "pooled":
+            found = statistics.pool(paintings)
+        else:
+            every = list(paintings)
+            tracked = progress.track(layers, total=len(layers), label=f"barycentre at {size} px", show=show and len(every) > 1)
+            parts = ((layer, [(weight, m[layer]) for weight, m in every]) for layer in tracked)
+            found = {layer: statistics.barycentre(part, tolerance=TOLERANCE) for layer, part in parts}
+        tensors = {f"{layer}.mean": m.mean.cpu() for layer, m in found.items()}
+        tensors |= {f"{layer}.second": m.second.cpu() for layer, m in found.items()}
         with storage.atomic(path) as temporary:
             save_file(tensors, temporary)
-        return pooled
+        return found
 
-    def style_vectors(self, encoder: Encoder, size: int, layers: Sequence[str]) -> list[tuple[float, dict[str, Tensor]]]:
+    def style_vectors(
+        self, encoder: Encoder, size: int, layers: Sequence[str], *, recolour: Recolouring | None = None
+    ) -> list[tuple[float, dict[str, Tensor]]]:
         """(weight, layer -> style vector (2 C,)) of every work, for the embedding loss."""
         return [
             (weight, {layer: statistics.style_vector(f)[0] for layer, f in features.items()})
-            for weight, features in self._features(encoder, size, layers)
+            for weight, features in self._features(encoder, size, layers, recolour)
         ]
 
-    def bag(self, encoder: Encoder, size: int, layers: Sequence[str], *, limit: int = 4096, seed: int = 0) -> dict[str, Tensor]:
-        """layer -> at most about `limit` 3x3 patches (n, 9 C), drawn at random from each work in proportion to its weight."""
+    def bag(
+        self,
+        encoder: Encoder,
+        size: int,
+        layers: Sequence[str],
+        *,
+        limit: int = 4096,
+        seed: int = 0,
+        recolour: Recolouring | None = None,
+    ) -> dict[str, Tensor]:
+        """layer -> at most `limit` 3x3 patches (n, 9 C) that stand for all patches of the works.
+
+        Four times as many are drawn at random, from each work in proportion to its weight, and of these the ones nearest to
+        the centres of `limit` clusters are kept, so that a rare patch is not crowded out by many alike.
+        """
         generator = torch.Generator().manual_seed(seed)
         bags: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-        for weight, features in self._features(encoder, size, layers):
+        for weight, features in self._features(encoder, size, layers, recolour):
             for layer, f in features.items():
                 found = patches(f)
-                count = min(len(found), max(1, round(limit * weight)))
+                count = min(len(found), max(1, round(CANDIDATES * limit * weight)))
                 bags[layer].append(found[torch.randperm(len(found), generator=generator)[:count].to(found.device)])
-        return {layer: torch.cat(parts) for layer, parts in bags.items()}
+        return {layer: _thinned(torch.cat(parts), limit, seed) for layer, parts in bags.items()}
+
+
+def _thinned(bag: Tensor, limit: int, seed: int) -> Tensor:
+    """At most `limit` rows of `bag` (n, d), as `clustering.coreset` chooses them among directions about the mean."""
+    if len(bag) <= limit:
+        return bag
+    generator = torch.Generator().manual_seed(seed)
+    project = torch.randn(bag.shape[1], min(SKETCHED, bag.shape[1]), generator=generator).to(bag)
+    directions = torch.nn.functional.normalize(bag - bag.mean(dim=0), dim=1) @ project
+    chosen = clusters.coreset(directions.cpu().numpy(), limit, seed=seed)
+    return bag[torch.from_numpy(chosen).to(bag.device)]
 
 
 def weighted(name: str, corpus: Corpus, weights: np.ndarray, note: str = "") -> StyleTarget:
@@ -99,6 +187,12 @@ def weighted(name: str, corpus: Corpus, weights: np.ndarray, note: str = "") -> 
     kept = weights[order] / weights[order].sum()
     works = tuple(corpus)
     return StyleTarget(name, tuple(works[i] for i in order), tuple(kept.tolist()), note)
+
+
+def check_combine(combine: str) -> None:
+    """UsageError when `combine` is no way to combine works."""
+    ways = get_args(Combination)
+    require(combine in ways, f"combine = {combine!r}: choose {', '.join(ways)}")
 
 
 def check_tau(tau: float) -> float:
@@ -157,6 +251,27 @@ def whole(corpus: Corpus) -> StyleTarget:
     return weighted("whole", corpus, np.ones(len(corpus)), f"all {len(corpus)} paintings")
 
 
+def mix(parts: Sequence[tuple[float, StyleTarget]]) -> StyleTarget:
+    """Several artists, or several choices, in one target: every part's works by its share, which need not sum to one.
+
+    A work that several parts hold counts by the sum. Works are combined as in the first part. UsageError for shares that
+    are not above 0, and for parts that are combined differently.
+    """
+    require(bool(parts), "nothing to mix")
+    for share, _ in parts:
+        require(0 < share < float("inf"), f"a share of {share}: give a positive number")
+    combine = parts[0][1].combine
+    require(all(target.combine == combine for _, target in parts), "the targets to mix are combined in different ways")
+    total = sum(share for share, _ in parts)
+    weights: dict[Work, float] = {}
+    for share, target in parts:
+        for work, weight in zip(target.works, target.weights, strict=True):
+            weights[work] = weights.get(work, 0.0) + share / total * weight
+    works = sorted(weights, key=lambda work: -weights[work])
+    note = " and ".join(f"{share / total:.0%} {target.name}" for share, target in parts)
+    return StyleTarget("mix", tuple(works), tuple(weights[work] for work in works), note, combine)
+
+
 class Selection:
     """The works of a corpus, weighted for one content image. What a target needs is computed once, when first asked for.
 
@@ -204,3 +319,24 @@ class Selection:
     def whole(self) -> StyleTarget:
         """The whole corpus, evenly."""
         return whole(self.corpus)
+
+    def by_hand(self, weights: Mapping[str, float]) -> StyleTarget:
+        """The works named, with `weights` in proportion; UsageError for an unknown work or a weight that is not above 0."""
+        require(bool(weights), "no work is weighted")
+        given = np.zeros(len(self.corpus))
+        place = {work.name: i for i, work in enumerate(self.corpus)}
+        for name, weight in weights.items():
+            require(0 < weight < float("inf"), f"weight {weight} of {name!r}: give a positive number")
+            given[place[self.corpus.find(name).name]] += weight
+        return weighted("by-hand", self.corpus, given, f"{np.count_nonzero(given)} works weighed by hand")
+
+    def choose(self, words: str, *, single: str = "", tau: float = TAU) -> StyleTarget:
+        """The target that `words` name: one of NAMES, and after a slash how its works are combined, as in "blend/barycentre".
+
+        `single` is the one painting of "single". UsageError for a name or a combination that does not exist.
+        """
+        name, _, combine = words.partition("/")
+        require(name in NAMES, f"target {name!r}: choose {', '.join(NAMES)}")
+        options = {"single": {"name": single}, "blend": {"tau": tau}, "cluster": {"tau": tau}}.get(name, {})
+        target = getattr(self, name)(**options)
+        return target.combined(combine) if combine else target

@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -19,24 +19,27 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from workbench import images, losses, progress, storage
+from workbench import colour, images, losses, progress, statistics, storage
 from workbench.encoders import Encoder, imitation
 from workbench.encoders.allocator import release_pages
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.optimisers import LBFGS, Adam
 from workbench.parametrisation import Pixels, Spectral
+from workbench.statistics import Moments
 from workbench.targets import StyleTarget
 
 StyleLoss = Literal["gram", "w2", "patches", "embedding"]
 Optimiser = Literal["lbfgs", "adam"]
 Init = Literal["content", "noise"]
 Draft = Literal["auto", "none"]
+Colour = Literal["style", "content", "luminance"]
 COARSEST = 256  # px: scales are halved until one is as small as that; a result that is smaller still is halved once
 SMALLEST = 96  # px: no scale is smaller, unless the result is
 SHARE = 0.3  # of the evaluations at full size that a coarser scale takes
 DRAFT = 0.6  # likewise, where a draft is made: at every coarser scale and at full size
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
+LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,15 @@ class Settings:
     tv: float = 0.02
     """Weight of the total variation."""
     style_loss: StyleLoss = "gram"
+    softness: float = 0.1
+    """Temperature of the soft-min over paintings that are kept apart, in units of the Gram loss; 0 takes the nearest alone."""
+    brush: float = 1.0
+    """Long side of the paintings over that of the picture: 0.5 makes strokes half as large in the picture, 2 twice."""
+    strength: float = 1.0
+    """How far to go from the content's own style statistics (0) to those of the paintings (1)."""
+    colour: Colour = "style"
+    """"style": the paintings' colours. "content": the paintings take the content's colours first, by optimal transport.
+    "luminance": only light and dark are transferred, and the content's colours laid over the result."""
     optimiser: Optimiser = "lbfgs"
     init: Init = "content"
     """What the coarsest scale starts from."""
@@ -79,13 +91,16 @@ class Settings:
         require(
             isinstance(self.steps, int) and 1 <= self.steps <= 100_000, f"steps = {self.steps}: choose between 1 and 100000"
         )
-        for name in ("alpha", "beta", "tv"):
+        for name in ("alpha", "beta", "tv", "softness"):
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, f"{name} = {value}: a weight is a finite number, not below zero")
+        require(0.1 <= self.brush <= 8, f"brush = {self.brush}: choose between 0.1 (fine) and 8 (coarse)")
+        require(0 <= self.strength <= 1, f"strength = {self.strength}: choose between 0 (the content's own style) and 1")
         require(0 <= self.plateau < 1, f"plateau = {self.plateau}: a share is at least 0 and less than 1")
         require(isinstance(self.seed, int) and 0 <= self.seed < 2**32, f"seed = {self.seed}: choose between 0 and 2**32 - 1")
         require(self.alpha + self.beta > 0, "alpha and beta are both 0: there is nothing to optimise")
-        for name, choices in (("style_loss", StyleLoss), ("optimiser", Optimiser), ("init", Init), ("draft", Draft)):
+        words = {"style_loss": StyleLoss, "optimiser": Optimiser, "init": Init, "draft": Draft, "colour": Colour}
+        for name, choices in words.items():
             value = getattr(self, name)
             require(value in get_args(choices), f"{name} = {value!r}: choose {', '.join(get_args(choices))}")
 
@@ -96,6 +111,10 @@ class Settings:
         while (len(sizes) == 1 or sizes[0] > COARSEST) and sizes[0] // 2 >= SMALLEST:
             sizes.insert(0, sizes[0] // 2)
         return tuple(sizes)
+
+    def painting_size(self, size: int) -> int:
+        """Long side of the paintings, px, beside a picture of long side `size`."""
+        return max(LEAST_PAINTING, round(size * self.brush)) if self.brush < 1 else round(size * self.brush)
 
     def stages(self, drafted: bool) -> tuple[Stage, ...]:
         """What a transfer consists of, in order; `drafted`: whether there is a network to make a draft with."""
@@ -114,11 +133,12 @@ class Iterate:
     losses: dict[str, float]
     seconds: float
     _picture: Tensor = field(repr=False, compare=False)
+    _finish: Callable[[Tensor], Tensor] = field(repr=False, compare=False)
 
     @property
     def image(self) -> Tensor:
         """The picture at this step, (1, 3, H, W) in [0, 1]; computed only when asked for."""
-        return self._picture.clamp(0, 1)
+        return self._finish(self._picture)
 
 
 @dataclass(frozen=True)
@@ -155,11 +175,17 @@ class Transfer:
     """
 
     def __init__(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings | None = None):
-        """`content` (1, 3, H, W) float32 in [0, 1], at any size."""
+        """`content` (1, 3, H, W) float32 in [0, 1], at any size.
+
+        Raises UsageError where the settings do not go with the way in which the target's works are combined.
+        """
         self.content = content.to(encoder.device)
         self.target = target
         self.encoder = encoder
         self.settings = settings or Settings()
+        check_combination(target.combine, self.settings)
+        self._recolour = _recolouring(content, self.settings)
+        self._source = colour.luminance(self.content) if self.settings.colour == "luminance" else self.content
         self.draft = imitation(encoder) if self.settings.draft == "auto" else None
         self.stages = self.settings.stages(self.draft is not None)
         self.starts = tuple(accumulate((stage.evaluations for stage in self.stages[:-1]), initial=0))  # evaluations before each
@@ -174,7 +200,17 @@ class Transfer:
     @property
     def image(self) -> Tensor:
         """The picture so far, (1, 3, H, W) in [0, 1]."""
+        return self._finished(self._picture)
+
+    @property
+    def bare(self) -> Tensor:
+        """The picture so far as the losses see it: `image`, but in grey where only luminance is transferred."""
         return self._picture.clamp(0, 1)
+
+    def aim(self) -> dict[str, Moments]:
+        """The style moments that the last stage aims at, layer -> Moments; where paintings are kept apart, pooled ones."""
+        settings = self.settings
+        return aim(self._scaled(settings.size), self.target, self.encoder, settings, settings.size, recolour=self._recolour)
 
     @property
     def boundaries(self) -> tuple[tuple[int, str], ...]:
@@ -195,7 +231,9 @@ class Transfer:
             stage = self._stage
             self._step()
             self.seconds += time.perf_counter() - began
-            yield Iterate(len(self.history), self.total_steps, stage.size, self.history[-1], self.seconds, self._picture)
+            yield Iterate(
+                len(self.history), self.total_steps, stage.size, self.history[-1], self.seconds, self._picture, self._finished
+            )
         release_pages()
 
     @property
@@ -229,20 +267,29 @@ class Transfer:
             complete = False
         return Result(self.image, tuple(self.history), self.seconds, complete, self.settings, self.target, self.boundaries)
 
-    def _size(self, long_side: int) -> tuple[int, int]:
-        return images.fit(*self.content.shape[-2:], long_side)
+    def _scaled(self, long_side: int) -> Tensor:
+        """The content as the losses see it, with this long side."""
+        return images.resize(self._source, images.fit(*self.content.shape[-2:], long_side))
+
+    def _finished(self, picture: Tensor) -> Tensor:
+        """`picture` as it is to be seen."""
+        if self.settings.colour == "luminance":
+            return colour.with_luminance(images.resize(self.content, tuple(picture.shape[-2:])), picture)
+        return picture.clamp(0, 1)
 
     def _start(self) -> Tensor:
-        height, width = self._size(self.stages[0].size)
+        content = self._scaled(self.stages[0].size)
         if self.settings.init == "content":
-            return images.resize(self.content, (height, width))
+            return content
+        height, width = content.shape[-2:]
         generator = torch.Generator().manual_seed(self.settings.seed)
         return torch.rand(1, 3, height, width, generator=generator).to(self.content.device)
 
     def _prepare(self) -> None:
         """The objective of this stage, and an optimiser at the picture so far (or the one that `resume` brought)."""
         size = self._stage.size
-        shape = self._size(size)
+        content = self._scaled(size)
+        shape = tuple(content.shape[-2:])
         if len(self.history) in self.starts:
             if tuple(self._picture.shape[-2:]) != shape:
                 self._picture = images.resize(self._picture.clamp(0, 1), shape)
@@ -251,8 +298,9 @@ class Transfer:
                 self._optimiser.restart()
         if self._optimiser is None:
             self._optimise(self._picture)
-        content = images.resize(self.content, shape)
-        self._objective = objective(content, self.target, self._driver, self.settings, size, show=self.show)
+        self._objective = objective(
+            content, self.target, self._driver, self.settings, size, recolour=self._recolour, show=self.show
+        )
 
     def _optimise(self, picture: Tensor) -> None:
         """Coordinates and an optimiser for `picture`."""
@@ -300,7 +348,7 @@ class Transfer:
         digest = hashlib.sha256(self.content.cpu().numpy().tobytes())
         works = [(work.sha256, weight) for work, weight in zip(self.target.works, self.target.weights, strict=True)]
         drivers = [encoder.identity for encoder in (self.encoder, self.draft) if encoder is not None]
-        digest.update(json.dumps([asdict(self.settings), drivers, works], sort_keys=True).encode())
+        digest.update(json.dumps([asdict(self.settings), drivers, works, self.target.combine], sort_keys=True).encode())
         return digest.hexdigest()
 
     def checkpoint(self, path: str | os.PathLike) -> Path:
@@ -333,27 +381,95 @@ class Transfer:
 
 
 def objective(
-    content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings, size: int, *, show: bool = False
+    content: Tensor,
+    target: StyleTarget,
+    encoder: Encoder,
+    settings: Settings,
+    size: int,
+    *,
+    recolour: colour.Recolouring | None = None,
+    show: bool = False,
 ) -> losses.Objective:
-    """The objective for `content` (1, 3, H, W) at one scale, paintings at long side `size`; `show` reports progress."""
-    layers = encoder.style_layers
+    """The objective for `content` (1, 3, H, W) at long side `size`. `recolour` changes the paintings' colours."""
     with torch.no_grad():
         content_features = encoder.features(content, encoder.content_layers)
-    style: losses.Loss
-    if settings.style_loss == "gram":
-        style = losses.GramLoss(target.moments(encoder, size, layers, show=show and len(target.works) > 1))
-    elif settings.style_loss == "w2":
-        style = losses.W2Loss(target.moments(encoder, size, layers, show=show and len(target.works) > 1))
-    elif settings.style_loss == "patches":
-        style = losses.PatchLoss(target.bag(encoder, size, layers[2:4], seed=settings.seed))
-    else:
-        style = losses.EmbeddingLoss(target.style_vectors(encoder, size, layers))
     return losses.Objective(
         encoder,
         {
             "content": (settings.alpha, losses.ContentLoss(content_features)),
-            "style": (settings.beta, style),
+            "style": (settings.beta, _style_loss(content, target, encoder, settings, size, recolour, show)),
             "tv": (settings.tv, losses.TotalVariation()),
             "range": (1.0, losses.OutOfRange()),
         },
+    )
+
+
+def aim(
+    content: Tensor,
+    target: StyleTarget,
+    encoder: Encoder,
+    settings: Settings,
+    size: int,
+    *,
+    recolour: colour.Recolouring | None = None,
+    show: bool = False,
+) -> dict[str, Moments]:
+    """The style moments to aim at, layer -> Moments: the target's, or where `strength` is below 1, mixed with the content's."""
+    layers = encoder.style_layers
+    found = target.moments(encoder, settings.painting_size(size), layers, recolour=recolour, show=show)
+    return _weakened([(1.0, found)], content, encoder, settings)[0][1]
+
+
+def _weakened(
+    paintings: list[tuple[float, dict[str, Moments]]], content: Tensor, encoder: Encoder, settings: Settings
+) -> list[tuple[float, dict[str, Moments]]]:
+    """`paintings`, each mixed with the moments of the content by `strength`."""
+    strength = settings.strength
+    if strength == 1:
+        return paintings
+    with torch.no_grad():
+        own = {layer: statistics.moments(f) for layer, f in encoder.features(content, encoder.style_layers).items()}
+    return [(weight, statistics.pool([(1 - strength, own), (strength, moments)])) for weight, moments in paintings]
+
+
+def _style_loss(
+    content: Tensor,
+    target: StyleTarget,
+    encoder: Encoder,
+    settings: Settings,
+    size: int,
+    recolour: colour.Recolouring | None,
+    show: bool,
+) -> losses.Loss:
+    layers, paintings_at = encoder.style_layers, settings.painting_size(size)
+    if settings.style_loss == "patches" or target.combine == "bag":
+        return losses.PatchLoss(target.bag(encoder, paintings_at, layers[2:4], seed=settings.seed, recolour=recolour))
+    if settings.style_loss == "embedding":
+        return losses.EmbeddingLoss(target.style_vectors(encoder, paintings_at, layers, recolour=recolour))
+    if target.combine == "apart":
+        each = list(target.paintings(encoder, paintings_at, layers, recolour=recolour, show=show))
+        return losses.SoftMinGramLoss(_weakened(each, content, encoder, settings), temperature=settings.softness)
+    moments = aim(content, target, encoder, settings, size, recolour=recolour, show=show)
+    return losses.GramLoss(moments) if settings.style_loss == "gram" else losses.W2Loss(moments)
+
+
+def _recolouring(content: Tensor, settings: Settings) -> colour.Recolouring | None:
+    """What is done to the paintings before their style is measured."""
+    if settings.colour == "style":
+        return None
+    return colour.ColoursOf(content) if settings.colour == "content" else colour.LuminanceLike(content)
+
+
+def check_combination(combine: str, settings: Settings) -> None:
+    """UsageError where a way to combine works, a way to compare styles and a strength do not go together."""
+    goes = {"gram": ("pooled", "barycentre", "apart", "bag"), "w2": ("pooled", "barycentre")}
+    ways = goes.get(settings.style_loss, ("pooled",))
+    require(
+        combine in ways,
+        f"paintings combined as {combine!r} do not go with style_loss = {settings.style_loss!r}: "
+        f"combine them as {' or '.join(ways)}",
+    )
+    moments = settings.style_loss in goes and combine != "bag"
+    require(
+        settings.strength == 1 or moments, f"strength = {settings.strength} goes with style_loss gram and w2, not with patches"
     )

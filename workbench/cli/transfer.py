@@ -17,15 +17,21 @@ from workbench.errors import UsageError, WorkbenchError, require
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.corpus import Work
+    from workbench.corpus import Corpus, Work
     from workbench.encoders import Encoder
     from workbench.targets import StyleTarget
     from workbench.transfer import Transfer
 
 SETTINGS = "workbench.transfer:Settings"
 BLEND = "workbench.targets:blend"
+TARGET = "workbench.targets:StyleTarget"
 # Options that would be ignored with any other target.
-ONLY_WITH = {"--style": ("single",), "--tau": ("blend", "cluster"), "--retriever": ("nearest", "blend", "cluster")}
+ONLY_WITH = {
+    "--style": ("single",),
+    "--tau": ("blend", "cluster"),
+    "--retriever": ("nearest", "blend", "cluster"),
+    "--weigh": ("by-hand",),
+}
 CHECKPOINT_EVERY = 25  # steps
 LISTED = 12  # paintings named on the terminal
 
@@ -33,10 +39,19 @@ LISTED = 12  # paintings named on the terminal
 def declare(commands: Any) -> None:
     parser = add_command(commands, "transfer", _transfer, "paint a picture in the style of one painting, or of many")
     parser.add_argument("content", metavar="CONTENT", help="image file, or a sample photograph")
-    parser.add_argument("--corpus", help=CORPUS_HELP)
-    parser.add_argument("--target", required=True, help="which paintings: single, nearest, blend, cluster or whole")
+    parser.add_argument("--corpus", action="append", help=f"{CORPUS_HELP}; given several times, they are mixed")
+    parser.add_argument("--share", action="append", type=float, help="of each of several corpora, in turn (default: equal)")
+    parser.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help="only works whose metadata say so")
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="PAINTING", help="a work to leave out, by file or title"
+    )
+    parser.add_argument(
+        "--target", required=True, help="which paintings: single, nearest, blend, cluster, whole, or by-hand with --weigh"
+    )
+    parser.option("--combine", TARGET, "what several paintings become together")
     parser.add_argument("--style", metavar="PAINTING", help="the single painting: a work of the corpus, or any image file")
     parser.option("--tau", BLEND, "temperature of the blend: near 0 the nearest, large the whole", type=float)
+    parser.add_argument("--weigh", action="append", metavar="PAINTING=WEIGHT", help="a work, for --target by-hand")
     parser.add_argument("--retriever", metavar="ENCODER", help="encoder that says which paintings fit (default: --encoder)")
     parser.add_argument("-o", "--out", required=True, type=Path, help="the picture to write; .png carries its provenance")
     encoder_options(parser)
@@ -46,6 +61,10 @@ def declare(commands: Any) -> None:
     parser.option("--beta", SETTINGS, "weight of the style loss", type=float)
     parser.option("--tv", SETTINGS, "weight of the total variation", type=float)
     parser.option("--style-loss", SETTINGS, "how styles are compared")
+    parser.option("--softness", SETTINGS, "of the choice among paintings kept apart; 0 takes the nearest alone", type=float)
+    parser.option("--brush", SETTINGS, "size of the paintings over that of the picture: below 1 finer strokes", type=float)
+    parser.option("--strength", SETTINGS, "from the content's own style, 0, to that of the paintings, 1", type=float)
+    parser.option("--colour", SETTINGS, "whose colours the result has")
     parser.option("--optimiser", SETTINGS, "what moves the pixels")
     parser.option("--init", SETTINGS, "what the optimisation starts from")
     parser.option("--draft", SETTINGS, "whether embedded makes a draft for vgg19, which is quicker")
@@ -61,10 +80,11 @@ def _transfer(args: argparse.Namespace) -> None:
     check_out(args.out)
     _check_checkpoint(args)
     from workbench import encoders, images, inputs, metrics
-    from workbench.transfer import Diverged, Settings, Transfer
+    from workbench.transfer import Diverged, Settings, Transfer, check_combination
 
-    _check_target(args)
     settings = Settings(**given(args, SETTINGS))
+    _check_target(args)
+    check_combination(given(args, TARGET).get("combine", "pooled"), settings)
     source = inputs.content_path(args.content)
     require(args.out.resolve() != source.resolve(), f"cannot write {args.out}: it is the content itself")
     _check_picture(args.out, {})
@@ -72,7 +92,7 @@ def _transfer(args: argparse.Namespace) -> None:
     encoder = load_encoder(args, style=True)
     retriever = encoders.load(**{**given(args, LOAD), "name": args.retriever}) if args.retriever else encoder
     target = _choose(args, content, encoder, retriever)
-    print(f"{target.name}: {target.note}")
+    print(f"{target.label}: {target.note}")
     for work, weight in list(zip(target.works, target.weights, strict=True))[:LISTED]:
         print(f"{weight:7.1%}  {work.name}  {work.title}")
     if len(target.works) > LISTED:
@@ -94,7 +114,7 @@ def _transfer(args: argparse.Namespace) -> None:
     images.save(transfer.image, args.out, metadata=_stamp(args, source, transfer, retriever))
     if not complete:
         raise KeyboardInterrupt(f"interrupted at {done}; the picture so far is {args.out}")
-    style = metrics.style_distance(transfer.image, target.moments(encoder, settings.size, encoder.style_layers), encoder)
+    style = metrics.style_distance(transfer.bare, transfer.aim(), encoder)
     print(f"content {metrics.content_distance(transfer.image, content, encoder):.3g}", end="   ")
     print(f"style {style.gram:.3g}   style W2 {style.w2:.3g}   {transfer.seconds:.0f} s")
     print(args.out)
@@ -118,20 +138,32 @@ def _check_target(args: argparse.Namespace) -> None:
 
     from workbench import inputs, targets
 
-    require(args.target in targets.NAMES, f"--target {args.target!r}: choose {', '.join(targets.NAMES)}")
+    targets.check_combine(given(args, TARGET).get("combine", "pooled"))
+    names = (*targets.NAMES, "by-hand")
+    require(args.target in names, f"--target {args.target!r}: choose {', '.join(names)}")
     tau = given(args, BLEND).get("tau")
-    for flag, value in (("--style", args.style), ("--tau", tau), ("--retriever", args.retriever)):
+    values = {"--style": args.style, "--tau": tau, "--retriever": args.retriever, "--weigh": args.weigh}
+    for flag, value in values.items():
         goes = value is None or args.target in ONLY_WITH[flag]
         require(goes, f"{flag} goes with --target {' or '.join(ONLY_WITH[flag])}, not with {args.target}")
     if tau is not None:
         targets.softmax_weights(np.zeros(1), tau)  # knows what a temperature may be
+    count = len(args.corpus or ())
+    require(args.share is None or len(args.share) == count, f"--share: give one for each --corpus, of which there are {count}")
+    require(count < 2 or args.target not in ("single", "by-hand"), f"--target {args.target} takes one --corpus")
+    require(args.target != "by-hand" or bool(args.weigh), "--target by-hand needs --weigh PAINTING=WEIGHT")
+    for flag, given_values in (("--where", args.where), ("--exclude", args.exclude)):
+        require(not given_values or count > 0, f"{flag} needs --corpus: it says which of its works to use")
+    for text in (*args.where, *(args.weigh or ())):
+        require("=" in text, f"{text!r}: write NAME=VALUE")
+    args.weigh = args.weigh and {name: _number(weight) for name, _, weight in (text.rpartition("=") for text in args.weigh)}
     if args.corpus is None:
         require(args.target == "single", f"--target {args.target} needs --corpus: {CORPUS_HELP}")
         require(args.style is not None, "--target single needs --style, an image file; or --corpus, to take a work from")
         require(Path(args.style).is_file(), f"--style {args.style}: no such file; give --corpus to name one of its works")
     elif args.target == "single" and args.style is None:
         try:
-            args.style = inputs.striking_work(args.corpus)
+            args.style = inputs.striking_work(args.corpus[0])
         except UsageError as error:
             raise UsageError("--target single needs --style: a work of the corpus, by file or title") from error
 
@@ -155,17 +187,47 @@ def _choose(args: argparse.Namespace, content: "Tensor", encoder: "Encoder", ret
     from workbench import targets
 
     if args.corpus is None:
-        return targets.single(_lone_work(Path(args.style)))
-    corpus = open_corpus(args.corpus, args.out, args.checkpoint)
-    selection = targets.Selection(corpus, content, encoder, retriever=retriever, show=True)
+        return targets.single(_lone_work(Path(args.style))).combined(given(args, TARGET).get("combine", "pooled"))
+    corpora = [_part(open_corpus(name, args.out, args.checkpoint), args) for name in args.corpus]
+    selections = [targets.Selection(corpus, content, encoder, retriever=retriever, show=True) for corpus in corpora]
+    combine = given(args, TARGET).get("combine", "pooled")
+    if args.target == "by-hand":
+        return selections[0].by_hand(args.weigh).combined(combine)
     if args.target != "single":
-        return getattr(selection, args.target)(**given(args, BLEND))
+        chosen = [getattr(selection, args.target)(**given(args, BLEND)).combined(combine) for selection in selections]
+        shares = args.share or [1.0] * len(chosen)
+        return chosen[0] if len(chosen) == 1 else targets.mix(list(zip(shares, chosen, strict=True)))
     try:
-        return selection.single(args.style)
+        return selections[0].single(args.style).combined(combine)
     except UsageError:
         if not Path(args.style).is_file():
             raise
-        return targets.single(_lone_work(Path(args.style)))
+        return targets.single(_lone_work(Path(args.style))).combined(combine)
+
+
+def _part(corpus: "Corpus", args: argparse.Namespace) -> "Corpus":
+    """The works of `corpus` that --where and --exclude leave. A work to exclude need not be in every one of several corpora."""
+    criteria: dict[str, list[str]] = {}
+    for text in args.where:
+        column, _, value = text.partition("=")
+        criteria.setdefault(column, []).append(value)
+    part = corpus.select(**criteria) if criteria else corpus
+    for name in args.exclude:
+        try:
+            work = corpus.find(name)
+        except UsageError:
+            if len(args.corpus) == 1:
+                raise
+            continue
+        part = part.exclude(work) if work in part.works else part
+    return part
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"--weigh: {text!r} is no number") from error
 
 
 def _lone_work(path: Path) -> "Work":
@@ -185,15 +247,17 @@ def _stamp(args: argparse.Namespace, source: Path, transfer: "Transfer", retriev
     encoder, target, settings = transfer.encoder, transfer.target, transfer.settings
     parameters = {
         "content": args.content,
-        "corpus": args.corpus,
-        "target": target.name,
+        "corpus": args.corpus[0] if args.corpus and len(args.corpus) == 1 else args.corpus,
+        "target": args.target,
+        "combine": target.combine,
         "encoder": encoder.identity,
         "device": encoder.device.type,
         **asdict(settings),
     }
-    if target.name in ONLY_WITH["--retriever"]:
+    parameters |= {name: getattr(args, name) for name in ("share", "where", "exclude", "weigh") if getattr(args, name)}
+    if args.target in ONLY_WITH["--retriever"]:
         parameters["retriever"] = retriever.identity
-    if target.name in ONLY_WITH["--tau"]:
+    if args.target in ONLY_WITH["--tau"]:
         parameters["tau"] = given(args, BLEND).get("tau", targets.TAU)
     used = [e for e in (encoder, transfer.draft, retriever) if e is not None]
     weights = {pv.shared(e.name): e.weights_sha256 for e in used}

@@ -1,0 +1,93 @@
+"""Colour: CIE Lab, luminance, and paintings in the colours of another picture."""
+
+import hashlib
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from workbench.statistics import psd_sqrt
+
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+NARROWEST = 1e-4  # of a colour's spread, variance in [0, 1]: below it a picture has one colour, and nothing to stretch
+
+
+class Recolouring(Protocol):
+    """Gives a painting (1, 3, H, W) in [0, 1] other colours, before its style is measured. `key` tells it from others."""
+
+    key: str
+
+    def __call__(self, painting: Tensor) -> Tensor: ...
+
+
+def lab(image: Tensor) -> Tensor:
+    """CIE L*a*b* (D65) of sRGB in [0, 1], both (N, 3, H, W): IEC 61966-2-1, then CIE 15."""
+    linear = torch.where(image <= 0.04045, image / 12.92, ((image.clamp_min(0) + 0.055) / 1.055) ** 2.4)
+    to_xyz = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = torch.einsum("ij,njhw->nihw", to_xyz / to_xyz.sum(dim=1, keepdim=True), linear)
+    f = torch.where(xyz > 216 / 24389, xyz.clamp_min(1e-9) ** (1 / 3), (24389 / 27 * xyz + 16) / 116)
+    x, y, z = f.unbind(dim=1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
+
+
+def luminance(image: Tensor) -> Tensor:
+    """The luma of `image` (N, 3, H, W) in all three channels: a grey picture of the same shape."""
+    weights = torch.tensor(LUMA, dtype=image.dtype, device=image.device)
+    return torch.einsum("c,nchw->nhw", weights, image)[:, None].expand_as(image).contiguous()
+
+
+def with_luminance(image: Tensor, grey: Tensor) -> Tensor:
+    """`image` with the luma of `grey`, both (N, 3, H, W): what it is in colour, `grey` in light and dark. In [0, 1].
+
+    A colour that leaves the range is drawn towards grey until it fits, so that its luma is kept.
+    """
+    light = luminance(grey).clamp(0, 1)
+    chroma = image - luminance(image)
+    room = torch.where(chroma > 0, 1 - light, light) / chroma.abs().clamp_min(1e-12)
+    return (light + chroma * room.amin(dim=1, keepdim=True).clamp(0, 1)).clamp(0, 1)
+
+
+def _colours(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (3,) and covariance (3, 3) of the colours of `image` (1, 3, H, W), float64 on the CPU."""
+    flat = image[0].flatten(1).cpu().double()
+    return flat.mean(dim=1), torch.cov(flat, correction=0)
+
+
+class ColoursOf:
+    """Moves a painting's colours to those of `reference` by optimal transport between Gaussians (Pitie & Kokaram 2007):
+
+        x -> m_r + T (x - m), T = S^{-1/2} (S^{1/2} S_r S^{1/2})^{1/2} S^{-1/2}.
+
+    The mean and covariance of the colours become those of the reference, and no colour moves farther than it must.
+    """
+
+    def __init__(self, reference: Tensor):
+        """`reference` (1, 3, H, W) in [0, 1]."""
+        self.mean, self.covariance = _colours(reference)
+        numbers = torch.cat([self.mean, self.covariance.flatten()])
+        self.key = "colours of " + hashlib.sha256(numbers.numpy().tobytes()).hexdigest()[:16]
+
+    def __call__(self, painting: Tensor) -> Tensor:
+        mean, covariance = _colours(painting)
+        values, vectors = torch.linalg.eigh(covariance)
+        root = values.clamp_min(0).sqrt()
+        inverse = torch.where(values > NARROWEST, 1 / root.clamp_min(1e-12), 0.0)  # a direction without spread stays without
+        root, inverse = ((vectors * scale) @ vectors.T for scale in (root, inverse))
+        way = (inverse @ psd_sqrt(root @ self.covariance @ root) @ inverse).to(painting)
+        moved = torch.einsum("ij,njhw->nihw", way, painting - mean.to(painting).view(3, 1, 1))
+        return (moved + self.mean.to(painting).view(3, 1, 1)).clamp(0, 1)
+
+
+class LuminanceLike:
+    """A painting in grey, its luma with the mean and deviation of that of `reference` (Gatys et al. 2017, eq. 8)."""
+
+    def __init__(self, reference: Tensor):
+        """`reference` (1, 3, H, W) in [0, 1]."""
+        light = luminance(reference)[:, :1]
+        self.mean, self.deviation = float(light.mean()), float(light.std(correction=0))
+        self.key = f"luminance {self.mean:.6f} {self.deviation:.6f}"
+
+    def __call__(self, painting: Tensor) -> Tensor:
+        light = luminance(painting)
+        centred = light - light.mean()
+        return (centred * (self.deviation / light.std(correction=0).clamp_min(NARROWEST)) + self.mean).clamp(0, 1)
