@@ -136,7 +136,7 @@ def test_transfer_writes_the_picture_of_every_target(workbench, two_styles, phot
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", target, *style, "-o", "new/out.png", *SMALL)
     status, out, err = workbench(*argv)
     assert status == 0, err
-    assert out.splitlines()[-1] == "new/out.png" and out.startswith(f"{target}: ")
+    assert "new/out.png" in out.splitlines()[-3:] and out.startswith(f"{target}: ")
     picture = images.load("new/out.png")
     assert picture.shape == (1, 3, 48, 64)
     assert not torch.allclose(picture, images.load(photograph, 64), atol=0.02)
@@ -149,7 +149,7 @@ def test_transfer_writes_the_picture_of_every_target(workbench, two_styles, phot
     assert {"single": 1, "nearest": 1, "whole": 12}.get(target, len(made["works"])) == len(made["works"])
     if target == "single":
         assert made["works"][0]["file"] == "work-03.png" and "100.0%  work-03.png  Work 3" in out
-    assert ("tau" in made["parameters"]) == (target in ("blend", "cluster"))
+    assert ("tau" in made["parameters"]) == (target in ("blend", "cluster", "regions"))
     assert str(two_styles) not in json.dumps(made) and str(photograph.parent) not in json.dumps(made)
     assert "transfer" in err and "4/4" in err  # plain lines where there is no terminal
 
@@ -177,6 +177,25 @@ def test_transfer_takes_controls_and_filters(workbench, two_styles, photograph):
     assert made["parameters"].items() >= {**controls, "combine": "apart", "where": ["genre=portrait"]}.items()
     assert {work["file"] for work in made["works"]} == {f"work-{i:02}.png" for i in (0, 2, 8, 10)}
     assert out.startswith("whole-apart: ")
+
+
+def test_a_target_of_regions_says_what_it_matched_and_draws_it(workbench, two_styles, photograph):
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "regions", *SMALL)
+    status, out, err = workbench(*argv, "-o", "out.png")
+    assert status == 0, err
+    assert "of the picture: " in out and out.splitlines()[-2:] == ["out_regions.png", "out_regions.pdf"]
+    assert figures.read_provenance("out_regions.png")["parameters"]["target"] == "regions"
+
+    mask = np.zeros((48, 64, 3), np.uint8)
+    mask[:, 32:] = (255, 0, 0)
+    Image.fromarray(mask).save("mask.png")
+    status, out, err = workbench(*argv, "--mask", "mask.png", "-o", "guided.png")
+    assert status == 0, err
+    assert [line[:18] for line in out.splitlines()].count("50% of the picture") == 2
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("noise.png")
+    status, _, err = workbench(*argv, "--mask", "noise.png", "-o", "more.png")
+    assert status == 2 and "noise.png has" in err and "flat colour" in err
 
 
 def test_transfer_takes_works_weighed_by_hand_and_mixes_corpora(workbench, two_styles, photograph, tmp_path):
@@ -279,6 +298,9 @@ REFUSED = [
     ({"--share": "0.5 0.5"}, 2, "--share"),
     ({"--share": "0.5", "--corpus": None, "--target": "single", "--style": "PHOTOGRAPH"}, 2, "one for each --corpus"),
     ({"--corpus": None, "--target": "single", "--style": "PHOTOGRAPH", "--exclude": "a"}, 2, "--exclude needs --corpus"),
+    ({"--mask": "NOTES"}, 2, "--mask goes with --target regions"),
+    ({"--target": "regions", "--mask": "gone.png"}, 2, "gone.png: no such file"),
+    ({"--target": "regions", "--combine": "apart"}, 2, "pooled pieces"),
     ({"--brush": "0"}, 2, "brush = 0"),
     ({"--strength": "2"}, 2, "strength = 2"),
     ({"--colour": "gray"}, 2, "style, content, luminance"),

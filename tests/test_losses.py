@@ -93,6 +93,36 @@ def test_soft_min_of_one_painting_is_its_gram_loss():
     assert float(soft_min([target], 0.1, (1.0,))(X, f)) == pytest.approx(float(alone))
 
 
+def test_guided_loss_with_a_full_mask_is_the_unguided_one():
+    target, f = {"l": statistics.moments(features(16))}, {"l": features(17)}
+    guided = losses.GuidedGramLoss(torch.ones(1, 1, 3, 3, dtype=torch.float64), [target])
+    assert float(guided(X, f)) == pytest.approx(float(losses.GramLoss(target)(X, f)))
+
+
+def test_guided_loss_of_two_halves_is_the_mean_of_their_losses():
+    masks = torch.zeros(2, 1, 2, 2, dtype=torch.float64)
+    masks[0, ..., :1] = masks[1, ..., 1:] = 1
+    targets = [{"l": statistics.moments(features(seed))} for seed in (18, 19)]
+    f = features(20, width=8)
+    f_exact = f.clone()
+    found = losses.GuidedGramLoss(torch.repeat_interleave(torch.repeat_interleave(masks, 5, 2), 4, 3), targets)(
+        X, {"l": f_exact}
+    )
+    halves = [losses.GramLoss(t)(X, {"l": part}) for t, part in zip(targets, (f[..., :4], f[..., 4:]), strict=True)]
+    assert float(found) == pytest.approx(float(sum(halves)) / 2)
+
+
+def test_the_gradient_of_the_guided_loss_and_a_region_smaller_than_a_cell():
+    masks = torch.zeros(2, 1, 20, 28, dtype=torch.float64)
+    masks[0, :, :2, :2] = 1  # a quarter of one cell of the features
+    masks[1] = 1 - masks[0]
+    loss = losses.GuidedGramLoss(masks, [{"l": statistics.moments(features(seed))} for seed in (21, 22)])
+    x = features(23).requires_grad_()
+    assert torch.autograd.gradcheck(lambda f: loss(X, {"l": f}), (x,))
+    loss(X, {"l": x}).backward()
+    assert torch.isfinite(x.grad).all()
+
+
 def test_image_terms_by_hand_and_by_gradient():
     step = torch.zeros(1, 1, 2, 3, dtype=torch.float64)
     step[..., 2] = 1.0

@@ -110,6 +110,30 @@ def test_w2_of_a_rank_deficient_covariance_has_a_finite_gradient():
     assert torch.isfinite(few.grad).all()
 
 
+def test_weighted_moments_are_those_of_the_weighted_positions():
+    f = features(20)
+    weights = torch.zeros(1, 1, 4, 6, dtype=torch.float64)
+    weights[..., :2, :3] = 2.0
+    found, part = statistics.moments(f, weights), statistics.moments(f[:, :, :2, :3])
+    assert torch.allclose(found.mean, part.mean) and torch.allclose(found.second, part.second)
+    weights = torch.rand(1, 1, 4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    naive = (
+        sum(weights[0, 0, i, j] * torch.outer(f[0, :, i, j], f[0, :, i, j]) for i in range(4) for j in range(6)) / weights.sum()
+    )
+    assert torch.allclose(statistics.moments(f, weights).second, naive)
+    assert torch.allclose(statistics.moments(f, torch.ones_like(weights)).second, statistics.moments(f).second)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=40, deadline=None)
+def test_masks_that_sum_to_one_do_so_wherever_they_are_laid(h, w, height, width):
+    labels = torch.randint(0, 3, (h, w), generator=torch.Generator().manual_seed(h * 10 + w))
+    masks = torch.nn.functional.one_hot(labels, 3).permute(2, 0, 1)[:, None].float()
+    found = statistics.spread(masks, height, width)
+    assert found.shape == (3, 1, height, width) and found.min() >= 0
+    assert torch.allclose(found.sum(dim=0), torch.ones(1, height, width), atol=1e-5)
+
+
 def from_covariance(covariance, mean=0.0):
     mean = torch.full((len(covariance),), float(mean), dtype=torch.float64)
     return Moments(mean, covariance + torch.outer(mean, mean))

@@ -6,6 +6,9 @@ from hypothesis import strategies as st
 
 from workbench import colour, images, losses, statistics, targets
 from workbench.errors import UsageError
+from workbench.regions import Piece, Regions
+from workbench.targets import Guide
+from workbench.transfer import Settings, Transfer
 
 similarities = st.lists(st.floats(-1, 1, width=32), min_size=12, max_size=12).map(lambda values: np.round(values, 3))
 
@@ -165,11 +168,77 @@ def test_a_selection_finds_the_hand_that_fits(corpus, encoder):
         selection.single("no such work at all")
 
 
+def halves(height=60, width=80):
+    """A picture whose left half has the warm stripes of one hand and whose right half the cool dots of the other."""
+    y, x = np.mgrid[:height, :width]
+    stripes = np.sin((x + y) * 0.7)[..., None] * 0.2 + np.array([0.8, 0.4, 0.2])
+    dots = (np.sin(x * 1.1) * np.sin(y * 1.1))[..., None] * 0.2 + np.array([0.2, 0.4, 0.8])
+    return torch.from_numpy(np.where((x < width // 2)[..., None], stripes, dots).clip(0, 1).astype(np.float32)).permute(
+        2, 0, 1
+    )[None]
+
+
+def test_each_region_takes_the_paintings_that_it_resembles(corpus, encoder, monkeypatch):
+    monkeypatch.setattr(targets, "NEVER", 0.0)  # works that are all pattern match each other better than any half of a picture
+    selection = targets.Selection(corpus, halves(), encoder)
+    target = selection.regions(tau=0.02)
+    assert len(target.guides) >= 2 and sum(guide.share for guide in target.guides) == pytest.approx(1)
+    assert sum(target.weights) == pytest.approx(1)
+    for guide in target.guides:
+        assert guide.mask.shape[0] == 1 and sum(guide.weights) == pytest.approx(1)
+        left = float((guide.mask * torch.linspace(1, 0, guide.mask.shape[3])).sum() / guide.mask.sum()) > 0.5
+        genre = sum(w for piece, w in zip(guide.pieces, guide.weights, strict=True) if piece.work.genre == "portrait")
+        assert guide.matched and (genre > 0.7 if left else genre < 0.3), guide.line
+
+
+def test_the_halves_of_a_picture_take_the_palettes_of_their_own_painters(corpus, encoder):
+    """Grey halves, and a mask that says which is which: each must end in the colours of its own hand."""
+    red, blue = (
+        Guide(mask, (Piece(corpus[i]),), (1.0,), 0.5, 1.0, 0.0, 1.0, True) for mask, i in zip(sides(), (0, 1), strict=True)
+    )
+    target = targets.StyleTarget("regions", (corpus[0], corpus[1]), (0.5, 0.5), guides=(red, blue))
+    content = 0.5 + 0.1 * torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    image = Transfer(content, target, encoder, Settings(size=64, steps=40, alpha=0.01)).run().image
+    left, right = (image[..., :24].mean(dim=(0, 2, 3)), image[..., 40:].mean(dim=(0, 2, 3)))
+    assert left[0] > left[2] + 0.15 and right[2] > right[0] + 0.15
+
+
+def sides():
+    left = torch.zeros(1, 1, 6, 8)
+    left[..., :4] = 1
+    return left, 1 - left
+
+
+def test_pieces_are_the_moments_of_their_places(corpus, encoder):
+    left, _ = sides()
+    regions = Regions((1 - left[0, 0]).numpy().astype(np.uint8), np.zeros((2, 3), dtype=np.float32))
+    guide = Guide(left, (Piece(corpus[2], 0, regions), Piece(corpus[2])), (0.25, 0.75), 1.0, 1.0, 0.0, 1.0, True)
+    target = targets.StyleTarget("regions", (corpus[2],), (1.0,), guides=(guide,))
+    (found,) = target.guided_moments(encoder, 64, ["relu1_1"])
+    with torch.no_grad():
+        f = encoder.features(corpus[2].load(64), ["relu1_1"])["relu1_1"]
+    half, whole = statistics.gram(f[..., :32])[0], statistics.gram(f)[0]
+    expected = 0.25 * half + 0.75 * whole
+    assert (found["relu1_1"].second - expected).norm() < 0.02 * expected.norm()  # the mask's border is soft
+    (again,) = target.guided_moments(encoder, 64, ["relu1_1"])
+    assert torch.equal(again["relu1_1"].second, found["relu1_1"].second)
+
+
+def test_what_the_artist_never_painted_comes_from_the_style_cluster(corpus, encoder, monkeypatch):
+    monkeypatch.setattr(targets, "NEVER", 1.1)  # nothing is familiar enough
+    target = targets.Selection(corpus, halves(), encoder).regions()
+    cluster = targets.Selection(corpus, halves(), encoder).cluster()
+    for guide in target.guides:
+        assert not guide.matched and "nothing like it" in guide.line
+        assert {piece.work for piece in guide.pieces} == set(cluster.works)
+        assert all(piece.regions is None for piece in guide.pieces)
+
+
 def test_a_corpus_of_one_work_is_its_own_answer_to_everything(corpus, encoder):
     lone = corpus.select(title="Work 4")
     selection = targets.Selection(lone, corpus["work-01.png"].load(64), encoder)
-    for target in (selection.nearest(), selection.blend(), selection.cluster(), selection.whole()):
+    for target in (selection.nearest(), selection.blend(), selection.cluster(), selection.regions(), selection.whole()):
         assert [work.name for work in target.works] == ["work-04.png"]
-        assert target.weights == (1.0,)
+        assert target.weights == pytest.approx((1.0,))
         pooled, typical = (target.combined(way).moments(encoder, 48, ["relu2_1"]) for way in ("pooled", "barycentre"))
         assert torch.equal(pooled["relu2_1"].second, typical["relu2_1"].second)

@@ -6,18 +6,27 @@ from typing import Any
 
 from torch import Tensor
 
-from workbench import images, metrics
+from workbench import figures, images, metrics
 from workbench.encoders import Encoder
-from workbench.figures import Panel
+from workbench.figures import Figure, Panel
 from workbench.figures.panels import SHOWN
 from workbench.metrics import StyleDistance
-from workbench.statistics import Moments
+from workbench.statistics import Moments, spread
 from workbench.targets import StyleTarget
 from workbench.transfer import Result, Settings, Transfer
 
-TITLES = {"single": "Single", "nearest": "Nearest", "blend": "Blend", "cluster": "Cluster", "whole": "Whole oeuvre"}
+TITLES = {
+    "single": "Single",
+    "nearest": "Nearest",
+    "blend": "Blend",
+    "cluster": "Cluster",
+    "regions": "Regions",
+    "whole": "Whole oeuvre",
+}
 COMBINED = {"pooled": "", "barycentre": ", barycentre", "apart": ", soft-min", "bag": ", patches"}
 THUMBNAIL = 200  # px
+MATCHES = 4  # pieces shown for a region
+VEIL = 0.75  # how far what lies outside a region fades
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,8 @@ class Outcome:
             "style": {"gram": self.style.gram, "w2": self.style.w2, "by_layer": self.style.by_layer},
             "oeuvre": {"gram": self.oeuvre.gram, "w2": self.oeuvre.w2},
             "effective_number": self.target.effective_number,
+            "combine": self.target.combine,
+            "regions": [guide.line for guide in self.target.guides],
             "note": self.target.note,
             "works": works,
             "losses": self.result.history[-1] if self.result.history else {},
@@ -98,3 +109,31 @@ def panel(outcome: Outcome) -> Panel:
     line = f"content {outcome.content:.2f} · style {outcome.style.gram:.2g} · oeuvre {outcome.oeuvre.gram:.2g}"
     title = TITLES.get(target.name, target.name.capitalize()) + COMBINED[target.combine]
     return Panel(title, outcome.result.image, works=works, lines=(line,), note=target.note)
+
+
+def matches(content: Tensor, target: StyleTarget, *, title: str = "") -> Figure:
+    """What was matched with what: a row for every region of the content, then the pieces that weigh most in its style.
+
+    `content` (1, 3, H, W) in [0, 1]; `target` has guides. What lies outside a region or a piece is veiled.
+    """
+    rows, captions, labels = [], [], []
+    for guide in target.guides:
+        row = [_veiled(images.resize(content, THUMBNAIL), guide.mask)]
+        known = f"familiarity {guide.familiarity:.0%}" if guide.matched else "never painted"
+        caption = [f"cosine {guide.similarity:.2f}, random {guide.usual:.2f}, {known}"]
+        for piece, weight in list(zip(guide.pieces, guide.weights, strict=True))[:MATCHES]:
+            row.append(_veiled(piece.work.load(THUMBNAIL), piece.mask))
+            caption.append(f"{weight:.0%} {piece.work.title}")
+        missing = MATCHES + 1 - len(row)
+        rows.append([*row, *[None] * missing])
+        captions.append([*caption, *[""] * missing])
+        labels.append(f"{guide.share:.0%} of it")
+    return figures.grid(
+        rows, labels, ["Region", *["Pieces, the heaviest first", *[""] * (MATCHES - 1)]], cell_captions=captions, title=title
+    )
+
+
+def _veiled(picture: Tensor, mask: Tensor) -> Tensor:
+    """`picture` (1, 3, H, W) with what lies outside of `mask` (1, 1, h, w) drawn towards light grey."""
+    inside = spread(mask, *picture.shape[-2:])
+    return picture * inside + (picture * (1 - VEIL) + 0.85 * VEIL) * (1 - inside)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench.encoders import Encoder
-from workbench.statistics import Moments, gaussian_w2, gram, moments, psd_sqrt, style_vector
+from workbench.statistics import Moments, gaussian_w2, gram, moments, psd_sqrt, spread, style_vector
 
 
 class Loss(Protocol):
@@ -87,6 +87,30 @@ class SoftMinGramLoss:
         if self.temperature == 0:
             return distances.min()
         return -self.temperature * torch.logsumexp(self.prior - distances / self.temperature, dim=0)
+
+
+class GuidedGramLoss:
+    """Gram loss region by region (Gatys et al. 2017, section 4): sum over regions of the region's share of the picture, times
+
+        mean over layers of ||G_r(x) - G_r*||_F^2 / ||G_r*||_F^2,
+
+    G_r being the Gram matrix over the region. One region that is the whole picture gives `GramLoss`.
+    """
+
+    def __init__(self, masks: Tensor, targets: Sequence[Mapping[str, Moments]]):
+        """`masks`: (n, 1, h, w) of n regions on any grid, summing to 1 everywhere; `targets`: layer -> Moments for each."""
+        self.layers = tuple(targets[0])
+        self.masks = masks
+        self.shares = masks.mean(dim=(1, 2, 3))
+        self.targets = [{layer: m.second.detach() for layer, m in target.items()} for target in targets]
+
+    def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        parts = []
+        for layer in self.layers:
+            weights = spread(self.masks, *features[layer].shape[-2:])
+            for share, weight, target in zip(self.shares, weights, self.targets, strict=True):
+                parts.append(share * relative_square(moments(features[layer], weight[None]).second, target[layer]))
+        return torch.stack(parts).sum() / len(self.layers)
 
 
 class W2Loss:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 2048  # positions whose features are multiplied at once: they stay in a core's cache
@@ -61,10 +62,29 @@ class _Gram(torch.autograd.Function):
         return gradient
 
 
-def moments(features: Tensor) -> Moments:
-    """Moments of `features` (1, C, H, W)."""
+def moments(features: Tensor, weights: Tensor | None = None) -> Moments:
+    """Moments of `features` (1, C, H, W); of a region of them where `weights` (1, 1, H, W) >= 0 say how much each place counts.
+
+    G = sum_p w_p f_p f_p^T / sum_p w_p: the guided Gram matrix of Gatys et al. (2017, eq. 5), its guide being sqrt(w).
+    """
     wide = torch.promote_types(features.dtype, torch.float32)
-    return Moments(mean=features.mean(dim=(0, 2, 3), dtype=wide), second=gram(features)[0])
+    if weights is None:
+        return Moments(mean=features.mean(dim=(0, 2, 3), dtype=wide), second=gram(features)[0])
+    inside = weights.flatten().nonzero()[:, 0]  # the rest of the picture costs nothing
+    rows, w = features.flatten(2)[0].index_select(1, inside).to(wide), weights.flatten()[inside].to(wide)
+    w = w / w.sum().clamp_min(torch.finfo(wide).tiny)
+    rooted = rows * w.sqrt()
+    return Moments(mean=rows @ w, second=rooted @ rooted.T)
+
+
+def spread(masks: Tensor, height: int, width: int) -> Tensor:
+    """Masks (n, 1, h, w) laid over a picture or a feature map of `height` x `width`: each cell the mean of what lies under it.
+
+    Where masks are coarser than what they are laid over, their borders become soft. Sums to 1 where the masks do.
+    """
+    if height > masks.shape[-2] or width > masks.shape[-1]:
+        return F.interpolate(masks, (height, width), mode="bilinear", align_corners=False)
+    return F.adaptive_avg_pool2d(masks, (height, width))
 
 
 def pool(parts: Iterable[tuple[float, dict[str, Moments]]]) -> dict[str, Moments]:

@@ -1,10 +1,11 @@
-"""Style targets: which paintings, with which weights. Everything from one picture to a whole oeuvre is a StyleTarget."""
+"""Style targets: which paintings, with which weights, where. Everything from one picture to a whole oeuvre is a StyleTarget."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,23 +15,53 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workbench import clustering as clusters
-from workbench import embeddings, images, progress, statistics, storage
+from workbench import embeddings, images, progress, regions, statistics, storage
 from workbench.clustering import Clustering
 from workbench.colour import Recolouring
 from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.losses import patches
+from workbench.regions import Piece, RegionIndex
 from workbench.statistics import Moments
 
-NAMES = ("single", "nearest", "blend", "cluster", "whole")
+NAMES = ("single", "nearest", "blend", "cluster", "regions", "whole")
 Combination = Literal["pooled", "barycentre", "apart", "bag"]
 TAU = 0.08
 NEGLIGIBLE = 1e-3
 TOLERANCE = 1e-3  # of a barycentre: relative, far below what a transfer comes near to
 CANDIDATES = 4  # patches drawn for every one that a bag keeps
 SKETCHED = 64  # dimensions in which patches are clustered
+NEVER = 0.05  # familiarity below which the artist is taken never to have painted such a thing
 VERSION = 3
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A region of the content, and the painted pieces that its style comes from.
+
+    mask: (1, 1, h, w) float32 in [0, 1] on a grid over the content; pieces and weights: the heaviest first, summing to one;
+    share: of the content; similarity: cosine of the best piece; usual: median cosine of all pieces, what one drawn at
+    random has; familiarity: see regions.RegionIndex; matched: whether the pieces were found by what the region shows. Where
+    they were not, because the artist never painted such a thing, they are whole paintings of the content's style cluster.
+    """
+
+    mask: Tensor = field(repr=False, compare=False)
+    pieces: tuple[Piece, ...] = field(repr=False)
+    weights: tuple[float, ...] = field(repr=False)
+    share: float
+    similarity: float
+    usual: float
+    familiarity: float
+    matched: bool
+
+    @property
+    def line(self) -> str:
+        """What was matched, and how well, for a reader."""
+        if not self.matched:
+            return f"{self.share:.0%} of the picture: nothing like it (cosine {self.similarity:.2f}); from the style cluster"
+        how = f"cosine {self.similarity:.2f}, {self.usual:.2f} at random, better than {self.familiarity:.0%} of his own regions"
+        return f"{self.share:.0%} of the picture: {self.pieces[0].work.title} ({how})"
 
 
 @dataclass(frozen=True)
@@ -40,7 +71,8 @@ class StyleTarget:
     `combine` says what the works become together: "pooled", the moments of the mixture of all their positions (mean Gram);
     "barycentre", a typical painting (see statistics.barycentre); "apart", each painting for itself, and the transfer is to
     come near to any (see losses.SoftMinGramLoss); "bag", their patches, of which each place takes the nearest (see
-    losses.PatchLoss).
+    losses.PatchLoss). With `guides` each region of the content has pieces of paintings of its own; `works` and `weights` then
+    say what the whole picture takes from each painting.
     """
 
     name: str
@@ -48,6 +80,7 @@ class StyleTarget:
     weights: tuple[float, ...]
     note: str = field(default="", compare=False)
     combine: Combination = "pooled"
+    guides: tuple[Guide, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         check_combine(self.combine)
@@ -110,30 +143,57 @@ class StyleTarget:
         time. Cached on disk under everything that decides them: works and weights, encoder, size, layers, colours.
         """
         layers = encoder.check_layers(layers)
-        recipe = [(work.sha256, weight) for work, weight in zip(self.works, self.weights, strict=True)]
         how = "barycentre" if self.combine == "barycentre" else "pooled"
-        decided = [VERSION, images.DECODER, encoder.identity, size, layers, recipe, how, recolour.key if recolour else ""]
-        key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()
-        path = storage.cache_dir("moments") / f"{key}.safetensors"
-        if path.exists():
-            try:
-                stored = load_file(path, device=str(encoder.device))
-                return {layer: Moments(stored[f"{layer}.mean"], stored[f"{layer}.second"]) for layer in layers}
-            except (SafetensorError, OSError, KeyError):
-                path.unlink(missing_ok=True)  # a damaged entry is made again
-        paintings = self.paintings(encoder, size, layers, recolour=recolour, show=show)
-        if how == "pooled":
-            found = statistics.pool(paintings)
-        else:
+
+        def make() -> dict[str, Moments]:
+            paintings = self.paintings(encoder, size, layers, recolour=recolour, show=show)
+            if how == "pooled":
+                return statistics.pool(paintings)
             every = list(paintings)
             tracked = progress.track(layers, total=len(layers), label=f"barycentre at {size} px", show=show and len(every) > 1)
             parts = ((layer, [(weight, m[layer]) for weight, m in every]) for layer in tracked)
-            found = {layer: statistics.barycentre(part, tolerance=TOLERANCE) for layer, part in parts}
-        tensors = {f"{layer}.mean": m.mean.cpu() for layer, m in found.items()}
-        tensors |= {f"{layer}.second": m.second.cpu() for layer, m in found.items()}
-        with storage.atomic(path) as temporary:
-            save_file(tensors, temporary)
-        return found
+            return {layer: statistics.barycentre(part, tolerance=TOLERANCE) for layer, part in parts}
+
+        recipe = [(work.sha256, weight) for work, weight in zip(self.works, self.weights, strict=True)]
+        return _remembered([how, *recipe], encoder, size, layers, recolour, make)
+
+    def guided_moments(
+        self,
+        encoder: Encoder,
+        size: int,
+        layers: Sequence[str],
+        *,
+        recolour: Recolouring | None = None,
+        show: bool = False,
+    ) -> list[dict[str, Moments]]:
+        """The pooled moments of every guide's pieces, paintings scaled to `size` px: for each guide, layer -> Moments."""
+        layers = encoder.check_layers(layers)
+        wanted: dict[Work, dict[Piece, Tensor]] = {}  # every painting is seen once, whatever is taken from it
+        for piece in (piece for guide in self.guides for piece in guide.pieces):
+            wanted.setdefault(piece.work, {})[piece] = piece.mask.to(encoder.device)
+        every = StyleTarget(self.name, tuple(wanted), (1 / len(wanted),) * len(wanted))
+        found: dict[Piece, dict[str, Moments]] = {}
+
+        def make(guide: Guide) -> dict[str, Moments]:
+            if not found:
+                features = zip(wanted, every._features(encoder, size, layers, recolour), strict=True)
+                tracked = progress.track(features, total=len(wanted), label=f"pieces at {size} px", show=show)
+                for work, (_, seen) in tracked:
+                    for piece, mask in wanted[work].items():
+                        found[piece] = {
+                            layer: statistics.moments(f, statistics.spread(mask, *f.shape[-2:])) for layer, f in seen.items()
+                        }
+            return statistics.pool((w, found[piece]) for piece, w in zip(guide.pieces, guide.weights, strict=True))
+
+        every_guide = []
+        for guide in self.guides:
+            recipe = [
+                (piece.work.sha256, hashlib.sha256(piece.mask.numpy().tobytes()).hexdigest(), weight)
+                for piece, weight in zip(guide.pieces, guide.weights, strict=True)
+            ]
+            moments = _remembered(["pieces", *recipe], encoder, size, layers, recolour, lambda guide=guide: make(guide))
+            every_guide.append(moments)
+        return every_guide
 
     def style_vectors(
         self, encoder: Encoder, size: int, layers: Sequence[str], *, recolour: Recolouring | None = None
@@ -169,6 +229,32 @@ class StyleTarget:
         return {layer: _thinned(torch.cat(parts), limit, seed) for layer, parts in bags.items()}
 
 
+def _remembered(
+    recipe: list,
+    encoder: Encoder,
+    size: int,
+    layers: Sequence[str],
+    recolour: Recolouring | None,
+    make: Callable[[], dict[str, Moments]],
+) -> dict[str, Moments]:
+    """What `make` returns, from the cache where it is known under all that decides it."""
+    decided = [VERSION, images.DECODER, encoder.identity, size, layers, recipe, recolour.key if recolour else ""]
+    key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()
+    path = storage.cache_dir("moments") / f"{key}.safetensors"
+    if path.exists():
+        try:
+            stored = load_file(path, device=str(encoder.device))
+            return {layer: Moments(stored[f"{layer}.mean"], stored[f"{layer}.second"]) for layer in layers}
+        except (SafetensorError, OSError, KeyError):
+            path.unlink(missing_ok=True)  # a damaged entry is made again
+    found = make()
+    tensors = {f"{layer}.mean": m.mean.cpu() for layer, m in found.items()}
+    tensors |= {f"{layer}.second": m.second.cpu() for layer, m in found.items()}
+    with storage.atomic(path) as temporary:
+        save_file(tensors, temporary)
+    return found
+
+
 def _thinned(bag: Tensor, limit: int, seed: int) -> Tensor:
     """At most `limit` rows of `bag` (n, d), as `clustering.coreset` chooses them among directions about the mean."""
     if len(bag) <= limit:
@@ -182,11 +268,15 @@ def _thinned(bag: Tensor, limit: int, seed: int) -> Tensor:
 
 def weighted(name: str, corpus: Corpus, weights: np.ndarray, note: str = "") -> StyleTarget:
     """A target over the works of `corpus` with `weights` (n,) >= 0; works under a thousandth of the heaviest are left out."""
-    weights = np.asarray(weights, dtype=np.float64)
-    order = [i for i in np.argsort(-weights, kind="stable") if weights[i] >= NEGLIGIBLE * weights.max()]
-    kept = weights[order] / weights[order].sum()
+    order, kept = _kept(np.asarray(weights, dtype=np.float64))
     works = tuple(corpus)
-    return StyleTarget(name, tuple(works[i] for i in order), tuple(kept.tolist()), note)
+    return StyleTarget(name, tuple(works[i] for i in order), kept, note)
+
+
+def _kept(weights: np.ndarray) -> tuple[list[int], tuple[float, ...]]:
+    """The places of the weights that are not negligible, the heaviest first, and these weights, summing to one."""
+    order = [int(i) for i in np.argsort(-weights, kind="stable") if weights[i] >= NEGLIGIBLE * weights.max()]
+    return order, tuple((weights[order] / weights[order].sum()).tolist())
 
 
 def check_combine(combine: str) -> None:
@@ -320,6 +410,42 @@ class Selection:
         """The whole corpus, evenly."""
         return whole(self.corpus)
 
+    @cached_property
+    def region_index(self) -> RegionIndex:
+        """The regions of all works."""
+        return RegionIndex(self.corpus.works, self.encoder, show=self.show)
+
+    def regions(self, tau: float = TAU, *, mask: str | Path | None = None) -> StyleTarget:
+        """For each region of the content the painted regions that resemble it, w_k = softmax(cos / tau) over all of them.
+
+        `mask`: an image whose flat colours say what belongs together (see regions.from_mask); without it the content is
+        divided by what it shows. A region such as the artist never painted takes the style cluster's whole paintings.
+        """
+        check_tau(tau)
+        divided = regions.from_mask(mask, self.content, self.encoder) if mask else regions.divide(self.content, self.encoder)
+        guides = []
+        for label, similar in enumerate(self.region_index.similarities(divided.descriptors)):
+            best = float(similar.max())
+            familiarity = self.region_index.familiarity(best)
+            matched = familiarity >= NEVER
+            if matched:
+                order, kept = _kept(softmax_weights(similar, tau))
+                pieces = tuple(self.region_index.pieces[i] for i in order)
+            else:
+                fallback = self.cluster(tau)
+                pieces, kept = tuple(Piece(work) for work in fallback.works), fallback.weights
+            place = divided.masks()[label : label + 1]
+            share = float(divided.shares[label])
+            guides.append(Guide(place, pieces, kept, share, best, float(np.median(similar)), familiarity, matched))
+        weights: dict[Work, float] = {}
+        for guide in guides:
+            for piece, weight in zip(guide.pieces, guide.weights, strict=True):
+                weights[piece.work] = weights.get(piece.work, 0.0) + guide.share * weight
+        works = sorted(weights, key=lambda work: -weights[work])
+        total = sum(weights.values())
+        note = f"{len(guides)} regions, each with pieces of its own; τ = {tau:g}"
+        return StyleTarget("regions", tuple(works), tuple(weights[w] / total for w in works), note, guides=tuple(guides))
+
     def by_hand(self, weights: Mapping[str, float]) -> StyleTarget:
         """The works named, with `weights` in proportion; UsageError for an unknown work or a weight that is not above 0."""
         require(bool(weights), "no work is weighted")
@@ -337,6 +463,6 @@ class Selection:
         """
         name, _, combine = words.partition("/")
         require(name in NAMES, f"target {name!r}: choose {', '.join(NAMES)}")
-        options = {"single": {"name": single}, "blend": {"tau": tau}, "cluster": {"tau": tau}}.get(name, {})
+        options = {"single": {"name": single}, **{word: {"tau": tau} for word in ("blend", "cluster", "regions")}}.get(name, {})
         target = getattr(self, name)(**options)
         return target.combined(combine) if combine else target

@@ -183,7 +183,7 @@ class Transfer:
         self.target = target
         self.encoder = encoder
         self.settings = settings or Settings()
-        check_combination(target.combine, self.settings)
+        check_combination(target.combine, self.settings, guided=bool(target.guides))
         self._recolour = _recolouring(content, self.settings)
         self._source = colour.luminance(self.content) if self.settings.colour == "luminance" else self.content
         self.draft = imitation(encoder) if self.settings.draft == "auto" else None
@@ -349,6 +349,11 @@ class Transfer:
         works = [(work.sha256, weight) for work, weight in zip(self.target.works, self.target.weights, strict=True)]
         drivers = [encoder.identity for encoder in (self.encoder, self.draft) if encoder is not None]
         digest.update(json.dumps([asdict(self.settings), drivers, works, self.target.combine], sort_keys=True).encode())
+        for guide in self.target.guides:
+            pieces = [(piece.work.sha256, weight) for piece, weight in zip(guide.pieces, guide.weights, strict=True)]
+            digest.update(json.dumps(pieces).encode())
+            for mask in (guide.mask, *(piece.mask for piece in guide.pieces)):
+                digest.update(mask.numpy().tobytes())
         return digest.hexdigest()
 
     def checkpoint(self, path: str | os.PathLike) -> Path:
@@ -414,9 +419,16 @@ def aim(
     recolour: colour.Recolouring | None = None,
     show: bool = False,
 ) -> dict[str, Moments]:
-    """The style moments to aim at, layer -> Moments: the target's, or where `strength` is below 1, mixed with the content's."""
-    layers = encoder.style_layers
-    found = target.moments(encoder, settings.painting_size(size), layers, recolour=recolour, show=show)
+    """The style moments to aim at, layer -> Moments: the target's, or where `strength` is below 1, mixed with the content's.
+
+    Of a target with guides those that the whole picture has where every region has its own.
+    """
+    layers, paintings_at = encoder.style_layers, settings.painting_size(size)
+    if target.guides:
+        each = target.guided_moments(encoder, paintings_at, layers, recolour=recolour, show=show)
+        found = statistics.pool((guide.share, moments) for guide, moments in zip(target.guides, each, strict=True))
+    else:
+        found = target.moments(encoder, paintings_at, layers, recolour=recolour, show=show)
     return _weakened([(1.0, found)], content, encoder, settings)[0][1]
 
 
@@ -430,6 +442,22 @@ def _weakened(
     with torch.no_grad():
         own = {layer: statistics.moments(f) for layer, f in encoder.features(content, encoder.style_layers).items()}
     return [(weight, statistics.pool([(1 - strength, own), (strength, moments)])) for weight, moments in paintings]
+
+
+def _weakened_regions(
+    targets: list[dict[str, Moments]], masks: Tensor, content: Tensor, encoder: Encoder, settings: Settings
+) -> list[dict[str, Moments]]:
+    """`targets`, each mixed with the moments of its own region of the content by `strength`."""
+    strength = settings.strength
+    if strength == 1:
+        return targets
+    with torch.no_grad():
+        features = encoder.features(content, encoder.style_layers)
+        own = [
+            {x: statistics.moments(f, statistics.spread(mask[None], *f.shape[-2:])) for x, f in features.items()}
+            for mask in masks
+        ]
+    return [statistics.pool([(1 - strength, o), (strength, t)]) for o, t in zip(own, targets, strict=True)]
 
 
 def _style_loss(
@@ -446,6 +474,10 @@ def _style_loss(
         return losses.PatchLoss(target.bag(encoder, paintings_at, layers[2:4], seed=settings.seed, recolour=recolour))
     if settings.style_loss == "embedding":
         return losses.EmbeddingLoss(target.style_vectors(encoder, paintings_at, layers, recolour=recolour))
+    if target.guides:
+        each = target.guided_moments(encoder, paintings_at, layers, recolour=recolour, show=show)
+        masks = torch.cat([guide.mask for guide in target.guides]).to(content.device)
+        return losses.GuidedGramLoss(masks, _weakened_regions(each, masks, content, encoder, settings))
     if target.combine == "apart":
         each = list(target.paintings(encoder, paintings_at, layers, recolour=recolour, show=show))
         return losses.SoftMinGramLoss(_weakened(each, content, encoder, settings), temperature=settings.softness)
@@ -460,7 +492,7 @@ def _recolouring(content: Tensor, settings: Settings) -> colour.Recolouring | No
     return colour.ColoursOf(content) if settings.colour == "content" else colour.LuminanceLike(content)
 
 
-def check_combination(combine: str, settings: Settings) -> None:
+def check_combination(combine: str, settings: Settings, *, guided: bool = False) -> None:
     """UsageError where a way to combine works, a way to compare styles and a strength do not go together."""
     goes = {"gram": ("pooled", "barycentre", "apart", "bag"), "w2": ("pooled", "barycentre")}
     ways = goes.get(settings.style_loss, ("pooled",))
@@ -469,6 +501,8 @@ def check_combination(combine: str, settings: Settings) -> None:
         f"paintings combined as {combine!r} do not go with style_loss = {settings.style_loss!r}: "
         f"combine them as {' or '.join(ways)}",
     )
+    simple = settings.style_loss == "gram" and combine == "pooled"
+    require(simple or not guided, "a target of regions goes with style_loss gram and pooled pieces, not otherwise")
     moments = settings.style_loss in goes and combine != "bag"
     require(
         settings.strength == 1 or moments, f"strength = {settings.strength} goes with style_loss gram and w2, not with patches"

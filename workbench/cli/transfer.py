@@ -1,6 +1,7 @@
 """`workbench transfer`: everything that can be refused is refused before the work starts, and a stop keeps the picture."""
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -28,7 +29,8 @@ TARGET = "workbench.targets:StyleTarget"
 # Options that would be ignored with any other target.
 ONLY_WITH = {
     "--style": ("single",),
-    "--tau": ("blend", "cluster"),
+    "--tau": ("blend", "cluster", "regions"),
+    "--mask": ("regions",),
     "--retriever": ("nearest", "blend", "cluster"),
     "--weigh": ("by-hand",),
 }
@@ -46,12 +48,15 @@ def declare(commands: Any) -> None:
         "--exclude", action="append", default=[], metavar="PAINTING", help="a work to leave out, by file or title"
     )
     parser.add_argument(
-        "--target", required=True, help="which paintings: single, nearest, blend, cluster, whole, or by-hand with --weigh"
+        "--target",
+        required=True,
+        help="which paintings: single, nearest, blend, cluster, regions, whole, or by-hand with --weigh",
     )
     parser.option("--combine", TARGET, "what several paintings become together")
     parser.add_argument("--style", metavar="PAINTING", help="the single painting: a work of the corpus, or any image file")
     parser.option("--tau", BLEND, "temperature of the blend: near 0 the nearest, large the whole", type=float)
     parser.add_argument("--weigh", action="append", metavar="PAINTING=WEIGHT", help="a work, for --target by-hand")
+    parser.add_argument("--mask", metavar="FILE", help="regions: a picture that paints each part of CONTENT in one flat colour")
     parser.add_argument("--retriever", metavar="ENCODER", help="encoder that says which paintings fit (default: --encoder)")
     parser.add_argument("-o", "--out", required=True, type=Path, help="the picture to write; .png carries its provenance")
     encoder_options(parser)
@@ -80,11 +85,12 @@ def _transfer(args: argparse.Namespace) -> None:
     check_out(args.out)
     _check_checkpoint(args)
     from workbench import encoders, images, inputs, metrics
+    from workbench.figures.files import PNG_KEY
     from workbench.transfer import Diverged, Settings, Transfer, check_combination
 
     settings = Settings(**given(args, SETTINGS))
     _check_target(args)
-    check_combination(given(args, TARGET).get("combine", "pooled"), settings)
+    check_combination(given(args, TARGET).get("combine", "pooled"), settings, guided=args.target == "regions")
     source = inputs.content_path(args.content)
     require(args.out.resolve() != source.resolve(), f"cannot write {args.out}: it is the content itself")
     _check_picture(args.out, {})
@@ -97,6 +103,8 @@ def _transfer(args: argparse.Namespace) -> None:
         print(f"{weight:7.1%}  {work.name}  {work.title}")
     if len(target.works) > LISTED:
         print(f"         and {len(target.works) - LISTED} more")
+    for guide in target.guides:
+        print(guide.line)
     sys.stdout.flush()
     transfer = Transfer(content, target, encoder, settings)
     if args.resume:
@@ -118,6 +126,13 @@ def _transfer(args: argparse.Namespace) -> None:
     print(f"content {metrics.content_distance(transfer.image, content, encoder):.3g}", end="   ")
     print(f"style {style.gram:.3g}   style W2 {style.w2:.3g}   {transfer.seconds:.0f} s")
     print(args.out)
+    if target.guides:
+        from workbench import comparison, figures
+
+        stamp = json.loads(_stamp(args, source, transfer, retriever)[PNG_KEY])
+        print(
+            *figures.save(comparison.matches(content, target), args.out.with_name(f"{args.out.stem}_regions"), stamp), sep="\n"
+        )
 
 
 def _check_checkpoint(args: argparse.Namespace) -> None:
@@ -142,7 +157,7 @@ def _check_target(args: argparse.Namespace) -> None:
     names = (*targets.NAMES, "by-hand")
     require(args.target in names, f"--target {args.target!r}: choose {', '.join(names)}")
     tau = given(args, BLEND).get("tau")
-    values = {"--style": args.style, "--tau": tau, "--retriever": args.retriever, "--weigh": args.weigh}
+    values = {"--style": args.style, "--tau": tau, "--retriever": args.retriever, "--weigh": args.weigh, "--mask": args.mask}
     for flag, value in values.items():
         goes = value is None or args.target in ONLY_WITH[flag]
         require(goes, f"{flag} goes with --target {' or '.join(ONLY_WITH[flag])}, not with {args.target}")
@@ -150,7 +165,8 @@ def _check_target(args: argparse.Namespace) -> None:
         targets.softmax_weights(np.zeros(1), tau)  # knows what a temperature may be
     count = len(args.corpus or ())
     require(args.share is None or len(args.share) == count, f"--share: give one for each --corpus, of which there are {count}")
-    require(count < 2 or args.target not in ("single", "by-hand"), f"--target {args.target} takes one --corpus")
+    require(count < 2 or args.target not in ("single", "by-hand", "regions"), f"--target {args.target} takes one --corpus")
+    require(args.mask is None or Path(args.mask).is_file(), f"--mask {args.mask}: no such file")
     require(args.target != "by-hand" or bool(args.weigh), "--target by-hand needs --weigh PAINTING=WEIGHT")
     for flag, given_values in (("--where", args.where), ("--exclude", args.exclude)):
         require(not given_values or count > 0, f"{flag} needs --corpus: it says which of its works to use")
@@ -194,7 +210,8 @@ def _choose(args: argparse.Namespace, content: "Tensor", encoder: "Encoder", ret
     if args.target == "by-hand":
         return selections[0].by_hand(args.weigh).combined(combine)
     if args.target != "single":
-        chosen = [getattr(selection, args.target)(**given(args, BLEND)).combined(combine) for selection in selections]
+        options = given(args, BLEND) | ({"mask": args.mask} if args.mask else {})
+        chosen = [getattr(selection, args.target)(**options).combined(combine) for selection in selections]
         shares = args.share or [1.0] * len(chosen)
         return chosen[0] if len(chosen) == 1 else targets.mix(list(zip(shares, chosen, strict=True)))
     try:
@@ -254,7 +271,7 @@ def _stamp(args: argparse.Namespace, source: Path, transfer: "Transfer", retriev
         "device": encoder.device.type,
         **asdict(settings),
     }
-    parameters |= {name: getattr(args, name) for name in ("share", "where", "exclude", "weigh") if getattr(args, name)}
+    parameters |= {name: getattr(args, name) for name in ("share", "where", "exclude", "weigh", "mask") if getattr(args, name)}
     if args.target in ONLY_WITH["--retriever"]:
         parameters["retriever"] = retriever.identity
     if args.target in ONLY_WITH["--tau"]:

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from workbench import images, regions
+from workbench.errors import UsageError
+
+
+def patchwork(height=96, width=128):
+    """Three textures side by side: stripes, dots, and a flat ground."""
+    y, x = np.mgrid[:height, :width]
+    stripes = np.sin((x + y) * 0.7)[..., None] * 0.2 + np.array([0.8, 0.4, 0.2])
+    dots = (np.sin(x * 1.1) * np.sin(y * 1.1))[..., None] * 0.2 + np.array([0.2, 0.4, 0.8])
+    pixels = np.where((x < width // 3)[..., None], stripes, np.where((x < 2 * width // 3)[..., None], dots, 0.5))
+    return torch.from_numpy(pixels.clip(0, 1).astype(np.float32)).permute(2, 0, 1)[None]
+
+
+def test_textures_side_by_side_are_regions(encoder):
+    found = regions.divide(patchwork(), encoder)
+    assert 3 <= len(found) <= regions.MOST and found.labels.shape == (36, 48)
+    middle = found.labels[:, [8, 24, 40]]
+    for column in middle.T:  # each texture is mainly one region, and another one than its neighbours'
+        assert (column == np.bincount(column).argmax()).mean() > 0.8
+    assert len({int(np.bincount(column).argmax()) for column in middle.T}) == 3
+    assert found.shares.sum() == pytest.approx(1) and (np.diff(found.shares) <= 0).all()
+    assert torch.equal(found.masks().sum(dim=0), torch.ones(1, 36, 48))
+    assert found.shares.min() >= regions.SMALLEST
+
+
+def test_dividing_is_deterministic(encoder):
+    a, b = (regions.divide(patchwork(), encoder) for _ in range(2))
+    assert np.array_equal(a.labels, b.labels) and np.array_equal(a.descriptors, b.descriptors)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (2, 90), (90, 2), (1, 1)])
+def test_a_picture_of_one_colour_is_one_region_whatever_its_shape(encoder, shape):
+    found = regions.divide(torch.full((1, 3, *shape), 0.4), encoder)
+    assert len(found) == 1 and found.shares.tolist() == [1.0]
+    assert np.isfinite(found.descriptors).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 90), (90, 2), (3, 3), (1, 700)])
+def test_pictures_of_any_shape_are_divided(encoder, shape):
+    found = regions.divide(torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0)), encoder)
+    assert 1 <= len(found) <= regions.MOST and np.isfinite(found.descriptors).all()
+    assert found.shares.sum() == pytest.approx(1)
+
+
+def test_a_mask_of_flat_colours_marks_the_regions(encoder, tmp_path):
+    mask = np.zeros((30, 40, 3), np.uint8)
+    mask[:10] = (0, 0, 255)
+    mask[25:, :10] = (255, 255, 0)
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    found = regions.from_mask(tmp_path / "mask.png", patchwork(), encoder)
+    assert found.shares == pytest.approx([1 - 1 / 3 - 1 / 24, 1 / 3, 1 / 24], abs=0.01)
+    assert found.labels[0, 0] == 1 and found.labels[-1, 0] == 2
+
+
+def test_a_mask_that_is_a_photograph_is_refused(encoder, tmp_path):
+    images.save(torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0)), tmp_path / "mask.png")
+    with pytest.raises(UsageError, match="flat colour"):
+        regions.from_mask(tmp_path / "mask.png", patchwork(), encoder)
+
+
+def test_the_index_finds_a_piece_by_itself_and_is_read_from_the_cache(corpus, encoder, monkeypatch):
+    index = regions.RegionIndex(corpus.works, encoder)
+    assert {piece.work for piece in index.pieces} == set(corpus.works)
+    similar = index.similarities(index.raw)
+    assert np.allclose(similar.diagonal(), 1, atol=1e-5) and np.abs(similar).max() <= 1 + 1e-5
+    monkeypatch.setattr(regions, "divide", None)  # the second index must not need it
+    again = regions.RegionIndex(corpus.works, encoder)
+    assert np.array_equal(again.raw, index.raw)
+
+
+def test_familiarity_is_a_rank_among_the_artists_own_matches(corpus, encoder):
+    index = regions.RegionIndex(corpus.works, encoder)
+    naive = []
+    for i, piece in enumerate(index.pieces):
+        others = [j for j, other in enumerate(index.pieces) if other.work != piece.work]
+        naive.append(index.similarities(index.raw[i : i + 1])[0, others].max())
+    assert np.allclose(index.own, np.sort(naive), atol=1e-6)
+    assert index.familiarity(-1.0) == 0 and index.familiarity(1.0) == 1
+    assert index.familiarity(float(np.median(naive))) == pytest.approx(0.5, abs=0.1)
+    assert regions.RegionIndex(corpus.works[:1], encoder).familiarity(0.0) == 1
+
+
+def test_a_damaged_cache_entry_is_made_again(corpus, encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
+    first = regions.RegionIndex(corpus.works[:2], encoder)
+    for entry in tmp_path.rglob("*.npz"):
+        entry.write_bytes(b"damaged")
+    assert np.array_equal(regions.RegionIndex(corpus.works[:2], encoder).raw, first.raw)
