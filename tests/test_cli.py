@@ -111,7 +111,9 @@ def test_the_help_of_transfer_tells_the_defaults_and_choices_of_the_settings(cap
     assert all(name in text for name in targets.NAMES)
 
 
-@pytest.mark.parametrize("command", ["corpus check", "corpus split", "embed", "search", "clusters", "run", "distil", "bench"])
+@pytest.mark.parametrize(
+    "command", ["corpus check", "corpus split", "embed", "search", "clusters", "run", "distil", "bench", "compare"]
+)
 def test_every_help_is_written(capsys, command):
     with pytest.raises(SystemExit) as end:
         cli.main([*command.split(), "--help"])
@@ -196,6 +198,36 @@ def test_a_target_of_regions_says_what_it_matched_and_draws_it(workbench, two_st
     Image.fromarray(noise).save("noise.png")
     status, _, err = workbench(*argv, "--mask", "noise.png", "-o", "more.png")
     assert status == 2 and "noise.png has" in err and "flat colour" in err
+
+
+def test_compare_paints_every_content_after_every_target_once(workbench, two_styles, photograph, monkeypatch):
+    argv = ("compare", photograph, two_styles / "work-01.png", "--corpus", two_styles, "--style", "Work 3", *SMALL)
+    argv += ("--targets", "single", "blend/barycentre", "whole/apart", "--pictures", "kept", "-o", "figure.png")
+    status, out, err = workbench(*argv)
+    assert status == 0, err
+    assert out.splitlines() == ["figure.png", "figure.pdf"] and len(list(Path("kept").iterdir())) == 6
+    made = figures.read_provenance("figure.png")
+    assert made["command"] == "compare" and made["parameters"]["targets"] == ["single", "blend/barycentre", "whole/apart"]
+    assert len(made["inputs"]) == 2
+    before = Path("figure.png").read_bytes()
+    monkeypatch.setattr(transfer.Transfer, "run", None)  # the second time nothing is painted again
+    assert workbench(*argv)[0] == 0
+    assert Path("figure.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("blend/middle",), "choose pooled"),
+        (("bland",), "choose single"),
+        (("single",), "needs --style"),
+        (("single", "--style", "Work 99"), "no work 'Work 99'"),
+    ],
+)
+def test_compare_refuses_before_the_work(workbench, two_styles, photograph, words, says):
+    status, _, err = workbench("compare", photograph, "--corpus", two_styles, "-o", "figure.png", "--targets", *words)
+    assert status == 2 and says in err.splitlines()[-1]
+    assert list(Path().iterdir()) == []
 
 
 def test_transfer_takes_works_weighed_by_hand_and_mixes_corpora(workbench, two_styles, photograph, tmp_path):

@@ -22,7 +22,13 @@ def test_every_loss_is_zero_at_its_target():
     m = {"l": statistics.moments(f["l"])}
     bag = {"l": losses.patches(f["l"])}
     vector = {"l": statistics.style_vector(f["l"])[0]}
-    for loss in (losses.ContentLoss(f), losses.GramLoss(m), losses.PatchLoss(bag), losses.EmbeddingLoss([(1.0, vector)])):
+    for loss in (
+        losses.ContentLoss(f),
+        losses.GramLoss(m),
+        losses.PatchLoss(bag),
+        losses.BagLoss(bag),
+        losses.EmbeddingLoss([(1.0, vector)]),
+    ):
         assert float(loss(X, f)) == pytest.approx(0, abs=1e-12), type(loss).__name__
     assert float(losses.W2Loss(m)(X, f)) == pytest.approx(0, abs=1e-8)
 
@@ -46,7 +52,7 @@ def test_dimensionless_losses_do_not_depend_on_the_scale_of_features(seed, scale
         assert float(make(scale)(X, {"l": scale * g})) == pytest.approx(float(make(1)(X, {"l": g})), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["content", "gram", "w2", "patches", "embedding", "gatys_content", "gatys_style"])
+@pytest.mark.parametrize("name", ["content", "gram", "w2", "patches", "bag", "embedding", "gatys_content", "gatys_style"])
 def test_gradients(name):
     target = features(3)
     loss = {
@@ -54,6 +60,7 @@ def test_gradients(name):
         "gram": losses.GramLoss({"l": statistics.moments(target)}),
         "w2": losses.W2Loss({"l": statistics.moments(target)}),
         "patches": losses.PatchLoss({"l": losses.patches(target)}),
+        "bag": losses.BagLoss({"l": losses.patches(target)}),
         "embedding": losses.EmbeddingLoss(
             [(0.3, {"l": statistics.style_vector(target)[0]}), (0.7, {"l": torch.ones(12).double()})]
         ),
@@ -142,6 +149,17 @@ def test_patch_search_equals_the_naive_one_at_any_block_size():
     expected = 1 - sum(naive) / len(naive)
     for block in (1, 8, 10_000):
         assert float(losses.PatchLoss({"l": bag}, block=block)(X, {"l": f})) == pytest.approx(expected)
+
+
+def test_bag_loss_equals_the_naive_one_at_any_block_size():
+    f, bag = {"l": features(24)}, losses.patches(features(25, height=8))
+    found = losses.patches(f["l"])
+    a, b = found - found.mean(dim=0), bag - bag.mean(dim=0)
+    cosines = (a @ b.T) / a.norm(dim=1)[:, None] / b.norm(dim=1)
+    apart = (found.mean(dim=0) - bag.mean(dim=0)).square().sum() / bag.mean(dim=0).square().sum()
+    expected = losses.BALANCE * float(1 - cosines.max(dim=1).values.mean() + apart)
+    for block in (1, 7, 10_000):
+        assert float(losses.BagLoss({"l": bag}, block=block)(X, f)) == pytest.approx(expected)
 
 
 def test_patches_are_three_by_three_neighbourhoods():

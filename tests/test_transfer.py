@@ -345,7 +345,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_picture(content, tar
     {"size": 0}, {"size": 10**6}, {"steps": 0}, {"alpha": -1.0}, {"beta": float("nan")}, {"tv": float("inf")},
     {"alpha": 0.0, "beta": 0.0}, {"style_loss": "gramm"}, {"optimiser": "sgd"}, {"init": "style"},
     {"plateau": -0.1}, {"draft": "yes"}, {"plateau": 1.0}, {"brush": 0.0}, {"brush": float("nan")}, {"strength": 1.1},
-    {"softness": -1.0}, {"colour": "grey"},
+    {"softness": -1.0}, {"bag": 0}, {"colour": "grey"},
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused_in_one_line(bad):
     with pytest.raises(UsageError) as error:

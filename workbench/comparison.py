@@ -99,6 +99,11 @@ def content_panel(content: Tensor, oeuvre: Mapping[str, Moments], encoder: Encod
     return Panel("Content", picture, lines=(f"oeuvre {distance.gram:.2g}",))
 
 
+def title(target: StyleTarget) -> str:
+    """The name of a target in figures."""
+    return TITLES.get(target.name, target.name.capitalize()) + COMBINED[target.combine]
+
+
 def panel(outcome: Outcome) -> Panel:
     """An outcome as a panel of figures.comparison: the picture, its distances, and the paintings it used."""
     target = outcome.target
@@ -107,11 +112,10 @@ def panel(outcome: Outcome) -> Panel:
         for rank, (work, weight) in enumerate(zip(target.works, target.weights, strict=True))
     ]
     line = f"content {outcome.content:.2f} · style {outcome.style.gram:.2g} · oeuvre {outcome.oeuvre.gram:.2g}"
-    title = TITLES.get(target.name, target.name.capitalize()) + COMBINED[target.combine]
-    return Panel(title, outcome.result.image, works=works, lines=(line,), note=target.note)
+    return Panel(title(target), outcome.result.image, works=works, lines=(line,), note=target.note)
 
 
-def matches(content: Tensor, target: StyleTarget, *, title: str = "") -> Figure:
+def matches(content: Tensor, target: StyleTarget) -> Figure:
     """What was matched with what: a row for every region of the content, then the pieces that weigh most in its style.
 
     `content` (1, 3, H, W) in [0, 1]; `target` has guides. What lies outside a region or a piece is veiled.
@@ -129,7 +133,7 @@ def matches(content: Tensor, target: StyleTarget, *, title: str = "") -> Figure:
         captions.append([*caption, *[""] * missing])
         labels.append(f"{guide.share:.0%} of it")
     return figures.grid(
-        rows, labels, ["Region", *["Pieces, the heaviest first", *[""] * (MATCHES - 1)]], cell_captions=captions, title=title
+        rows, labels, ["Region", *["Pieces, the heaviest first", *[""] * (MATCHES - 1)]], cell_captions=captions
     )
 
 

@@ -14,6 +14,8 @@ from torch import Tensor
 from workbench.encoders import Encoder
 from workbench.statistics import Moments, gaussian_w2, gram, moments, psd_sqrt, spread, style_vector
 
+BALANCE = 0.25  # of BagLoss: the same alpha then keeps about as much of the content as beside Gram matrices
+
 
 class Loss(Protocol):
     """A term of the objective."""
@@ -148,11 +150,44 @@ class PatchLoss:
         losses = []
         for layer in self.layers:
             query = F.normalize(patches(features[layer]) - self.centre[layer], dim=1)
-            bag = self.bags[layer]
-            with torch.no_grad():  # the gradient passes through the winner alone, so the search needs none
-                best = torch.cat([(rows @ bag.T).argmax(dim=1) for rows in query.split(self.block)])
-            losses.append(1 - (query * bag[best]).sum(dim=1).mean())
+            losses.append(_unlikeness(query, self.bags[layer], self.block))
         return torch.stack(losses).mean()
+
+
+class BagLoss:
+    """Retrieval loss over a bag of patches from many paintings: each place seeks its like in the whole bag.
+
+        BALANCE * mean over layers of ( mean over positions of 1 - max over the bag of cos(F(x) - m, F(bag) - m*)
+                                        + ||m - m*||^2 / ||m*||^2 ),
+
+    m being the mean patch of the picture and m* that of the bag. Features are centred apart, as Kolkin et al. (2022,
+    section 3.2) centre those of content and style: about one mean, a dark place finds all that is dark, whatever it shows,
+    and a picture collapses to a few patches. The second term then settles the palette, which the first leaves open.
+    `block` positions are compared at a time; it bounds memory and does not change the result.
+    """
+
+    def __init__(self, bags: Mapping[str, Tensor], *, block: int = 2048):
+        """`bags`: layer -> patches (n, 9 C) from `patches`."""
+        self.layers = tuple(bags)
+        self.block = block
+        self.centre = {layer: bag.mean(dim=0) for layer, bag in bags.items()}
+        self.bags = {layer: F.normalize(bag - self.centre[layer], dim=1) for layer, bag in bags.items()}
+
+    def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        parts = []
+        for layer in self.layers:
+            found = patches(features[layer])
+            centre = found.mean(dim=0)
+            unlike = _unlikeness(F.normalize(found - centre, dim=1), self.bags[layer], self.block)
+            parts.append(unlike + relative_square(centre, self.centre[layer]))
+        return BALANCE * torch.stack(parts).mean()
+
+
+def _unlikeness(query: Tensor, bag: Tensor, block: int) -> Tensor:
+    """Mean over rows of `query` (n, d) of 1 - the greatest cosine to a row of `bag` (m, d), all rows of length one."""
+    with torch.no_grad():  # the gradient passes through the winner alone, so the search needs none
+        best = torch.cat([(rows @ bag.T).argmax(dim=1) for rows in query.split(block)])
+    return 1 - (query * bag[best]).sum(dim=1).mean()
 
 
 def patches(features: Tensor) -> Tensor:

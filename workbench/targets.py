@@ -71,7 +71,7 @@ class StyleTarget:
     `combine` says what the works become together: "pooled", the moments of the mixture of all their positions (mean Gram);
     "barycentre", a typical painting (see statistics.barycentre); "apart", each painting for itself, and the transfer is to
     come near to any (see losses.SoftMinGramLoss); "bag", their patches, of which each place takes the nearest (see
-    losses.PatchLoss). With `guides` each region of the content has pieces of paintings of its own; `works` and `weights` then
+    losses.BagLoss). With `guides` each region of the content has pieces of paintings of its own; `works` and `weights` then
     say what the whole picture takes from each painting.
     """
 
@@ -210,7 +210,7 @@ class StyleTarget:
         size: int,
         layers: Sequence[str],
         *,
-        limit: int = 4096,
+        limit: int = 2048,
         seed: int = 0,
         recolour: Recolouring | None = None,
     ) -> dict[str, Tensor]:
@@ -283,6 +283,14 @@ def check_combine(combine: str) -> None:
     """UsageError when `combine` is no way to combine works."""
     ways = get_args(Combination)
     require(combine in ways, f"combine = {combine!r}: choose {', '.join(ways)}")
+
+
+def check_words(words: str) -> tuple[str, Combination]:
+    """(name, combination) of a target such as "blend" or "blend/barycentre". UsageError where there is none such."""
+    name, _, combine = words.partition("/")
+    require(name in NAMES, f"target {name!r}: choose {', '.join(NAMES)}")
+    check_combine(combine or "pooled")
+    return name, combine or "pooled"
 
 
 def check_tau(tau: float) -> float:
@@ -461,8 +469,6 @@ class Selection:
 
         `single` is the one painting of "single". UsageError for a name or a combination that does not exist.
         """
-        name, _, combine = words.partition("/")
-        require(name in NAMES, f"target {name!r}: choose {', '.join(NAMES)}")
+        name, combine = check_words(words)
         options = {"single": {"name": single}, **{word: {"tau": tau} for word in ("blend", "cluster", "regions")}}.get(name, {})
-        target = getattr(self, name)(**options)
-        return target.combined(combine) if combine else target
+        return getattr(self, name)(**options).combined(combine)

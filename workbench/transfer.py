@@ -68,6 +68,8 @@ class Settings:
     style_loss: StyleLoss = "gram"
     softness: float = 0.1
     """Temperature of the soft-min over paintings that are kept apart, in units of the Gram loss; 0 takes the nearest alone."""
+    bag: int = 2048
+    """Patches at most that stand for all paintings, where patches are compared."""
     brush: float = 1.0
     """Long side of the paintings over that of the picture: 0.5 makes strokes half as large in the picture, 2 twice."""
     strength: float = 1.0
@@ -94,6 +96,7 @@ class Settings:
         for name in ("alpha", "beta", "tv", "softness"):
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, f"{name} = {value}: a weight is a finite number, not below zero")
+        require(isinstance(self.bag, int) and 1 <= self.bag <= 10**6, f"bag = {self.bag}: choose between 1 and 1000000 patches")
         require(0.1 <= self.brush <= 8, f"brush = {self.brush}: choose between 0.1 (fine) and 8 (coarse)")
         require(0 <= self.strength <= 1, f"strength = {self.strength}: choose between 0 (the content's own style) and 1")
         require(0 <= self.plateau < 1, f"plateau = {self.plateau}: a share is at least 0 and less than 1")
@@ -471,7 +474,8 @@ def _style_loss(
 ) -> losses.Loss:
     layers, paintings_at = encoder.style_layers, settings.painting_size(size)
     if settings.style_loss == "patches" or target.combine == "bag":
-        return losses.PatchLoss(target.bag(encoder, paintings_at, layers[2:4], seed=settings.seed, recolour=recolour))
+        bag = target.bag(encoder, paintings_at, layers[2:4], limit=settings.bag, seed=settings.seed, recolour=recolour)
+        return losses.BagLoss(bag) if target.combine == "bag" else losses.PatchLoss(bag)
     if settings.style_loss == "embedding":
         return losses.EmbeddingLoss(target.style_vectors(encoder, paintings_at, layers, recolour=recolour))
     if target.guides:

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from workbench import __version__
-from workbench.cli import bench, corpora, distil, embeddings, notebooks, transfer
+from workbench.cli import bench, compare, corpora, distil, embeddings, notebooks, transfer
 from workbench.cli.parser import Parser
 from workbench.errors import WorkbenchError
 
@@ -60,6 +60,6 @@ def _parser() -> Parser:
     parser = Parser(prog="workbench", description="Transfer an artist's style rather than the style of one picture.")
     parser.add_argument("--version", action="version", version=f"workbench {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (transfer, corpora, embeddings, notebooks, distil, bench):
+    for module in (transfer, compare, corpora, embeddings, notebooks, distil, bench):
         module.declare(commands)
     return parser

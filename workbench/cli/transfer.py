@@ -67,6 +67,7 @@ def declare(commands: Any) -> None:
     parser.option("--tv", SETTINGS, "weight of the total variation", type=float)
     parser.option("--style-loss", SETTINGS, "how styles are compared")
     parser.option("--softness", SETTINGS, "of the choice among paintings kept apart; 0 takes the nearest alone", type=float)
+    parser.option("--bag", SETTINGS, "how many patches stand for all paintings, where patches are compared", type=int)
     parser.option("--brush", SETTINGS, "size of the paintings over that of the picture: below 1 finer strokes", type=float)
     parser.option("--strength", SETTINGS, "from the content's own style, 0, to that of the paintings, 1", type=float)
     parser.option("--colour", SETTINGS, "whose colours the result has")

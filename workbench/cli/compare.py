@@ -1,0 +1,109 @@
+"""`workbench compare`: several contents after one artist, a row for every choice of paintings, in one figure."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.cli.parser import CORPUS_HELP, add_command, check_out, encoder_options, given, load_encoder, open_corpus
+from workbench.cli.transfer import BLEND, SETTINGS
+from workbench.errors import require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from workbench.encoders import Encoder
+    from workbench.targets import StyleTarget
+    from workbench.transfer import Settings
+
+TARGETS = ("single", "nearest", "blend", "blend/barycentre", "blend/apart", "blend/bag", "cluster", "regions", "whole")
+DPI = 100  # of the figure: its pictures are small, and many
+
+
+def declare(commands: Any) -> None:
+    parser = add_command(
+        commands, "compare", _compare, "paint several pictures after one artist, target by target, in one figure"
+    )
+    parser.add_argument("contents", nargs="+", metavar="CONTENT", help="image files, or sample photographs")
+    parser.add_argument("--corpus", required=True, help=CORPUS_HELP)
+    parser.add_argument(
+        "--targets",
+        nargs="+",
+        default=TARGETS,
+        metavar="TARGET",
+        help=f"rows, as TARGET or TARGET/COMBINE (default: {' '.join(TARGETS)})",
+    )
+    parser.add_argument("--style", metavar="PAINTING", default="", help="the painting of the target single")
+    parser.add_argument("-o", "--out", required=True, type=Path, help="the figure, as .png and .pdf")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="keeps every result; those that are there are not made again"
+    )
+    parser.add_argument("--title", default="", help="of the figure")
+    parser.option("--tau", BLEND, "temperature of the targets that weigh paintings", type=float)
+    encoder_options(parser)
+    parser.option("--size", SETTINGS, "long side of the results, px", type=int)
+    parser.option("--steps", SETTINGS, "evaluations at full size; coarser scales take fewer", type=int)
+    parser.option("--alpha", SETTINGS, "weight of the content loss", type=float)
+    parser.option("--seed", SETTINGS, "of the noise and of drawn patches", type=int)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    check_out(args.out, ".png", ".pdf")
+    from workbench import comparison, figures, images, inputs, targets
+    from workbench import provenance as pv
+    from workbench.transfer import Settings
+
+    settings = Settings(**given(args, SETTINGS))
+    tau = given(args, BLEND).get("tau", targets.TAU)
+    targets.check_tau(tau)
+    for words in args.targets:
+        targets.check_words(words)
+    require("single" not in args.targets or bool(args.style), "the target single needs --style, a work of the corpus")
+    sources = [inputs.content_path(name) for name in args.contents]
+    encoder = load_encoder(args, style=True)
+    corpus = open_corpus(args.corpus, args.out)
+    if "single" in args.targets:
+        corpus.find(args.style)
+    contents = [images.load(source) for source in sources]
+    selections = [targets.Selection(corpus, content, encoder, show=True) for content in contents]
+    rows: list[list[Tensor]] = [[images.resize(content, settings.size) for content in contents]]
+    labels = ["Content"]
+    for words in args.targets:
+        row = []
+        for source, content, selection in zip(sources, contents, selections, strict=True):
+            target = selection.choose(words, single=args.style, tau=tau)
+            row.append(_painted(content, target, encoder, settings, args.pictures, source.stem))
+        rows.append(row)
+        labels.append(comparison.title(target))
+    parameters = {"corpus": args.corpus, "targets": args.targets, "single": args.style, "tau": tau, **asdict(settings)}
+    made = pv.provenance(
+        {**parameters, "encoder": encoder.identity},
+        settings.seed,
+        {s.stem: s for s in sources},
+        {encoder.name: encoder.weights_sha256},
+    )
+    figure = figures.grid(
+        rows, labels, [source.stem.replace("_", " ").replace("-", " ") for source in sources], title=args.title
+    )
+    print(*figures.save(figure, args.out.with_suffix(""), {"command": "compare", **made}, dpi=DPI), sep="\n")
+
+
+def _painted(
+    content: "Tensor", target: "StyleTarget", encoder: "Encoder", settings: "Settings", folder: Path | None, name: str
+) -> "Tensor":
+    """The result of one transfer, taken from `folder` if it is there; files are named after all that decides them."""
+    from workbench import images
+    from workbench.transfer import Transfer
+
+    transfer = Transfer(content, target, encoder, settings)
+    path = folder and folder / f"{name}_{target.label}_{transfer.fingerprint()[:16]}.png"
+    if path and path.exists():
+        return images.load(path)
+    result = transfer.run(show=True)
+    if not result.complete:
+        raise KeyboardInterrupt(
+            f"interrupted in {name}, {target.label}; what is finished lies in {folder}" if folder else "interrupted"
+        )
+    if path:
+        images.save(result.image, path)
+    return result.image
