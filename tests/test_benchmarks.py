@@ -83,3 +83,37 @@ def test_what_was_measured_with_other_code_or_pictures_is_not_gone_on_with(bench
     monkeypatch.setattr(bench, "__file__", str(tmp_path / "bench.py"))
     (tmp_path / "bench.py").write_text("changed")
     assert bench.digest(works) != before
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_gains_over_the_single_painting_and_their_intervals():
+    """A target that is always half as far gains half, without doubt; one that is as often nearer as farther, nothing."""
+    rows = []
+    for i, painter in enumerate("abc"):
+        for j, photograph in enumerate("xyz"):
+            far = 1.0 + i + j
+            factor = {"single": 1.0, "half": 0.5, "either": 1.5 if (i + j) % 2 else 0.5}
+            for target, times in factor.items():
+                row = {kind: times * far for kind in ("style", "content", "colour")}
+                rows.append({"painter": painter, "photograph": photograph, "target": target, **row})
+    found = load("truth").table(rows)
+    assert found["single"]["style"] == pytest.approx({"mean": 3.0, "gain": 0, "low": 0, "high": 0})
+    assert found["half"]["colour"] == pytest.approx({"mean": 1.5, "gain": 0.5, "low": 0.5, "high": 0.5})
+    either = found["either"]["content"]
+    assert either["gain"] == pytest.approx(0.5 * 5 / 9 - 0.5 * 4 / 9) and either["low"] < 0 < either["high"]
+
+
+def test_students_of_a_frontier_keep_the_order_of_their_widths():
+    frontier = load("frontier")
+    recipe = frontier.read_stages(frontier.SHIPPED)[-1]
+    half = frontier.scaled(recipe, 0.5, 7)
+    assert half.steps == 7 and half.frozen == []
+    for layer, width in recipe.widths.items():
+        assert half.widths[layer] % 8 == 0 and half.widths[layer] <= max(8, width)
+    assert frontier.scaled(recipe, 100, 7).widths == {layer: frontier.WIDTHS[layer] for layer in recipe.widths}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -90,6 +91,35 @@ def transfer_each(
         )
         if not result.complete:
             raise KeyboardInterrupt
+
+
+def painted(
+    content: Tensor,
+    target: StyleTarget,
+    encoder: Encoder,
+    settings: Settings,
+    folder: Path | None,
+    name: str,
+    *,
+    show: bool = False,
+) -> Tensor:
+    """The result of one transfer, (1, 3, H, W) in [0, 1], taken from `folder` if it is there and kept there if it is not.
+
+    Files are named after `name`, the target, and all that decides the result. Ctrl-C raises KeyboardInterrupt, and what is
+    unfinished is not kept.
+    """
+    transfer = Transfer(content, target, encoder, settings)
+    path = folder and folder / f"{name}_{target.label}_{transfer.fingerprint()[:16]}.png"
+    if path and path.exists():
+        return images.load(path)
+    result = transfer.run(show=show)
+    if not result.complete:
+        raise KeyboardInterrupt(
+            f"interrupted in {name}, {target.label}" + (f"; what is finished lies in {folder}" if folder else "")
+        )
+    if path:
+        images.save(result.image, path)
+    return result.image
 
 
 def content_panel(content: Tensor, oeuvre: Mapping[str, Moments], encoder: Encoder, size: int) -> Panel:

@@ -12,10 +12,6 @@ from workbench.errors import require
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.encoders import Encoder
-    from workbench.targets import StyleTarget
-    from workbench.transfer import Settings
-
 TARGETS = ("single", "nearest", "blend", "blend/barycentre", "blend/apart", "blend/bag", "cluster", "regions", "whole")
 DPI = 100  # of the figure: its pictures are small, and many
 
@@ -72,7 +68,7 @@ def _compare(args: argparse.Namespace) -> None:
         row = []
         for source, content, selection in zip(sources, contents, selections, strict=True):
             target = selection.choose(words, single=args.style, tau=tau)
-            row.append(_painted(content, target, encoder, settings, args.pictures, source.stem))
+            row.append(comparison.painted(content, target, encoder, settings, args.pictures, source.stem, show=True))
         rows.append(row)
         labels.append(comparison.title(target))
     parameters = {"corpus": args.corpus, "targets": args.targets, "single": args.style, "tau": tau, **asdict(settings)}
@@ -86,24 +82,3 @@ def _compare(args: argparse.Namespace) -> None:
         rows, labels, [source.stem.replace("_", " ").replace("-", " ") for source in sources], title=args.title
     )
     print(*figures.save(figure, args.out.with_suffix(""), {"command": "compare", **made}, dpi=DPI), sep="\n")
-
-
-def _painted(
-    content: "Tensor", target: "StyleTarget", encoder: "Encoder", settings: "Settings", folder: Path | None, name: str
-) -> "Tensor":
-    """The result of one transfer, taken from `folder` if it is there; files are named after all that decides them."""
-    from workbench import images
-    from workbench.transfer import Transfer
-
-    transfer = Transfer(content, target, encoder, settings)
-    path = folder and folder / f"{name}_{target.label}_{transfer.fingerprint()[:16]}.png"
-    if path and path.exists():
-        return images.load(path)
-    result = transfer.run(show=True)
-    if not result.complete:
-        raise KeyboardInterrupt(
-            f"interrupted in {name}, {target.label}; what is finished lies in {folder}" if folder else "interrupted"
-        )
-    if path:
-        images.save(result.image, path)
-    return result.image
