@@ -225,13 +225,16 @@ def test_pieces_are_the_moments_of_their_places(corpus, encoder):
 
 
 def test_what_the_artist_never_painted_comes_from_the_style_cluster(corpus, encoder, monkeypatch):
-    monkeypatch.setattr(targets, "NEVER", 1.1)  # nothing is familiar enough
-    target = targets.Selection(corpus, halves(), encoder).regions()
-    cluster = targets.Selection(corpus, halves(), encoder).cluster()
-    for guide in target.guides:
-        assert not guide.matched and "nothing like it" in guide.line
-        assert {piece.work for piece in guide.pieces} == set(cluster.works)
-        assert all(piece.regions is None for piece in guide.pieces)
+    monkeypatch.setattr(targets, "NEVER", 1.1)  # nothing is familiar enough,
+    monkeypatch.setattr(targets, "ALIKE", 1.1)  # or similar enough
+    selection = targets.Selection(corpus, halves(), encoder)
+    (guide,) = selection.regions().guides
+    assert not guide.matched and "never painted" in guide.line and guide.share == pytest.approx(1)
+    assert {piece.work for piece in guide.pieces} == set(selection.cluster().works)
+    assert all(piece.regions is None for piece in guide.pieces) and guide.mask.min() == 1
+    found = selection.regions().guided_moments(encoder, 48, ["relu2_1"])[0]["relu2_1"]
+    expected = selection.cluster().combined("barycentre").moments(encoder, 48, ["relu2_1"])["relu2_1"]
+    assert (found.second - expected.second).norm() < 1e-2 * expected.second.norm()
 
 
 def test_a_corpus_of_one_work_is_its_own_answer_to_everything(corpus, encoder):

@@ -122,7 +122,8 @@ class RegionIndex:
         self.pieces = [Piece(work, label, r) for work, r in zip(works, divided, strict=True) for label in range(len(r))]
         self.raw = np.concatenate([r.descriptors for r in divided])
         self.centre = self.raw.mean(axis=0) if len(works) > 1 else np.zeros_like(self.raw[0])
-        self.owner = np.array([i for i, r in enumerate(divided) for _ in range(len(r))])
+        groups = [f"{work.artist}/{work.series}" if work.series else work.sha256 for work in works]
+        self.owner = np.array([group for group, r in zip(groups, divided, strict=True) for _ in range(len(r))])
 
     def similarities(self, descriptors: np.ndarray) -> np.ndarray:
         """Cosine of `descriptors` (m, D) to every piece, about the mean of all pieces: (m, pieces) in [-1, 1]."""
@@ -134,7 +135,7 @@ class RegionIndex:
     def own(self) -> np.ndarray:
         """For every piece, the best cosine among the pieces of other works: how well the artist matches himself, sorted.
 
-        Empty for a single work.
+        Works of one series do not count as others, for one haystack matches the next. Empty for a single work or series.
         """
         similar = self.similarities(self.raw)
         similar[self.owner[:, None] == self.owner] = -np.inf
@@ -144,7 +145,8 @@ class RegionIndex:
     def familiarity(self, similarity: float) -> float:
         """The share of the artist's own regions whose best match elsewhere in the oeuvre is no better than `similarity`.
 
-        A region that he might have painted is uniform on 0..1; near 0 he never painted such a thing. 1 for a single work.
+        A region that he might have painted is uniform on 0..1; near 0 he never painted such a thing. 1 where there is no
+        other work to compare with.
         """
         return float(np.searchsorted(self.own, similarity, side="right") / len(self.own)) if len(self.own) else 1.0
 

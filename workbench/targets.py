@@ -32,7 +32,8 @@ NEGLIGIBLE = 1e-3
 TOLERANCE = 1e-3  # of a barycentre: relative, far below what a transfer comes near to
 CANDIDATES = 4  # patches drawn for every one that a bag keeps
 SKETCHED = 64  # dimensions in which patches are clustered
-NEVER = 0.05  # familiarity below which the artist is taken never to have painted such a thing
+NEVER = 0.05  # familiarity below which the artist is taken never to have painted such a thing,
+ALIKE = 0.4  # unless the best piece has this cosine: an artist who repeats himself is no stranger to what differs a little
 VERSION = 3
 
 
@@ -43,7 +44,8 @@ class Guide:
     mask: (1, 1, h, w) float32 in [0, 1] on a grid over the content; pieces and weights: the heaviest first, summing to one;
     share: of the content; similarity: cosine of the best piece; usual: median cosine of all pieces, what one drawn at
     random has; familiarity: see regions.RegionIndex; matched: whether the pieces were found by what the region shows. Where
-    they were not, because the artist never painted such a thing, they are whole paintings of the content's style cluster.
+    they were not, because the artist never painted such a thing, they are the whole paintings of the content's style cluster,
+    and their barycentre counts.
     """
 
     mask: Tensor = field(repr=False, compare=False)
@@ -59,7 +61,7 @@ class Guide:
     def line(self) -> str:
         """What was matched, and how well, for a reader."""
         if not self.matched:
-            return f"{self.share:.0%} of the picture: nothing like it (cosine {self.similarity:.2f}); from the style cluster"
+            return f"{self.share:.0%} of the picture: never painted (best cosine {self.similarity:.2f}); from the style cluster"
         how = f"cosine {self.similarity:.2f}, {self.usual:.2f} at random, better than {self.familiarity:.0%} of his own regions"
         return f"{self.share:.0%} of the picture: {self.pieces[0].work.title} ({how})"
 
@@ -183,7 +185,10 @@ class StyleTarget:
                         found[piece] = {
                             layer: statistics.moments(f, statistics.spread(mask, *f.shape[-2:])) for layer, f in seen.items()
                         }
-            return statistics.pool((w, found[piece]) for piece, w in zip(guide.pieces, guide.weights, strict=True))
+            parts = [(w, found[piece]) for piece, w in zip(guide.pieces, guide.weights, strict=True)]
+            if guide.matched:
+                return statistics.pool(parts)
+            return {layer: statistics.barycentre([(w, m[layer]) for w, m in parts], tolerance=TOLERANCE) for layer in layers}
 
         every_guide = []
         for guide in self.guides:
@@ -191,7 +196,9 @@ class StyleTarget:
                 (piece.work.sha256, hashlib.sha256(piece.mask.numpy().tobytes()).hexdigest(), weight)
                 for piece, weight in zip(guide.pieces, guide.weights, strict=True)
             ]
-            moments = _remembered(["pieces", *recipe], encoder, size, layers, recolour, lambda guide=guide: make(guide))
+            moments = _remembered(
+                ["pieces", guide.matched, *recipe], encoder, size, layers, recolour, lambda guide=guide: make(guide)
+            )
             every_guide.append(moments)
         return every_guide
 
@@ -427,24 +434,44 @@ class Selection:
         """For each region of the content the painted regions that resemble it, w_k = softmax(cos / tau) over all of them.
 
         `mask`: an image whose flat colours say what belongs together (see regions.from_mask); without it the content is
-        divided by what it shows. A region such as the artist never painted takes the style cluster's whole paintings.
+        divided by what it shows. Regions such as the artist never painted are taken together and get the barycentre of the
+        style cluster that the content falls into.
         """
         check_tau(tau)
         divided = regions.from_mask(mask, self.content, self.encoder) if mask else regions.divide(self.content, self.encoder)
-        guides = []
-        for label, similar in enumerate(self.region_index.similarities(divided.descriptors)):
-            best = float(similar.max())
-            familiarity = self.region_index.familiarity(best)
-            matched = familiarity >= NEVER
-            if matched:
-                order, kept = _kept(softmax_weights(similar, tau))
-                pieces = tuple(self.region_index.pieces[i] for i in order)
-            else:
-                fallback = self.cluster(tau)
-                pieces, kept = tuple(Piece(work) for work in fallback.works), fallback.weights
-            place = divided.masks()[label : label + 1]
-            share = float(divided.shares[label])
-            guides.append(Guide(place, pieces, kept, share, best, float(np.median(similar)), familiarity, matched))
+        similarities = self.region_index.similarities(divided.descriptors)
+        best = similarities.max(axis=1)
+        familiar = np.array([self.region_index.familiarity(value) for value in best])
+        matched = (familiar >= NEVER) | (best >= ALIKE)
+        masks, guides = divided.masks(), []
+        for label in np.flatnonzero(matched):
+            order, kept = _kept(softmax_weights(similarities[label], tau))
+            guides.append(
+                Guide(
+                    masks[label : label + 1],
+                    tuple(self.region_index.pieces[i] for i in order),
+                    kept,
+                    float(divided.shares[label]),
+                    float(best[label]),
+                    float(np.median(similarities[label])),
+                    float(familiar[label]),
+                    True,
+                )
+            )
+        if not matched.all():  # all of it together, or whole paintings would be squeezed into corners
+            strange, fallback = ~matched, self.cluster(tau)
+            guides.append(
+                Guide(
+                    masks[torch.from_numpy(strange)].sum(dim=0, keepdim=True),
+                    tuple(Piece(work) for work in fallback.works),
+                    fallback.weights,
+                    float(divided.shares[strange].sum()),
+                    float(best[strange].max()),
+                    float(np.median(similarities[strange])),
+                    float(familiar[strange].max()),
+                    False,
+                )
+            )
         weights: dict[Work, float] = {}
         for guide in guides:
             for piece, weight in zip(guide.pieces, guide.weights, strict=True):
