@@ -31,6 +31,9 @@ lab: $(VENV)/.installed
 # CORPORA names a folder with corpora/<artist>/, content/ and photos/, and WORKBENCH_WEIGHTS the one with VGG-19;
 # without CORPORA the figure is that of the sample.
 REFERENCE := -p encoder=vgg19 -p precision=bfloat16 -p size=512 -p steps=80 -p alpha=0.05
+TARGETS = $(BIN)/workbench compare "$(CORPORA)/content/mona_lisa.jpg" grace_hopper \
+	"$(CORPORA)/content/girl_with_a_pearl_earring.jpg" "$(CORPORA)/photos/shilly-photos-dsc-0175.jpg" \
+	"$(CORPORA)/corpora/caravaggio/basket-of-fruit.jpg" --encoder vgg19 --size 256 --steps 50 --pictures runs/targets
 figures: $(VENV)/.installed
 ifdef CORPORA
 	$(COMPARISON) $(REFERENCE) -p out=runs/mona_lisa -p title="The Mona Lisa after Vincent van Gogh" \
@@ -39,6 +42,10 @@ ifdef CORPORA
 	$(COMPARISON) $(REFERENCE) -p out=runs/meadow -p title="A mountain meadow after Claude Monet" \
 		-p content="$(CORPORA)/photos/shilly-photos-dsc-0175.jpg" \
 		-p corpus="$(CORPORA)/corpora/claude-monet" -p single=impression-sunrise.jpg
+	$(TARGETS) --corpus "$(CORPORA)/corpora/vincent-van-gogh" --style the-starry-night.jpg -o figures/van_gogh_targets.png \
+		--title "Five pictures after Vincent van Gogh, by choice of paintings"
+	$(TARGETS) --corpus "$(CORPORA)/corpora/claude-monet" --style impression-sunrise.jpg -o figures/monet_targets.png \
+		--title "Five pictures after Claude Monet, by choice of paintings"
 	$(BIN)/workbench distil --evaluate --data "$(CORPORA)"/corpora/* "$(CORPORA)/photos" \
 		--sizes 512 --pairs 3 --figure figures/encoder_comparison.png
 else
