@@ -203,6 +203,30 @@ def test_the_halves_of_a_picture_take_the_palettes_of_their_own_painters(corpus,
     assert left[0] > left[2] + 0.15 and right[2] > right[0] + 0.15
 
 
+def test_a_guided_run_resumes_to_the_bytes_of_an_unbroken_one_and_refuses_other_regions(corpus, encoder, tmp_path):
+    def target(masks):
+        guides = [
+            Guide(mask, (Piece(corpus[i]),), (1.0,), 0.5, 1.0, 0.0, 1.0, True) for mask, i in zip(masks, (0, 1), strict=True)
+        ]
+        return targets.StyleTarget("regions", (corpus[0], corpus[1]), (0.5, 0.5), guides=tuple(guides))
+
+    content = corpus[2].load(64)
+    chosen = Settings(size=64, steps=8, strength=0.8)
+    whole = Transfer(content, target(sides()), encoder, chosen).run().image
+    running = Transfer(content, target(sides()), encoder, chosen)
+    for iterate in running:
+        if iterate.step == 5:
+            break
+    running.checkpoint(tmp_path / "c")
+    assert torch.equal(Transfer(content, target(sides()), encoder, chosen).resume(tmp_path / "c").run().image, whole)
+    with pytest.raises(UsageError, match="another transfer"):
+        Transfer(content, target(sides()[::-1]), encoder, chosen).resume(tmp_path / "c")
+    with pytest.raises(UsageError, match="regions cannot be mixed"):
+        targets.mix([(1, target(sides()))])
+    with pytest.raises(UsageError, match="pooled pieces"):
+        Transfer(content, target(sides()).combined("apart"), encoder, chosen)
+
+
 def sides():
     left = torch.zeros(1, 1, 6, 8)
     left[..., :4] = 1

@@ -62,7 +62,8 @@ class Guide:
         """What was matched, and how well, for a reader."""
         if not self.matched:
             return f"{self.share:.0%} of the picture: never painted (best cosine {self.similarity:.2f}); from the style cluster"
-        how = f"cosine {self.similarity:.2f}, {self.usual:.2f} at random, better than {self.familiarity:.0%} of his own regions"
+        how = f"cosine {self.similarity:.2f}, {self.usual:.2f} at random"
+        how += f", as good as {self.familiarity:.0%} of the artist's own matches"
         return f"{self.share:.0%} of the picture: {self.pieces[0].work.title} ({how})"
 
 
@@ -360,9 +361,10 @@ def mix(parts: Sequence[tuple[float, StyleTarget]]) -> StyleTarget:
     """Several artists, or several choices, in one target: every part's works by its share, which need not sum to one.
 
     A work that several parts hold counts by the sum. Works are combined as in the first part. UsageError for shares that
-    are not above 0, and for parts that are combined differently.
+    are not above 0, for parts that are combined differently, and for targets of regions.
     """
     require(bool(parts), "nothing to mix")
+    require(not any(target.guides for _, target in parts), "targets of regions cannot be mixed: mix whole paintings")
     for share, _ in parts:
         require(0 < share < float("inf"), f"a share of {share}: give a positive number")
     combine = parts[0][1].combine
