@@ -172,12 +172,24 @@ def test_transfer_takes_controls_and_filters(workbench, two_styles, photograph):
     options = [word for name, value in controls.items() for word in (f"--{name}", value)]
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--combine", "apart", *SMALL, *options)
     status, out, err = workbench(
-        *argv, "--where", "genre=portrait", "--exclude", "Work 4", "--exclude", "work-06.png", "-o", "out.png"
+        *argv,
+        "--where",
+        "genre=portrait",
+        "--where",
+        "year=1900..1909",
+        "--exclude",
+        "Work 4",
+        "--exclude",
+        "work-06.png",
+        "-o",
+        "out.png",
     )
     assert status == 0, err
     made = figures.read_provenance("out.png")
-    assert made["parameters"].items() >= {**controls, "combine": "apart", "where": ["genre=portrait"]}.items()
-    assert {work["file"] for work in made["works"]} == {f"work-{i:02}.png" for i in (0, 2, 8, 10)}
+    assert (
+        made["parameters"].items() >= {**controls, "combine": "apart", "where": ["genre=portrait", "year=1900..1909"]}.items()
+    )
+    assert {work["file"] for work in made["works"]} == {f"work-{i:02}.png" for i in (0, 2, 8)}
     assert out.startswith("whole-apart: ")
 
 
@@ -326,6 +338,7 @@ REFUSED = [
     ({"--target": "by-hand", "--weigh": "Work 1"}, 2, "write NAME=VALUE"),
     ({"--where": "genre=battle"}, 2, "no work with genre 'battle'"),
     ({"--where": "genre"}, 2, "write NAME=VALUE"),
+    ({"--where": "year=1700..1800"}, 2, "it goes from 1900 to 1911"),
     ({"--exclude": "Work 99"}, 2, "no work 'Work 99'"),
     ({"--share": "0.5 0.5"}, 2, "--share"),
     ({"--share": "0.5", "--corpus": None, "--target": "single", "--style": "PHOTOGRAPH"}, 2, "one for each --corpus"),
@@ -386,7 +399,7 @@ def test_transfer_refuses_in_one_line_and_leaves_nothing(
     assert status == expected
     assert says in the_line(err)
     assert {path: path.stat().st_mtime_ns for folder in (tmp_path, two_styles) for path in folder.rglob("*")} == before
-    if expected == 2 and not any(word in says for word in ("Work 99", "part of the corpus", "battle")):
+    if expected == 2 and not any(word in says for word in ("Work 99", "part of the corpus", "battle", "goes from")):
         assert len(err.splitlines()) == 1  # not even the corpus was read
 
 

@@ -446,3 +446,17 @@ def test_real_corpora_come_in_whole(shared):
     bank, held = monet.split(0.2, seed=1)
     assert abs(len(held) - 36) <= 1
     assert not {work.series for work in bank} & {work.series for work in held if work.series}
+
+
+def test_a_period_is_a_span_of_years_however_they_are_written(tmp_path):
+    rows = {"a.png": "1888", "b.png": "1889-90", "c.png": "c. 1890", "d.png": "", "e.png": "1901"}
+    for i, name in enumerate(rows):
+        Image.new("RGB", (8, 8), (i * 40, 0, 0)).save(tmp_path / name)
+    lines = ["file_name,year", *(f"{name},{year}" for name, year in rows.items())]
+    (tmp_path / "metadata.csv").write_text("\n".join(lines) + "\n")
+    corpus = Corpus.open(tmp_path)
+    assert [work.name for work in corpus.between("year", 1889, 1900)] == ["b.png", "c.png"]
+    with pytest.raises(UsageError, match="from 1888 to 1901"):
+        corpus.between("year", 1, 2)
+    with pytest.raises(UsageError, match="no metadata column"):
+        corpus.between("period", 1, 2)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import random
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -200,6 +201,24 @@ class Corpus:
                 raise UsageError(f"{what} in corpus {self.name!r}; {column} may be {_listed(sorted(known))}")
             works = tuple(work for work in works if work.metadata.get(column, "") in values)
         require(bool(works), f"no work of corpus {self.name!r} meets all of {', '.join(criteria)} at once")
+        return replace(self, works=works)
+
+    def between(self, column: str, low: float, high: float) -> "Corpus":
+        """The works whose `column`, such as year, begins with a number from `low` to `high`, both included.
+
+        "1889", "1889-90" and "c. 1889" are all 1889; a work without a number is left out. Raises UsageError for an unknown
+        column, and when nothing is left.
+        """
+        require(
+            column in self.columns,
+            f"corpus {self.name!r} has no metadata column {column!r}; it has {_listed(self.columns) or 'none'}",
+        )
+        numbers = {work.name: re.search(r"\d+(\.\d+)?", work.metadata.get(column, "")) for work in self.works}
+        works = tuple(work for work in self.works if (found := numbers[work.name]) and low <= float(found[0]) <= high)
+        if not works:
+            known = sorted(float(found[0]) for found in numbers.values() if found)
+            span = f"it goes from {known[0]:g} to {known[-1]:g}" if known else "no work has a number there"
+            raise UsageError(f"no work of corpus {self.name!r} has {column} from {low:g} to {high:g}; {span}")
         return replace(self, works=works)
 
     def exclude(self, names: str | Work | Iterable[str | Work]) -> "Corpus":

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -43,7 +44,9 @@ def declare(commands: Any) -> None:
     parser.add_argument("content", metavar="CONTENT", help="image file, or a sample photograph")
     parser.add_argument("--corpus", action="append", help=f"{CORPUS_HELP}; given several times, they are mixed")
     parser.add_argument("--share", action="append", type=float, help="of each of several corpora, in turn (default: equal)")
-    parser.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help="only works whose metadata say so")
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only works whose metadata say so; year=1888..1890"
+    )
     parser.add_argument(
         "--exclude", action="append", default=[], metavar="PAINTING", help="a work to leave out, by file or title"
     )
@@ -225,11 +228,15 @@ def _choose(args: argparse.Namespace, content: "Tensor", encoder: "Encoder", ret
 
 def _part(corpus: "Corpus", args: argparse.Namespace) -> "Corpus":
     """The works of `corpus` that --where and --exclude leave. A work to exclude need not be in every one of several corpora."""
-    criteria: dict[str, list[str]] = {}
+    part, criteria = corpus, {}
     for text in args.where:
         column, _, value = text.partition("=")
-        criteria.setdefault(column, []).append(value)
-    part = corpus.select(**criteria) if criteria else corpus
+        span = re.fullmatch(r"(\d+)\.\.(\d+)", value)
+        if span:
+            part = part.between(column, *map(int, span.groups()))
+        else:
+            criteria.setdefault(column, []).append(value)
+    part = part.select(**criteria) if criteria else part
     for name in args.exclude:
         try:
             work = corpus.find(name)
