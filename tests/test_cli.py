@@ -678,6 +678,66 @@ def test_run_refuses_bad_parameters_before_anything_is_made(workbench, notebook,
     assert list(Path().iterdir()) == []
 
 
+SWEPT = (
+    "from workbench import runs\nrun = runs.begin(globals(), '07_tiny')\nrun.input('source', source)",
+    "assert steps != 13\nrun.metrics({'a': {'b': steps * scale}, 'word': 'x'})\nrun.finish()",
+)
+
+
+@pytest.fixture
+def swept(tmp_path):
+    """A grid over a notebook that fails where steps = 13."""
+    node = nbformat.v4.new_notebook(metadata={"kernelspec": runs.tidy.KERNEL, "language_info": {"name": "python"}})
+    parameters = "steps: int = 3\nscale: float = 1.0\nsource: str = 'input.txt'\nout: str = ''"
+    node.cells = [nbformat.v4.new_code_cell(source) for source in (parameters, *SWEPT)]
+    node.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(node, tmp_path / "07_tiny.ipynb")
+    Path("input.txt").write_text("one")
+    Path("grid.yaml").write_text(f"notebook: {tmp_path}/07_tiny.ipynb\nvary: {{steps: [2, 13], scale: [1.0, 0.5]}}\n")
+    return Path("runs/07_tiny")
+
+
+def test_a_sweep_runs_every_combination_tells_of_failures_and_goes_on(workbench, swept):
+    status, out, err = workbench("sweep", "grid.yaml")
+    assert status == 1 and "2 of 4 runs failed" in err.splitlines()[-1]
+    assert out.count("failed: ") == 2 and out.splitlines()[-1] == "runs/07_tiny/sweep.csv"
+    rows = list(csv.DictReader((swept / "sweep.csv").open()))
+    assert [(row["steps"], row["scale"], row["status"], row["a.b"]) for row in rows] == [
+        ("2", "1.0", "complete", "2.0"),
+        ("2", "0.5", "complete", "1.0"),
+        ("13", "1.0", "failed", ""),
+        ("13", "0.5", "failed", ""),
+    ]
+    before = {folder for folder in swept.iterdir() if folder.is_dir()}
+    Path("grid.yaml").write_text(Path("grid.yaml").read_text().replace("13", "4"))
+    assert workbench("sweep", "grid.yaml")[0] == 0
+    made = {folder for folder in swept.iterdir() if folder.is_dir()} - before
+    assert len(made) == 2  # the complete ones were not run again
+    Path("input.txt").write_text("two")
+    assert workbench("sweep", "grid.yaml")[0] == 0
+    assert len(list(swept.glob("*/run.json"))) == 4 + 2 + 4  # the input has changed: nothing old serves
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        ("vary: {steps: [1]}", "names no notebook"),
+        ("notebook: 07_tiny.ipynb\nvary: {stps: [1]}", "did you mean"),
+        ("notebook: 07_tiny.ipynb\nvary: {steps: [1, x]}", "steps"),
+        ("notebook: 07_tiny.ipynb\nvary: {steps: 1}", "needs a list"),
+        ("notebook: 07_tiny.ipynb\nvary: {steps: [1]}\nfixed: {steps: 2}", "both varied and fixed"),
+        ("notebook: 07_tiny.ipynb\nvaried: {steps: [1]}", "key 'varied'"),
+        ("notebook: 07_tiny.ipynb\nfixed: {out: here}", "--out"),
+        ("notebook: [", "not YAML"),
+    ],
+)
+def test_a_grid_that_does_not_fit_is_refused_before_any_run(workbench, swept, tmp_path, grid, says):
+    Path("bad.yaml").write_text(grid.replace("07_tiny.ipynb", str(tmp_path / "07_tiny.ipynb")))
+    status, _, err = workbench("sweep", "bad.yaml")
+    assert status == 2 and says in the_line(err)
+    assert not Path("runs").exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_kill_is_recorded_as_interrupted(notebook, tmp_path):
     process = spawn(

@@ -1,4 +1,4 @@
-"""`workbench run`: a notebook from its parameters to its run folder."""
+"""`workbench run`: a notebook from its parameters to its run folder; `workbench sweep`: one over many parameters."""
 
 import argparse
 import math
@@ -19,6 +19,12 @@ def declare(commands: Any) -> None:
     parser.option("--settings", RUN, "JSON object of parameters, which -p overrides")
     parser.option("--out", RUN, "folder that receives <notebook>/<run-id>")
     parser.option("--timeout", RUN, "seconds that a cell may take", type=_seconds)
+
+    parser = add_command(
+        commands, "sweep", _sweep, "execute a notebook for every combination of parameters in a grid, resumably"
+    )
+    parser.add_argument("grid", metavar="GRID.yaml", help="notebook, vary: {name: [values]}, fixed: {name: value}")
+    parser.option("--out", RUN, "folder that receives <notebook>/<run-id>, and <notebook>/sweep.csv")
 
 
 def _seconds(text: str) -> float:
@@ -44,3 +50,17 @@ def _run(args: argparse.Namespace) -> None:
         print(figure)
     if result.status != "complete":
         raise WorkbenchError(f"{args.notebook}: {result.error}; see {result.folder / 'executed.ipynb'}")
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    from workbench import runs
+
+    grid, options = runs.read_grid(args.grid), given(args, RUN)
+    failed = 0
+    for number, (values, folder, error) in enumerate(runs.sweep(grid, **options), 1):
+        told = ", ".join(f"{name} = {values[name]!r}" for name in grid.vary)
+        print(f"{number:4}  {folder}  {told}{f'  failed: {error}' if error else ''}", flush=True)
+        failed += error is not None
+    print(folder.parent / runs.sweeping.TABLE)
+    if failed:
+        raise WorkbenchError(f"{failed} of {number} runs failed; the same command tries them again")

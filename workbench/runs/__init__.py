@@ -3,9 +3,11 @@
 from workbench.runs.declarations import Parameter, check, parameters, parse
 from workbench.runs.execution import RunResult, run
 from workbench.runs.session import Session, begin
+from workbench.runs.sweeping import Grid, read_grid, sweep
 from workbench.runs.tidy import strip, stripped
 
 __all__ = [
+    "Grid",
     "Parameter",
     "RunResult",
     "Session",
@@ -13,7 +15,9 @@ __all__ = [
     "check",
     "parameters",
     "parse",
+    "read_grid",
     "run",
     "strip",
     "stripped",
+    "sweep",
 ]

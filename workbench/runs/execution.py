@@ -107,7 +107,7 @@ def read_settings(path: Path) -> dict[str, object]:
 def _folder(notebook: Path, parameters: Mapping[str, object], out: Path) -> Path:
     chosen = parameters.get("out")
     if not isinstance(chosen, str) or not chosen:
-        return record.run_folder(out / notebook.stem, _source(notebook), parameters)
+        return record.run_folder(out / notebook.stem, source_of(notebook), parameters)
     try:
         Path(chosen).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -115,7 +115,7 @@ def _folder(notebook: Path, parameters: Mapping[str, object], out: Path) -> Path
     return Path(chosen)
 
 
-def _source(notebook: Path) -> str:
+def source_of(notebook: Path) -> str:
     """What is executed: outputs and metadata do not count."""
     return "\n\0".join(cell.source for cell in read(notebook).cells if cell.cell_type == "code")
 

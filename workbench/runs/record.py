@@ -25,8 +25,7 @@ def run_folder(base: Path, source: str, parameters: Mapping[str, object]) -> Pat
     It is called by the UTC time and a hash of the notebook's source, its parameters and the package version: runs of the
     same thing are recognised by the hash.
     """
-    what = pv.text({"source": source, "parameters": dict(parameters), "version": workbench.__version__})
-    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{_hash(source, parameters)}"
     attempt = 1
     while True:
         folder = base / (name if attempt == 1 else f"{name}-{attempt}")
@@ -37,6 +36,46 @@ def run_folder(base: Path, source: str, parameters: Mapping[str, object]) -> Pat
             attempt += 1
         except OSError as error:
             raise WorkbenchError(f"cannot create the run folder {folder}: {error.strerror}") from error
+
+
+def _hash(source: str, parameters: Mapping[str, object]) -> str:
+    what = pv.text({"source": source, "parameters": dict(parameters), "version": workbench.__version__})
+    return hashlib.sha256(what.encode()).hexdigest()[:8]
+
+
+def complete(base: Path, source: str, parameters: Mapping[str, object]) -> Path | None:
+    """The newest folder below `base` in which the same notebook ran to its end with the same parameters, if there is one.
+
+    The same also means: with this commit of the package, and with the files that the parameters name as they are now.
+    """
+    for folder in sorted(base.glob(f"*-{_hash(source, parameters)}*"), reverse=True):
+        try:
+            found = read(folder)
+        except WorkbenchError:
+            continue
+        ended = found.get("status") == "complete" and found.get("parameters") == dict(parameters)
+        if ended and {key: found.get(key) for key in pv.checkout()} == pv.checkout() and _unchanged(found):
+            return folder
+    return None
+
+
+def _unchanged(found: Mapping) -> bool:
+    """Whether the inputs of a run that are named by parameters have the hashes that it recorded."""
+    for name, entry in found.get("inputs", {}).items():
+        value = found["parameters"].get(name)
+        if isinstance(value, str) and Path(value).exists() and pv.describe(name, Path(value))["sha256"] != entry["sha256"]:
+            return False
+    return True
+
+
+def metrics(folder: Path) -> dict:
+    """What the run in `folder` measured; empty when it measured nothing."""
+    try:
+        return json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise WorkbenchError(f"cannot read {folder / METRICS}: {error}") from error
 
 
 def start(
