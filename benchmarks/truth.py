@@ -18,7 +18,7 @@ import numpy as np
 
 from workbench import comparison, encoders, images, inputs, metrics, samples, storage, targets
 from workbench.cli.compare import TARGETS
-from workbench.transfer import Settings
+from workbench.transfer import Settings, check_combination
 
 KINDS = ("style", "content", "colour")
 RESAMPLES = 10_000
@@ -87,6 +87,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--alpha", type=float, default=0.1)
     args = parser.parse_args()
+    for words in args.targets:
+        name, combine = targets.check_words(words)
+        check_combination(combine, Settings(), guided=name == "regions")
+    if "single" not in args.targets:
+        parser.error("--targets: single is what the others are compared with")
     rows = measured(args)
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0])

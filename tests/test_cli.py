@@ -234,9 +234,14 @@ def test_compare_paints_every_content_after_every_target_once(workbench, two_sty
         (("bland",), "choose single"),
         (("single",), "needs --style"),
         (("single", "--style", "Work 99"), "no work 'Work 99'"),
+        (("nearest", "single/pooled"), "needs --style"),
+        (("nearest", "regions/barycentre"), "pooled pieces"),
+        (("nearest", "--pictures", "CORPUS/kept"), "part of the corpus"),
+        (("nearest", "-o", "PHOTOGRAPH"), "one of the contents"),
     ],
 )
 def test_compare_refuses_before_the_work(workbench, two_styles, photograph, words, says):
+    words = [word.replace("CORPUS", str(two_styles)).replace("PHOTOGRAPH", str(photograph)) for word in words]
     status, _, err = workbench("compare", photograph, "--corpus", two_styles, "-o", "figure.png", "--targets", *words)
     assert status == 2 and says in err.splitlines()[-1]
     assert list(Path().iterdir()) == []
@@ -263,7 +268,18 @@ def test_transfer_takes_works_weighed_by_hand_and_mixes_corpora(workbench, two_s
     assert weights["mine.png"] == pytest.approx(0.75) and len(weights) == 13
     assert made["parameters"]["target"] == "whole" and made["parameters"]["share"] == [1.0, 3.0]
     assert str(tmp_path) not in json.dumps(made)
-    assert out.startswith("mix: 25% whole and 75% whole")
+    assert out.startswith(f"mix: 25% {two_styles.name} and 75% other")
+    mixed = (*argv, "--corpus", two_styles, "--corpus", other, "--target", "whole")
+    assert workbench(*mixed, "--exclude", "mine.png", "--exclude", "Work 3")[0] == 2  # nothing is left of one
+    status, _, err = workbench(*mixed, "--exclude", "Work 33")
+    assert status == 2 and "no work 'Work 33'" in err.splitlines()[-1]
+    assert workbench(*mixed, "--exclude", "Work 3")[0] == 0
+    assert len(figures.read_provenance("out.png")["works"]) == 12
+    status, _, err = workbench(*mixed, "--share", "1", "--share", "0")
+    assert status == 2 and "positive" in the_line(err)
+    years = ("--where", "year=1900", "--where", "year=1905..1906")
+    assert workbench(*argv, "--corpus", two_styles, "--target", "whole", *years)[0] == 0
+    assert len(figures.read_provenance("out.png")["works"]) == 3
 
 
 def test_the_style_may_be_any_image_file(workbench, two_styles, photograph):
@@ -341,11 +357,18 @@ REFUSED = [
     ({"--where": "year=1700..1800"}, 2, "it goes from 1900 to 1911"),
     ({"--exclude": "Work 99"}, 2, "no work 'Work 99'"),
     ({"--share": "0.5 0.5"}, 2, "--share"),
-    ({"--share": "0.5", "--corpus": None, "--target": "single", "--style": "PHOTOGRAPH"}, 2, "one for each --corpus"),
+    ({"--share": "0.5", "--corpus": None, "--target": "single", "--style": "PHOTOGRAPH"}, 2, "each of several --corpus"),
     ({"--corpus": None, "--target": "single", "--style": "PHOTOGRAPH", "--exclude": "a"}, 2, "--exclude needs --corpus"),
     ({"--mask": "NOTES"}, 2, "--mask goes with --target regions"),
     ({"--target": "regions", "--mask": "gone.png"}, 2, "gone.png: no such file"),
     ({"--target": "regions", "--combine": "apart"}, 2, "pooled pieces"),
+    ({"--target": "regions", "--mask": "PHOTOGRAPH", "-o": "PHOTOGRAPH"}, 2, "the content itself"),
+    ({"--target": "regions", "--mask": "MASK", "-o": "MASK"}, 2, "it is the mask"),
+    ({"--target": "regions", "--mask": "MASK", "-o": "MASKSTEM.png"}, 2, "it is the mask"),
+    ({"--target": "regions", "--checkpoint": "out_regions.png"}, 2, "it is the checkpoint"),
+    ({"--softness": "0.5"}, 2, "--softness goes with --combine apart"),
+    ({"--bag": "5"}, 2, "--bag goes with --combine bag"),
+    ({"--share": "2"}, 2, "each of several --corpus"),
     ({"--brush": "0"}, 2, "brush = 0"),
     ({"--strength": "2"}, 2, "strength = 2"),
     ({"--colour": "gray"}, 2, "style, content, luminance"),
@@ -388,7 +411,9 @@ def test_transfer_refuses_in_one_line_and_leaves_nothing(
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("not a picture")
+    Image.new("RGB", (8, 8)).save(tmp_path / "mask_regions.png")
     places = {"PHOTOGRAPH": photograph, "CORPUS": two_styles, "EMPTY": tmp_path / "empty", "NOTES": tmp_path / "notes.txt"}
+    places |= {"MASKSTEM": tmp_path / "mask", "MASK": tmp_path / "mask_regions.png"}
     argv = ["transfer"]
     for option, value in (GOOD | changes).items():
         if value is not None:

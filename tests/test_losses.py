@@ -83,7 +83,12 @@ def test_soft_min_runs_from_the_nearest_painting_to_the_mean_distance():
     assert float(soft_min(targets, 0)(X, f)) == pytest.approx(float(each.min()))
     assert float(soft_min(targets, 1e-6)(X, f)) == pytest.approx(float(each.min()), rel=1e-4)
     mean = float(each @ torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64))
-    assert float(soft_min(targets, 1e6)(X, f)) == pytest.approx(mean, rel=1e-4)
+    for temperature in (1e3, 1e6, 1e12):
+        assert float(soft_min(targets, temperature)(X, f)) == pytest.approx(mean, rel=1e-3)
+    half = {"l": f["l"].float()}
+    in_half = [t.float() for t in targets]
+    assert float(soft_min(in_half, 1e3)(X, half)) == pytest.approx(mean, rel=1e-3)
+    assert float(soft_min(in_half, 1e-30)(X, half)) == pytest.approx(float(each.min()), rel=1e-4)
     values = [float(soft_min(targets, t)(X, f)) for t in (0.1, 0.3, 1, 10)]
     assert float(each.min()) < values[0] < values[1] < values[2] < values[3] < mean
 

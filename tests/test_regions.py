@@ -57,6 +57,15 @@ def test_a_mask_of_flat_colours_marks_the_regions(encoder, tmp_path):
     assert found.labels[0, 0] == 1 and found.labels[-1, 0] == 2
 
 
+def test_soft_edges_and_slips_of_the_brush_make_no_regions(encoder, tmp_path):
+    mask = Image.new("RGB", (400, 300), "black")
+    mask.paste((255, 255, 255), (100, 80, 300, 220))
+    mask.putpixel((5, 5), (0, 0, 255))
+    mask.resize((101, 76), Image.Resampling.LANCZOS).save(tmp_path / "soft.png")
+    found = regions.from_mask(tmp_path / "soft.png", patchwork(), encoder)
+    assert len(found) == 2 and found.shares == pytest.approx([0.767, 0.233], abs=0.02)
+
+
 def test_a_mask_that_is_a_photograph_is_refused(encoder, tmp_path):
     images.save(torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0)), tmp_path / "mask.png")
     with pytest.raises(UsageError, match="flat colour"):
@@ -88,6 +97,8 @@ def test_familiarity_is_a_rank_among_the_artists_own_matches(corpus, encoder):
 def test_a_damaged_cache_entry_is_made_again(corpus, encoder, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
     first = regions.RegionIndex(corpus.works[:2], encoder)
-    for entry in tmp_path.rglob("*.npz"):
-        entry.write_bytes(b"damaged")
+    for damage in (lambda entry: b"damaged", lambda entry: entry[:1500], lambda entry: b""):
+        for entry in tmp_path.rglob("*.npz"):
+            entry.write_bytes(damage(entry.read_bytes()))
+        assert np.array_equal(regions.RegionIndex(corpus.works[:2], encoder).raw, first.raw)
     assert np.array_equal(regions.RegionIndex(corpus.works[:2], encoder).raw, first.raw)

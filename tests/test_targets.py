@@ -126,6 +126,8 @@ def test_works_weighed_by_hand(corpus, encoder):
     target = selection.by_hand({"Work 3": 2, "work-05.png": 1, "work-03": 1})
     assert [work.name for work in target.works] == ["work-03.png", "work-05.png"]
     assert target.weights == pytest.approx((0.75, 0.25))
+    slight = selection.by_hand({"work-03": 5000, "work-05": 1})
+    assert len(slight.works) == 2  # a person who names a work means it
     for bad in ({}, {"work-03": 0}, {"work-03": float("nan")}, {"no such work": 1}):
         with pytest.raises(UsageError):
             selection.by_hand(bad)

@@ -95,6 +95,10 @@ def test_only_luminance_is_transferred_where_that_is_asked_for(content, target, 
     before = metrics.style_distance(running.bare, running.aim(), encoder).gram
     for iterate in running:
         assert torch.equal(iterate.image, running.image)
+    assert torch.allclose(running.bare, colour.luminance(running.bare), atol=1e-5)
+    noisy = Transfer(content, target, encoder, Settings(**SMALL, colour="luminance", init="noise"))
+    noisy.run()
+    assert torch.allclose(noisy.bare, colour.luminance(noisy.bare), atol=1e-5)  # no colours that nobody sees
     assert torch.allclose(colour.luminance(running.image), colour.luminance(running.bare), atol=1e-5)
     chroma = [x - colour.luminance(x) for x in (images.resize(content, 64), running.image)]
     along = (chroma[0] * chroma[1]).sum() / (chroma[0].norm() * chroma[1].norm())
@@ -345,7 +349,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_picture(content, tar
     {"size": 0}, {"size": 10**6}, {"steps": 0}, {"alpha": -1.0}, {"beta": float("nan")}, {"tv": float("inf")},
     {"alpha": 0.0, "beta": 0.0}, {"style_loss": "gramm"}, {"optimiser": "sgd"}, {"init": "style"},
     {"plateau": -0.1}, {"draft": "yes"}, {"plateau": 1.0}, {"brush": 0.0}, {"brush": float("nan")}, {"strength": 1.1},
-    {"softness": -1.0}, {"bag": 0}, {"colour": "grey"},
+    {"softness": -1.0}, {"softness": 1e6}, {"bag": 0}, {"colour": "grey"},
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused_in_one_line(bad):
     with pytest.raises(UsageError) as error:

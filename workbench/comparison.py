@@ -117,9 +117,10 @@ def painted(
         raise KeyboardInterrupt(
             f"interrupted in {name}, {target.label}" + (f"; what is finished lies in {folder}" if folder else "")
         )
-    if path:
-        images.save(result.image, path)
-    return result.image
+    if not path:
+        return result.image
+    images.save(result.image, path)
+    return images.load(path)  # what the next call will find
 
 
 def content_panel(content: Tensor, oeuvre: Mapping[str, Moments], encoder: Encoder, size: int) -> Panel:

@@ -164,22 +164,29 @@ class Corpus:
 
         Raises UsageError, with the nearest names, when there is none, and with all candidates when there are several.
         """
+        found = self.named(name)
+        if len(found) > 1:
+            raise UsageError(f"{name!r} names {len(found)} works of {self.name!r}: {_listed(w.name for w in found)}")
+        if found:
+            return found[0]
+        forms = (form for work in self.works for form in (work.name, PurePosixPath(work.name).stem, work.title))
+        known = {form.casefold(): form for form in forms}
+        near = [repr(known[form]) for form in difflib.get_close_matches(name.casefold(), known, n=3)]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {_listed((w.name for w in self.works), 4)}"
+        raise UsageError(f"no work {name!r} in corpus {self.name!r}; {hint}")
+
+    def named(self, name: str) -> tuple[Work, ...]:
+        """All works that `name` may mean: by their name; or else by their file stem; or else by their title."""
         keys: tuple[Callable[[Work], str], ...] = (
             lambda work: work.name,
             lambda work: PurePosixPath(work.name).stem,
             lambda work: work.title.casefold(),
         )
         for key, wanted in zip(keys, (name, name, name.casefold()), strict=True):
-            found = [work for work in self.works if _normal(key(work)) == _normal(wanted)]
-            if len(found) > 1:
-                raise UsageError(f"{name!r} names {len(found)} works of {self.name!r}: {_listed(w.name for w in found)}")
+            found = tuple(work for work in self.works if _normal(key(work)) == _normal(wanted))
             if found:
-                return found[0]
-        forms = (form for work in self.works for form in (work.name, PurePosixPath(work.name).stem, work.title))
-        known = {form.casefold(): form for form in forms}
-        near = [repr(known[form]) for form in difflib.get_close_matches(name.casefold(), known, n=3)]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {_listed((w.name for w in self.works), 4)}"
-        raise UsageError(f"no work {name!r} in corpus {self.name!r}; {hint}")
+                return found
+        return ()
 
     def select(self, /, **criteria: object) -> "Corpus":
         """The works whose metadata meet all criteria: a column equals a value, or one of a list of values.

@@ -72,7 +72,9 @@ class SoftMinGramLoss:
         self.grams = {layer: torch.stack([m[layer].second.detach().flatten() for _, m in paintings]) for layer in self.layers}
         self.squares = {layer: grams.square().sum(dim=1) for layer, grams in self.grams.items()}
         some = self.grams[self.layers[0]]
-        self.prior = torch.tensor([weight for weight, _ in paintings], dtype=some.dtype, device=some.device).log()
+        wide = torch.float32 if some.device.type == "mps" else torch.float64
+        weights = torch.tensor([weight for weight, _ in paintings], dtype=wide, device=some.device)
+        self.weights = weights / weights.sum()
 
     def distances(self, features: Mapping[str, Tensor]) -> Tensor:
         """L_k of every painting, (K,): the mean over layers of ||G - G_k||^2 / ||G_k||^2."""
@@ -88,7 +90,10 @@ class SoftMinGramLoss:
         distances = self.distances(features)
         if self.temperature == 0:
             return distances.min()
-        return -self.temperature * torch.logsumexp(self.prior - distances / self.temperature, dim=0)
+        # About the least of them, and in expm1 and log1p, which keep what is left of the exponentials at either end.
+        beyond = (distances - distances.min().detach()).to(self.weights.dtype) / self.temperature
+        soft = -self.temperature * torch.log1p((self.weights * torch.expm1(-beyond)).sum())
+        return soft.to(distances.dtype) + distances.min().detach()
 
 
 class GuidedGramLoss:

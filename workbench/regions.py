@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ TINT = 0.35  # likewise of its colour
 FLAT = 1e-3  # deviation of a channel below which a picture has one colour
 SAMPLE = 600  # cells that a silhouette is computed from
 COLOURS = 12  # of a mask image, at most
+BODY = 7  # px of a mask at SIZE: what is nowhere so wide is a soft edge or a slip of the brush
+MANY = 1000  # colours of a mask, edges included, beyond which it is a photograph
 DESCRIBED_BY = 2  # deepest style layers, whose means over a region describe it
 VERSION = 1
 
@@ -82,20 +85,22 @@ def divide(picture: Tensor, encoder: Encoder) -> Regions:
 def from_mask(path: str | Path, picture: Tensor, encoder: Encoder) -> Regions:
     """The regions that a mask image of flat colours marks on `picture` (1, 3, H, W): one for each colour.
 
-    The mask is scaled to the picture, whatever its size. Raises UsageError for more than 12 colours, which a photograph
-    or a lossy format has, and for an empty one.
+    The mask is scaled to the picture, whatever its size; what is transparent counts as white. What is thinner
+    than a fiftieth of its long side, as softened edges are, is given to its neighbours. Raises UsageError for more than 12
+    colours beside those, and where a fifth of the mask is so thin, as in a photograph.
     """
     mask = images.to_pil(images.load(path))
     height, width = images.fit(*picture.shape[-2:], SIZE)
     small = mask.resize((width, height), resample=0)  # nearest: no colour that the mask does not have
     colours, labels = np.unique(np.asarray(small).reshape(-1, 3), axis=0, return_inverse=True)
+    labels = labels.reshape(height, width)
+    flat = np.array([_has_body(labels == k) for k in range(len(colours))]) if len(colours) <= MANY else np.zeros(0, dtype=bool)
     require(
-        len(colours) <= COLOURS,
+        1 <= flat.sum() <= COLOURS and np.isin(labels, np.flatnonzero(flat)).mean() > 0.8,
         f"mask {path} has {len(colours)} colours: paint each region in one flat colour, {COLOURS} at most, "
         "and save it without loss, as PNG",
     )
-    order = np.argsort(-np.bincount(labels.ravel()), kind="stable")
-    labels = np.argsort(order)[labels.ravel()].reshape(height, width)
+    labels = _absorbed(labels, ~flat)
     return _described(labels, images.resize(picture, SIZE).to(encoder.device), encoder)
 
 
@@ -172,11 +177,11 @@ def _known(path: Path) -> Regions | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             return Regions(file["labels"], file["descriptors"])
-    except (ValueError, EOFError, OSError, KeyError) as error:
+    except (ValueError, EOFError, KeyError, BadZipFile):
         path.unlink(missing_ok=True)
-        if not isinstance(error, (ValueError, EOFError, KeyError)):
-            raise WorkbenchError(f"cannot read {path}: {error}") from error
         return None
+    except OSError as error:
+        raise WorkbenchError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _cells(picture: Tensor, encoder: Encoder, height: int, width: int) -> np.ndarray:
@@ -231,12 +236,22 @@ def _merged(labels: np.ndarray, cells: np.ndarray) -> np.ndarray:
 
 
 def _tidy(labels: np.ndarray) -> np.ndarray:
-    """Labels (h, w) with frayed borders smoothed, small regions given to their neighbours, the largest region first."""
+    """Labels (h, w) with frayed borders smoothed, and without small regions."""
     for _ in range(2):
         votes = np.stack([ndimage.uniform_filter((labels == k).astype(float), 3) for k in range(labels.max() + 1)])
         labels = votes.argmax(axis=0)
-    shares = np.bincount(labels.ravel()) / labels.size
-    small = np.isin(labels, np.flatnonzero(shares < SMALLEST))
+    return _absorbed(labels, np.bincount(labels.ravel()) / labels.size < SMALLEST)
+
+
+def _has_body(inside: np.ndarray) -> bool:
+    """Whether a region (h, w) is anywhere wider than a soft edge, or spans the whole of a picture that is not."""
+    side = min(BODY, *inside.shape)
+    return bool(ndimage.binary_erosion(inside, np.ones((side, side)), border_value=1).any())
+
+
+def _absorbed(labels: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Labels (h, w) with the regions `which` (n,) given to their neighbours, the others numbered from the largest on."""
+    small = np.isin(labels, np.flatnonzero(which))
     if small.any() and not small.all():
         row, column = ndimage.distance_transform_edt(small, return_distances=False, return_indices=True)
         labels = labels[row, column]

@@ -486,12 +486,15 @@ class Selection:
     def by_hand(self, weights: Mapping[str, float]) -> StyleTarget:
         """The works named, with `weights` in proportion; UsageError for an unknown work or a weight that is not above 0."""
         require(bool(weights), "no work is weighted")
-        given = np.zeros(len(self.corpus))
-        place = {work.name: i for i, work in enumerate(self.corpus)}
+        summed: dict[Work, float] = {}
         for name, weight in weights.items():
             require(0 < weight < float("inf"), f"weight {weight} of {name!r}: give a positive number")
-            given[place[self.corpus.find(name).name]] += weight
-        return weighted("by-hand", self.corpus, given, f"{np.count_nonzero(given)} works weighed by hand")
+            work = self.corpus.find(name)
+            summed[work] = summed.get(work, 0.0) + weight
+        total = sum(summed.values())
+        works = tuple(sorted(summed, key=lambda work: -summed[work]))
+        note = f"{len(works)} works weighed by hand"
+        return StyleTarget("by-hand", works, tuple(summed[work] / total for work in works), note)
 
     def choose(self, words: str, *, single: str = "", tau: float = TAU) -> StyleTarget:
         """The target that `words` name: one of NAMES, and after a slash how its works are combined, as in "blend/barycentre".

@@ -39,6 +39,7 @@ SHARE = 0.3  # of the evaluations at full size that a coarser scale takes
 DRAFT = 0.6  # likewise, where a draft is made: at every coarser scale and at full size
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
+VERSION = 1  # raised whenever the same settings come to another picture
 LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
 
@@ -97,6 +98,7 @@ class Settings:
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, f"{name} = {value}: a weight is a finite number, not below zero")
         require(isinstance(self.bag, int) and 1 <= self.bag <= 10**6, f"bag = {self.bag}: choose between 1 and 1000000 patches")
+        require(self.softness <= 1000, f"softness = {self.softness}: choose at most 1000, where it is long the mean")
         require(0.1 <= self.brush <= 8, f"brush = {self.brush}: choose between 0.1 (fine) and 8 (coarse)")
         require(0 <= self.strength <= 1, f"strength = {self.strength}: choose between 0 (the content's own style) and 1")
         require(0 <= self.plateau < 1, f"plateau = {self.plateau}: a share is at least 0 and less than 1")
@@ -286,7 +288,8 @@ class Transfer:
             return content
         height, width = content.shape[-2:]
         generator = torch.Generator().manual_seed(self.settings.seed)
-        return torch.rand(1, 3, height, width, generator=generator).to(self.content.device)
+        noise = torch.rand(1, 3, height, width, generator=generator).to(self.content.device)
+        return colour.luminance(noise) if self.settings.colour == "luminance" else noise
 
     def _prepare(self) -> None:
         """The objective of this stage, and an optimiser at the picture so far (or the one that `resume` brought)."""
@@ -321,6 +324,8 @@ class Transfer:
         def evaluate(point: Tensor) -> tuple[Tensor, Tensor]:
             z = point.detach().requires_grad_()
             x = self._space.picture(z)
+            if self.settings.colour == "luminance":
+                x = colour.luminance(x)  # or the losses would be met in colours that nobody sees
             total, parts = self._objective(x)
             (gradient,) = torch.autograd.grad(total, z)
             if not (torch.isfinite(total) & torch.isfinite(gradient).all()):
@@ -348,13 +353,14 @@ class Transfer:
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides the result: content, target, encoder, settings."""
-        digest = hashlib.sha256(self.content.cpu().numpy().tobytes())
+        digest = hashlib.sha256(f"{VERSION}|{images.DECODER}".encode())
+        digest.update(self.content.cpu().numpy().tobytes())
         works = [(work.sha256, weight) for work, weight in zip(self.target.works, self.target.weights, strict=True)]
         drivers = [encoder.identity for encoder in (self.encoder, self.draft) if encoder is not None]
         digest.update(json.dumps([asdict(self.settings), drivers, works, self.target.combine], sort_keys=True).encode())
         for guide in self.target.guides:
             pieces = [(piece.work.sha256, weight) for piece, weight in zip(guide.pieces, guide.weights, strict=True)]
-            digest.update(json.dumps(pieces).encode())
+            digest.update(json.dumps([guide.matched, pieces]).encode())
             for mask in (guide.mask, *(piece.mask for piece in guide.pieces)):
                 digest.update(mask.numpy().tobytes())
         return digest.hexdigest()

@@ -47,18 +47,26 @@ def _compare(args: argparse.Namespace) -> None:
     check_out(args.out, ".png", ".pdf")
     from workbench import comparison, figures, images, inputs, targets
     from workbench import provenance as pv
-    from workbench.transfer import Settings
+    from workbench.transfer import Settings, check_combination
 
     settings = Settings(**given(args, SETTINGS))
     tau = given(args, BLEND).get("tau", targets.TAU)
     targets.check_tau(tau)
+    names = []
     for words in args.targets:
-        targets.check_words(words)
-    require("single" not in args.targets or bool(args.style), "the target single needs --style, a work of the corpus")
+        name, combine = targets.check_words(words)
+        check_combination(combine, settings, guided=name == "regions")
+        names.append(name)
+    require("single" not in names or bool(args.style), "the target single needs --style, a work of the corpus")
     sources = [inputs.content_path(name) for name in args.contents]
+    for out in (args.out.with_suffix(".png"), args.out.with_suffix(".pdf")):
+        own = [source for source in sources if source.resolve() == out.resolve()]
+        require(not own, f"cannot write {out}: it is one of the contents; choose another name for --out")
+    if args.pictures:
+        check_out(args.pictures / "picture.png")
     encoder = load_encoder(args, style=True)
-    corpus = open_corpus(args.corpus, args.out)
-    if "single" in args.targets:
+    corpus = open_corpus(args.corpus, args.out, args.pictures and args.pictures / "picture.png")
+    if "single" in names:
         corpus.find(args.style)
     contents = [images.load(source) for source in sources]
     selections = [targets.Selection(corpus, content, encoder, show=True) for content in contents]
@@ -75,7 +83,7 @@ def _compare(args: argparse.Namespace) -> None:
     made = pv.provenance(
         {**parameters, "encoder": encoder.identity},
         settings.seed,
-        {s.stem: s for s in sources},
+        {f"content {i}": source for i, source in enumerate(sources, 1)},
         {encoder.name: encoder.weights_sha256},
     )
     figure = figures.grid(

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +96,7 @@ def _transfer(args: argparse.Namespace) -> None:
     _check_target(args)
     check_combination(given(args, TARGET).get("combine", "pooled"), settings, guided=args.target == "regions")
     source = inputs.content_path(args.content)
-    require(args.out.resolve() != source.resolve(), f"cannot write {args.out}: it is the content itself")
+    _check_writes(args, source)
     _check_picture(args.out, {})
     content = images.load(source)
     encoder = load_encoder(args, style=True)
@@ -139,6 +139,20 @@ def _transfer(args: argparse.Namespace) -> None:
         )
 
 
+def _check_writes(args: argparse.Namespace, source: Path) -> None:
+    """Refuse to write over what is read."""
+    read = {"the content itself": source, "the mask": args.mask, "the painting": args.style, "the checkpoint": args.checkpoint}
+    writes = [args.out]
+    if args.target == "regions":
+        writes += [args.out.with_name(f"{args.out.stem}_regions{suffix}") for suffix in (".png", ".pdf")]
+        for out in writes[1:]:
+            check_out(out)
+    for out in writes:
+        for what, path in read.items():
+            same = path is not None and Path(path).resolve() == out.resolve()
+            require(not same, f"cannot write {out}: it is {what}; choose another name for --out")
+
+
 def _check_checkpoint(args: argparse.Namespace) -> None:
     require(not args.resume or args.checkpoint is not None, "--resume needs --checkpoint FILE to go on from")
     if args.checkpoint is None:
@@ -168,7 +182,9 @@ def _check_target(args: argparse.Namespace) -> None:
     if tau is not None:
         targets.softmax_weights(np.zeros(1), tau)  # knows what a temperature may be
     count = len(args.corpus or ())
-    require(args.share is None or len(args.share) == count, f"--share: give one for each --corpus, of which there are {count}")
+    shared = args.share is None or (len(args.share) == count > 1)
+    require(shared, f"--share: give one for each of several --corpus, of which there are {count}")
+    require(all(0 < share < float("inf") for share in args.share or ()), "--share: give positive numbers")
     require(count < 2 or args.target not in ("single", "by-hand", "regions"), f"--target {args.target} takes one --corpus")
     require(args.mask is None or Path(args.mask).is_file(), f"--mask {args.mask}: no such file")
     require(args.target != "by-hand" or bool(args.weigh), "--target by-hand needs --weigh PAINTING=WEIGHT")
@@ -176,7 +192,14 @@ def _check_target(args: argparse.Namespace) -> None:
         require(not given_values or count > 0, f"{flag} needs --corpus: it says which of its works to use")
     for text in (*args.where, *(args.weigh or ())):
         require("=" in text, f"{text!r}: write NAME=VALUE")
-    args.weigh = args.weigh and {name: _number(weight) for name, _, weight in (text.rpartition("=") for text in args.weigh)}
+    weights: dict[str, float] = {}
+    for name, _, weight in (text.rpartition("=") for text in args.weigh or ()):
+        weights[name] = weights.get(name, 0.0) + _number(weight)
+    args.weigh = weights or None
+    ways, combine = given(args, SETTINGS), given(args, TARGET).get("combine", "pooled")
+    for flag, goes in (("softness", combine == "apart"), ("bag", combine == "bag" or ways.get("style_loss") == "patches")):
+        with_what = {"softness": "--combine apart", "bag": "--combine bag and --style-loss patches"}[flag]
+        require(goes or flag not in ways, f"--{flag} goes with {with_what}")
     if args.corpus is None:
         require(args.target == "single", f"--target {args.target} needs --corpus: {CORPUS_HELP}")
         require(args.style is not None, "--target single needs --style, an image file; or --corpus, to take a work from")
@@ -208,7 +231,11 @@ def _choose(args: argparse.Namespace, content: "Tensor", encoder: "Encoder", ret
 
     if args.corpus is None:
         return targets.single(_lone_work(Path(args.style))).combined(given(args, TARGET).get("combine", "pooled"))
-    corpora = [_part(open_corpus(name, args.out, args.checkpoint), args) for name in args.corpus]
+    opened = [open_corpus(name, args.out, args.checkpoint) for name in args.corpus]
+    for name in args.exclude:
+        if not any(corpus.named(name) for corpus in opened):
+            opened[0].find(name)  # which says what is near
+    corpora = [_part(corpus, args) for corpus in opened]
     selections = [targets.Selection(corpus, content, encoder, retriever=retriever, show=True) for corpus in corpora]
     combine = given(args, TARGET).get("combine", "pooled")
     if args.target == "by-hand":
@@ -216,6 +243,8 @@ def _choose(args: argparse.Namespace, content: "Tensor", encoder: "Encoder", ret
     if args.target != "single":
         options = given(args, BLEND) | ({"mask": args.mask} if args.mask else {})
         chosen = [getattr(selection, args.target)(**options).combined(combine) for selection in selections]
+        if len(chosen) > 1:
+            chosen = [replace(target, name=corpus.name) for target, corpus in zip(chosen, corpora, strict=True)]
         shares = args.share or [1.0] * len(chosen)
         return chosen[0] if len(chosen) == 1 else targets.mix(list(zip(shares, chosen, strict=True)))
     try:
@@ -227,25 +256,23 @@ def _choose(args: argparse.Namespace, content: "Tensor", encoder: "Encoder", ret
 
 
 def _part(corpus: "Corpus", args: argparse.Namespace) -> "Corpus":
-    """The works of `corpus` that --where and --exclude leave. A work to exclude need not be in every one of several corpora."""
-    part, criteria = corpus, {}
+    """The works of `corpus` that --where and --exclude leave: any of a column's values, and all of the columns."""
+    criteria: dict[str, list[str]] = {}
     for text in args.where:
         column, _, value = text.partition("=")
-        span = re.fullmatch(r"(\d+)\.\.(\d+)", value)
-        if span:
-            part = part.between(column, *map(int, span.groups()))
-        else:
-            criteria.setdefault(column, []).append(value)
-    part = part.select(**criteria) if criteria else part
-    for name in args.exclude:
-        try:
-            work = corpus.find(name)
-        except UsageError:
-            if len(args.corpus) == 1:
-                raise
-            continue
-        part = part.exclude(work) if work in part.works else part
-    return part
+        criteria.setdefault(column, []).append(value)
+    part = corpus
+    for column, values in criteria.items():
+        spans = [re.fullmatch(r"(\d+)\.\.(\d+)", value) for value in values]
+        found = [corpus.between(column, *map(int, span.groups())) for span in spans if span]
+        plain = [value for value, span in zip(values, spans, strict=True) if not span]
+        found += [corpus.select(**{column: plain})] if plain else []
+        kept = {work.name for one in found for work in one}
+        require(any(work.name in kept for work in part), f"no work of corpus {corpus.name!r} meets all of --where at once")
+        part = replace(part, works=tuple(work for work in part if work.name in kept))
+    out = [corpus.find(name) for name in args.exclude if corpus.named(name)]
+    out = [work for work in out if work in part.works]
+    return part.exclude(out) if out else part
 
 
 def _number(text: str) -> float:
@@ -286,7 +313,8 @@ def _stamp(args: argparse.Namespace, source: Path, transfer: "Transfer", retriev
         parameters["tau"] = given(args, BLEND).get("tau", targets.TAU)
     used = [e for e in (encoder, transfer.draft, retriever) if e is not None]
     weights = {pv.shared(e.name): e.weights_sha256 for e in used}
-    made = pv.provenance(parameters, settings.seed, {"content": source}, weights)
+    inputs = {"content": source} | ({"mask": Path(args.mask)} if args.mask else {})
+    made = pv.provenance(parameters, settings.seed, inputs, weights)
     works = [
         {"file": work.name, "sha256": work.sha256, "weight": weight}
         for work, weight in zip(target.works, target.weights, strict=True)
