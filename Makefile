@@ -42,9 +42,9 @@ ifdef CORPORA
 	$(COMPARISON) $(REFERENCE) -p out=runs/meadow -p title="A mountain meadow after Claude Monet" \
 		-p content="$(CORPORA)/photos/shilly-photos-dsc-0175.jpg" \
 		-p corpus="$(CORPORA)/corpora/claude-monet" -p single=impression-sunrise.jpg
-	$(TARGETS) --corpus "$(CORPORA)/corpora/vincent-van-gogh" --style the-starry-night.jpg -o figures/van_gogh_targets.png \
+	$(TARGETS) --corpus "$(CORPORA)/corpora/vincent-van-gogh" --style the-starry-night.jpg -o figures/van_gogh_targets.jpg \
 		--title "Five pictures after Vincent van Gogh, by choice of paintings"
-	$(TARGETS) --corpus "$(CORPORA)/corpora/claude-monet" --style impression-sunrise.jpg -o figures/monet_targets.png \
+	$(TARGETS) --corpus "$(CORPORA)/corpora/claude-monet" --style impression-sunrise.jpg -o figures/monet_targets.jpg \
 		--title "Five pictures after Claude Monet, by choice of paintings"
 	$(BIN)/workbench distil --evaluate --data "$(CORPORA)"/corpora/* "$(CORPORA)/photos" \
 		--sizes 512 --pairs 3 --figure figures/encoder_comparison.png

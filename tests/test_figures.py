@@ -311,6 +311,19 @@ def test_files_hold_no_trace_of_program_or_date_and_text_stays_text(tmp_path):
     assert b"/CIDFontType2" in content and b"/FontFile2" in content and b"/Type3" not in content
 
 
+def test_a_jpeg_carries_its_provenance_and_repeats(tmp_path):
+    figure = figures.grid([[np.full((20, 30, 3), 0.5)]])
+    made = {"parameters": {"title": "Nuit étoilée", "size": 3}}
+    (path,) = figures.save(figure, tmp_path / "one", made, dpi=60, suffixes=(".jpg",))
+    assert path.name == "one.jpg" and figures.read_provenance(path) == made
+    (again,) = figures.save(figure, tmp_path / "two", made, dpi=60, suffixes=(".jpg",))
+    assert path.read_bytes() == again.read_bytes()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.jpg", "two.jpg"]
+    (bare,) = figures.save(figure, tmp_path / "bare", dpi=60, suffixes=(".jpg",))
+    with pytest.raises(WorkbenchError, match="no provenance"):
+        figures.read_provenance(bare)
+
+
 def test_a_file_without_provenance_says_so(tmp_path):
     bare = figures.save(curves(1), tmp_path / "bare", dpi=20)
     other = tmp_path / "other.png"

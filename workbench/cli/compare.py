@@ -30,7 +30,7 @@ def declare(commands: Any) -> None:
         help=f"rows, as TARGET or TARGET/COMBINE (default: {' '.join(TARGETS)})",
     )
     parser.add_argument("--style", metavar="PAINTING", default="", help="the painting of the target single")
-    parser.add_argument("-o", "--out", required=True, type=Path, help="the figure, as .png and .pdf")
+    parser.add_argument("-o", "--out", required=True, type=Path, help="the figure, as .png and .pdf, or as .jpg")
     parser.add_argument(
         "--pictures", type=Path, metavar="DIR", help="keeps every result; those that are there are not made again"
     )
@@ -44,7 +44,7 @@ def declare(commands: Any) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    check_out(args.out, ".png", ".pdf")
+    check_out(args.out, ".png", ".pdf", ".jpg")
     from workbench import comparison, figures, images, inputs, targets
     from workbench import provenance as pv
     from workbench.transfer import Settings, check_combination
@@ -59,7 +59,8 @@ def _compare(args: argparse.Namespace) -> None:
         names.append(name)
     require("single" not in names or bool(args.style), "the target single needs --style, a work of the corpus")
     sources = [inputs.content_path(name) for name in args.contents]
-    for out in (args.out.with_suffix(".png"), args.out.with_suffix(".pdf")):
+    suffixes = (".jpg",) if args.out.suffix.lower() == ".jpg" else (".png", ".pdf")
+    for out in map(args.out.with_suffix, suffixes):
         own = [source for source in sources if source.resolve() == out.resolve()]
         require(not own, f"cannot write {out}: it is one of the contents; choose another name for --out")
     if args.pictures:
@@ -89,4 +90,4 @@ def _compare(args: argparse.Namespace) -> None:
     figure = figures.grid(
         rows, labels, [source.stem.replace("_", " ").replace("-", " ") for source in sources], title=args.title
     )
-    print(*figures.save(figure, args.out.with_suffix(""), {"command": "compare", **made}, dpi=DPI), sep="\n")
+    print(*figures.save(figure, args.out.with_suffix(""), {"command": "compare", **made}, dpi=DPI, suffixes=suffixes), sep="\n")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,24 @@ from workbench.provenance import text as canonical
 from workbench.storage import atomic
 
 PNG_KEY = "workbench"  # a text chunk
+JPEG_QUALITY = 90
 PDF_KEY = "Keywords"  # an entry of the document information, which allows standard names only (ISO 32000-1, 14.3.3)
 
 
 def save(
-    figure: matplotlib.figure.Figure, stem: str | Path, provenance: dict[str, Any] | None = None, *, dpi: int = 200
+    figure: matplotlib.figure.Figure,
+    stem: str | Path,
+    provenance: dict[str, Any] | None = None,
+    *,
+    dpi: int = 200,
+    suffixes: Sequence[str] = (".png", ".pdf"),
 ) -> list[Path]:
     """Write `figure` to `stem`.png and `stem`.pdf, each whole or not at all, and return the two paths.
 
-    `provenance` (anything that JSON can hold) is stored in both files as one line of JSON with sorted keys;
+    `provenance` (anything that JSON can hold) is stored in the files as one line of JSON with sorted keys;
     `read_provenance` reads it back. `dpi` sets the pixels of the PNG and of the pictures inside the PDF; its text and
-    lines stay vectors. Raises UsageError when `provenance` is not JSON, WorkbenchError when a file cannot be written.
+    lines stay vectors. `suffixes` may ask for one of them only, or for ".jpg", a fifth as large where there are many pictures.
+    Raises UsageError when `provenance` is not JSON, WorkbenchError when a file cannot be written.
     """
     try:
         record = None if provenance is None else canonical(provenance)
@@ -36,16 +44,23 @@ def save(
     )
     paths = []
     for suffix, metadata in formats:
+        if suffix not in suffixes:
+            continue
         path = Path(f"{stem}{suffix}")
         kept = {key: value for key, value in metadata.items() if value is not None or key not in (PNG_KEY, PDF_KEY)}
         with atomic(path) as temporary, style():
             figure.savefig(temporary, format=suffix[1:], dpi=dpi, metadata=kept)
         paths.append(path)
+    if ".jpg" in suffixes:
+        paths.append(Path(f"{stem}.jpg"))
+        options = {"quality": JPEG_QUALITY, "subsampling": 0, **({"comment": record.encode()} if record else {})}
+        with atomic(paths[-1]) as temporary, style():
+            figure.savefig(temporary, format="jpg", dpi=dpi, pil_kwargs=options)
     return paths
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """The provenance that `save` put into a PNG or PDF. Raises WorkbenchError when there is none."""
+    """The provenance that `save` put into a PNG, PDF or JPEG. Raises WorkbenchError when there is none."""
     path = Path(path)
     try:
         content = path.read_bytes()
@@ -64,9 +79,9 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
 def _png_record(path: Path) -> str | None:
     try:
         with Image.open(path) as image:
-            return image.info.get(PNG_KEY)
+            return image.info.get(PNG_KEY, image.info.get("comment"))
     except (UnidentifiedImageError, OSError) as error:
-        raise WorkbenchError(f"{path} is neither a PNG nor a PDF") from error
+        raise WorkbenchError(f"{path} is neither a PNG nor a PDF, and no JPEG") from error
 
 
 def _pdf_record(content: bytes) -> str | None:
