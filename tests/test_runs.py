@@ -540,3 +540,8 @@ def test_plain_papermill_refuses_an_unknown_name_and_marks_a_failure(notebook, t
         plain(size=12, out="chosen")
     made = record.read(tmp_path / "chosen")
     assert (made["status"], made["error"]) == ("failed", "In [4]: AssertionError: too big")
+
+
+def test_a_grid_is_every_combination_the_last_fastest(tmp_path):
+    grid = runs.Grid(tmp_path, {"a": [1, 2], "b": ["x", "y", "z"]}, {"c": 0})
+    assert [tuple(values.values()) for values in grid] == [(0, a, b) for a in (1, 2) for b in "xyz"]
