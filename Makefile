@@ -33,7 +33,7 @@ lab: $(VENV)/.installed
 REFERENCE := -p encoder=vgg19 -p precision=bfloat16 -p size=512 -p steps=80 -p alpha=0.05
 TARGETS = $(BIN)/workbench compare "$(CORPORA)/content/mona_lisa.jpg" grace_hopper \
 	"$(CORPORA)/content/girl_with_a_pearl_earring.jpg" "$(CORPORA)/photos/shilly-photos-dsc-0175.jpg" \
-	"$(CORPORA)/corpora/caravaggio/basket-of-fruit.jpg" --encoder vgg19 --size 256 --steps 50 --pictures runs/targets
+	"$(CORPORA)/corpora/caravaggio/basket-of-fruit.jpg" --size 256 --steps 50 --pictures runs/targets
 figures: $(VENV)/.installed
 ifdef CORPORA
 	$(COMPARISON) $(REFERENCE) -p out=runs/mona_lisa -p title="The Mona Lisa after Vincent van Gogh" \
@@ -42,12 +42,13 @@ ifdef CORPORA
 	$(COMPARISON) $(REFERENCE) -p out=runs/meadow -p title="A mountain meadow after Claude Monet" \
 		-p content="$(CORPORA)/photos/shilly-photos-dsc-0175.jpg" \
 		-p corpus="$(CORPORA)/corpora/claude-monet" -p single=impression-sunrise.jpg
-	$(TARGETS) --corpus "$(CORPORA)/corpora/vincent-van-gogh" --style the-starry-night.jpg -o figures/van_gogh_targets.jpg \
+	$(TARGETS) --corpus "$(CORPORA)/corpora/vincent-van-gogh" --style the-starry-night.jpg --encoder vgg19 \
+		-o figures/van_gogh_targets.jpg \
 		--title "Five pictures after Vincent van Gogh, by choice of paintings"
 	$(TARGETS) --corpus "$(CORPORA)/corpora/claude-monet" --style impression-sunrise.jpg -o figures/monet_targets.jpg \
 		--title "Five pictures after Claude Monet, by choice of paintings"
 	$(BIN)/workbench distil --evaluate --data "$(CORPORA)"/corpora/* "$(CORPORA)/photos" \
-		--sizes 512 --pairs 3 --figure figures/encoder_comparison.png
+		--sizes 256 512 --pairs 3 --figure figures/encoder_comparison.png
 else
 	$(COMPARISON) -p out=runs/sample -p title="Grace Hopper after nocturne, a synthetic painter"
 endif

@@ -162,7 +162,7 @@ def matches(content: Tensor, target: StyleTarget) -> Figure:
         missing = MATCHES + 1 - len(row)
         rows.append([*row, *[None] * missing])
         captions.append([*caption, *[""] * missing])
-        labels.append(f"{guide.share:.0%} of it")
+        labels.append(f"{guide.share:.0%} of the picture")
     return figures.grid(
         rows, labels, ["Region", *["Pieces, the heaviest first", *[""] * (MATCHES - 1)]], cell_captions=captions
     )
