@@ -196,10 +196,7 @@ class Corpus:
         """
         works = self.works
         for column, wanted in criteria.items():
-            require(
-                column in self.columns,
-                f"corpus {self.name!r} has no metadata column {column!r}; it has {_listed(self.columns) or 'none'}",
-            )
+            self._check_column(column)
             values = [str(value) for value in _as_list(wanted)]
             known = {work.metadata.get(column, "") for work in self.works}
             missing = [value for value in values if value not in known]
@@ -210,16 +207,17 @@ class Corpus:
         require(bool(works), f"no work of corpus {self.name!r} meets all of {', '.join(criteria)} at once")
         return replace(self, works=works)
 
+    def _check_column(self, column: str) -> None:
+        known = _listed(self.columns) or "none"
+        require(column in self.columns, f"corpus {self.name!r} has no metadata column {column!r}; it has {known}")
+
     def between(self, column: str, low: float, high: float) -> "Corpus":
         """The works whose `column`, such as year, begins with a number from `low` to `high`, both included.
 
         "1889", "1889-90" and "c. 1889" are all 1889; a work without a number is left out. Raises UsageError for an unknown
         column, and when nothing is left.
         """
-        require(
-            column in self.columns,
-            f"corpus {self.name!r} has no metadata column {column!r}; it has {_listed(self.columns) or 'none'}",
-        )
+        self._check_column(column)
         numbers = {work.name: re.search(r"\d+(\.\d+)?", work.metadata.get(column, "")) for work in self.works}
         works = tuple(work for work in self.works if (found := numbers[work.name]) and low <= float(found[0]) <= high)
         if not works:

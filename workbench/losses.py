@@ -159,7 +159,7 @@ class PatchLoss:
         return torch.stack(losses).mean()
 
 
-class BagLoss:
+class BagLoss(PatchLoss):
     """Retrieval loss over a bag of patches from many paintings: each place seeks its like in the whole bag.
 
         BALANCE * mean over layers of ( mean over positions of 1 - max over the bag of cos(F(x) - m, F(bag) - m*)
@@ -170,13 +170,6 @@ class BagLoss:
     and a picture collapses to a few patches. The second term then settles the palette, which the first leaves open.
     `block` positions are compared at a time; it bounds memory and does not change the result.
     """
-
-    def __init__(self, bags: Mapping[str, Tensor], *, block: int = 2048):
-        """`bags`: layer -> patches (n, 9 C) from `patches`."""
-        self.layers = tuple(bags)
-        self.block = block
-        self.centre = {layer: bag.mean(dim=0) for layer, bag in bags.items()}
-        self.bags = {layer: F.normalize(bag - self.centre[layer], dim=1) for layer, bag in bags.items()}
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         parts = []

@@ -20,7 +20,7 @@ from workbench import colour, images, progress, storage
 from workbench.corpus import Work
 from workbench.embeddings import read_ahead
 from workbench.encoders import Encoder
-from workbench.errors import UsageError, WorkbenchError, require
+from workbench.errors import WorkbenchError, require
 from workbench.statistics import spread
 
 SIZE = 384  # px, of the pictures that are divided
@@ -270,6 +270,4 @@ def _described(labels: np.ndarray, picture: Tensor, encoder: Encoder) -> Regions
             weights = spread(masks, *f.shape[-2:])
             mean = (f * weights).sum(dim=(2, 3)) / weights.sum(dim=(2, 3)).clamp_min(1e-12)
             blocks.append(F.normalize(mean, dim=1))
-    if count > 255:
-        raise UsageError(f"{count} regions are too many")
     return Regions(labels.astype(np.uint8), torch.cat(blocks, dim=1).cpu().numpy().astype(np.float32))
