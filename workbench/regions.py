@@ -76,10 +76,10 @@ def divide(picture: Tensor, encoder: Encoder) -> Regions:
     picture = images.resize(picture, SIZE).to(encoder.device)
     height, width = images.fit(*picture.shape[-2:], GRID)
     if float(picture.flatten(2).std(dim=2, correction=0).max()) < FLAT:
-        return _described(np.zeros((height, width), dtype=np.int64), picture, encoder)
+        return described(np.zeros((height, width), dtype=np.int64), picture, encoder)
     cells = _cells(picture, encoder, height, width)
     labels = _merged(_clustered(cells), cells).reshape(height, width)
-    return _described(_tidy(labels), picture, encoder)
+    return described(_tidy(labels), picture, encoder)
 
 
 def from_mask(path: str | Path, picture: Tensor, encoder: Encoder) -> Regions:
@@ -101,7 +101,7 @@ def from_mask(path: str | Path, picture: Tensor, encoder: Encoder) -> Regions:
         "and save it without loss, as PNG",
     )
     labels = _absorbed(labels, ~flat)
-    return _described(labels, images.resize(picture, SIZE).to(encoder.device), encoder)
+    return described(labels, images.resize(picture, SIZE).to(encoder.device), encoder)
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ def _absorbed(labels: np.ndarray, which: np.ndarray) -> np.ndarray:
     return np.argsort(order)[labels.ravel()].reshape(small.shape)
 
 
-def _described(labels: np.ndarray, picture: Tensor, encoder: Encoder) -> Regions:
+def described(labels: np.ndarray, picture: Tensor, encoder: Encoder) -> Regions:
     """Regions with their descriptors: means of the deepest style features over each, every layer's block of length one."""
     count = int(labels.max()) + 1
     masks = Regions(labels, np.zeros((count, 1))).masks().to(encoder.device)

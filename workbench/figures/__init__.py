@@ -5,6 +5,7 @@ Every function returns a `Figure` that shows itself as the last expression of a 
 """
 
 from workbench.figures.canvas import Figure
+from workbench.figures.evidence import fidelity, intervals, leak_maps, standings
 from workbench.figures.files import read_provenance, save
 from workbench.figures.panels import Panel, comparison
 from workbench.figures.plots import corpus_map, curves, gram_matrices, weights_plot
@@ -19,9 +20,13 @@ __all__ = [
     "corpus_map",
     "crosstab",
     "curves",
+    "fidelity",
     "gram_matrices",
     "grid",
+    "intervals",
+    "leak_maps",
     "read_provenance",
     "save",
+    "standings",
     "weights_plot",
 ]

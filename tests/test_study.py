@@ -1,0 +1,260 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from workbench import encoders, images, study
+from workbench.corpus import Corpus
+from workbench.errors import UsageError
+from workbench.study import Artist, Cell, Content, Measures, Study, design, summary, tuned, validation
+from workbench.transfer import Settings
+
+SMALL = Settings(size=64, steps=2, plateau=0)
+METHODS = ("single", "random", "nearest", "blend", "regions", "wrong")
+
+
+@pytest.fixture(scope="module")
+def artists(tmp_path_factory):
+    """Two artists of nine small pictures each: warm stripes, which are portraits, and cool dots, which are landscapes."""
+    generator = np.random.default_rng(0)
+    y, x = np.mgrid[:48, :64]
+    found = []
+    for name, genre, tint in (("warm", "portrait", (0.8, 0.4, 0.2)), ("cool", "landscape", (0.2, 0.4, 0.8))):
+        folder = tmp_path_factory.mktemp("artists") / name
+        folder.mkdir()
+        for i in range(9):
+            a, b = generator.uniform(0, 6, 2)
+            pattern = np.sin((x + y) * 0.7 + a) if name == "warm" else np.sin(x * 1.1 + a) * np.sin(y * 1.1 + b)
+            pixels = (pattern[..., None] * 0.2 + np.array(tint) + generator.uniform(-0.1, 0.1, 3)).clip(0, 1) * 255
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+        rows = "".join(f"{i}.png,{name},{genre}\n" for i in range(9))
+        (folder / "metadata.csv").write_text("file_name,artist,genre\n" + rows)
+        found.append(Artist(Corpus.open(folder), "0.png"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def contents(artists):
+    stripes, dots = (artist.corpus.works[1].load(64).flip(3) for artist in artists)
+    return [Content("stripes", "portrait", stripes), Content("dots", "landscape", dots)]
+
+
+@pytest.fixture(scope="module")
+def small(artists, contents, encoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    return Study(contents, artists, METHODS, encoder, SMALL, seeds=(0, 1), folder=folder)
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return encoders.load("random", device="cpu", precision="float32")
+
+
+def test_the_design_is_crossed(small):
+    cells = list(small)
+    assert len(cells) == len(set(cells)) == len(small) == 2 * 2 * len(METHODS) * 2
+    assert {(c.artist, c.content, c.method, c.seed) for c in cells} == {
+        (a, c, m, s) for a in ("warm", "cool") for c in ("stripes", "dots") for m in METHODS for s in (0, 1)
+    }
+
+
+def test_no_method_sees_what_is_held_out(small):
+    for cell in small:
+        target = small.target(cell)
+        for artist in small.artists:
+            held_out = {work.sha256 for work in small.splits[artist, cell.seed][1]}
+            assert not held_out & {work.sha256 for work in target.works}
+        bank = {work.sha256 for work in small.splits[cell.artist, cell.seed][0]}
+        assert (cell.method == "wrong") != {work.sha256 for work in target.works}.issubset(bank)
+
+
+def test_the_single_painting_and_its_series_stay_to_be_seen(two_styles):
+    corpus = Corpus.open(two_styles)
+    series = ["a", "a", "b", "b", "c", "c", *"defg", ""]
+    works = tuple(replace(w, metadata={**w.metadata, "series": name}) for w, name in zip(corpus, series, strict=False))
+    for seed in range(5):
+        bank, held_out = Artist(replace(corpus, works=works), "work-05.png").split(seed)
+        assert {"work-04.png", "work-05.png"} <= {work.name for work in bank}
+        assert len(bank) + len(held_out) == 11 and 4 <= len(held_out) <= 5
+        assert {work.series for work in bank}.isdisjoint(work.series for work in held_out if work.series)
+
+
+@pytest.mark.parametrize("series", ["series-0", "series-2"])
+def test_a_corpus_too_small_to_hold_works_out_is_refused(two_styles, series):
+    corpus = Corpus.open(two_styles)
+    with pytest.raises(UsageError, match="too small for a study"):
+        Artist(corpus.select(series=series), "work-00.png" if series == "series-0" else "work-08.png").split(0)
+    with pytest.raises(UsageError, match="too small for a study"):
+        Artist(corpus, "work-00.png").split(0)  # three series: one is held out
+
+
+def test_seeds_hold_out_other_works_and_draw_other_paintings(artists, contents, encoder):
+    many = Study(contents, artists, ["random"], encoder, SMALL, seeds=range(8))
+    assert len({tuple(w.name for w in many.splits["warm", seed][1]) for seed in many.seeds}) > 3
+    assert len({many.target(cell).works[0].name for cell in many if cell.artist == "warm"}) > 2
+
+
+def test_what_is_painted_is_not_painted_again_and_is_the_same(small, monkeypatch):
+    cell = Cell("warm", "stripes", "nearest", 0)
+    first = small.picture(cell)
+    assert len(list(small.folder.glob("warm_stripes_0_nearest_*.png"))) == 1
+    monkeypatch.setattr("workbench.comparison.Transfer.run", lambda *a, **k: pytest.fail("painted again"))
+    assert torch.equal(small.picture(cell), first)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["nonsense"]}, "nonsense"),
+        ({"methods": []}, "at least one method"),
+        ({"methods": ["regions/bag"]}, "regions"),
+        ({"contents": []}, "at least one content"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_anything_is_painted(artists, contents, encoder, change, message):
+    given = {"contents": contents, "artists": artists, "methods": ["single"], **change}
+    with pytest.raises(UsageError, match=message):
+        Study(given["contents"], given["artists"], given["methods"], encoder, SMALL)
+
+
+def test_names_that_are_given_twice_and_a_lone_artist_beside_wrong_are_refused(artists, contents, encoder):
+    with pytest.raises(UsageError, match="one name"):
+        Study([contents[0], contents[0]], artists, ["single"], encoder, SMALL)
+    with pytest.raises(UsageError, match="second artist"):
+        Study(contents, artists[:1], ["wrong"], encoder, SMALL)
+
+
+def test_tuned_weights_bring_all_methods_to_one_content_distance(artists, contents, encoder, monkeypatch):
+    """Where d = c alpha^-s, as the search takes it to be, the weights that it finds solve it."""
+    laws = {"single": (0.30, 0.2), "blend": (0.20, 0.4), "whole": (0.25, 0.3)}
+    there = Study(contents, artists[:1], list(laws), encoder, SMALL, seeds=(0,))
+
+    def painted(cell):
+        factor, slope = laws[cell.method]
+        return factor * there.alphas[cell.method] ** -slope
+
+    monkeypatch.setattr(there, "picture", painted)
+    monkeypatch.setattr(design.metrics, "content_distance", lambda picture, content, judge: picture)
+    alphas = tuned(there, encoder, low=0.01, high=0.5)
+    reached = [factor * alphas[method] ** -slope for method, (factor, slope) in laws.items()]
+    assert reached == pytest.approx([reached[0]] * 3) and all(0.005 <= alpha <= 1 for alpha in alphas.values())
+    laws["single"] = (0.9, 0.01)  # keeps too little at any weight: it gets the largest, not an absurd one
+    assert tuned(there, encoder, low=0.01, high=0.5)["single"] == pytest.approx(1.0)
+    with pytest.raises(UsageError, match="the smaller one first"):
+        tuned(there, encoder, low=1.0, high=0.1)
+
+
+@pytest.fixture(scope="module")
+def measured(small, judge, artists, tmp_path_factory):
+    others = {artist.name: artist.corpus.works for artist in artists}
+    measures = Measures(small, judge, others=others, table=tmp_path_factory.mktemp("table") / "results.csv")
+    return measures, measures.rows()
+
+
+def test_there_is_one_row_per_result_and_every_control_beside_it(small, measured):
+    _, rows = measured
+    results = [row for row in rows if row["method"] in METHODS]
+    assert len(results) == len(small)
+    counts = {(a, s): {row["method"] for row in rows if (row["artist"], row["seed"]) == (a, s)} for a, s in small.splits}
+    assert all(set(METHODS) | {"content", "real", "other artist"} == found for found in counts.values())
+    for row in results:
+        assert 0 <= row["percentile"] <= 1 and 0 < row["p"] <= 1 and row["distance"] > 0 and row["content_distance"] >= 0
+        assert (row["method"] == "wrong") == math.isnan(row["leak"])
+    content = next(row for row in rows if row["method"] == "content")
+    assert content["content_distance"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_table_is_tidy_and_measured_once(measured, monkeypatch):
+    measures, rows = measured
+    read = study.read_table(measures.table)
+    assert len(read) == len(rows)
+    for a, b in zip(read, rows, strict=True):
+        for name, value in b.items():
+            if isinstance(value, float):
+                assert a[name] == pytest.approx(value, rel=1e-5, nan_ok=True)
+            else:
+                assert a[name] == value
+    again = Measures(measures.study, measures.judge, others=measures.others, table=measures.table)
+    monkeypatch.setattr("workbench.study.measures.content_distance", lambda *a: pytest.fail("measured again"))
+    assert len(again.rows()) == len(rows)
+
+
+def test_the_table_does_not_serve_rows_of_another_picture(measured, monkeypatch):
+    measures, _ = measured
+    cell = Cell("warm", "dots", "single", 0)
+    picture = measures.study.picture(cell)
+    assert measures.row(cell, "single", picture)["key"] != measures.row(cell, "single", picture * 0.9)["key"]
+
+
+def test_sets_have_a_row_for_every_method_and_split(small, measured, contents):
+    measures, _ = measured
+    rows = measures.sets()
+    assert len(rows) == 4 * (len(METHODS) + 2)
+    assert all(0 < row["kid_p"] <= 1 and 0 < row["mmd_p"] <= 1 and row["fid_components"] == 1 for row in rows)
+    assert "deception" not in rows[0]
+    corpus = Corpus.open(next(iter(small.artists.values())).corpus.root)
+    rows = measures.sets(corpus.works)
+    real = [row for row in rows if row["method"] == "real"]
+    assert all(0 <= row["floor"] <= row["ceiling"] <= 1 or math.isnan(row["normalised"]) for row in real)
+
+
+def test_a_judge_that_made_the_pictures_is_named_as_such(small, encoder, judge):
+    assert Measures(small, judge).judged_by == "judged by random"
+    assert Measures(small, encoder).judged_by == "judged by embedded, which also drove the transfers"
+
+
+def made_up(effect, generator=None):
+    """Rows of 8 contents x 2 seeds of two methods, with `effect` between them."""
+    generator = generator or np.random.default_rng(0)
+    rows = []
+    for content in range(8):
+        level = generator.normal()
+        for method, shift in (("single", 0.0), ("blend", effect)):
+            for seed in (0, 1):
+                value = level + shift + 0.1 * generator.normal()
+                row = {"artist": "a", "content": f"c{content}", "method": method, "seed": seed, "judge": "j"}
+                rows.append(row | {"leak": value, "percentile": 0.9 if method == "single" else 0.4})
+    return rows
+
+
+def test_the_summary_finds_what_was_put_in():
+    found = summary.against(made_up(-0.5), "leak", "a")["blend"]
+    assert found.mean == pytest.approx(-0.5, abs=0.1) and found.high < 0 and found.p == pytest.approx(2 / 2**8)
+    assert summary.means(made_up(0), "extremity", "a")["single"].mean == pytest.approx(0.8)
+    table = summary.table(made_up(-0.5), ["leak", "extremity"])
+    assert [(row["measure"], row["method"]) for row in table] == [
+        ("leak", "single"), ("leak", "blend"), ("extremity", "single"), ("extremity", "blend"),
+    ]  # fmt: skip
+    assert "difference" not in table[0] and table[1]["difference"] < 0
+
+
+def test_the_order_of_rows_does_not_matter():
+    rows = made_up(0.2)
+    one, other = (summary.against(found, "leak", "a")["blend"] for found in (rows, rows[::-1]))
+    assert (one.mean, one.p) == pytest.approx((other.mean, other.p))
+
+
+def test_planted_failures_are_what_they_say():
+    generator = torch.Generator().manual_seed(0)
+    truth, motif = (torch.rand(1, 3, 48, 64, generator=generator) for _ in range(2))
+    found = validation.planted(truth, motif)
+    changed = (found["pasted"] != truth).any(dim=1)[0]
+    assert changed.float().mean() == pytest.approx(16 * 16 / (48 * 64), abs=0.01) and changed[4:20, 4:20].all()
+    assert torch.equal(found["recoloured"][:, 0], truth[:, 1])
+    assert found["blurred"].var() < 0.2 * truth.var() and found["blurred"].shape == truth.shape
+
+
+def test_the_truth_scores_best_and_a_measure_of_the_error_agrees_with_it(small, measured, judge):
+    measures, rows = measured
+    truth = images.resize(small.artists["warm"].corpus.works[1].load(), 64)
+    found = validation.validated(measures, rows, {("warm", "stripes"): truth})
+    assert min(found, key=lambda row: row["true_style"])["method"] == "truth"
+    for row in found:
+        row["oracle"] = row["true_style"]
+        row["liar"] = -row["true_style"]
+    agreement = validation.correlations(found, ["oracle", "liar"], METHODS)
+    assert agreement["oracle"]["style"].mean == pytest.approx(1)
+    assert agreement["liar"]["style"].mean == pytest.approx(-1)

@@ -1,0 +1,130 @@
+"""Motif leak: where a result holds a piece of its source painting, rather than of the artist's manner."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from workbench import images
+from workbench.corpus import Work
+from workbench.encoders import Encoder
+from workbench.errors import require
+from workbench.losses import patches
+from workbench.metrics.judging import LEAST, family, group_of
+from workbench.targets import StyleTarget
+
+LAYER = 3  # of the style layers: relu4_1, whose cells are 8 px wide
+SCALES = (1, 2)  # cells averaged into one before patches of 3x3 are taken: about 32 and 64 px with what they see around
+EVERY = 2  # cells between patches, at the finest scale
+DIMENSIONS = 256  # patches are projected to so many: cosines keep to about .03, and ninety paintings to 50 MB
+CHANCE = 0.95  # quantile of unseen paintings that a patch must exceed
+HELD = 0.9  # share of a target's weight whose works are its sources
+
+
+@dataclass(frozen=True)
+class Leak:
+    """rate: the share of patches that leaked, in [0, 1]; .05 or less is no more than unseen works of the artist score.
+
+    heat: (h, w) float32, by how much (cosine) each place exceeds the threshold where it leaked, else 0, on a grid over the
+    picture; sources: how many paintings were taken for sources.
+    """
+
+    rate: float
+    heat: np.ndarray = field(repr=False)
+    sources: int
+
+
+class Leaks:
+    """The patches of all works of an artist, and which of them a picture took over.
+
+    For a patch p of the picture, sources S and the artist's other works B of that subject,
+
+        L(p) = max_{q in S} cos(p, q) - max_{q in B} cos(p, q),
+
+    patches being features of one layer, 3x3 cells, about the mean of their own picture: so that it counts which motif stands
+    out, not which palette all have. p leaked when L(p) exceeds the 95th percentile of the same statistic on paintings of that
+    subject which no method saw, and the content's own patch does not.
+    """
+
+    def __init__(self, encoder: Encoder, works: Sequence[Work], unseen: Sequence[Work], size: int):
+        """`works`: all of the artist's, those `unseen` by any method among them; their long side is scaled to `size` px."""
+        self.encoder = encoder
+        self.size = size
+        self.works = tuple(works)
+        self._groups = np.array([group_of(work) for work in self.works])
+        self._unseen = np.isin([work.sha256 for work in self.works], [work.sha256 for work in unseen])
+        self._patches = [self._scales(work.load(size)) for work in self.works]
+
+    @cached_property
+    def _of_unseen(self) -> list[dict[int, Tensor]]:
+        """At every scale, for every unseen work (by place), how near its patches come to those of every work: (P, works)."""
+        return [
+            {place: self._nearest(self._patches[place][scale], scale).flatten(0, 1) for place in np.flatnonzero(self._unseen)}
+            for scale in range(len(SCALES))
+        ]
+
+    def _nearest(self, grid: Tensor, scale: int) -> Tensor:
+        """The best cosine of every patch of `grid` (h, w, D) among those of each work: (h, w, works)."""
+        return torch.stack([(grid @ found[scale].flatten(0, 1).T).amax(dim=2) for found in self._patches], dim=2)
+
+    def _scales(self, picture: Tensor) -> list[Tensor]:
+        """At every scale, the patches of `picture` (1, 3, H, W), centred and of length one: (h, w, 256)."""
+        layer = self.encoder.style_layers[LAYER]
+        with torch.no_grad():
+            features = self.encoder.features(picture.to(self.encoder.device), (layer,))[layer].cpu()
+            found = []
+            for scale in SCALES:
+                cells = F.avg_pool2d(features, scale) if min(features.shape[-2:]) >= 3 * scale else features
+                step = max(1, EVERY // scale)
+                height, width = cells.shape[-2:]
+                grid = (patches(cells) @ _projection(9 * cells.shape[1])).view(height, width, -1)[::step, ::step]
+                found.append(F.normalize(grid - grid.mean(dim=(0, 1)), dim=2))
+        return found
+
+    def measure(self, picture: Tensor, content: Tensor, target: StyleTarget, genre: str) -> Leak:
+        """What `picture` (1, 3, H, W), made from `content`, has of the paintings that weigh most in `target`.
+
+        The sources are the heaviest works that hold nine tenths of the target's weight. The artist's works of `genre`'s family
+        are what they are compared with, or all his works where there are too few. UsageError when none is left.
+        """
+        heaviest = np.searchsorted(np.cumsum(target.weights), HELD - 1e-9) + 1
+        wanted = {work.sha256 for work in target.works[:heaviest]}
+        sources = np.array([work.sha256 in wanted for work in self.works])
+        require(sources.sum() == len(wanted), f"{target.name}: a source is no work of this artist, so nothing can leak from it")
+        subject = np.array([work.genre in family(genre) for work in self.works]) & ~sources
+        if len(set(self._groups[subject])) < LEAST:
+            subject = ~sources
+        unseen = np.flatnonzero(subject & self._unseen)
+        require(len(set(self._groups[subject])) > 1 and len(unseen) > 0, "no unseen work is left to compare a leak with")
+        like = images.fit(*picture.shape[-2:], self.size)
+        theirs, its = (self._scales(images.resize(image, like)) for image in (picture, content))
+        rates, heats = [], []
+        for scale in range(len(SCALES)):
+            null = [
+                _statistic(self._of_unseen[scale][place], sources, subject & (self._groups != self._groups[place]))
+                for place in unseen
+            ]
+            threshold = torch.cat(null).quantile(CHANCE)
+            before = _statistic(self._nearest(its[scale], scale), sources, subject)
+            excess = _statistic(self._nearest(theirs[scale], scale), sources, subject) - threshold
+            leaked = (excess > 0) & (before <= threshold)
+            rates.append(float(leaked.float().mean()))
+            heats.append(torch.where(leaked, excess, 0.0))
+        shape = tuple(heats[0].shape)
+        heat = torch.stack([F.interpolate(h[None, None], size=shape, mode="nearest")[0, 0] for h in heats]).amax(dim=0)
+        return Leak(float(np.mean(rates)), heat.numpy(), int(sources.sum()))
+
+
+def _statistic(nearest: Tensor, sources: np.ndarray, others: np.ndarray) -> Tensor:
+    """L(p) from how near patches come to every work (..., works): the best among `sources` less the best among `others`."""
+    return nearest[..., torch.from_numpy(sources)].amax(dim=-1) - nearest[..., torch.from_numpy(others)].amax(dim=-1)
+
+
+def _projection(dimensions: int) -> Tensor:
+    """A Gaussian random projection (dimensions, 256), always the same: it keeps cosines (Johnson & Lindenstrauss 1984)."""
+    generator = torch.Generator().manual_seed(dimensions)
+    return torch.randn(dimensions, DIMENSIONS, generator=generator) / DIMENSIONS**0.5

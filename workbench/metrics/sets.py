@@ -1,0 +1,164 @@
+"""Sets of results against sets of real works: KID, MMD, Frechet distance, permutation tests, variety, deception rate.
+
+All take descriptors, (n, D) float64, of whatever encoder judges; none needs more pictures than a study has.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist, pdist
+from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from workbench.errors import require
+from workbench.statistics import Moments, gaussian_w2
+
+PERMUTATIONS = 2000
+CMMD_SIGMA, CMMD_SCALE = 10.0, 1000.0
+PHOTOGRAPH = "a photograph"
+
+Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def polynomial(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(x.y / D + 1)^3, the kernel of KID (Binkowski et al. 2018, section 3): (m, D), (n, D) -> (m, n)."""
+    return (a @ b.T / a.shape[1] + 1) ** 3
+
+
+def gaussian(sigma: float) -> Kernel:
+    """The kernel exp(-||x - y||^2 / (2 sigma^2)); sigma > 0, else UsageError."""
+    require(sigma > 0, f"sigma = {sigma}: a Gaussian kernel needs a positive width")
+    return lambda a, b: np.exp(-cdist(a, b, "sqeuclidean") / (2 * sigma**2))
+
+
+def median_width(points: np.ndarray) -> float:
+    """The median distance between rows of `points` (n, D): the usual width of a Gaussian kernel (Gretton et al. 2012)."""
+    return float(np.median(pdist(points)))
+
+
+def mmd2(kernel: np.ndarray, first: np.ndarray) -> float:
+    """Unbiased squared maximum mean discrepancy (Gretton et al. 2012, eq. 3) of two sets, which may fall below zero.
+
+    kernel: (n, n) between all things of both sets; first: (n,) bool, which are of the first. UsageError when a set has fewer
+    than two things.
+    """
+    a, b = np.flatnonzero(first), np.flatnonzero(~first)
+    require(min(len(a), len(b)) > 1, f"sets of {len(a)} and {len(b)}: a discrepancy needs two things in each")
+    within = [(kernel[np.ix_(s, s)].sum() - kernel[s, s].sum()) / (len(s) * (len(s) - 1)) for s in (a, b)]
+    return float(sum(within) - 2 * kernel[np.ix_(a, b)].mean())
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """A squared maximum mean discrepancy between two sets, and how often chance alone makes one as large."""
+
+    value: float
+    p: float
+
+
+def discrepancy(a: np.ndarray, b: np.ndarray, kernel: Kernel = polynomial, *, seed: int = 0) -> Discrepancy:
+    """The unbiased MMD^2 of `a` (m, D) and `b` (n, D), with the p-value of a permutation test that they are of one kind.
+
+    With `polynomial` it is KID on all pictures at once. p = (1 + how many of 2000 relabellings are as large) / 2001.
+    UsageError when a set has fewer than two rows.
+    """
+    both = np.concatenate([a, b])
+    matrix = kernel(both, both)
+    first = np.arange(len(both)) < len(a)
+    value = mmd2(matrix, first)
+    generator = np.random.default_rng(seed)
+    # All relabellings at once: with s = 1 in the first set, the sums within and between are quadratic forms of the matrix.
+    bare = matrix - np.diag(np.diag(matrix))
+    s = generator.permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1).astype(np.float64)
+    m, n = len(a), len(b)
+    product = s @ bare
+    inside, total = (product * s).sum(axis=1), bare.sum()
+    across = product.sum(axis=1) - inside
+    other = total - inside - 2 * across
+    drawn = inside / (m * (m - 1)) + other / (n * (n - 1)) - 2 * across / (m * n)
+    return Discrepancy(value, float((1 + (drawn >= value - 1e-12 * abs(value)).sum()) / (PERMUTATIONS + 1)))
+
+
+def cmmd(a: np.ndarray, b: np.ndarray, *, seed: int = 0) -> Discrepancy:
+    """CMMD (Jayasumana et al. 2024): 1000 times the MMD^2 of CLIP embeddings of length one, Gaussian kernel of width 10."""
+    found = discrepancy(a, b, gaussian(CMMD_SIGMA), seed=seed)
+    return Discrepancy(CMMD_SCALE * found.value, found.p)
+
+
+def frechet(a: np.ndarray, b: np.ndarray, components: int) -> float:
+    """The Frechet distance between the Gaussians of two sets in the first `components` principal directions of `b`.
+
+    Call it FID-PCA<components>, never FID: in 2048 dimensions a few hundred pictures decide nothing. Divided by the trace of
+    b's covariance there, so that encoders compare: 0 is the same Gaussian. UsageError for more than a tenth of the smaller set.
+    """
+    least = min(len(a), len(b))
+    require(1 <= components <= max(1, least // 10), f"{components} components of sets of {least}: take a tenth at most")
+    mean = b.mean(axis=0)
+    _, _, rows = np.linalg.svd(b - mean, full_matrices=False)
+    (m_a, s_a), (m_b, s_b) = (
+        (torch.from_numpy(x.mean(axis=0)), torch.from_numpy(np.atleast_2d(np.cov(x.T))))
+        for x in ((a - mean) @ rows[:components].T, (b - mean) @ rows[:components].T)
+    )
+    return float(gaussian_w2(m_a, s_a, Moments(m_b, s_b + torch.outer(m_b, m_b))) / s_b.trace())
+
+
+def variety(a: np.ndarray, b: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
+    """(ratio, p): mean distance between rows of `a` over that between rows of `b`, and how often so few real ones are as alike.
+
+    Below 1 the results have lost variety. p: the share of 2000 draws of len(a) rows of `b`, without replacement, whose mean
+    distance is no larger. UsageError when `b` is not larger than `a`.
+    """
+    require(len(b) >= len(a) > 1, f"{len(a)} results and {len(b)} works: variety needs two results, and as many works")
+    between = cdist(b, b)
+    own, generator = pdist(a).mean(), np.random.default_rng(seed)
+    drawn = []
+    for _ in range(PERMUTATIONS):
+        chosen = generator.choice(len(b), len(a), replace=False)
+        drawn.append(between[np.ix_(chosen, chosen)].sum() / (len(a) * (len(a) - 1)))
+    as_alike = (1 + np.sum(np.array(drawn) <= own)) / (PERMUTATIONS + 1)
+    return float(own / between[np.triu_indices(len(b), 1)].mean()), float(as_alike)
+
+
+@dataclass(frozen=True)
+class Deception:
+    """How many pictures a probe takes for the artist's. rate, low, high: with Wilson's 95 % interval, in [0, 1].
+
+    floor: of photographs it never saw; ceiling: of real works it never saw; normalised: (rate - floor) / (ceiling - floor),
+    NaN where the probe does not tell these apart.
+    """
+
+    rate: float
+    low: float
+    high: float
+    floor: float
+    ceiling: float
+
+    @property
+    def normalised(self) -> float:
+        span = self.ceiling - self.floor
+        return (self.rate - self.floor) / span if span > 0 else float("nan")
+
+
+def probe(works: Mapping[str, np.ndarray], photographs: np.ndarray, *, seed: int = 0) -> Pipeline:
+    """A linear probe of `works`, artist -> descriptors (n, D), and photographs: logistic regression, classes weighing the same.
+
+    After the deception rate of Sanakoyeu et al. (2018, section 4), whose network is trained on other paintings altogether.
+    """
+    classes = {**works, PHOTOGRAPH: photographs}
+    points = np.concatenate(list(classes.values()))
+    names = np.repeat(list(classes), [len(found) for found in classes.values()])
+    regression = LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced", random_state=seed)
+    return make_pipeline(StandardScaler(), regression).fit(points, names)
+
+
+def deception(probe: Pipeline, artist: str, results: np.ndarray, photographs: np.ndarray, held_out: np.ndarray) -> Deception:
+    """The deception rate of `results` (n, D), beside that of photographs and works that the probe was not fitted to."""
+    require(artist in probe.classes_, f"the probe knows no artist {artist!r}: {', '.join(probe.classes_)}")
+    deceived = [int((probe.predict(points) == artist).sum()) for points in (results, photographs, held_out)]
+    interval = binomtest(deceived[0], len(results)).proportion_ci(method="wilson")
+    rates = [count / len(points) for count, points in zip(deceived, (results, photographs, held_out), strict=True)]
+    return Deception(rates[0], float(interval.low), float(interval.high), rates[1], rates[2])

@@ -1,0 +1,322 @@
+"""Statistics of a crossed study: intervals, paired differences, and how small a difference it could have seen.
+
+Measurements of one method are an array, float, (contents, seeds) or (contents, seeds, artists), any unit, NaN where a cell
+has no value. Every content counts alike, however many of its cells have a value: the mean is that over contents of the means
+within them, and interval, test and smallest effect are about that mean.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize, stats
+
+from workbench.errors import require
+
+RESAMPLES = 10_000
+FLIPS = 2**16  # of signs: all of them up to 16 contents, that many random ones beyond
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate between the ends of its interval, in the unit of what was measured; NaN where there is none."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+@dataclass(frozen=True)
+class Difference(Interval):
+    """How much larger the first of two methods is than the second over the cells that both have.
+
+    p: two-sided, in (0, 1]; p_holm: the same after Holm's correction for the family of comparisons.
+    smallest: what difference, in the unit of the mean, the design finds with the power asked for; inf if none whatever.
+    n: contents that have a cell in both.
+    """
+
+    p: float
+    p_holm: float
+    smallest: float
+    n: int
+
+    def __str__(self) -> str:
+        tests = f"p {self.p:.2g}, Holm {self.p_holm:.2g}"
+        return f"{super().__str__()}, {tests}, smallest visible {self.smallest:.3g}, n {self.n}"
+
+
+def known_mean(values: ArrayLike, axis: int | tuple[int, ...] = -1) -> np.ndarray:
+    """The mean along `axis` of what is not NaN; NaN where nothing is known.
+
+    Averages artists away, of (contents, seeds, artists), if what is found is to be about these artists alone.
+    """
+    values = np.asarray(values, dtype=float)
+    known = ~np.isnan(values)
+    count = known.sum(axis)
+    return np.divide(np.where(known, values, 0).sum(axis), count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def content_means(values: ArrayLike) -> np.ndarray:
+    """The mean of each content over all its cells that are known: (contents, ...) -> (contents,)."""
+    values = np.asarray(values, dtype=float)
+    return known_mean(values, tuple(range(1, values.ndim)))
+
+
+def bootstrap(values: ArrayLike, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """The mean of `values` (contents, ...) with the percentile interval of the pigeonhole bootstrap.
+
+    The levels of every axis are drawn with replacement, each axis for itself (Owen 2007, "The pigeonhole bootstrap", Annals
+    of Applied Statistics 1(2); for more axes Owen and Eckles 2012, same journal 6(3)). Cells that are NaN are left out, and
+    so are levels without a cell. The same arguments give the same interval.
+
+    How far to trust it: on axes of R and C levels, of which the true mean has the variance A/R + B/C + E/RC (A between
+    contents, B between seeds, E of the cells), the bootstrap's own is on average
+
+        A (1 - 1/R) / R + B (1 - 1/C) / C + E ((2 - 1/R) (2 - 1/C) - 1) / RC,
+
+    which is too small for few levels and, at most three times, too large for the noise of cells. With two seeds half of the
+    variance between seeds is missing; with one seed all of it: that axis is then not drawn, and the interval is about this
+    seed. Simulated, nominal 95 % intervals of 9 contents and 2 seeds hold the truth in 92 % of studies if contents differ
+    more than seeds, in 98 % if there is nothing but noise, and in 81 % if seeds differ as much as contents.
+
+    With one content there is no interval (NaN), with no value no mean either.
+
+    Raises UsageError for an array without axes, infinite values and parameters outside their ranges.
+    """
+    values = _checked(values)
+    _check(confidence, resamples)
+    mean = float(known_mean(content_means(values)))
+    values = _without_empty_levels(values)
+    if len(values) < 2:
+        return Interval(mean, np.nan, np.nan)
+    return Interval(mean, *_percentiles(_resampled_means(values, resamples, seed), confidence))
+
+
+def sign_flip_p(differences: ArrayLike, *, seed: int = 0) -> float:
+    """The two-sided p-value, in (0, 1], of the mean of `differences`, (contents, ...), by flipping the signs of contents.
+
+    Fisher's randomisation test (1935, "The Design of Experiments", section 21): if methods do not differ, each content's
+    difference, averaged over its cells, could as well have had the other sign. All 2^n flips are made up to 16 contents, so
+    that p is exact and at least 2 / 2^n; beyond, 65536 random ones, of which the observed one is counted as one more. What
+    is NaN is left out; p is 1 with one content and NaN with none.
+
+    What all contents share, such as what the seeds of this study did, is not tested: p is about these seeds.
+    """
+    means = content_means(differences)
+    means = means[~np.isnan(means)]
+    if len(means) < 2:
+        return 1.0 if len(means) else np.nan
+    test = stats.permutation_test(
+        (means,), np.mean, permutation_type="samples", vectorized=True, n_resamples=FLIPS, random_state=seed
+    )
+    return float(test.pvalue)
+
+
+def least_p(n: int) -> float:
+    """The smallest p-value that `sign_flip_p` can give for `n` contents: 2 / 2^n, and 2 / 65537 of random flips."""
+    return 2 / min(2**n, FLIPS + 1)
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """The p-values `p`, (m,), of a family of tests, adjusted: (m,), in [0, 1], in the order given.
+
+    To reject what is at most alpha keeps the chance of any false rejection below alpha, however the tests depend on one
+    another (Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6). The
+    i-th smallest of m becomes the largest of (m - j + 1) p_(j), j <= i, and no more than 1. NaN stays NaN and does not count.
+    """
+    p = np.asarray(p, dtype=float)
+    require(p.ndim == 1, f"p-values of the shape {p.shape}: give a plain list")
+    require(not ((p < 0) | (p > 1)).any(), "a p-value lies outside 0 to 1")
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN is sorted last
+    adjusted = np.full(p.shape, np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    return adjusted
+
+
+def t_power(effect: float, n: int, alpha: float = 0.05) -> float:
+    """The chance, in [0, 1], that the two-sided paired t test of `n` pairs finds an effect at the level `alpha`.
+
+    `effect` is the true mean difference divided by the standard deviation of the differences. Exact for normal differences:
+    t is then noncentral with n - 1 degrees of freedom and the noncentrality effect √n (Cohen 1988, "Statistical Power
+    Analysis for the Behavioral Sciences", chapter 2).
+    """
+    limit = stats.t.isf(alpha / 2, n - 1)
+    # The lower tail by symmetry, as an upper one: where it vanishes, scipy's nct.cdf(-limit) is NaN.
+    return float(sum(stats.nct.sf(limit, n - 1, side * effect * np.sqrt(n)) for side in (1, -1)))
+
+
+def smallest_effect(spread: float, n: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The smallest mean difference that the two-sided paired t test finds with the chance `power`, in the unit of `spread`.
+
+    Args:
+        spread: the standard deviation of the differences, one per content, in any unit.
+        n: contents.
+        alpha: the level of the test; that of a family of m tests, divided by m, for the first step of Holm's procedure.
+
+    NaN with fewer than two contents. Raises UsageError unless 0 < alpha < power < 1.
+    """
+    require(0 < alpha < power < 1, f"level {alpha} and power {power}: 0 < level < power < 1 is needed")
+    if n < 2 or np.isnan(spread):
+        return np.nan
+    enough = 1.0
+    while t_power(enough, n, alpha) < power:
+        enough *= 2
+    return float(spread * optimize.brentq(lambda effect: t_power(effect, n, alpha) - power, 0, enough))
+
+
+def difference(first: ArrayLike, second: ArrayLike, **options: float) -> Difference:
+    """`first` minus `second`, a comparison by itself; arguments, options and result as of `compared`."""
+    return compared({None: (first, second)}, **options)[None]
+
+
+def compared(
+    pairs: Mapping[Key, tuple[ArrayLike, ArrayLike]],
+    *,
+    confidence: float = 0.95,
+    power: float = 0.8,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[Key, Difference]:
+    """A family of paired comparisons: key -> first minus second.
+
+    Both arrays of a pair are (contents, ...), of the same shape, and cells correspond; one that is NaN in either is left out.
+    The interval is that of `bootstrap`, not adjusted for the family. p is that of `sign_flip_p` for the differences of
+    contents, and p_holm corrects it for all pairs that have one. The smallest effect is that of `smallest_effect` at the
+    level 1 - confidence divided by the size of the family, rounded down to a p-value that flips of signs can give; inf if
+    they cannot give one so small, which is so with 9 contents in families of more than 12 at 95 %. It takes the t test for
+    the sign flips, which find a little less: simulated with 9 contents and normal differences, what they find with a power
+    of 0.8 is larger by 2 % in families of up to three, 6 % of six and 15 % of twelve.
+
+    Raises UsageError as `bootstrap` does, for arrays of a pair that differ in shape, and unless 1 - confidence < power < 1.
+    """
+    _check(confidence, resamples)
+    require(1 - confidence < power < 1, f"power {power}: give a number between {1 - confidence:.3g} and 1, such as 0.8")
+    cells = {key: _paired(*pair) for key, pair in pairs.items()}
+    p = np.array([sign_flip_p(values, seed=seed) for values in cells.values()])
+    family = np.count_nonzero(~np.isnan(p))
+    results = {}
+    for (key, values), raw, adjusted in zip(cells.items(), p, holm(p), strict=True):
+        means = content_means(values)
+        means = means[~np.isnan(means)]
+        interval = bootstrap(values, confidence=confidence, resamples=resamples, seed=seed)
+        smallest = _smallest_flipped(means, (1 - confidence) / max(family, 1), power)
+        ends = interval.mean, interval.low, interval.high
+        results[key] = Difference(*ends, float(raw), float(adjusted), smallest, len(means))
+    return results
+
+
+def proportion(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:
+    """The share `successes` / `trials`, in [0, 1], with its Wilson score interval; NaN of no trials.
+
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference", Journal of the American Statistical
+    Association 22. Trials are taken as independent: count contents, not cells. Raises UsageError for an impossible count.
+    """
+    require(0 <= successes <= trials, f"{successes} of {trials} is not a share")
+    _check(confidence, 1)
+    if trials == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    ends = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    return Interval(successes / trials, float(ends.low), float(ends.high))
+
+
+def rank_correlation(
+    first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """Spearman's rank correlation, in [-1, 1], of two measurements of the same cells, with a bootstrap percentile interval.
+
+    Both are (contents,) or (contents, ...); what is NaN in either is left out. All cells of a content are drawn together,
+    with replacement, because they are not independent. NaN where all values are equal; resamples of which that is so are
+    left out. Raises UsageError as `bootstrap` does, and for arrays that differ in shape.
+    """
+    _check(confidence, resamples)
+    known = ~np.isnan(_paired(first, second))
+    some = known.any(axis=tuple(range(1, known.ndim)))  # contents without a cell are not drawn
+    first, second = (np.where(known, x, np.nan)[some] for x in (first, second))
+    known = known[some]
+    if any(np.unique(x[known]).size < 2 for x in (first, second)):
+        return Interval(np.nan, np.nan, np.nan)
+    mean = float(stats.spearmanr(first[known], second[known]).statistic)
+    if len(first) < 2:
+        return Interval(mean, np.nan, np.nan)
+    drawn = np.random.default_rng(seed).integers(0, len(first), (resamples, len(first)))
+    resampled = _row_spearman(*(x[drawn].reshape(resamples, -1) for x in (first, second)))
+    return Interval(mean, *_percentiles(resampled[~np.isnan(resampled)], confidence))
+
+
+def _check(confidence: float, resamples: int) -> None:
+    require(0 < confidence < 1, f"confidence {confidence}: give a number between 0 and 1, such as 0.95")
+    require(resamples >= 1, f"{resamples} resamples: give a positive number")
+
+
+def _checked(values: ArrayLike) -> np.ndarray:
+    """`values` as floats with a first axis, none of them infinite."""
+    values = np.asarray(values, dtype=float)
+    require(values.ndim > 0, "a single number has no interval: give an array of contents by seeds")
+    require(not np.isinf(values).any(), "a measurement is infinite: give numbers, and NaN where there is no value")
+    return values
+
+
+def _paired(first: ArrayLike, second: ArrayLike) -> np.ndarray:
+    """first - second, NaN where either is."""
+    first, second = _checked(first), _checked(second)
+    require(first.shape == second.shape, f"measurements of the shapes {first.shape} and {second.shape} are not pairs")
+    return first - second
+
+
+def _without_empty_levels(values: np.ndarray) -> np.ndarray:
+    """`values` without the contents, the seeds, ... of which no cell is known."""
+    known = ~np.isnan(values)
+    for axis in range(values.ndim):
+        others = tuple(other for other in range(values.ndim) if other != axis)
+        values = values.compress(known.any(axis=others), axis)
+    return values
+
+
+def _resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """The mean of each resample of `values`, (contents, ...), all axes drawn; resamples without a known cell are left out.
+
+    How often each level is drawn is its weight; that of a cell is the product of those of its levels.
+    """
+    generator = np.random.default_rng(seed)
+    contents, *others = (generator.multinomial(n, np.full(n, 1 / n), resamples).astype(float) for n in values.shape)
+    known = ~np.isnan(values)
+    total, count = np.where(known, values, 0)[None], known[None].astype(float)
+    for weights in reversed(others):
+        total, count = (np.einsum("b...s,bs->b...", sums, weights) for sums in (total, count))
+    means = np.divide(total, count, out=np.zeros(total.shape), where=count > 0)
+    weights = contents * (count > 0)
+    drawn = weights.sum(axis=1)
+    return (weights * means).sum(axis=1)[drawn > 0] / drawn[drawn > 0]
+
+
+def _percentiles(resampled: np.ndarray, confidence: float) -> tuple[float, float]:
+    if not resampled.size:
+        return np.nan, np.nan
+    low, high = np.quantile(resampled, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return float(low), float(high)
+
+
+def _smallest_flipped(differences: np.ndarray, alpha: float, power: float) -> float:
+    """`smallest_effect` of `differences`, (n,), at the level that flips of their signs have: `alpha` or just below."""
+    n = len(differences)
+    if n < 2:
+        return np.nan
+    level = np.floor(alpha / least_p(n)) * least_p(n)
+    return smallest_effect(float(differences.std(ddof=1)), n, alpha=level, power=power) if level else np.inf
+
+
+def _row_spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of each row of two arrays (rows, cells), NaN in the same cells; NaN if a row is constant."""
+    known = ~np.isnan(first)
+    # Ranked as infinite, what is not known comes last and leaves the ranks of the others as they are.
+    ranks = (stats.rankdata(np.where(known, x, np.inf), axis=1) for x in (first, second))
+    x, y = (np.where(known, r - known_mean(np.where(known, r, np.nan))[:, None], 0) for r in ranks)
+    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    return np.divide((x * y).sum(axis=1), scale, out=np.full(len(x), np.nan), where=scale > 0)
