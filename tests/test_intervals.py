@@ -30,6 +30,11 @@ def ends(interval):
     return np.array([interval.mean, interval.low, interval.high])
 
 
+def difference(first, second, **options):
+    """A comparison by itself."""
+    return intervals.compared({None: (first, second)}, **options)[None]
+
+
 def every_flip(n):
     return np.array(list(itertools.product((1, -1), repeat=n)))
 
@@ -145,7 +150,7 @@ def test_more_confidence_is_wider():
 
 @pytest.mark.parametrize("options", [{"confidence": 0}, {"confidence": 1}, {"confidence": 95}, {"resamples": 0}])
 def test_parameters_outside_their_range_are_refused(options):
-    for call in (intervals.bootstrap, lambda x, **o: intervals.difference(x, x, **o)):
+    for call in (intervals.bootstrap, lambda x, **o: difference(x, x, **o)):
         with pytest.raises(UsageError):
             call(crossed(0), **options)
 
@@ -307,7 +312,7 @@ def test_impossible_levels_are_refused(options):
 
 def test_difference_is_that_of_the_parts():
     first, second = crossed(0) + 1, crossed(1)
-    found = intervals.difference(first, second)
+    found = difference(first, second)
     d = first - second
     assert ends(found).tolist() == ends(intervals.bootstrap(d)).tolist()
     assert found.p == found.p_holm == intervals.sign_flip_p(d.mean(axis=1))
@@ -317,13 +322,13 @@ def test_difference_is_that_of_the_parts():
 def test_what_both_share_does_not_matter():
     shared = 100 * crossed(7)
     a, b = crossed(0) + 1, crossed(1)
-    plain, same = intervals.difference(a, b), intervals.difference(a + shared, b + shared)
+    plain, same = difference(a, b), difference(a + shared, b + shared)
     assert np.allclose([*ends(plain), plain.p, plain.smallest], [*ends(same), same.p, same.smallest])
 
 
 def test_swapping_the_methods_changes_the_sign_alone():
     a, b = crossed(0) + 1, crossed(1)
-    there, back = intervals.difference(a, b), intervals.difference(b, a)
+    there, back = difference(a, b), difference(b, a)
     assert np.allclose([there.mean, there.low, there.high], [-back.mean, -back.high, -back.low])
     assert (there.p, there.smallest) == (back.p, pytest.approx(back.smallest))
 
@@ -333,15 +338,15 @@ def test_swapping_the_methods_changes_the_sign_alone():
 def test_scale_and_order_of_contents_do_not_matter(seed, scale):
     a, b = holes(crossed(seed, 7), seed) + 0.5, crossed(seed + 1, 7)
     order = np.random.default_rng(seed).permutation(7)
-    plain = intervals.difference(a, b, resamples=100)
-    other = intervals.difference(scale * a[order], scale * b[order], resamples=100)
+    plain = difference(a, b, resamples=100)
+    other = difference(scale * a[order], scale * b[order], resamples=100)
     assert np.allclose([other.mean, other.smallest, other.p], [scale * plain.mean, scale * plain.smallest, plain.p])
 
 
 def test_a_cell_without_its_partner_is_left_out():
     a, b = crossed(0), crossed(1)
     a[0, 0], b[2] = NAN, NAN
-    found = intervals.difference(a, b)
+    found = difference(a, b)
     d = a - b
     expected = [d[0, 1], *d[[1, *range(3, 9)]].mean(axis=1)]
     assert found.n == 8
@@ -357,19 +362,19 @@ def test_a_family_is_corrected_for_the_comparisons_that_can_be_made():
     raw = [found["much"].p, found["little"].p]
     assert [found["much"].p_holm, found["little"].p_holm] == intervals.holm(raw).tolist()
     assert (found["none"].n, np.isnan(found["none"].p_holm), np.isnan(found["none"].smallest)) == (0, True, True)
-    assert found["much"].smallest > intervals.difference(*pairs["much"]).smallest
+    assert found["much"].smallest > difference(*pairs["much"]).smallest
     assert intervals.compared({}) == {}
 
 
 def test_one_content_says_nothing():
-    found = intervals.difference([[2.0, 4.0]], [[1.0, 1.0]])
+    found = difference([[2.0, 4.0]], [[1.0, 1.0]])
     assert (found.mean, found.p, found.n) == (2, 1, 1)
     assert np.isnan([found.low, found.high, found.smallest]).all()
 
 
 def test_what_is_not_paired_is_refused():
     with pytest.raises(UsageError, match=re.escape("(9, 2) and (9, 1)")):
-        intervals.difference(crossed(0), crossed(0)[:, :1])
+        difference(crossed(0), crossed(0)[:, :1])
 
 
 def test_results_are_a_short_line():
@@ -378,7 +383,7 @@ def test_results_are_a_short_line():
     assert str(found) == "0.123 (-0.1 to 2), p 0.012, Holm 0.046, smallest visible 0.789, n 9"
 
 
-# Shares and ranks
+# Shares
 
 
 @given(st.integers(1, 60), st.floats(0, 1))
@@ -396,38 +401,3 @@ def test_no_trials_and_impossible_ones():
     for successes, trials in ((3, 2), (-1, 2)):
         with pytest.raises(UsageError):
             intervals.proportion(successes, trials)
-
-
-def test_rank_correlation_of_what_has_one_order():
-    x = np.arange(8.0)
-    assert ends(intervals.rank_correlation(x, np.exp(x))) == pytest.approx([1, 1, 1])
-    assert ends(intervals.rank_correlation(x, -(x**3))) == pytest.approx([-1, -1, -1])
-
-
-@pytest.mark.parametrize("shape", [(12,), (6, 2, 2)])
-def test_rank_correlation_agrees_with_scipy_resample_by_resample(shape):
-    generator = np.random.default_rng(0)
-    x = generator.integers(0, 9, shape).astype(float)  # with ties
-    y = holes(x + generator.normal(size=shape), 1, share=0.1)
-    some = ~np.isnan(y.reshape(len(y), -1)).all(axis=1)  # contents without a cell are not drawn
-    rows, naive = np.flatnonzero(some), []
-    for drawn in np.random.default_rng(5).integers(0, len(rows), (150, len(rows))):
-        known = ~np.isnan(y[rows[drawn]])
-        naive.append(stats.spearmanr(x[rows[drawn]][known], y[rows[drawn]][known]).statistic)
-    found = intervals.rank_correlation(x, y, resamples=150, seed=5)
-    known = ~np.isnan(y)
-    assert found.mean == pytest.approx(stats.spearmanr(x[known], y[known]).statistic)
-    assert [found.low, found.high] == pytest.approx(np.quantile(naive, (0.025, 0.975)).tolist())
-
-
-def test_cells_of_a_content_count_as_one():
-    generator = np.random.default_rng(3)
-    x = generator.normal(size=(10, 1))
-    y = x + generator.normal(size=(10, 1))
-    once, often = (intervals.rank_correlation(*(np.repeat(v, k, axis=1) for v in (x, y))) for k in (1, 8))
-    assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.1)
-
-
-@pytest.mark.parametrize("second", [[1, 1, 1], [1, NAN, NAN], [NAN, NAN, NAN]])
-def test_without_an_order_there_is_no_rank_correlation(second):
-    assert np.isnan(ends(intervals.rank_correlation([1, 2, 3], second))).all()

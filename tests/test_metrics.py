@@ -185,6 +185,13 @@ def test_structure_is_kept_by_the_thing_itself_and_lost_by_another(encoder, cont
     assert structure.self_similarity_distance(other, content, encoder) <= 1
 
 
+def test_detail_is_the_slope_of_lightness():
+    ramp = torch.linspace(0, 1, 33).view(1, 1, 1, 33).expand(1, 3, 16, 33)
+    light = colour.lab(ramp)[0, 0, 0]
+    assert structure.detail(ramp) == pytest.approx(float((light[1:] - light[:-1]).abs().mean()), rel=1e-4)
+    assert structure.detail(torch.full((1, 3, 8, 8), 0.3)) == 0
+
+
 def test_structure_hardly_minds_other_colours(encoder, content):
     swapped, other = content[:, [1, 2, 0]], content.flip(2)
     assert structure.self_similarity_distance(swapped, content, encoder) < structure.self_similarity_distance(
@@ -360,6 +367,8 @@ def test_a_judge_stands_the_other_hand_apart(two_styles, encoder):
     assert cool.percentile == 0 and cool.distance > own.distance
     assert judge.peers("portrait")[1] == "portrait" and judge.peers("still-life")[1] == "all genres"
     assert len(judge.standing_of_real("portrait")) == 4
+    assert judge.detail(torch.full((1, 3, 48, 64), 0.5), "portrait") < -5
+    assert abs(judge.detail(held_out.works[0].load(64), "portrait")) < 1
     assert np.allclose(judge.describe(bank.works[0].load(64)), judge.of(bank.works)[0], atol=1e-3)
 
 

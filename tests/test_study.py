@@ -228,7 +228,7 @@ def test_the_summary_finds_what_was_put_in():
     assert [(row["measure"], row["method"]) for row in table] == [
         ("leak", "single"), ("leak", "blend"), ("extremity", "single"), ("extremity", "blend"),
     ]  # fmt: skip
-    assert "difference" not in table[0] and table[1]["difference"] < 0
+    assert "less_single" not in table[0] and table[1]["less_single"] < 0 and "less_random" not in table[1]
 
 
 def test_the_order_of_rows_does_not_matter():

@@ -11,6 +11,7 @@ from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder, imitation
 from workbench.errors import require
 from workbench.index import precision_at_k
+from workbench.metrics import structure
 from workbench.metrics.typicality import Standing, standing, standing_of_real
 
 FAMILIES = (
@@ -56,6 +57,7 @@ class Judge:
         self.points = self.of(held_out.works)
         self.groups = np.array([group_of(work) for work in held_out])
         self.between = _distances(self.points, self.points)
+        self._details = np.array([structure.detail(work.load(size)) for work in held_out])
 
     def _raw(self, works: Sequence[Work]) -> np.ndarray:
         return embeddings.embed(works, self.encoder, "style", size=self.size, show=self.show).raw.astype(np.float64)
@@ -87,6 +89,12 @@ class Judge:
         places, _ = self.peers(genre)
         to_real = _distances(point[None], self.points[places])[0]
         return standing(to_real, self.between[np.ix_(places, places)], self.groups[places])
+
+    def detail(self, picture: Tensor, genre: str) -> float:
+        """log2 of the detail of a picture of `genre` over the median of what unseen works have: -1 is half as much."""
+        places, _ = self.peers(genre)
+        mine = structure.detail(images.resize(picture, self.size))
+        return float(np.log2(max(mine, FLAT) / max(float(np.median(self._details[places])), FLAT)))
 
     def standing_of_real(self, genre: str) -> list[Standing]:
         """Where the held-out works of `genre` stand among each other."""

@@ -1,4 +1,4 @@
-"""How much of the content's structure a result keeps, whatever its colours and strokes: self-similarity, CFSD, LPIPS."""
+"""What a result keeps of its content's structure (self-similarity, CFSD, LPIPS), and how much detail it has of its own."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench import images
+from workbench import colour, images
 from workbench.encoders import Encoder
 from workbench.errors import WorkbenchError
 
@@ -21,6 +21,16 @@ def _positions(picture: Tensor, like: tuple[int, int], encoder: Encoder, layer: 
         features = encoder.features(images.resize(picture, like).to(encoder.device), (layer,))[layer]
     height, width = images.fit(*features.shape[-2:], min(CELLS, max(features.shape[-2:])))
     return F.adaptive_avg_pool2d(features, (height, width))[0].flatten(1).T.cpu()
+
+
+def detail(picture: Tensor) -> float:
+    """Mean length of the gradient of lightness, in units of L* a pixel, of `picture` (1, 3, H, W) in [0, 1].
+
+    What is oversmoothed has little. Compare pictures of one size alone.
+    """
+    light = colour.lab(picture.cpu())[:, :1]
+    down, across = light[..., 1:, :-1] - light[..., :-1, :-1], light[..., :-1, 1:] - light[..., :-1, :-1]
+    return float((down.square() + across.square()).sqrt().mean())
 
 
 def self_similarity_distance(picture: Tensor, content: Tensor, encoder: Encoder) -> float:

@@ -171,11 +171,6 @@ def smallest_effect(spread: float, n: int, *, alpha: float = 0.05, power: float 
     return float(spread * optimize.brentq(lambda effect: t_power(effect, n, alpha) - power, 0, enough))
 
 
-def difference(first: ArrayLike, second: ArrayLike, **options: float) -> Difference:
-    """`first` minus `second`, a comparison by itself; arguments, options and result as of `compared`."""
-    return compared({None: (first, second)}, **options)[None]
-
-
 def compared(
     pairs: Mapping[Key, tuple[ArrayLike, ArrayLike]],
     *,
@@ -224,30 +219,6 @@ def proportion(successes: int, trials: int, *, confidence: float = 0.95) -> Inte
         return Interval(np.nan, np.nan, np.nan)
     ends = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return Interval(successes / trials, float(ends.low), float(ends.high))
-
-
-def rank_correlation(
-    first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Spearman's rank correlation, in [-1, 1], of two measurements of the same cells, with a bootstrap percentile interval.
-
-    Both are (contents,) or (contents, ...); what is NaN in either is left out. All cells of a content are drawn together,
-    with replacement, because they are not independent. NaN where all values are equal; resamples of which that is so are
-    left out. Raises UsageError as `bootstrap` does, and for arrays that differ in shape.
-    """
-    _check(confidence, resamples)
-    known = ~np.isnan(_paired(first, second))
-    some = known.any(axis=tuple(range(1, known.ndim)))  # contents without a cell are not drawn
-    first, second = (np.where(known, x, np.nan)[some] for x in (first, second))
-    known = known[some]
-    if any(np.unique(x[known]).size < 2 for x in (first, second)):
-        return Interval(np.nan, np.nan, np.nan)
-    mean = float(stats.spearmanr(first[known], second[known]).statistic)
-    if len(first) < 2:
-        return Interval(mean, np.nan, np.nan)
-    drawn = np.random.default_rng(seed).integers(0, len(first), (resamples, len(first)))
-    resampled = _row_spearman(*(x[drawn].reshape(resamples, -1) for x in (first, second)))
-    return Interval(mean, *_percentiles(resampled[~np.isnan(resampled)], confidence))
 
 
 def _check(confidence: float, resamples: int) -> None:
@@ -310,13 +281,3 @@ def _smallest_flipped(differences: np.ndarray, alpha: float, power: float) -> fl
         return np.nan
     level = np.floor(alpha / least_p(n)) * least_p(n)
     return smallest_effect(float(differences.std(ddof=1)), n, alpha=level, power=power) if level else np.inf
-
-
-def _row_spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of each row of two arrays (rows, cells), NaN in the same cells; NaN if a row is constant."""
-    known = ~np.isnan(first)
-    # Ranked as infinite, what is not known comes last and leaves the ranks of the others as they are.
-    ranks = (stats.rankdata(np.where(known, x, np.inf), axis=1) for x in (first, second))
-    x, y = (np.where(known, r - known_mean(np.where(known, r, np.nan))[:, None], 0) for r in ranks)
-    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    return np.divide((x * y).sum(axis=1), scale, out=np.full(len(x), np.nan), where=scale > 0)

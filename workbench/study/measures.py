@@ -124,6 +124,7 @@ class Measures:
             "distance": found.distance,
             "percentile": found.percentile,
             "p": found.p,
+            "detail": judge.detail(picture, content.genre),
             "content_distance": content_distance(picture, content.picture, self.judge),
             "self_similarity": structure.self_similarity_distance(picture, content.picture, self.judge),
             "cfsd": structure.cfsd(picture, content.picture, self.judge),

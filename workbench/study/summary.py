@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from workbench.study.intervals import Difference, Interval, bootstrap, compared, content_means, known_mean
+from workbench.study.intervals import Difference, Interval, bootstrap, compared
 from workbench.study.measures import CONTENT, OTHER, REAL, Row
 
 CONTROLS = (REAL, OTHER)  # whose rows are single works, which no content is paired with
-SINGLE = "single"
+REFERENCES = ("single", "random")  # the method of Gatys et al., and what retrieval has to beat
 
 
 def extremity(row: Row) -> float:
@@ -46,7 +46,7 @@ def means(rows: Sequence[Row], measure: str, artist: str) -> dict[str, Interval]
     return found
 
 
-def against(rows: Sequence[Row], measure: str, artist: str, reference: str = SINGLE) -> dict[str, Difference]:
+def against(rows: Sequence[Row], measure: str, artist: str, reference: str = REFERENCES[0]) -> dict[str, Difference]:
     """method -> `measure` less that of `reference`, over the same contents and seeds: one family for Holm's correction.
 
     The untouched content is no method and takes no part.
@@ -60,23 +60,19 @@ def against(rows: Sequence[Row], measure: str, artist: str, reference: str = SIN
     return compared(pairs) if pairs else {}
 
 
-def overall(rows: Sequence[Row], measure: str, artist: str) -> dict[str, float]:
-    """method -> mean of `measure`, every content counting alike."""
-    return {m: float(known_mean(content_means(v))) for m, v in arrays(rows, measure, artist).items() if not np.isnan(v).all()}
-
-
-def table(rows: Sequence[Row], measures: Sequence[str], reference: str = SINGLE) -> list[Row]:
-    """A row for every artist, measure and method: its mean and interval, and its difference from `reference` with tests."""
+def table(rows: Sequence[Row], measures: Sequence[str], references: Sequence[str] = REFERENCES) -> list[Row]:
+    """A row for every artist, measure and method: its mean and interval, and its difference from every reference with tests."""
     found: list[Row] = []
-    for artist in dict.fromkeys(row["artist"] for row in rows):
+    for artist in dict.fromkeys(str(row["artist"]) for row in rows):
         for measure in measures:
-            differences = against(rows, measure, artist, reference)
-            for method, interval in means(rows, measure, artist).items():
+            intervals = means(rows, measure, artist)
+            differences = {r: against(rows, measure, artist, r) for r in references if r in intervals}
+            for method, interval in intervals.items():
                 row: Row = {"artist": artist, "judge": str(rows[0]["judge"]), "measure": measure, "method": method}
                 row |= {"mean": interval.mean, "low": interval.low, "high": interval.high}
-                if method in differences:
-                    d = differences[method]
-                    row |= {"difference": d.mean, "difference_low": d.low, "difference_high": d.high}
-                    row |= {"p": d.p, "p_holm": d.p_holm, "smallest_visible": d.smallest, "contents": d.n}
+                for reference, of in differences.items():
+                    if d := of.get(method):
+                        row |= {f"less_{reference}": d.mean, f"less_{reference}_low": d.low, f"less_{reference}_high": d.high}
+                        row |= {f"less_{reference}_p_holm": d.p_holm, f"less_{reference}_visible": d.smallest}
                 found.append(row)
     return found
