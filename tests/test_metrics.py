@@ -372,6 +372,24 @@ def test_a_judge_stands_the_other_hand_apart(two_styles, encoder):
     assert np.allclose(judge.describe(bank.works[0].load(64)), judge.of(bank.works)[0], atol=1e-3)
 
 
+def test_an_encoder_without_layers_judges_by_its_embedding(corpus):
+    class Colours(encoders.Encoder):
+        name, weights_sha256 = "colours", "0" * 64
+
+        def __init__(self):
+            super().__init__()
+            self.mean = torch.nn.Parameter(torch.zeros(1), requires_grad=False)
+
+        def embed(self, image):
+            return image.flatten(2).mean(dim=2)
+
+    works = tuple(_without_series(work) for work in corpus)
+    judge = judging.Judge(Colours(), replace(corpus, works=works[:6]), replace(corpus, works=works[6:]), 64)
+    own = images.resize(works[0].load(), 64).flatten(2).mean(dim=2)[0].double().numpy()
+    assert judging.kind(judge.encoder) == "content"
+    assert np.allclose(judge.unit(judge.of(works[:1]))[0], own / np.linalg.norm(own), atol=1e-4)
+
+
 def test_who_made_the_pictures_is_said_of_the_judge(encoder):
     vgg = encoders.load("random", precision="float32")
     assert judging.shared_with(vgg, encoder, drafted=True) == ""

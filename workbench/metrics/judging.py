@@ -36,11 +36,17 @@ def group_of(work: Work) -> str:
     return f"{work.artist}/{work.series}" if work.series else work.sha256
 
 
+def kind(encoder: Encoder) -> embeddings.Kind:
+    """The embedding that `encoder` judges by."""
+    return "style" if encoder.style_layers else "content"
+
+
 class Judge:
     """Style, as one encoder sees it, in the units of one artist.
 
     A picture is described by the means and standard deviations of the style layers' channels (`embeddings.describe`, kind
-    "style"), each dimension standardised over the works of the bank. Distances are root mean squares over dimensions.
+    "style"), or, by an encoder such as CLIP that has none, by its image embedding ("content"); each dimension is standardised
+    over the works of the bank. Distances are root mean squares over dimensions.
     """
 
     def __init__(self, encoder: Encoder, bank: Corpus, held_out: Corpus, size: int, *, show: bool = False):
@@ -60,7 +66,7 @@ class Judge:
         self._details = np.array([structure.detail(work.load(size)) for work in held_out])
 
     def _raw(self, works: Sequence[Work]) -> np.ndarray:
-        return embeddings.embed(works, self.encoder, "style", size=self.size, show=self.show).raw.astype(np.float64)
+        return embeddings.embed(works, self.encoder, kind(self.encoder), size=self.size, show=self.show).raw.astype(np.float64)
 
     def _standardised(self, raw: np.ndarray) -> np.ndarray:
         return ((raw - self.mean) / self.deviation)[..., self.alive]
@@ -72,7 +78,13 @@ class Judge:
     def describe(self, picture: Tensor) -> np.ndarray:
         """The point (D,) of a picture (1, 3, H, W) in [0, 1], which is scaled to the judge's size."""
         picture = images.resize(picture, self.size).to(self.encoder.device)
-        return self._standardised(embeddings.describe(picture, self.encoder, "style").astype(np.float64))
+        return self._standardised(embeddings.describe(picture, self.encoder, kind(self.encoder)).astype(np.float64))
+
+    def unit(self, points: np.ndarray) -> np.ndarray:
+        """The embeddings of length one behind `points` (n, D): what CMMD is computed from."""
+        raw = np.tile(self.mean, (len(points), 1))
+        raw[:, self.alive] += points * self.deviation[self.alive]
+        return raw / np.linalg.norm(raw, axis=1, keepdims=True)
 
     def peers(self, genre: str) -> tuple[np.ndarray, str]:
         """(places of the held-out works that a picture of `genre` is compared with, what they are called).
@@ -152,7 +164,7 @@ class Gate:
 def gate(encoder: Encoder, corpora: Mapping[str, Sequence[Work]], size: int, *, seed: int = 0, show: bool = False) -> Gate:
     """Test `encoder` on `corpora`, artist -> works, at long side `size`; it needs two artists at least.
 
-    The diagnostic that Frochte (2026, arXiv 2605.09030) asks for before a cosine of styles is reported, with style
+    The diagnostic that Frochte (2026, arXiv 2605.09030) asks for before a cosine of styles is reported, with
     descriptors centred over all works. The gap of a work is its mean cosine to its artist's other works, outside of its
     series, less that to the works of others; each other artist counts the same, however many works he has.
     """
@@ -160,7 +172,7 @@ def gate(encoder: Encoder, corpora: Mapping[str, Sequence[Work]], size: int, *, 
     works = [work for found in corpora.values() for work in found]
     artists = np.array([name for name, found in corpora.items() for _ in found])
     groups = [group_of(work) for work in works]
-    points = embeddings.embed(works, encoder, "style", size=size, show=show)
+    points = embeddings.embed(works, encoder, kind(encoder), size=size, show=show)
     by_artist = precision_at_k(points, list(artists), NEIGHBOURS, groups=groups)
     by_genre = precision_at_k(
         points, [family(work.genre)[0] if work.genre else "" for work in works], NEIGHBOURS, groups=groups

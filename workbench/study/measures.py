@@ -20,6 +20,7 @@ from workbench.metrics.distances import content_distance
 from workbench.metrics.judging import Judge, family, shared_with
 from workbench.metrics.leak import Leak, Leaks
 from workbench.metrics.plausibility import Marks, RegionColours
+from workbench.metrics.typicality import Standing
 from workbench.study.design import WRONG, Cell, Study
 
 VERSION = 1
@@ -125,10 +126,19 @@ class Measures:
             "percentile": found.percentile,
             "p": found.p,
             "detail": judge.detail(picture, content.genre),
+            "lpips": _lpips(picture, content.picture),
+        }
+        if self.judge.style_layers:
+            row |= self._layered(cell, method, picture)
+        return {**row, "key": key}
+
+    def _layered(self, cell: Cell, method: str, picture: Tensor) -> Row:
+        """What takes an encoder with layers: structure, leak, and the colours of regions."""
+        content = self.study.contents[cell.content]
+        row: Row = {
             "content_distance": content_distance(picture, content.picture, self.judge),
             "self_similarity": structure.self_similarity_distance(picture, content.picture, self.judge),
             "cfsd": structure.cfsd(picture, content.picture, self.judge),
-            "lpips": _lpips(picture, content.picture),
             "leak": float("nan"),
             "sources": float("nan"),
         }
@@ -138,11 +148,9 @@ class Measures:
         for kind in self._kinds():
             boxes = self.marks.get(content.name, {}).get(kind, [])
             found = self._colours_of(cell).standing([picture], content.picture, boxes, kind, content.genre) if boxes else []
-            standing = found[0] if found else None
-            row[f"{kind}_delta_e"] = standing.raw if standing else float("nan")
-            row[f"{kind}_distance"] = standing.distance if standing else float("nan")
-            row[f"{kind}_percentile"] = standing.percentile if standing else float("nan")
-        return {**row, "key": key}
+            for name, value in zip(("delta_e", "distance", "percentile"), _parts(found), strict=True):
+                row[f"{kind}_{name}"] = value
+        return row
 
     def sets(self, photographs: Sequence[Work] = ()) -> list[Row]:
         """A row for every artist, method and seed: its results as a set, against the works that no method saw.
@@ -170,6 +178,9 @@ class Measures:
                 unseen = judge.points[order[count:]] if method == REAL else judge.points
                 row: Row = {"artist": artist, "method": method, "seed": seed, "judge": self.judge.name, "results": len(points)}
                 row |= _against(np.stack(points), unseen)
+                if self.judge.name.startswith("clip:"):
+                    found_cmmd = sets.cmmd(*(judge.unit(np.asarray(x)) for x in (points, unseen)), seed=seed)
+                    row |= {"cmmd": found_cmmd.value, "cmmd_p": found_cmmd.p}
                 if probe is not None:
                     rate = sets.deception(probe, artist, np.stack(points), pictures[1::2], unseen)
                     row |= {"deception": rate.rate, "deception_low": rate.low, "deception_high": rate.high}
@@ -227,9 +238,14 @@ def _against(points: np.ndarray, unseen: np.ndarray) -> Row:
     return row
 
 
-def _control(common: Row, method: str, name: str, found) -> Row:
+def _control(common: Row, method: str, name: str, found: Standing) -> Row:
     standing = {"works": found.works, "distance": found.distance, "percentile": found.percentile, "p": found.p}
     return {**common, "content": name, "method": method, **standing, "key": ""}
+
+
+def _parts(found: Sequence[Standing]) -> tuple[float, float, float]:
+    """(raw, distance, percentile) of a standing, or NaN where there is none."""
+    return (found[0].raw, found[0].distance, found[0].percentile) if found else (float("nan"),) * 3
 
 
 def _lpips(picture: Tensor, content: Tensor) -> float:
