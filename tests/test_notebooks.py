@@ -17,6 +17,8 @@ EXPECTED = {
     "03_nearest_painting",
     "04_artist_level",
     "05_comparison",
+    "06_evidence",
+    "07_blind_study",
 }
 NOTEBOOKS = sorted({path.stem for path in FOLDER.glob("*.ipynb")} | EXPECTED)
 

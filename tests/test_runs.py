@@ -329,6 +329,14 @@ def test_identical_runs_write_identical_figures(begin, tmp_path):
     assert written[0] == written[1]
 
 
+def test_a_sheet_of_pictures_may_be_a_jpeg_with_its_provenance(begin):
+    session, _ = begin("seed: int = 3")
+    figure = matplotlib.figure.Figure(figsize=(1, 1))
+    (path,) = session.figure(figure, "sheet", suffixes=(".jpg",))
+    assert path.suffix == ".jpg" and figures.read_provenance(path)["parameters"]["seed"] == 3
+    session.finish()
+
+
 def test_all_cells_run_again_is_a_new_run(begin):
     first, namespace = begin("Colour = int", "size: int = 8", "")
     second, _ = begin("size: int = 9", "colour: Colour = 1", namespace=namespace)

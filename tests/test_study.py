@@ -105,6 +105,13 @@ def test_what_is_painted_is_not_painted_again_and_is_the_same(small, monkeypatch
     assert torch.equal(small.picture(cell), first)
 
 
+def test_results_become_items_of_a_blind_study(small):
+    cell = Cell("warm", "stripes", "nearest", 0)
+    item = small.item(cell)
+    assert (item.method, item.artist, item.content, item.seed) == ("nearest", "warm", "stripes", 0)
+    assert torch.equal(images.load(item.picture), small.picture(cell))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -109,7 +109,7 @@ def painted(
     unfinished is not kept.
     """
     transfer = Transfer(content, target, encoder, settings)
-    path = folder and folder / f"{name}_{target.label}_{transfer.fingerprint()[:16]}.png"
+    path = folder and kept_at(transfer, folder, name)
     if path and path.exists():
         return images.load(path)
     result = transfer.run(show=show)
@@ -121,6 +121,11 @@ def painted(
         return result.image
     images.save(result.image, path)
     return images.load(path)  # what the next call will find
+
+
+def kept_at(transfer: Transfer, folder: Path, name: str) -> Path:
+    """Where `painted` keeps the result of `transfer`."""
+    return folder / f"{name}_{transfer.target.label}_{transfer.fingerprint()[:16]}.png"
 
 
 def content_panel(content: Tensor, oeuvre: Mapping[str, Moments], encoder: Encoder, size: int) -> Panel:

@@ -1,18 +1,45 @@
 """Progress that suits where it is shown: a bar on a terminal, a plain line now and then elsewhere, nothing when not asked."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
 
 EVERY_SECONDS = 10.0
 T = TypeVar("T")
+_here = threading.local()
+
+
+class Stopped(Exception):
+    """Work was asked to stop, by `stoppable`. What was finished before is kept wherever it is kept."""
+
+
+@contextmanager
+def stoppable(stop: threading.Event) -> Iterator[None]:
+    """Within the block, in this thread, every `track` raises Stopped before its next item once `stop` is set."""
+    before = getattr(_here, "stop", None)
+    _here.stop = stop
+    try:
+        yield
+    finally:
+        _here.stop = before
+
+
+def _stopping(items: Iterable[T]) -> Iterator[T]:
+    stop = getattr(_here, "stop", None)
+    for item in items:
+        if stop is not None and stop.is_set():
+            raise Stopped
+        yield item
 
 
 def track(items: Iterable[T], *, total: int, label: str, show: bool) -> Iterator[T]:
-    """Yield `items`, showing on stderr how far along they are when `show` is true."""
+    """Yield `items`, showing on stderr how far along they are when `show` is true. See `stoppable`."""
+    items = _stopping(items)
     if not show:
         yield from items
         return

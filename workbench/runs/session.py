@@ -11,7 +11,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +118,17 @@ class Session:
         self._provenance["weights"][pv.shared(name)] = pv.checked(name, sha256)
         self._note(weights=self._provenance["weights"])
 
-    def figure(self, figure, name: str) -> list[Path]:
-        """Save a figure as figures/`name`.png and .pdf, with the provenance so far inside, and return the paths."""
+    def figure(self, figure, name: str, *, suffixes: Sequence[str] = (".png", ".pdf")) -> list[Path]:
+        """Save a figure as figures/`name`.png and .pdf, with the provenance so far inside, and return the paths.
+
+        `suffixes` as of `figures.save`: a sheet of many pictures is a fifth as large as ".jpg".
+        """
         require(
             re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None,
             f"figure name {name!r} must consist of letters, digits, '.', '_' and '-'",
         )
-        paths = figures.save(figure, self.folder / "figures" / name, {"notebook": self.notebook, **self._provenance})
+        provenance = {"notebook": self.notebook, **self._provenance}
+        paths = figures.save(figure, self.folder / "figures" / name, provenance, suffixes=suffixes)
         saved = [path.relative_to(self.folder).as_posix() for path in paths]
         self._note(figures=sorted({*record.read(self.folder)["figures"], *saved}))
         return paths

@@ -15,8 +15,9 @@ from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.metrics.judging import group_of
+from workbench.study.blind import Item
 from workbench.targets import Selection, StyleTarget
-from workbench.transfer import Settings, check_combination
+from workbench.transfer import Settings, Transfer, check_combination
 
 HELD_OUT = 0.4
 LEAST_HELD = 3  # series or lone works, below which a real work has nothing to be compared with
@@ -175,9 +176,16 @@ class Study:
 
     def picture(self, cell: Cell) -> Tensor:
         """The result of `cell`, (1, 3, H, W) in [0, 1], painted if it is not kept yet."""
-        content = self.contents[cell.content].picture
-        name = f"{cell.artist}_{cell.content}_{cell.seed}"
+        content, name = self.contents[cell.content].picture, _name(cell)
         return comparison.painted(content, self.target(cell), self.encoder, self.settings_of(cell), self.folder, name)
+
+    def item(self, cell: Cell) -> Item:
+        """The result of `cell` as an item of a blind study, painted if it is not kept yet. UsageError without a folder."""
+        require(self.folder is not None, "a blind study needs pictures in files: give the study a folder")
+        self.picture(cell)
+        transfer = Transfer(self.contents[cell.content].picture, self.target(cell), self.encoder, self.settings_of(cell))
+        path = comparison.kept_at(transfer, self.folder, _name(cell))
+        return Item(cell.method, cell.artist, cell.content, cell.seed, str(path))
 
     def paint(self) -> None:
         """Paint every cell that is not kept yet. Ctrl-C raises KeyboardInterrupt, and what is finished is kept."""
@@ -187,6 +195,11 @@ class Study:
     def content_picture(self, cell: Cell) -> Tensor:
         """The untouched content of `cell` at the size of its result, (1, 3, H, W) in [0, 1]."""
         return images.resize(self.contents[cell.content].picture, self.settings.size)
+
+
+def _name(cell: Cell) -> str:
+    """What the file of a result begins with."""
+    return f"{cell.artist}_{cell.content}_{cell.seed}"
 
 
 def tuned(study: Study, judge: Encoder, *, low: float = LOW, high: float = HIGH) -> dict[str, float]:

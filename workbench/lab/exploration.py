@@ -1,0 +1,322 @@
+"""One content, one artist, one transfer at a time: the plain object behind the transfer panel, which works without it."""
+
+import shlex
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from torch import Tensor
+
+from workbench import encoders, inputs, progress, targets
+from workbench.corpus import Corpus, Work
+from workbench.encoders import Encoder
+from workbench.errors import WorkbenchError, require
+from workbench.targets import Selection, StyleTarget
+from workbench.transfer import Settings, Transfer
+
+EVERY_SECONDS = 0.2  # between two pictures of a running transfer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """All that decides a transfer, in plain words: what the panel's controls show."""
+
+    content: str = "grace_hopper"
+    """An image file, or a sample."""
+    corpus: str = "nocturne"
+    """A folder of paintings, or a sample painter."""
+    genre: str = ""
+    """Works of this genre alone; empty takes all."""
+    target: str = "blend"
+    """As `targets.Selection.choose` takes it."""
+    single: str = ""
+    """The one painting of the target "single"; empty takes the sample painter's most striking one."""
+    tau: float = targets.TAU
+    exclude: tuple[str, ...] = ()
+    """Works left out, by file name."""
+    pinned: tuple[str, ...] = ()
+    """Works that take all the weight, evenly, whatever the target says; none leaves it as it is."""
+    encoder: str = "embedded"
+    settings: Settings = field(default_factory=lambda: Settings(size=256, steps=60, alpha=0.1, plateau=0))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A result and what made it. picture: (1, 3, H, W) in [0, 1]; complete: whether it ran to its end."""
+
+    choice: Choice
+    target: StyleTarget = field(repr=False)
+    picture: Tensor = field(repr=False)
+    losses: tuple[dict[str, float], ...] = field(repr=False)
+    seconds: float
+    complete: bool
+
+
+class Exploration:
+    """Choose, run, stop, resume; `choice` may be changed at any time and takes effect with the next run.
+
+    A run works in a thread of its own, so that whoever calls is free at once, and a stop takes effect within a step. Listeners
+    (`listen`) are called from that thread, five times a second at most, and after the run has ended.
+    """
+
+    def __init__(self, choice: Choice | None = None):
+        self.choice = choice or Choice()
+        self.kept: list[Kept] = []
+        self.error = ""
+        self._listeners: list[Callable[[], None]] = []
+        self._transfer: Transfer | None = None
+        self._run_choice = self.choice
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._encoders: dict[str, Encoder] = {}
+        self._corpora: dict[str, Corpus] = {}
+        self._selection: tuple[tuple, Selection] | None = None
+        self._lock = threading.RLock()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener()` whenever there is something new to show."""
+        self._listeners.append(listener)
+
+    def change(self, **changes: Any) -> Choice:
+        """Change the choice: its fields, and those of its settings, by name. UsageError for a name that neither has.
+
+        Another content or corpus forgets which works were excluded or pinned.
+        """
+        own = {f.name for f in fields(Choice)} - {"settings"}
+        numbers = {f.name for f in fields(Settings)}
+        for name in changes:
+            require(name in own | numbers, f"there is no {name!r} to choose: {', '.join(sorted(own | numbers))}")
+        settings = replace(self.choice.settings, **{name: value for name, value in changes.items() if name in numbers})
+        mine = {name: value for name, value in changes.items() if name in own}
+        if mine.get("corpus", self.choice.corpus) != self.choice.corpus:
+            mine = {"exclude": (), "pinned": (), "genre": "", "single": "", **mine}
+        self.choice = replace(self.choice, settings=settings, **mine)
+        return self.choice
+
+    # What the choice comes to
+
+    def corpus(self) -> Corpus:
+        """All works of the corpus chosen."""
+        return self._corpus(self.choice.corpus)
+
+    def _corpus(self, name: str) -> Corpus:
+        if name not in self._corpora:
+            self._corpora[name] = inputs.corpus(name)
+        return self._corpora[name]
+
+    def genres(self) -> list[str]:
+        """The genres of the corpus's works."""
+        return sorted({work.genre for work in self.corpus() if work.genre})
+
+    def _encoder(self, name: str) -> Encoder:
+        if name not in self._encoders:
+            self._encoders[name] = encoders.load(name)
+        return self._encoders[name]
+
+    def target(self, choice: Choice | None = None) -> StyleTarget:
+        """The works, and their weights, that a choice, or the present one, stands for: milliseconds, once a corpus is known."""
+        choice = choice or self.choice
+        selection = self._selected(choice)
+        if choice.pinned:
+            return selection.by_hand(dict.fromkeys(choice.pinned, 1.0))
+        return selection.choose(choice.target, single=_single(choice), tau=choice.tau)
+
+    def weights(self) -> list[tuple[Work, float]]:
+        """(work, weight) of all works of the target, the heaviest first."""
+        target = self.target()
+        return list(zip(target.works, target.weights, strict=True))
+
+    def _selected(self, choice: Choice) -> Selection:
+        key = (choice.content, choice.corpus, choice.genre, choice.exclude, choice.encoder)
+        with self._lock:
+            if self._selection is None or self._selection[0] != key:
+                works = self._corpus(choice.corpus)
+                works = works.select(genre=choice.genre) if choice.genre else works
+                works = works.exclude(choice.exclude) if choice.exclude else works
+                self._selection = (key, Selection(works, inputs.content(choice.content), self._encoder(choice.encoder)))
+            return self._selection[1]
+
+    # Running
+
+    @property
+    def running(self) -> bool:
+        """Whether a transfer is at work."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def resumable(self) -> bool:
+        """Whether there is a stopped transfer that can go on."""
+        return not self.running and self._transfer is not None and not self._transfer.finished
+
+    @property
+    def picture(self) -> Tensor | None:
+        """The picture so far, (1, 3, H, W) in [0, 1]; None before the first step."""
+        transfer = self._transfer
+        return None if transfer is None or not transfer.history else transfer.image
+
+    @property
+    def losses(self) -> list[dict[str, float]]:
+        """The losses of every evaluation so far."""
+        return [] if self._transfer is None else list(self._transfer.history)
+
+    @property
+    def boundaries(self) -> tuple[tuple[int, str], ...]:
+        """Where stages begin, and what they are called: see `transfer.Transfer`."""
+        return () if self._transfer is None else self._transfer.boundaries
+
+    @property
+    def done(self) -> float:
+        """The share of evaluations that are made, 0 to 1."""
+        transfer = self._transfer
+        return 0.0 if transfer is None else len(transfer.history) / transfer.total_steps
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What is left at the cost of the last evaluations, those still to come being scaled by their pixels; None unknown."""
+        transfer = self._transfer
+        if transfer is None or not transfer.history or transfer.finished:
+            return None
+        made = len(transfer.history)
+        work = [stage.evaluations * stage.size**2 for stage in transfer.stages]
+        ends = [*transfer.starts[1:], transfer.total_steps]
+        spent = sum(
+            w * min(1.0, max(0.0, (made - start) / stage.evaluations))
+            for w, start, stage in zip(work, transfer.starts, transfer.stages, strict=True)
+        )
+        return transfer.seconds / max(spent, 1e-9) * (sum(work) - spent) if ends else None
+
+    def start(self) -> None:
+        """Begin a new transfer of the present choice. UsageError while one is running, and for a choice that makes no sense."""
+        require(not self.running, "a transfer is running: stop it first")
+        self._transfer, self._run_choice = None, self.choice
+        self._go()
+
+    def resume(self) -> None:
+        """Go on with the transfer that was stopped. UsageError where there is none."""
+        require(self.resumable, "there is no stopped transfer to go on with")
+        self._go()
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """Ask the transfer to stop, and wait for it `timeout` seconds at most; whether it has stopped."""
+        self._stop.set()
+        return self.wait(timeout)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the run has ended, `timeout` seconds at most; whether it has."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        return not self.running
+
+    def _go(self) -> None:
+        self._stop.clear()
+        self.error = ""
+        self._thread = threading.Thread(target=self._work, name="transfer", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            with progress.stoppable(self._stop):
+                if self._transfer is None:
+                    choice = self._run_choice
+                    target, encoder = self.target(choice), self._encoder(choice.encoder)
+                    self._transfer = Transfer(inputs.content(choice.content), target, encoder, choice.settings)
+                self._iterate(self._transfer)
+        except progress.Stopped:
+            pass
+        except WorkbenchError as error:
+            self.error = str(error)
+        except Exception as error:  # nobody else would see it: a thread has no caller
+            self.error = f"{type(error).__name__}: {error}"
+            traceback.print_exc()
+        finally:
+            self._keep()
+            self._thread = None
+            self._tell()
+
+    def _iterate(self, transfer: Transfer) -> None:
+        last = 0.0
+        for _ in transfer:
+            if time.monotonic() - last >= EVERY_SECONDS:
+                last = time.monotonic()
+                self._tell()
+            if self._stop.is_set():
+                return
+
+    def _keep(self) -> None:
+        transfer = self._transfer
+        if transfer is None or not transfer.history:
+            return
+        result = Kept(
+            self._run_choice, transfer.target, transfer.image, tuple(transfer.history), transfer.seconds, transfer.finished
+        )
+        if self.kept and not self.kept[-1].complete and self.kept[-1].choice == result.choice:
+            self.kept.pop()  # the same transfer, stopped earlier
+        self.kept.append(result)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    # Copying
+
+    def code(self) -> str:
+        """A cell that repeats the choice."""
+        choice = self.choice
+        lines = ["from workbench import encoders, inputs, targets, transfer", ""]
+        lines += [f"content = inputs.content({choice.content!r})", f"works = inputs.corpus({choice.corpus!r})"]
+        if choice.genre:
+            lines.append(f"works = works.select(genre={choice.genre!r})")
+        if choice.exclude:
+            lines.append(f"works = works.exclude({list(choice.exclude)!r})")
+        lines += [f"encoder = encoders.load({choice.encoder!r})", "selection = targets.Selection(works, content, encoder)"]
+        if choice.pinned:
+            lines.append(f"target = selection.by_hand({dict.fromkeys(choice.pinned, 1.0)!r})")
+        else:
+            single = _single(choice)
+            options = f", single={single!r}" if single else ""
+            lines.append(f"target = selection.choose({choice.target!r}{options}, tau={choice.tau!r})")
+        settings = ", ".join(f"{name}={value!r}" for name, value in _changed(choice.settings).items())
+        lines += [f"settings = transfer.Settings({settings})"]
+        lines += ["result = transfer.Transfer(content, target, encoder, settings).run(show=True)", "result.image"]
+        return "\n".join(lines)
+
+    def command(self) -> str:
+        """The papermill command that makes the comparison of the choice with notebook 05. UsageError where it cannot say it."""
+        choice = self.choice
+        require(not choice.pinned, "papermill cannot be told of pinned works: copy the code instead")
+        given: dict[str, Any] = {
+            "content": choice.content,
+            "corpus": choice.corpus,
+            "encoder": choice.encoder,
+            "tau": choice.tau,
+        }
+        if choice.single:
+            given["single"] = choice.single
+        known = ("size", "steps", "alpha", "beta", "style_loss", "brush", "strength", "colour", "init", "seed")
+        changed = {**asdict(choice.settings)}
+        given |= {
+            name: changed[name] for name in known if changed[name] != _defaults()[name] or name in ("size", "steps", "alpha")
+        }
+        words = [f"-p {name} {shlex.quote(str(value))}" for name, value in given.items()]
+        lists = {"choices": [choice.target], "exclude": list(choice.exclude), "genres": [choice.genre] if choice.genre else []}
+        words += [f"-y {shlex.quote(f'{name}: {value}')}" for name, value in lists.items() if value]
+        return "papermill notebooks/05_comparison.ipynb out.ipynb " + " ".join(words)
+
+
+def _single(choice: Choice) -> str:
+    """The one painting of the target "single", and nothing for others."""
+    if not choice.target.startswith("single"):
+        return ""
+    return choice.single or inputs.striking_work(choice.corpus)
+
+
+def _defaults() -> Mapping[str, Any]:
+    return asdict(Settings())
+
+
+def _changed(settings: Settings) -> dict[str, Any]:
+    """The fields of `settings` that differ from the defaults."""
+    return {name: value for name, value in asdict(settings).items() if value != _defaults()[name]}
