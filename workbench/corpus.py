@@ -79,6 +79,11 @@ class Work:
     def series(self) -> str:
         return self.metadata.get("series", "")
 
+    @property
+    def group(self) -> str:
+        """What the work belongs together with: the works of its series, or, without one, itself alone."""
+        return f"{self.artist}/{self.series}" if self.series else self.sha256
+
     def load(self, size: int | None = None) -> Tensor:
         """The painting as float32 (1, 3, H, W) in [0, 1], long side `size`; see images.load."""
         return images.load(self.path, size)

@@ -127,7 +127,7 @@ class RegionIndex:
         self.pieces = [Piece(work, label, r) for work, r in zip(works, divided, strict=True) for label in range(len(r))]
         self.raw = np.concatenate([r.descriptors for r in divided])
         self.centre = self.raw.mean(axis=0) if len(works) > 1 else np.zeros_like(self.raw[0])
-        groups = [f"{work.artist}/{work.series}" if work.series else work.sha256 for work in works]
+        groups = [work.group for work in works]
         self.owner = np.array([group for group, r in zip(groups, divided, strict=True) for _ in range(len(r))])
 
     def similarities(self, descriptors: np.ndarray) -> np.ndarray:

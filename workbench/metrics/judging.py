@@ -1,6 +1,6 @@
 """The judge: an encoder that measures results, beside the one that drove them, and the gate it passes before it may."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,11 +31,6 @@ def family(genre: str) -> tuple[str, ...]:
     return next((genres for genres in FAMILIES if genre in genres), (genre,))
 
 
-def group_of(work: Work) -> str:
-    """What a work belongs together with: the works of its series, or, without one, itself alone."""
-    return f"{work.artist}/{work.series}" if work.series else work.sha256
-
-
 def kind(encoder: Encoder) -> embeddings.Kind:
     """The embedding that `encoder` judges by."""
     return "style" if encoder.style_layers else "content"
@@ -61,7 +56,7 @@ class Judge:
         self.alive = deviation > FLAT
         self.deviation = np.where(self.alive, deviation, 1.0)
         self.points = self.of(held_out.works)
-        self.groups = np.array([group_of(work) for work in held_out])
+        self.groups = np.array([work.group for work in held_out])
         self.between = _distances(self.points, self.points)
         self._details = np.array([structure.detail(work.load(size)) for work in held_out])
 
@@ -87,7 +82,7 @@ class Judge:
         return raw / np.linalg.norm(raw, axis=1, keepdims=True)
 
     def peers(self, genre: str) -> tuple[np.ndarray, str]:
-        """(places of the held-out works that a picture of `genre` is compared with, what they are called).
+        """(places of the held-out works that a picture of `genre` is compared with, `genre` or "all genres").
 
         Those of its family of genres, or all, where fewer than four groups of these are held out.
         """
@@ -121,76 +116,122 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def shared_with(judge: Encoder, driver: Encoder, *, drafted: bool) -> str:
-    """What `judge` had a part in making, in words for a title; empty where it had none, as it should be.
+    """How `judge` is kin to what made the pictures, in words for a title; empty where it is not, as it should be.
 
     driver: makes the pictures; drafted: whether the network that imitates it, if there is one, makes drafts for it.
     """
     if judge.weights_sha256 == driver.weights_sha256:
         return "which also drove the transfers"
-    made = imitation(driver) if drafted else None
-    return "which also made the drafts" if made is not None and judge.weights_sha256 == made.weights_sha256 else ""
+    pupil = imitation(driver)
+    if pupil is not None and pupil.weights_sha256 == judge.weights_sha256:
+        return "which also made the drafts" if drafted else "which learnt from the network that drove"
+    pupil = imitation(judge)
+    if pupil is not None and pupil.weights_sha256 == driver.weights_sha256:
+        return "from which the network that drove has learnt"
+    return ""
 
 
 @dataclass(frozen=True)
 class Gate:
     """Whether an encoder tells artists and genres apart on these corpora, before it is believed.
 
-    artist, genre: precision among the five nearest works, those of one series aside, beside chance; gaps: artist -> by
-    how much, with a 95 % interval over works, his works are more alike than they are to those of others (cosine).
+    artist, genre: precision among the five nearest works, those of one series aside, beside chance; genre is None where
+    works have fewer than two. gaps: artist -> by how much, with a 95 % interval over series, his works are more alike than
+    they are to those of others (cosine). separation: artist -> how often, with its interval, an unseen work of his stands
+    nearer to his others than a work of the same genre by somebody else does, in the judge's own distances; .5 is chance.
     """
 
     encoder: str
     artist: tuple[float, float]
-    genre: tuple[float, float]
+    genre: tuple[float, float] | None
     gaps: dict[str, tuple[float, float, float]]
+    separation: dict[str, tuple[float, float, float]]
 
     def passed(self, artist: str) -> bool:
-        """Better than chance at artists and genres, and the gap of `artist` above zero with its whole interval."""
-        return self.artist[0] > self.artist[1] and self.genre[0] > self.genre[1] and self.gaps[artist][1] > 0
+        """Better than chance at artists and genres, gap and separation of `artist` above it with their whole intervals."""
+        genres = self.genre is None or self.genre[0] > self.genre[1]
+        return self.artist[0] > self.artist[1] and genres and self.gaps[artist][1] > 0 and self.separation[artist][1] > 0.5
 
-    def lines(self, artists: Iterable[str]) -> list[str]:
-        """What the gate found, for a reader of a study of `artists`."""
-        found = [
-            f"{self.encoder}: artist precision@{NEIGHBOURS} {self.artist[0]:.0%} (chance {self.artist[1]:.0%}), "
-            f"genre {self.genre[0]:.0%} (chance {self.genre[1]:.0%})"
-        ]
-        for name in artists:
+    def lines(self) -> list[str]:
+        """What the gate found about the artists of a study, for a reader."""
+        genres = "" if self.genre is None else f", genre {self.genre[0]:.0%} (chance {self.genre[1]:.0%})"
+        found = [f"{self.encoder}: artist precision@{NEIGHBOURS} {self.artist[0]:.0%} (chance {self.artist[1]:.0%}){genres}"]
+        for name, (auc, *ends) in self.separation.items():
             gap, low, high = self.gaps[name]
-            verdict = "passed" if self.passed(name) else "not passed"
-            found.append(f"{self.encoder}: {name}, same-artist gap {gap:.2f} ({low:.2f} to {high:.2f}): {verdict}")
+            found.append(
+                f"{self.encoder}: {name}, same-artist gap {gap:.2f} ({low:.2f} to {high:.2f}), stands apart within genres "
+                f"{auc:.2f} ({ends[0]:.2f} to {ends[1]:.2f}): {'passed' if self.passed(name) else 'NOT passed'}"
+            )
         return found
 
 
-def gate(encoder: Encoder, corpora: Mapping[str, Sequence[Work]], size: int, *, seed: int = 0, show: bool = False) -> Gate:
-    """Test `encoder` on `corpora`, artist -> works, at long side `size`; it needs two artists at least.
+def gate(judges: Mapping[str, Judge], corpora: Mapping[str, Sequence[Work]], *, seed: int = 0) -> Gate:
+    """Test the encoder of `judges`, artist -> his judge, all of one encoder, on `corpora`, artist -> works, two at least.
 
     The diagnostic that Frochte (2026, arXiv 2605.09030) asks for before a cosine of styles is reported, with
     descriptors centred over all works. The gap of a work is its mean cosine to its artist's other works, outside of its
-    series, less that to the works of others; each other artist counts the same, however many works he has.
+    series, less that to the works of others; each other artist counts the same, however many works he has. Intervals are
+    bootstrapped over series and lone works.
     """
     require(len(corpora) > 1, "the gate needs the works of two artists at least")
+    judge = next(iter(judges.values()))
+    encoder = judge.encoder
     works = [work for found in corpora.values() for work in found]
     artists = np.array([name for name, found in corpora.items() for _ in found])
-    groups = [group_of(work) for work in works]
-    points = embeddings.embed(works, encoder, kind(encoder), size=size, show=show)
-    by_artist = precision_at_k(points, list(artists), NEIGHBOURS, groups=groups)
-    by_genre = precision_at_k(
-        points, [family(work.genre)[0] if work.genre else "" for work in works], NEIGHBOURS, groups=groups
-    )
+    groups = np.array([work.group for work in works])
+    points = embeddings.embed(works, encoder, kind(encoder), size=judge.size, show=judge.show)
+    genres = [family(work.genre)[0] if work.genre else "" for work in works]
     units = points.raw - points.raw.mean(axis=0)
     units = units / np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-12)
-    cosines, generator, gaps = units @ units.T, np.random.default_rng(seed), {}
-    apart = np.array(groups)[:, None] != np.array(groups)
+    cosines = units @ units.T
+    gaps = {}
     for name in corpora:
         own = artists == name
-        gap = []
+        found = {}
         for i in np.flatnonzero(own):
-            if not (own & apart[i]).any():
-                continue
-            others = np.mean([cosines[i, artists == other].mean() for other in corpora if other != name])
-            gap.append(cosines[i, own & apart[i]].mean() - others)
-        require(bool(gap), f"the gate needs two works of {name!r} that are not of one series")
-        drawn = np.array(gap)[generator.integers(0, len(gap), (RESAMPLES, len(gap)))].mean(axis=1)
-        low, high = np.quantile(drawn, (0.025, 0.975))
-        gaps[name] = (float(np.mean(gap)), float(low), float(high))
-    return Gate(encoder.name, by_artist, by_genre, gaps)
+            alike = own & (groups != groups[i])
+            if alike.any():
+                others = np.mean([cosines[i, artists == other].mean() for other in corpora if other != name])
+                found.setdefault(groups[i], []).append(cosines[i, alike].mean() - others)
+        require(bool(found), f"the gate needs two works of {name!r} that are not of one series")
+        gaps[name] = _interval([np.mean(values) for values in found.values()], seed)
+    return Gate(
+        encoder.name,
+        precision_at_k(points, list(artists), NEIGHBOURS, groups=list(groups)),
+        precision_at_k(points, genres, NEIGHBOURS, groups=list(groups)) if len({g for g in genres if g}) > 1 else None,
+        gaps,
+        {
+            name: _separation(own, [w for a, found in corpora.items() if a != name for w in found], seed)
+            for name, own in judges.items()
+        },
+    )
+
+
+def _separation(judge: Judge, others: Sequence[Work], seed: int) -> tuple[float, float, float]:
+    """How often an unseen work stands nearer than one of `others` of its genre, over genres, with a 95 % interval.
+
+    The area under the ROC curve of `Standing.raw`, for each unseen work on its own; NaN where there is nothing to compare.
+    """
+    found: dict[str, list[float]] = {}
+    seen = set()
+    for genre in dict.fromkeys(work.genre for work in judge.held_out):
+        places, compared = judge.peers(genre)
+        theirs = [work for work in others if work.genre in family(genre)]
+        if compared != genre or family(genre) in seen or not theirs:
+            continue
+        seen.add(family(genre))
+        strangers = np.array([judge.standing(point, genre).raw for point in judge.of(theirs)])
+        for place, own in zip(places, judge.standing_of_real(genre), strict=True):
+            wins = np.mean(strangers > own.raw) + 0.5 * np.mean(strangers == own.raw)
+            found.setdefault(judge.groups[place], []).append(float(wins))
+    if not found:
+        return float("nan"), float("nan"), float("nan")
+    return _interval([np.mean(values) for values in found.values()], seed)
+
+
+def _interval(values: Sequence[float], seed: int) -> tuple[float, float, float]:
+    """(mean, low, high): a bootstrap over `values`, which are independent of each other."""
+    values = np.asarray(values)
+    drawn = values[np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(values.mean()), float(low), float(high)

@@ -14,7 +14,7 @@ from workbench.corpus import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.losses import patches
-from workbench.metrics.judging import LEAST, family, group_of
+from workbench.metrics.judging import LEAST, family
 from workbench.targets import StyleTarget
 
 LAYER = 3  # of the style layers: relu4_1, whose cells are 8 px wide
@@ -27,13 +27,15 @@ HELD = 0.9  # share of a target's weight whose works are its sources
 
 @dataclass(frozen=True)
 class Leak:
-    """rate: the share of patches that leaked, in [0, 1]; .05 or less is no more than unseen works of the artist score.
+    """rate: the share of patches that leaked, in [0, 1]; unseen works of the artist have .05 on average, before the content is
+    taken into account.
 
-    heat: (h, w) float32, by how much (cosine) each place exceeds the threshold where it leaked, else 0, on a grid over the
-    picture; sources: how many paintings were taken for sources.
+    p: how often an unseen work has as high a rate, in (0, 1]; heat: (h, w) float32, by how much (cosine) each place exceeds
+    the threshold where it leaked, else 0, on a grid over the picture; sources: how many paintings were taken for sources.
     """
 
     rate: float
+    p: float
     heat: np.ndarray = field(repr=False)
     sources: int
 
@@ -55,7 +57,7 @@ class Leaks:
         self.encoder = encoder
         self.size = size
         self.works = tuple(works)
-        self._groups = np.array([group_of(work) for work in self.works])
+        self._groups = np.array([work.group for work in self.works])
         self._unseen = np.isin([work.sha256 for work in self.works], [work.sha256 for work in unseen])
         self._patches = [self._scales(work.load(size)) for work in self.works]
 
@@ -102,7 +104,7 @@ class Leaks:
         require(len(set(self._groups[subject])) > 1 and len(unseen) > 0, "no unseen work is left to compare a leak with")
         like = images.fit(*picture.shape[-2:], self.size)
         theirs, its = (self._scales(images.resize(image, like)) for image in (picture, content))
-        rates, heats = [], []
+        rates, heats, usual = [], [], []
         for scale in range(len(SCALES)):
             null = [
                 _statistic(self._of_unseen[scale][place], sources, subject & (self._groups != self._groups[place]))
@@ -113,10 +115,12 @@ class Leaks:
             excess = _statistic(self._nearest(theirs[scale], scale), sources, subject) - threshold
             leaked = (excess > 0) & (before <= threshold)
             rates.append(float(leaked.float().mean()))
+            usual.append([float((found > threshold).float().mean()) for found in null])
             heats.append(torch.where(leaked, excess, 0.0))
         shape = tuple(heats[0].shape)
         heat = torch.stack([F.interpolate(h[None, None], size=shape, mode="nearest")[0, 0] for h in heats]).amax(dim=0)
-        return Leak(float(np.mean(rates)), heat.numpy(), int(sources.sum()))
+        rate, real = float(np.mean(rates)), np.mean(usual, axis=0)
+        return Leak(rate, float((1 + (real >= rate).sum()) / (len(real) + 1)), heat.numpy(), int(sources.sum()))
 
 
 def _statistic(nearest: Tensor, sources: np.ndarray, others: np.ndarray) -> Tensor:

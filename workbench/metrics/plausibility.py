@@ -13,7 +13,7 @@ from workbench import colour, images, regions
 from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
-from workbench.metrics.judging import family, group_of
+from workbench.metrics.judging import family
 from workbench.metrics.typicality import Standing, standing
 from workbench.regions import RegionIndex
 
@@ -22,7 +22,7 @@ DIRECTIONS = 64
 QUANTILES = 64
 GRID = 48  # cells along the long side, of marked regions
 ALIKE = 0.4  # cosine from which a piece of a painting shows the same as a region
-LEAST = 4  # groups of works that show such a thing, below which nothing can be said
+LEAST = 3  # series or lone works that show such a thing, below which nothing can be said
 
 Box = tuple[float, float, float, float]
 Marks = Mapping[str, Mapping[str, list[Box]]]
@@ -99,6 +99,7 @@ class RegionColours:
         self.marks = marks
         self.encoder = encoder
         self.show = show
+        self._palettes: dict[tuple[str, bytes], np.ndarray] = {}
 
     @cached_property
     def _index(self) -> RegionIndex:
@@ -120,22 +121,29 @@ class RegionColours:
                 best[name] = i
         return [(self._index.pieces[i].work, self._index.pieces[i].mask) for i in best.values()]
 
-    def standing(self, pictures: Iterable[Tensor], content: Tensor, boxes: list[Box], kind: str, genre: str) -> list[Standing]:
-        """Where the colours that `pictures` (1, 3, H, W) have in `boxes` stand among those of such things in unseen works.
+    def standing(
+        self, picture: Tensor, content: Tensor, boxes: list[Box], kind: str, genre: str
+    ) -> tuple[Standing, float] | None:
+        """(where the colours of `picture` in `boxes` stand among those of such things in unseen works, the usual distance).
 
-        `content`: what the pictures were made from. Empty where fewer than four works, or series, show such a thing.
+        `picture` and what it was made from, `content`: (1, 3, H, W) in [0, 1]. The usual distance, in Delta E, is the median of
+        what the works themselves have to each other. None where fewer than three works, or series, show such a thing.
         """
         same = self._same(content, boxes, kind, genre)
-        groups = [group_of(work) for work, _ in same]
+        groups = [work.group for work, _ in same]
         if len(set(groups)) < LEAST:
-            return []
-        palettes = np.stack([palette(work.load(SIZE), mask) for work, mask in same])
+            return None
+        palettes = np.stack([self._palette(work, mask) for work, mask in same])
         between = _distances(palettes, palettes)
-        found = []
-        for picture in pictures:
-            mask = ellipses(boxes, *picture.shape[-2:])
-            found.append(standing(_distances(palette(picture, mask)[None], palettes)[0], between, groups))
-        return found
+        own = palette(picture, ellipses(boxes, *picture.shape[-2:]))
+        found = standing(_distances(own[None], palettes)[0], between, groups)
+        return found, float(found.raw / found.distance)
+
+    def _palette(self, work: Work, mask: Tensor) -> np.ndarray:
+        key = (work.sha256, mask.numpy().tobytes())
+        if key not in self._palettes:
+            self._palettes[key] = palette(work.load(SIZE), mask)
+        return self._palettes[key]
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

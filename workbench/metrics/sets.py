@@ -3,7 +3,7 @@
 All take descriptors, (n, D) float64, of whatever encoder judges; none needs more pictures than a study has.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,32 +60,49 @@ class Discrepancy:
     p: float
 
 
-def discrepancy(a: np.ndarray, b: np.ndarray, kernel: Kernel = polynomial, *, seed: int = 0) -> Discrepancy:
+def discrepancy(
+    a: np.ndarray, b: np.ndarray, kernel: Kernel = polynomial, *, strata: Sequence[str] = (), seed: int = 0
+) -> Discrepancy:
     """The unbiased MMD^2 of `a` (m, D) and `b` (n, D), with the p-value of a permutation test that they are of one kind.
 
     With `polynomial` it is KID on all pictures at once. p = (1 + how many of 2000 relabellings are as large) / 2001.
-    UsageError when a set has fewer than two rows.
+    strata: what each row of a, then of b, shows (m + n,): things change sides only with things that show the same, so that it
+    does not count against one set to show other subjects than the other. UsageError when a set has fewer than two rows.
     """
     both = np.concatenate([a, b])
     matrix = kernel(both, both)
     first = np.arange(len(both)) < len(a)
     value = mmd2(matrix, first)
-    generator = np.random.default_rng(seed)
     # All relabellings at once: with s = 1 in the first set, the sums within and between are quadratic forms of the matrix.
-    bare = matrix - np.diag(np.diag(matrix))
-    s = generator.permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1).astype(np.float64)
+    within, other, across = _sums(matrix, _relabelled(first, strata, seed))
     m, n = len(a), len(b)
-    product = s @ bare
-    inside, total = (product * s).sum(axis=1), bare.sum()
-    across = product.sum(axis=1) - inside
-    other = total - inside - 2 * across
-    drawn = inside / (m * (m - 1)) + other / (n * (n - 1)) - 2 * across / (m * n)
+    drawn = within / (m * (m - 1)) + other / (n * (n - 1)) - 2 * across / (m * n)
     return Discrepancy(value, float((1 + (drawn >= value - 1e-12 * abs(value)).sum()) / (PERMUTATIONS + 1)))
 
 
-def cmmd(a: np.ndarray, b: np.ndarray, *, seed: int = 0) -> Discrepancy:
+def _relabelled(first: np.ndarray, strata: Sequence[str], seed: int) -> np.ndarray:
+    """Random labels (PERMUTATIONS, n) float64, 1 in the first set, permuted within `strata`, or all where there are none."""
+    generator = np.random.default_rng(seed)
+    labels = np.tile(first, (PERMUTATIONS, 1))
+    names = np.asarray(strata) if len(strata) else np.zeros(len(first), dtype=int)
+    for name in np.unique(names):
+        inside = np.flatnonzero(names == name)
+        labels[:, inside] = generator.permuted(labels[:, inside], axis=1)
+    return labels.astype(np.float64)
+
+
+def _sums(matrix: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums of `matrix` (n, n), its diagonal aside, within the first set, within the second, and across, for each labelling."""
+    bare = matrix - np.diag(np.diag(matrix))
+    product = labels @ bare
+    within = (product * labels).sum(axis=1)
+    across = product.sum(axis=1) - within
+    return within, bare.sum() - within - 2 * across, across
+
+
+def cmmd(a: np.ndarray, b: np.ndarray, *, strata: Sequence[str] = (), seed: int = 0) -> Discrepancy:
     """CMMD (Jayasumana et al. 2024): 1000 times the MMD^2 of CLIP embeddings of length one, Gaussian kernel of width 10."""
-    found = discrepancy(a, b, gaussian(CMMD_SIGMA), seed=seed)
+    found = discrepancy(a, b, gaussian(CMMD_SIGMA), strata=strata, seed=seed)
     return Discrepancy(CMMD_SCALE * found.value, found.p)
 
 
@@ -106,21 +123,26 @@ def frechet(a: np.ndarray, b: np.ndarray, components: int) -> float:
     return float(gaussian_w2(m_a, s_a, Moments(m_b, s_b + torch.outer(m_b, m_b))) / s_b.trace())
 
 
-def variety(a: np.ndarray, b: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """(ratio, p): mean distance between rows of `a` over that between rows of `b`, and how often so few real ones are as alike.
+def variety(a: np.ndarray, b: np.ndarray, *, strata: Sequence[str] = (), seed: int = 0) -> tuple[float, float]:
+    """(ratio, p): mean distance between rows of `a` (m, D) over that between rows of `b` (n, D), and the p-value of so little.
 
-    Below 1 the results have lost variety. p: the share of 2000 draws of len(a) rows of `b`, without replacement, whose mean
-    distance is no larger. UsageError when `b` is not larger than `a`.
+    Below 1 the results have lost variety. p, one-sided: how often a relabelling (see `discrepancy`) leaves the first set as
+    much less varied than the second. UsageError when a set has fewer than two rows.
     """
-    require(len(b) >= len(a) > 1, f"{len(a)} results and {len(b)} works: variety needs two results, and as many works")
-    between = cdist(b, b)
-    own, generator = pdist(a).mean(), np.random.default_rng(seed)
-    drawn = []
-    for _ in range(PERMUTATIONS):
-        chosen = generator.choice(len(b), len(a), replace=False)
-        drawn.append(between[np.ix_(chosen, chosen)].sum() / (len(a) * (len(a) - 1)))
-    as_alike = (1 + np.sum(np.array(drawn) <= own)) / (PERMUTATIONS + 1)
-    return float(own / between[np.triu_indices(len(b), 1)].mean()), float(as_alike)
+    m, n = len(a), len(b)
+    require(min(m, n) > 1, f"sets of {m} and {n}: variety needs two things in each")
+    both = np.concatenate([a, b])
+    first = np.arange(m + n) < m
+
+    def less(labels: np.ndarray) -> np.ndarray:
+        within, other, _ = _sums(distances, labels)
+        return within / (m * (m - 1)) - other / (n * (n - 1))
+
+    distances = cdist(both, both)
+    value = less(first[None].astype(np.float64))[0]
+    drawn = less(_relabelled(first, strata, seed))
+    as_little = (1 + (drawn <= value + 1e-12 * abs(value)).sum()) / (PERMUTATIONS + 1)
+    return float(pdist(a).mean() / pdist(b).mean()), float(as_little)
 
 
 @dataclass(frozen=True)
@@ -148,6 +170,7 @@ def probe(works: Mapping[str, np.ndarray], photographs: np.ndarray, *, seed: int
 
     After the deception rate of Sanakoyeu et al. (2018, section 4), whose network is trained on other paintings altogether.
     """
+    require(len(photographs) > 0, "the probe needs photographs")
     classes = {**works, PHOTOGRAPH: photographs}
     points = np.concatenate(list(classes.values()))
     names = np.repeat(list(classes), [len(found) for found in classes.values()])

@@ -1,5 +1,6 @@
 """What a result keeps of its content's structure (self-similarity, CFSD, LPIPS), and how much detail it has of its own."""
 
+import importlib.util
 from pathlib import Path
 
 import torch
@@ -68,18 +69,25 @@ def cfsd(picture: Tensor, content: Tensor, encoder: Encoder) -> float:
 def lpips(picture: Tensor, content: Tensor) -> float:
     """LPIPS with AlexNet (Zhang et al. 2018), by torchmetrics; both (1, 3, H, W) in [0, 1], `content` scaled to `picture`.
 
-    Raises WorkbenchError where torchmetrics is not installed, or torchvision's AlexNet was not fetched: nothing is
-    downloaded unasked.
+    Raises WorkbenchError as `check_lpips` does.
     """
-    try:
-        from torchmetrics.functional.image import learned_perceptual_image_patch_similarity
-    except ImportError as error:
-        raise WorkbenchError("LPIPS needs torchmetrics: pip install 'artist-workbench[lpips]'") from error
+    check_lpips()
+    from torchmetrics.functional.image import learned_perceptual_image_patch_similarity
+
+    content = images.resize(content, tuple(picture.shape[-2:]))
+    with torch.no_grad():
+        return float(learned_perceptual_image_patch_similarity(picture, content, net_type="alex", normalize=True))
+
+
+def check_lpips() -> None:
+    """Raise WorkbenchError where torchmetrics is not installed, or torchvision's AlexNet was not fetched: LPIPS needs both.
+
+    Nothing is downloaded unasked.
+    """
+    if importlib.util.find_spec("torchmetrics") is None:
+        raise WorkbenchError("LPIPS needs torchmetrics: pip install 'artist-workbench[lpips]'")
     if not (Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET).is_file():
         raise WorkbenchError(
             f"LPIPS needs torchvision's AlexNet ({ALEXNET}): fetch it once with "
             "python -c 'import torchvision; torchvision.models.alexnet(weights=\"DEFAULT\")'"
         )
-    content = images.resize(content, tuple(picture.shape[-2:]))
-    with torch.no_grad():
-        return float(learned_perceptual_image_patch_similarity(picture, content, net_type="alex", normalize=True))

@@ -14,7 +14,6 @@ from workbench import comparison, images, metrics, progress, targets
 from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
-from workbench.metrics.judging import group_of
 from workbench.study.blind import Item
 from workbench.targets import Selection, StyleTarget
 from workbench.transfer import Settings, Transfer, check_combination
@@ -29,11 +28,15 @@ LOW, HIGH = 0.02, 0.12  # content weights between which a method's own is found
 
 @dataclass(frozen=True)
 class Content:
-    """A picture to be painted, (1, 3, H, W) in [0, 1], and what it shows, in the words of the corpora's genres."""
+    """A picture to be painted, (1, 3, H, W) in [0, 1], and what it shows, in the words of the corpora's genres.
+
+    sha256: of its file, so that it is not taken for an unseen photograph or work where it lies among these; "" unknown.
+    """
 
     name: str
     genre: str
     picture: Tensor = field(repr=False, compare=False)
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Artist:
         require(share < 1, f"corpus {self.name!r} is too small for a study: most of it is the series of {self.single!r}")
         rest = self.corpus.exclude(kept)
         held = rest.split(share, seed)[1]
-        groups = len({group_of(work) for work in held})
+        groups = len({work.group for work in held})
         require(
             groups >= LEAST_HELD,
             f"corpus {self.name!r} is too small for a study: it can hold out {groups} of {LEAST_HELD} series or lone works",

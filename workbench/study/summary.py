@@ -35,27 +35,34 @@ def arrays(rows: Sequence[Row], measure: str, artist: str) -> dict[str, np.ndarr
 
 
 def means(rows: Sequence[Row], measure: str, artist: str) -> dict[str, Interval]:
-    """method -> mean of `measure` over contents, with the interval of `intervals.bootstrap`; without any value, it is out."""
+    """method -> mean of `measure` over contents, with the interval of `intervals.bootstrap`; without any value, it is out.
+
+    Controls that are single works count each work once, by its mean over splits; works are drawn for the interval.
+    """
     found = {
         method: bootstrap(values) for method, values in arrays(rows, measure, artist).items() if not np.isnan(values).all()
     }
     for control in CONTROLS:
-        values = [value_of(row, measure) for row in rows if row["artist"] == artist and row["method"] == control]
+        works: dict[str, list[float]] = {}
+        for row in rows:
+            if (row["artist"], row["method"]) == (artist, control):
+                works.setdefault(str(row["content"]), []).append(value_of(row, measure))
+        values = np.array([np.nanmean(v) if not np.isnan(v).all() else np.nan for v in works.values()])
         if len(values) > 1 and not np.isnan(values).all():
-            found[control] = bootstrap(np.array(values)[:, None])
+            found[control] = bootstrap(values[:, None])
     return found
 
 
 def against(rows: Sequence[Row], measure: str, artist: str, reference: str = REFERENCES[0]) -> dict[str, Difference]:
     """method -> `measure` less that of `reference`, over the same contents and seeds: one family for Holm's correction.
 
-    The untouched content is no method and takes no part.
+    The untouched content is no method and takes no part. Empty where the study has no such reference.
     """
     found = arrays(rows, measure, artist)
     pairs = {
         method: (values, found[reference])
         for method, values in found.items()
-        if method not in (reference, CONTENT) and not np.isnan(values - found[reference]).all()
+        if reference in found and method not in (reference, CONTENT) and not np.isnan(values - found[reference]).all()
     }
     return compared(pairs) if pairs else {}
 

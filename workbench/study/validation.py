@@ -1,5 +1,6 @@
 """Are the measures themselves to be believed? Asked where the true painting is known, of the synthetic painters."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from workbench import images
+from workbench.encoders import Encoder
 from workbench.metrics.distances import distances
 from workbench.study.design import Cell
 from workbench.study.intervals import Interval, bootstrap
@@ -36,11 +38,12 @@ def planted(truth: Tensor, motif: Tensor) -> dict[str, Tensor]:
     return {"pasted": pasted, "recoloured": truth[:, [1, 2, 0]], "blurred": images.resize(small, (height, width))}
 
 
-def validated(measures: Measures, rows: Sequence[Row], truths: Mapping[tuple[str, str], Tensor]) -> list[Row]:
+def validated(measures: Measures, rows: Sequence[Row], truths: Mapping[tuple[str, str], Tensor], eye: Encoder) -> list[Row]:
     """The rows of all results whose truth is known, and of the truth and its planted failures, with their true errors.
 
     truths: (artist, content) -> the painter's own picture, (1, 3, H, W) at the study's size. The errors `true_style`,
-    `true_content` and `true_colour` are distances to the truth (`metrics.distances`), by the judge.
+    `true_content` and `true_colour` are distances to the truth (`metrics.distances`), by `eye`, which should be another encoder
+    than the judge, or the two share their blind spots.
     """
     found = []
     for (artist, content), truth in truths.items():
@@ -51,39 +54,57 @@ def validated(measures: Measures, rows: Sequence[Row], truths: Mapping[tuple[str
             cell = Cell(artist, content, "single", seed)
             pictures = {TRUTH: truth, **planted(truth, motif)}
             for method, picture in pictures.items():
-                found.append(measures.row(cell, method, picture) | _errors(picture, truth, measures))
+                found.append(measures.row(cell, method, picture) | _errors(picture, truth, eye))
             for row in rows:
                 if (row["artist"], row["content"], row["seed"]) == (artist, content, seed) and row[
                     "method"
                 ] in measures.study.methods:
                     picture = measures.study.picture(Cell(artist, content, str(row["method"]), seed))
-                    found.append(row | _errors(picture, truth, measures))
+                    found.append(row | _errors(picture, truth, eye))
     return found
 
 
-def _errors(picture: Tensor, truth: Tensor, measures: Measures) -> Row:
-    return {f"true_{kind}": value for kind, value in distances(picture, truth, measures.judge).items()}
+def _errors(picture: Tensor, truth: Tensor, eye: Encoder) -> Row:
+    return {f"true_{kind}": value for kind, value in distances(picture, truth, eye).items()}
 
 
 def correlations(rows: Sequence[Row], names: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Interval]]:
     """measure -> error -> Spearman's rank correlation of the two over the results of `methods` for one content.
 
-    The mean over artists and contents, with a bootstrap interval over them. 1: the measure puts the results in the order of
-    their true errors; 0: it knows nothing of them. A measure that is the same for all results has no correlation.
+    For each split by itself, whose units are its own; the mean over artists, contents and seeds, with a bootstrap interval
+    over artists and contents. 1: the measure puts the results in the order of their true errors; 0: it knows nothing of them.
+    Of `detail` the size counts. A measure that is the same for all results has no correlation.
     """
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row["method"] in methods:
-            groups.setdefault((str(row["artist"]), str(row["content"])), []).append(row)
+    kept = [row for row in rows if row["method"] in methods]
+    pairs = list(dict.fromkeys((row["artist"], row["content"]) for row in kept))
+    seeds = list(dict.fromkeys(row["seed"] for row in kept))
     found: dict[str, dict[str, Interval]] = {}
-    for name in names:
-        values = [np.array([value_of(row, name) for row in group]) for group in groups.values()]
-        for kind in ERRORS:
-            errors = [np.array([float(row[f"true_{kind}"]) for row in group]) for group in groups.values()]
-            each = [_spearman(value, error) for value, error in zip(values, errors, strict=True)]
-            if not np.isnan(each).all():
-                found.setdefault(name, {})[kind] = bootstrap(np.array(each)[:, None])
+    for name, kind in itertools.product(names, ERRORS):
+        each = np.full((len(pairs), len(seeds)), np.nan)
+        for (i, pair), (j, seed) in itertools.product(enumerate(pairs), enumerate(seeds)):
+            own = [row for row in kept if (row["artist"], row["content"], row["seed"]) == (*pair, seed)]
+            values = np.array([value_of(row, name) for row in own])
+            errors = np.array([float(row[f"true_{kind}"]) for row in own])
+            each[i, j] = _spearman(np.abs(values) if name == "detail" else values, errors)
+        if not np.isnan(each).all():
+            found.setdefault(name, {})[kind] = bootstrap(each)
     return found
+
+
+def rank_of_truth(rows: Sequence[Row], name: str) -> float:
+    """How often the truth scores no worse by measure `name` than another picture of the same content, in [0, 1].
+
+    Worse is larger, and of `detail` larger in size; 1: the truth is always best. NaN where it has no value.
+    """
+    wins = []
+    for truth in (row for row in rows if row["method"] == TRUTH):
+        where = (truth["artist"], truth["content"], truth["seed"])
+        for row in rows:
+            if (row["artist"], row["content"], row["seed"]) == where and row["method"] != TRUTH:
+                a, b = (abs(value_of(r, name)) for r in (truth, row))
+                if not np.isnan([a, b]).any():
+                    wins.append(a <= b)
+    return float(np.mean(wins)) if wins else float("nan")
 
 
 def _spearman(values: np.ndarray, errors: np.ndarray) -> float:
