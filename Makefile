@@ -2,6 +2,7 @@
 # make test   sets up .venv and runs the tests
 # make lab    opens the first notebook in JupyterLab
 # make figures [CORPORA=dir]   re-makes what is in figures/
+# make evidence CORPORA=dir    the study of notebook 06 on van Gogh and Monet, into runs/evidence; two hours
 # make bench CORPORA=dir   measures the engine against a plain reference, into runs/bench; an hour or more
 # make strip  takes outputs out of the notebooks before a commit
 # PYTHON=python3.12 chooses the Python that .venv is made with.
@@ -14,7 +15,7 @@ COMPARISON := $(BIN)/workbench run notebooks/05_comparison.ipynb
 NEEDED := import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13)
 MESSAGE := and f"Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12"
 
-.PHONY: demo test lab figures bench strip clean venv
+.PHONY: demo test lab figures evidence bench strip clean venv
 
 demo: $(VENV)/.installed
 	$(COMPARISON) -p out=runs/demo
@@ -59,6 +60,13 @@ endif
 		done; \
 	done
 	@ls figures
+
+evidence: $(VENV)/.installed
+	$(if $(CORPORA),,$(error make evidence CORPORA=dir: a folder with photos/, content/ and corpora/<artist>/))
+	@mkdir -p runs
+	sed 's|CORPORA|$(CORPORA)|g' benchmarks/evidence/study.json > runs/evidence.json
+	$(BIN)/workbench run notebooks/06_evidence.ipynb --settings runs/evidence.json \
+		-p pictures=runs/evidence_pictures -p out=runs/evidence
 
 bench: $(VENV)/.installed
 	$(if $(CORPORA),,$(error make bench CORPORA=dir: a folder with photos/ and corpora/<artist>/))

@@ -10,8 +10,8 @@ import torch
 import yaml
 from PIL import Image
 
-from workbench import images, inputs, lab, progress, runs
-from workbench.errors import UsageError
+from workbench import figures, images, inputs, lab, progress, runs
+from workbench.errors import UsageError, WorkbenchError
 from workbench.lab.blind import BlindStudy
 from workbench.lab.compare import Compare
 from workbench.lab.exploration import Choice, Exploration
@@ -225,6 +225,16 @@ def test_a_missing_single_painting_is_asked_for(exploration):
     assert "single" in panel.strip.says.value
     panel.single.value = "work-04.png"
     assert exploration.target().works[0].name == "work-04.png"
+
+
+def test_without_anybody_to_press_a_button_a_picture_stands_for_the_panel(exploration):
+    assert not lab.interactive()
+    found = lab.show(lambda: TransferPanel(exploration), lambda: lab.snapshot(exploration))
+    assert isinstance(found, figures.Figure) and exploration.kept[-1].complete
+    exploration.change(content="no-such-file.jpg")
+    exploration.kept.clear()
+    with pytest.raises(WorkbenchError, match="no-such-file"):
+        lab.snapshot(exploration)
 
 
 def test_copying_shows_the_text(exploration):

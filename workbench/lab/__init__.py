@@ -4,7 +4,7 @@ from workbench.lab.blind import BlindStudy
 from workbench.lab.compare import Compare
 from workbench.lab.exploration import Choice, Exploration
 from workbench.lab.headless import interactive, show
-from workbench.lab.panel import TransferPanel
+from workbench.lab.panel import TransferPanel, snapshot
 from workbench.lab.strip import WorksStrip
 
-__all__ = ["BlindStudy", "Choice", "Compare", "Exploration", "TransferPanel", "WorksStrip", "interactive", "show"]
+__all__ = ["BlindStudy", "Choice", "Compare", "Exploration", "TransferPanel", "WorksStrip", "interactive", "show", "snapshot"]

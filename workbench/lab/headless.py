@@ -1,6 +1,7 @@
 """Whether anybody is there to press a button: a notebook that runs by papermill shows a picture in a widget's place."""
 
 import sys
+from collections.abc import Callable
 
 from workbench.figures import Figure
 
@@ -18,6 +19,6 @@ def interactive() -> bool:
     return bool(parent.get("content", {}).get("allow_stdin", False))
 
 
-def show(widget: object, picture: Figure) -> object:
-    """`widget` where somebody can use it, else `picture`: the last expression of a cell."""
-    return widget if interactive() else picture
+def show(widget: Callable[[], object], picture: Callable[[], Figure]) -> object:
+    """What `widget()` makes where somebody can use it, else what `picture()` makes: the last expression of a cell."""
+    return widget() if interactive() else picture()

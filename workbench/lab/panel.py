@@ -6,8 +6,9 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from workbench import figures, samples, targets
+from workbench import comparison, figures, images, inputs, samples, targets
 from workbench.errors import UsageError, WorkbenchError
+from workbench.figures.panels import SHOWN
 from workbench.lab.exploration import Exploration
 from workbench.lab.pictures import jpeg, png
 from workbench.lab.strip import WorksStrip
@@ -149,6 +150,26 @@ class TransferPanel(widgets.VBox):
         if len(e.losses) > 1 and (not running or abs(len(e.losses) - self._drawn) >= CURVE_EVERY):
             self._drawn = len(e.losses)
             self.curve.value = png(_curve(e))
+
+
+def snapshot(exploration: Exploration) -> figures.Figure:
+    """The content and the last result of an exploration, which is run if it has none: what stands for the panel on paper.
+
+    Raises WorkbenchError where the run fails.
+    """
+    if not exploration.kept:
+        exploration.start()
+        exploration.wait()
+    if exploration.error:
+        raise WorkbenchError(exploration.error)
+    kept = exploration.kept[-1]
+    works = [
+        (images.to_pil(work.load(comparison.THUMBNAIL)), work.title, weight)
+        for work, weight in zip(kept.target.works[:SHOWN], kept.target.weights[:SHOWN], strict=True)
+    ]
+    content = images.resize(inputs.content(kept.choice.content), kept.choice.settings.size)
+    result = figures.Panel(comparison.title(kept.target), kept.picture, works=works, note=kept.target.note)
+    return figures.comparison([figures.Panel("Content", content), result])
 
 
 def _curve(exploration: Exploration) -> figures.Figure:
