@@ -281,12 +281,23 @@ def made_up(effect, generator=None):
 def test_the_summary_finds_what_was_put_in():
     found = summary.against(made_up(-0.5), "leak", "a")["blend"]
     assert found.mean == pytest.approx(-0.5, abs=0.1) and found.high < 0 and found.p == pytest.approx(2 / 2**8)
-    assert summary.means(made_up(0), "extremity", "a")["single"].mean == pytest.approx(0.8)
-    table = summary.table(made_up(-0.5), ["leak", "extremity"])
+    assert summary.means(made_up(0), "percentile", "a")["single"].mean == pytest.approx(0.9)
+    table = summary.table(made_up(-0.5), ["leak", "percentile"])
     assert [(row["measure"], row["method"]) for row in table] == [
-        ("leak", "single"), ("leak", "blend"), ("extremity", "single"), ("extremity", "blend"),
+        ("leak", "single"), ("leak", "blend"), ("percentile", "single"), ("percentile", "blend"),
     ]  # fmt: skip
     assert "less_single" not in table[0] and table[1]["less_single"] < 0 and "less_random" not in table[1]
+
+
+def test_percentiles_that_are_not_those_of_real_works_are_noticed():
+    """Always too typical, and always in the middle, are both unlike real works; spread evenly is like them."""
+
+    def rows(percentiles):
+        made = {"artist": "a", "method": "m", "seed": 0}
+        return [made | {"content": f"{i}", "percentile": p} for i, p in enumerate(percentiles)]
+
+    found = [summary.uniform_p(rows(p), "a")["m"] for p in ([0.95] * 9, [0.5] * 9, np.linspace(0.05, 0.95, 9))]
+    assert found[0] < 0.001 and found[1] < 0.05 and found[2] > 0.9
 
 
 def test_the_order_of_rows_does_not_matter():

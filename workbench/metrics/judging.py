@@ -158,10 +158,11 @@ class Gate:
         found = [f"{self.encoder}: artist precision@{NEIGHBOURS} {self.artist[0]:.0%} (chance {self.artist[1]:.0%}){genres}"]
         for name, (auc, *ends) in self.separation.items():
             gap, low, high = self.gaps[name]
-            found.append(
-                f"{self.encoder}: {name}, same-artist gap {gap:.2f} ({low:.2f} to {high:.2f}), stands apart within genres "
-                f"{auc:.2f} ({ends[0]:.2f} to {ends[1]:.2f}): {'passed' if self.passed(name) else 'NOT passed'}"
-            )
+            apart = f"stands apart within genres {auc:.2f} ({ends[0]:.2f} to {ends[1]:.2f})"
+            if np.isnan(auc):
+                apart = f"fewer than {LEAST} unseen works of any genre to stand apart with"
+            verdict = "passed" if self.passed(name) else "NOT passed"
+            found.append(f"{self.encoder}: {name}, same-artist gap {gap:.2f} ({low:.2f} to {high:.2f}), {apart}: {verdict}")
         return found
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import kstest
 
 from workbench.study.intervals import Difference, Interval, bootstrap, compared
 from workbench.study.measures import CONTENT, OTHER, REAL, Row
@@ -11,17 +12,9 @@ CONTROLS = (REAL, OTHER)  # whose rows are single works, which no content is pai
 REFERENCES = ("single", "random")  # the method of Gatys et al., and what retrieval has to beat
 
 
-def extremity(row: Row) -> float:
-    """|2 percentile - 1|: 0 in the middle of the artist's own unseen works, 1 beyond all of them, nearer or farther.
-
-    A real unseen work has 1/2 on average.
-    """
-    return abs(2 * float(row["percentile"]) - 1)
-
-
 def value_of(row: Row, measure: str) -> float:
-    """`measure` of a row, "extremity" among them; NaN where it has none."""
-    return extremity(row) if measure == "extremity" else float(row.get(measure, np.nan))
+    """`measure` of a row; NaN where it has none."""
+    return float(row.get(measure, np.nan))
 
 
 def arrays(rows: Sequence[Row], measure: str, artist: str) -> dict[str, np.ndarray]:
@@ -67,16 +60,33 @@ def against(rows: Sequence[Row], measure: str, artist: str, reference: str = REF
     return compared(pairs) if pairs else {}
 
 
+def uniform_p(rows: Sequence[Row], artist: str) -> dict[str, float]:
+    """method -> p-value of the Kolmogorov-Smirnov test that its percentiles are those of real works: uniform on 0..1.
+
+    One test for each seed, whose smallest p counts times the number of seeds (Bonferroni); contents are taken as independent.
+    NaN below two contents. A method that always lands in the middle is not like real works either, and no mean shows it.
+    """
+    found = {}
+    for method, values in arrays(rows, "percentile", artist).items():
+        seeds = [column[~np.isnan(column)] for column in values.T]
+        p = [float(kstest(column, "uniform").pvalue) for column in seeds if len(column) > 1]
+        found[method] = min(1.0, min(p) * len(p)) if p else float("nan")
+    return found
+
+
 def table(rows: Sequence[Row], measures: Sequence[str], references: Sequence[str] = REFERENCES) -> list[Row]:
     """A row for every artist, measure and method: its mean and interval, and its difference from every reference with tests."""
     found: list[Row] = []
     for artist in dict.fromkeys(str(row["artist"]) for row in rows):
+        even = uniform_p(rows, artist)
         for measure in measures:
             intervals = means(rows, measure, artist)
             differences = {r: against(rows, measure, artist, r) for r in references if r in intervals}
             for method, interval in intervals.items():
                 row: Row = {"artist": artist, "judge": str(rows[0]["judge"]), "measure": measure, "method": method}
                 row |= {"mean": interval.mean, "low": interval.low, "high": interval.high}
+                if measure == "percentile" and method in even:
+                    row["uniform_p"] = even[method]
                 for reference, of in differences.items():
                     if d := of.get(method):
                         row |= {f"less_{reference}": d.mean, f"less_{reference}_low": d.low, f"less_{reference}_high": d.high}
