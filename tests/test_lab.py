@@ -116,13 +116,46 @@ def test_the_target_follows_the_choice(exploration):
     exploration.change(tau=10)
     wide = exploration.target().effective_number
     assert narrow < 3 and wide == pytest.approx(12, abs=0.1)
-    heaviest = exploration.weights()[0][0]
+    heaviest = exploration.target().works[0]
     exploration.change(exclude=(heaviest.name,))
     assert heaviest not in exploration.target().works
     exploration.change(pinned=("work-03.png", "work-05.png"))
     assert exploration.target().weights == (0.5, 0.5)
     exploration.change(pinned=(), exclude=(), genre="portrait")
     assert len(exploration.target().works) == 6 and exploration.genres() == ["landscape", "portrait"]
+
+
+def test_a_work_that_is_left_out_does_not_stand_in_the_way_of_a_genre(exploration):
+    exploration.change(exclude=("work-00.png",))  # a portrait
+    exploration.change(genre="landscape")
+    assert len(exploration.target().works) == 6
+    exploration.change(pinned=("work-01.png",))
+    exploration.change(genre="portrait")
+    assert exploration.choice.pinned == () and len(exploration.target().works) == 5
+
+
+def test_the_time_left_is_that_of_the_steps_to_come(exploration):
+    exploration.change(steps=2000)
+    exploration.start()
+    until(lambda: len(exploration.losses) > 40)
+    left, began, made = exploration.seconds_left, time.monotonic(), len(exploration.losses)
+    until(lambda: len(exploration.losses) > made + 40)
+    pace = (time.monotonic() - began) / (len(exploration.losses) - made)
+    assert left == pytest.approx(pace * (2000 - made), rel=0.9)
+
+
+def test_a_view_that_fails_loses_no_run(exploration, capsys):
+    exploration.listen(lambda: 1 / 0)
+    exploration.start()
+    exploration.wait(60)
+    assert exploration.kept[-1].complete and "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_stop_while_paintings_are_measured_takes_effect(exploration):
+    exploration.change(target="blend/bag", size=256, tau=10)
+    exploration.start()
+    time.sleep(0.05)
+    assert exploration.stop(timeout=5) and not exploration.error
 
 
 def test_another_corpus_forgets_what_was_left_out(exploration):
@@ -181,6 +214,18 @@ def test_every_tracked_loop_can_be_stopped():
     thread.start()
     thread.join()
     assert seen == [0, 1, 2, 3, 0, 1]
+    made = []
+    stop.clear()
+
+    def costly():
+        for i in range(10):
+            made.append(i)
+            yield i
+
+    with progress.stoppable(stop), pytest.raises(progress.Stopped):
+        for _ in progress.track(costly(), total=10, label="", show=False):
+            stop.set()
+    assert made == [0]  # nothing is made after the stop
     assert list(progress.track(range(3), total=3, label="", show=False)) == [0, 1, 2]
 
 
@@ -247,9 +292,8 @@ def test_copying_shows_the_text(exploration):
 
 def test_the_strip_shows_the_works_pins_them_and_leaves_them_out(exploration):
     strip = WorksStrip(exploration, shown=4)
-    weights = exploration.weights()
-    assert [cell.work for cell in strip.cells] == [work for work, _ in weights[:4]]
-    assert all(bytes(cell.image.value).startswith(b"\xff\xd8") and cell.image.alt for cell in strip.cells)
+    assert tuple(cell.work for cell in strip.cells) == exploration.target().works[:4]
+    assert all(bytes(cell.image.value).startswith(b"\xff\xd8") for cell in strip.cells)
     first = strip.cells[0].work
     strip.cells[0].out.click()
     assert first not in [cell.work for cell in strip.cells] and "1 left out" in strip.says.value
@@ -321,6 +365,14 @@ def test_a_message_that_makes_no_sense_is_said_and_changes_nothing(ballot, messa
     assert len(ballot) == 0 and widget.error and widget.question == widget.error and widget.revision > before
     widget.receive({"number": 1, "side": "tie", "seconds": 1})
     assert len(ballot) == 1 and widget.question == "Which looks more like Nobody?"
+
+
+def test_a_picture_that_is_gone_tells_nothing(ballot):
+    widget = BlindStudy(ballot)
+    Path(ballot.plan.picture(widget._shown.left)).unlink()
+    again = BlindStudy(ballot)
+    assert "cannot be read" in again.question and bytes(again.left) == b"" and again.revision == 1
+    assert "gatys" not in again.question and "blend" not in again.question
 
 
 # Comparing

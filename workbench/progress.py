@@ -20,7 +20,7 @@ class Stopped(Exception):
 
 @contextmanager
 def stoppable(stop: threading.Event) -> Iterator[None]:
-    """Within the block, in this thread, every `track` raises Stopped before its next item once `stop` is set."""
+    """Within the block, in this thread, every `track` raises Stopped once `stop` is set, before its next item is made."""
     before = getattr(_here, "stop", None)
     _here.stop = stop
     try:
@@ -32,9 +32,9 @@ def stoppable(stop: threading.Event) -> Iterator[None]:
 def _stopping(items: Iterable[T]) -> Iterator[T]:
     stop = getattr(_here, "stop", None)
     for item in items:
-        if stop is not None and stop.is_set():
-            raise Stopped
         yield item
+        if stop is not None and stop.is_set():  # before the next item is made, which is what takes time
+            raise Stopped
 
 
 def track(items: Iterable[T], *, total: int, label: str, show: bool) -> Iterator[T]:

@@ -105,8 +105,9 @@ class StyleTarget:
     def _features(
         self, encoder: Encoder, size: int, layers: Sequence[str], recolour: Recolouring | None = None
     ) -> Iterator[tuple[float, dict[str, Tensor]]]:
+        each = zip(self.weights, self.works, strict=True)
         with torch.no_grad():
-            for weight, work in zip(self.weights, self.works, strict=True):
+            for weight, work in progress.track(each, total=len(self.works), label="", show=False):  # where it can be stopped
                 painting = work.load(size)
                 if recolour is not None:
                     painting = recolour(painting)

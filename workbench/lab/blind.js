@@ -40,7 +40,7 @@ function render({ model, el }) {
   const tie = make("button", { type: "button", textContent: "Neither (↓)" }, foot);
   const undo = make("button", { type: "button", textContent: "Back (U)" }, foot);
   tie.addEventListener("click", () => vote("tie"));
-  undo.addEventListener("click", () => model.send({ undo: true }));
+  undo.addEventListener("click", () => back());
 
   let shown = performance.now();
   let waiting = false; // one answer for one pair, however fast the keys
@@ -50,6 +50,12 @@ function render({ model, el }) {
     if (waiting || model.get("finished") || (side === "tie" && !model.get("ties"))) return;
     waiting = true;
     model.send({ number: model.get("number"), side, seconds: (performance.now() - shown) / 1000 });
+  }
+
+  function back() {
+    if (waiting || !model.get("undoable")) return;
+    waiting = true;
+    model.send({ undo: true });
   }
 
   function update() {
@@ -72,10 +78,12 @@ function render({ model, el }) {
     shown = performance.now();
   }
 
+  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's X would cut the cell
   root.addEventListener("keydown", (event) => {
+    if (event.repeat || event.altKey || event.ctrlKey || event.metaKey) return;
     const side = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "tie" }[event.key];
     if (side) vote(side);
-    else if (event.key === "u" || event.key === "U") model.send({ undo: true });
+    else if (event.key === "u" || event.key === "U") back();
     else return;
     event.preventDefault();
     event.stopPropagation();

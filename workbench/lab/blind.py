@@ -64,7 +64,11 @@ class BlindStudy(anywidget.AnyWidget):
             state |= {"left": b"", "right": b"", "number": self.total}
         else:
             plan = self.ballot.plan
-            pictures = {side: _pixels(plan.picture(getattr(self._shown, side))) for side in ("left", "right")}
+            pictures = {"left": b"", "right": b""}
+            try:
+                pictures = {side: _pixels(plan.picture(getattr(self._shown, side))) for side in pictures}
+            except Exception:  # its message would name the file, and the file may name the method
+                self.error = "A picture of this pair cannot be read: ask who made the study."
             state |= {"question": self._shown.question, "number": self._shown.number, **pictures}
         if self.error:
             state["question"] = self.error

@@ -4,10 +4,10 @@ const STYLE = `
 .wb-compare .stage { position: relative; overflow: hidden; touch-action: none; background: var(--jp-layout-color2, #eee); max-width: 720px; }
 .wb-compare img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: fill; user-select: none; transform-origin: 0 0; }
 .wb-compare .over { position: absolute; inset: 0; overflow: hidden; }
-.wb-compare .bar { position: absolute; top: 0; bottom: 0; width: 3px; margin-left: -1px; background: #fff; box-shadow: 0 0 3px #000; cursor: ew-resize; }
+.wb-compare .bar { position: absolute; top: 0; bottom: 0; width: 25px; margin-left: -12px; cursor: ew-resize; background: linear-gradient(#fff, #fff) center / 3px 100% no-repeat; filter: drop-shadow(0 0 2px #000); }
 .wb-compare .bar:focus-visible { outline: 3px solid var(--jp-brand-color1, #0072b2); }
 .wb-compare .all { display: grid; gap: 8px; margin-top: 8px; }
-.wb-compare .cell { position: relative; overflow: hidden; background: var(--jp-layout-color2, #eee); }
+.wb-compare .cell { position: relative; touch-action: none; overflow: hidden; background: var(--jp-layout-color2, #eee); }
 .wb-compare .names { display: flex; gap: 8px; align-items: center; margin: 4px 0; flex-wrap: wrap; }
 .wb-compare select { color: inherit; background: var(--jp-layout-color1, #fff); border: 1px solid var(--jp-border-color1, #bbb); }
 .wb-compare figcaption { padding: 2px 0; }
@@ -45,6 +45,7 @@ function render({ model, el }) {
   const over = make("div", { className: "over" }, stage);
   const left = make("img", { alt: "", draggable: false }, over);
   const bar = make("div", { className: "bar", tabIndex: 0 }, stage);
+  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's keys belong to the notebook
   bar.setAttribute("role", "slider");
   bar.setAttribute("aria-label", "how much of the left picture is seen");
   bar.setAttribute("aria-valuemin", 0);
@@ -88,6 +89,7 @@ function render({ model, el }) {
   }
   function zoomable(node) {
     node.addEventListener("wheel", (event) => {
+      if (view.scale === 1 && event.deltaY > 0) return; // nothing to zoom out of: the page scrolls
       event.preventDefault();
       const box = node.getBoundingClientRect();
       const px = (event.clientX - box.left) / box.width, py = (event.clientY - box.top) / box.height;
@@ -102,6 +104,7 @@ function render({ model, el }) {
   }
   function drag(node, moved) {
     node.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
       node.setPointerCapture(event.pointerId);
       let last = event;
       const box = (node === bar ? stage : node).getBoundingClientRect();
@@ -114,7 +117,7 @@ function render({ model, el }) {
         model.save_changes();
       };
       node.addEventListener("pointermove", move);
-      node.addEventListener("pointerup", up, { once: true });
+      node.addEventListener("lostpointercapture", up, { once: true });
       event.stopPropagation();
     });
   }

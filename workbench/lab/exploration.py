@@ -4,6 +4,7 @@ import shlex
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from workbench import encoders, inputs, progress, targets
-from workbench.corpus import Corpus, Work
+from workbench.corpus import Corpus
 from workbench.encoders import Encoder
 from workbench.errors import WorkbenchError, require
 from workbench.targets import Selection, StyleTarget
@@ -68,6 +69,7 @@ class Exploration:
         self.error = ""
         self._listeners: list[Callable[[], None]] = []
         self._transfer: Transfer | None = None
+        self._kept_of: Transfer | None = None  # whose result is the last one kept
         self._run_choice = self.choice
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -75,6 +77,7 @@ class Exploration:
         self._corpora: dict[str, Corpus] = {}
         self._selection: tuple[tuple, Selection] | None = None
         self._lock = threading.RLock()
+        self._pace: deque[float] = deque(maxlen=20)  # when the last evaluations ended
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener()` whenever there is something new to show."""
@@ -83,7 +86,7 @@ class Exploration:
     def change(self, **changes: Any) -> Choice:
         """Change the choice: its fields, and those of its settings, by name. UsageError for a name that neither has.
 
-        Another content or corpus forgets which works were excluded or pinned.
+        Another corpus forgets the genre, the single painting, and which works were left out or pinned; another genre, the pins.
         """
         own = {f.name for f in fields(Choice)} - {"settings"}
         numbers = {f.name for f in fields(Settings)}
@@ -93,6 +96,8 @@ class Exploration:
         mine = {name: value for name, value in changes.items() if name in own}
         if mine.get("corpus", self.choice.corpus) != self.choice.corpus:
             mine = {"exclude": (), "pinned": (), "genre": "", "single": "", **mine}
+        elif mine.get("genre", self.choice.genre) != self.choice.genre:
+            mine = {"pinned": (), **mine}
         self.choice = replace(self.choice, settings=settings, **mine)
         return self.choice
 
@@ -124,18 +129,13 @@ class Exploration:
             return selection.by_hand(dict.fromkeys(choice.pinned, 1.0))
         return selection.choose(choice.target, single=_single(choice), tau=choice.tau)
 
-    def weights(self) -> list[tuple[Work, float]]:
-        """(work, weight) of all works of the target, the heaviest first."""
-        target = self.target()
-        return list(zip(target.works, target.weights, strict=True))
-
     def _selected(self, choice: Choice) -> Selection:
         key = (choice.content, choice.corpus, choice.genre, choice.exclude, choice.encoder)
         with self._lock:
             if self._selection is None or self._selection[0] != key:
                 works = self._corpus(choice.corpus)
-                works = works.select(genre=choice.genre) if choice.genre else works
                 works = works.exclude(choice.exclude) if choice.exclude else works
+                works = works.select(genre=choice.genre) if choice.genre else works
                 self._selection = (key, Selection(works, inputs.content(choice.content), self._encoder(choice.encoder)))
             return self._selection[1]
 
@@ -144,12 +144,14 @@ class Exploration:
     @property
     def running(self) -> bool:
         """Whether a transfer is at work."""
-        return self._thread is not None and self._thread.is_alive()
+        thread = self._thread
+        return thread is not None and thread.is_alive()
 
     @property
     def resumable(self) -> bool:
         """Whether there is a stopped transfer that can go on."""
-        return not self.running and self._transfer is not None and not self._transfer.finished
+        transfer = self._transfer
+        return not self.running and transfer is not None and not transfer.finished
 
     @property
     def picture(self) -> Tensor | None:
@@ -160,12 +162,14 @@ class Exploration:
     @property
     def losses(self) -> list[dict[str, float]]:
         """The losses of every evaluation so far."""
-        return [] if self._transfer is None else list(self._transfer.history)
+        transfer = self._transfer
+        return [] if transfer is None else list(transfer.history)
 
     @property
     def boundaries(self) -> tuple[tuple[int, str], ...]:
         """Where stages begin, and what they are called: see `transfer.Transfer`."""
-        return () if self._transfer is None else self._transfer.boundaries
+        transfer = self._transfer
+        return () if transfer is None else transfer.boundaries
 
     @property
     def done(self) -> float:
@@ -175,18 +179,19 @@ class Exploration:
 
     @property
     def seconds_left(self) -> float | None:
-        """What is left at the cost of the last evaluations, those still to come being scaled by their pixels; None unknown."""
-        transfer = self._transfer
-        if transfer is None or not transfer.history or transfer.finished:
+        """What is left at the pace of the last evaluations, later stages taking longer by their pixels; None where unknown."""
+        transfer, pace = self._transfer, self._pace
+        if transfer is None or len(pace) < 2 or transfer.finished:
             return None
-        made = len(transfer.history)
-        work = [stage.evaluations * stage.size**2 for stage in transfer.stages]
-        ends = [*transfer.starts[1:], transfer.total_steps]
-        spent = sum(
-            w * min(1.0, max(0.0, (made - start) / stage.evaluations))
-            for w, start, stage in zip(work, transfer.starts, transfer.stages, strict=True)
+        made, left = len(transfer.history), 0.0
+        for start, stage in zip(transfer.starts, transfer.stages, strict=True):
+            left += stage.size**2 * max(0, stage.evaluations - max(0, made - start))
+        seconds = (pace[-1] - pace[0]) / (len(pace) - 1)
+        return (
+            seconds
+            * left
+            / max(stage.size for start, stage in zip(transfer.starts, transfer.stages, strict=True) if start < made) ** 2
         )
-        return transfer.seconds / max(spent, 1e-9) * (sum(work) - spent) if ends else None
 
     def start(self) -> None:
         """Begin a new transfer of the present choice. UsageError while one is running, and for a choice that makes no sense."""
@@ -206,8 +211,9 @@ class Exploration:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the run has ended, `timeout` seconds at most; whether it has."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
         return not self.running
 
     def _go(self) -> None:
@@ -232,16 +238,20 @@ class Exploration:
             self.error = f"{type(error).__name__}: {error}"
             traceback.print_exc()
         finally:
-            self._keep()
-            self._thread = None
-            self._tell()
+            try:
+                self._keep()
+            finally:
+                self._thread = None
+                self._tell()
 
     def _iterate(self, transfer: Transfer) -> None:
         last = 0.0
+        self._pace.clear()
         for _ in transfer:
+            self._pace.append(time.monotonic())
             if time.monotonic() - last >= EVERY_SECONDS:
-                last = time.monotonic()
                 self._tell()
+                last = time.monotonic()
             if self._stop.is_set():
                 return
 
@@ -252,13 +262,17 @@ class Exploration:
         result = Kept(
             self._run_choice, transfer.target, transfer.image, tuple(transfer.history), transfer.seconds, transfer.finished
         )
-        if self.kept and not self.kept[-1].complete and self.kept[-1].choice == result.choice:
+        if self.kept and self._kept_of is transfer:
             self.kept.pop()  # the same transfer, stopped earlier
+        self._kept_of = transfer
         self.kept.append(result)
 
     def _tell(self) -> None:
         for listener in self._listeners:
-            listener()
+            try:
+                listener()
+            except Exception:  # a view that fails is no reason to lose the run
+                traceback.print_exc()
 
     # Copying
 
@@ -267,10 +281,10 @@ class Exploration:
         choice = self.choice
         lines = ["from workbench import encoders, inputs, targets, transfer", ""]
         lines += [f"content = inputs.content({choice.content!r})", f"works = inputs.corpus({choice.corpus!r})"]
-        if choice.genre:
-            lines.append(f"works = works.select(genre={choice.genre!r})")
         if choice.exclude:
             lines.append(f"works = works.exclude({list(choice.exclude)!r})")
+        if choice.genre:
+            lines.append(f"works = works.select(genre={choice.genre!r})")
         lines += [f"encoder = encoders.load({choice.encoder!r})", "selection = targets.Selection(works, content, encoder)"]
         if choice.pinned:
             lines.append(f"target = selection.by_hand({dict.fromkeys(choice.pinned, 1.0)!r})")

@@ -1,6 +1,8 @@
 """The transfer panel: every control of an exploration, a live picture, its losses, and what it takes to repeat it."""
 
 import html
+import threading
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from workbench.lab.strip import WorksStrip
 COMBINATIONS = ("blend/barycentre", "blend/apart", "blend/bag")
 WIDE = widgets.Layout(width="290px")
 STYLE = {"description_width": "72px"}
+LARGEST = 840  # px, long side of the live picture: twice what is seen
 CURVE_EVERY = 10  # evaluations between two drawings of the losses
 SIZES = (128, 192, 256, 384, 512, 768, 1024)
 
@@ -32,20 +35,41 @@ class TransferPanel(widgets.VBox):
         self.content = _picker("Content", (*contents, *samples.PHOTOGRAPHS), choice.content)
         self.corpus = _picker("Artist", (*corpora, *samples.PAINTERS), choice.corpus)
         self.genre = widgets.Dropdown(description="Genre", options=[("all", "")], layout=WIDE, style=STYLE)
-        self.target = _dropdown("Target", (*targets.NAMES, *COMBINATIONS), choice.target)
-        self.single = widgets.Combobox(description="Painting", value=choice.single, layout=WIDE, style=STYLE)
+        self.target = _dropdown("Target", tuple(dict.fromkeys((*targets.NAMES, *COMBINATIONS, choice.target))), choice.target)
+        self.single = _picker("Painting", (), choice.single)
         self.single.placeholder = "for the target single"
         self.tau = widgets.FloatLogSlider(
-            description="τ", value=choice.tau, min=-2, max=1, step=0.05, readout_format=".3f", layout=WIDE, style=STYLE
+            description="τ",
+            value=choice.tau,
+            min=min(-2, log10(choice.tau)),
+            max=max(1, log10(choice.tau)),
+            step=0.05,
+            readout_format=".3f",
+            layout=WIDE,
+            style=STYLE,
         )
         self.encoder = _picker("Encoder", ("embedded", "vgg19", "random"), choice.encoder)
         self.size = _dropdown("Size, px", tuple(sorted({*SIZES, settings.size})), settings.size)
-        self.steps = widgets.IntSlider(description="Steps", value=settings.steps, min=5, max=300, layout=WIDE, style=STYLE)
+        self.steps = widgets.IntSlider(
+            description="Steps", value=settings.steps, min=1, max=max(300, settings.steps), layout=WIDE, style=STYLE
+        )
         self.alpha = widgets.FloatLogSlider(
-            description="Content α", value=max(settings.alpha, 1e-3), min=-3, max=1, step=0.1, layout=WIDE, style=STYLE
+            description="Content α",
+            value=max(settings.alpha, 1e-3),
+            min=-3,
+            max=max(1, log10(max(settings.alpha, 1e-3))),
+            step=0.1,
+            layout=WIDE,
+            style=STYLE,
         )
         self.brush = widgets.FloatSlider(
-            description="Brush", value=settings.brush, min=0.25, max=2, step=0.05, layout=WIDE, style=STYLE
+            description="Brush",
+            value=settings.brush,
+            min=min(0.25, settings.brush),
+            max=max(2, settings.brush),
+            step=0.05,
+            layout=WIDE,
+            style=STYLE,
         )
         self.colour = _dropdown("Colour", ("style", "content", "luminance"), settings.colour)
         self.run = widgets.Button(description="Run", button_style="primary", icon="play")
@@ -54,14 +78,13 @@ class TransferPanel(widgets.VBox):
         self.progress = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="290px"))
         self.says = widgets.HTML()
         self.image = widgets.Image(format="jpeg", layout=widgets.Layout(max_width="420px", object_fit="contain"))
-        self.image.alt = "the picture so far"
         self.curve = widgets.Image(format="png", layout=widgets.Layout(max_width="420px"))
-        self.curve.alt = "losses"
-        self.copy_code = widgets.Button(description="Copy as code", icon="code")
-        self.copy_command = widgets.Button(description="Copy as papermill", icon="terminal")
+        self.copy_code = widgets.Button(description="Show as code", icon="code")
+        self.copy_command = widgets.Button(description="Show as papermill", icon="terminal")
         self.copied = widgets.Textarea(layout=widgets.Layout(width="600px", height="150px", display="none"))
         self.strip = WorksStrip(self.exploration)
         self._drawn = -1
+        self._lock = threading.RLock()
         self._fill()
         self._connect()
         left = [self.content, self.corpus, self.genre, self.target, self.single, self.tau, self.encoder]
@@ -88,7 +111,7 @@ class TransferPanel(widgets.VBox):
         for name, control in named.items():
             control.observe(lambda change, name=name: self._changed(name, change["new"]), "value")
         self.run.on_click(lambda _: self._act(self.exploration.start))
-        self.stop.on_click(lambda _: self.exploration.stop(timeout=0))
+        self.stop.on_click(lambda _: self._halt())
         self.resume.on_click(lambda _: self._act(self.exploration.resume))
         self.copy_code.on_click(lambda _: self._copy(self.exploration.code))
         self.copy_command.on_click(lambda _: self._copy(self.exploration.command))
@@ -102,6 +125,7 @@ class TransferPanel(widgets.VBox):
         except UsageError as error:
             self.says.value = html.escape(str(error))
             return
+        self.says.value = ""
         if name == "corpus":
             self._fill()
         self.strip.refresh()
@@ -112,7 +136,9 @@ class TransferPanel(widgets.VBox):
             genres, works = self.exploration.genres(), self.exploration.corpus().works
         except WorkbenchError:
             genres, works = [], ()
+        chosen = self.exploration.choice.genre
         self.genre.options = [("all", ""), *((genre, genre) for genre in genres)]
+        self.genre.value = chosen if chosen in genres else ""
         self.single.options = [work.name for work in works]
         self.single.value = self.exploration.choice.single
 
@@ -121,6 +147,10 @@ class TransferPanel(widgets.VBox):
             action()
         except WorkbenchError as error:
             self.says.value = html.escape(str(error))
+        self.refresh()
+
+    def _halt(self) -> None:
+        self.exploration.stop(timeout=0)
         self.refresh()
 
     def _copy(self, text: Any) -> None:
@@ -132,23 +162,27 @@ class TransferPanel(widgets.VBox):
 
     def refresh(self) -> None:
         """Show the state of the exploration: called by it, from its own thread, while it runs."""
+        with self._lock:  # two threads come here, and the buttons are to agree
+            self._show()
+
+    def _show(self) -> None:
         e = self.exploration
-        running = e.running
+        running, losses = e.running, e.losses
         self.run.disabled, self.stop.disabled, self.resume.disabled = running, not running, not e.resumable
         self.progress.value = e.done
         if e.error:
             self.says.value = f'<span role="alert">{html.escape(e.error)}</span>'
-        elif e.losses:
+        elif losses:
             left = e.seconds_left
             state = f"about {left:.0f} s left" if running and left is not None else "stopped" if e.resumable else "done"
-            self.says.value = f"{len(e.losses)} evaluations, {state}, loss {e.losses[-1]['total']:.3g}"
-        elif running:
-            self.says.value = "measuring paintings"
+            self.says.value = f"{len(losses)} evaluations, {state}, loss {losses[-1]['total']:.3g}"
+        else:
+            self.says.value = "measuring paintings" if running else ""
         picture = e.picture
         if picture is not None:
-            self.image.value = jpeg(picture)
-        if len(e.losses) > 1 and (not running or abs(len(e.losses) - self._drawn) >= CURVE_EVERY):
-            self._drawn = len(e.losses)
+            self.image.value = jpeg(images.resize(picture, LARGEST) if max(picture.shape[-2:]) > LARGEST else picture)
+        if len(losses) > 1 and (not running or abs(len(losses) - self._drawn) >= CURVE_EVERY):
+            self._drawn = len(losses)
             self.curve.value = png(_curve(e))
 
 
@@ -197,6 +231,10 @@ def _dropdown(description: str, options: tuple, value: Any) -> widgets.Dropdown:
 
 def _known(name: str, value: str) -> bool:
     """Whether a picker's text names something; while a path is being typed it does not yet."""
+    if not value:
+        return False  # a field that is being cleared; and Path("") is the working directory
     if name == "encoder":
         return value in ("embedded", "vgg19", "random") or value.startswith(("clip:", "embedded:"))
-    return value in (*samples.PHOTOGRAPHS, *samples.PAINTERS) or Path(value).exists()
+    if name == "content":
+        return value in samples.PHOTOGRAPHS or Path(value).is_file()
+    return value in samples.PAINTERS or Path(value).is_dir()

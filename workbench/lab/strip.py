@@ -81,7 +81,6 @@ class _Cell(widgets.VBox):
             return
         if work != self.work:
             self.work, self.image.value = work, thumbnail(work)
-            self.image.alt = work.title
             self.pin.tooltip, self.out.tooltip = f"{work.title}: all weight to it", f"{work.title}: leave it out"
         self.pin.button_style = "info" if work.name in self.strip.exploration.choice.pinned else ""
         bar = f'<div style="height:4px;width:{max(weight, 0.01):.0%};background:var(--jp-brand-color1,#0072b2)"></div>'
