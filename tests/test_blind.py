@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from workbench.errors import UsageError, WorkbenchError
 from workbench.study import blind
-from workbench.study.blind import Ballot, Check, Item, Outcome, Plan
+from workbench.study.blind import Ballot, Check, Item, Outcome, Plan, analysis
 
 METHODS = ("blend", "single", "regions", "random")
 WORTH = dict(zip(METHODS, (0.9, 0.2, -0.3, -0.8), strict=True))
@@ -513,7 +513,7 @@ def test_intervals_cover_what_holds_for_all_contents_and_raters(raters, by_conte
     spread = rng.normal(0, math.hypot(by_content, by_rater), (20_000, 4))
     felt = np.array(list(WORTH.values())) + spread
     wins = expit(felt[:, :, None] - felt[:, None, :]).mean(0) * (1 - np.eye(4))
-    truth = dict(zip(WORTH, blind._fitted(wins), strict=True))  # of endlessly many contents and raters
+    truth = dict(zip(WORTH, analysis._fitted(wins), strict=True))  # of endlessly many contents and raters
     covered = []
     for _ in range(80):
         found = blind.strengths(simulated(rng, raters, by_content=by_content, by_rater=by_rater), resamples=100)
@@ -583,14 +583,14 @@ def test_the_fit_agrees_with_minorisation():
     for _ in range(2000):  # Hunter 2004, eq. 3
         strength = wins.sum(1) / ((wins + wins.T) / (strength[:, None] + strength)).sum(1)
     values = np.log(strength)
-    assert np.allclose(blind._fitted(wins), values - values.mean())
+    assert np.allclose(analysis._fitted(wins), values - values.mean())
 
 
 def test_the_fit_converges_where_full_newton_steps_do_not():
     wins = np.full((6, 6), 0.01) - 0.01 * np.eye(6)
     wins[0, 4], wins[1, 3], wins[4, 2], wins[5, 3] = 186, 225, 827, 657
     wins[1, 0], wins[1, 5], wins[2, 5], wins[3, 5] = 5, 3, 3, 2
-    values = blind._fitted(wins)
+    values = analysis._fitted(wins)
     expected = ((wins + wins.T) * expit(values[:, None] - values)).sum(1)
     assert np.allclose(wins.sum(1), expected, atol=1e-5)
 

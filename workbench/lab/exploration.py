@@ -231,7 +231,7 @@ class Exploration:
                     self._transfer = Transfer(inputs.content(choice.content), target, encoder, choice.settings)
                 self._iterate(self._transfer)
         except progress.Stopped:
-            pass
+            pass  # as it was asked to: what there is is kept below
         except WorkbenchError as error:
             self.error = str(error)
         except Exception as error:  # nobody else would see it: a thread has no caller

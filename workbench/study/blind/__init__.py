@@ -12,7 +12,6 @@ from workbench.study.blind.analysis import (
     wilson,
     win_rates,
 )
-from workbench.study.blind.analysis import _fitted as _fitted  # for the tests
 from workbench.study.blind.ballot import Answer, Ballot
 from workbench.study.blind.plan import GAP, LEFT, QUESTION, RIGHT, TIE, Check, Item, Plan, Shown, Trial, plan
 
