@@ -158,11 +158,11 @@ def matches(content: Tensor, target: StyleTarget) -> Figure:
     """
     rows, captions, labels = [], [], []
     for guide in target.guides:
-        row = [_veiled(images.resize(content, THUMBNAIL), guide.mask)]
+        row = [veiled(images.resize(content, THUMBNAIL), guide.mask)]
         known = f"familiarity {guide.familiarity:.0%}" if guide.matched else "never painted"
         caption = [f"cosine {guide.similarity:.2f}, random {guide.usual:.2f}, {known}"]
         for piece, weight in list(zip(guide.pieces, guide.weights, strict=True))[:MATCHES]:
-            row.append(_veiled(piece.work.load(THUMBNAIL), piece.mask))
+            row.append(veiled(piece.work.load(THUMBNAIL), piece.mask))
             caption.append(f"{weight:.0%} {piece.work.title}")
         missing = MATCHES + 1 - len(row)
         rows.append([*row, *[None] * missing])
@@ -173,7 +173,7 @@ def matches(content: Tensor, target: StyleTarget) -> Figure:
     )
 
 
-def _veiled(picture: Tensor, mask: Tensor) -> Tensor:
+def veiled(picture: Tensor, mask: Tensor) -> Tensor:
     """`picture` (1, 3, H, W) with what lies outside of `mask` (1, 1, h, w) drawn towards light grey."""
     inside = spread(mask, *picture.shape[-2:])
     return picture * inside + (picture * (1 - VEIL) + 0.85 * VEIL) * (1 - inside)

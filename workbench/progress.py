@@ -20,7 +20,7 @@ class Stopped(Exception):
 
 @contextmanager
 def stoppable(stop: threading.Event) -> Iterator[None]:
-    """Within the block, in this thread, every `track` raises Stopped once `stop` is set, before its next item is made."""
+    """Within the block, in this thread, every `track` and every `check` raises Stopped once `stop` is set."""
     before = getattr(_here, "stop", None)
     _here.stop = stop
     try:
@@ -29,12 +29,17 @@ def stoppable(stop: threading.Event) -> Iterator[None]:
         _here.stop = before
 
 
-def _stopping(items: Iterable[T]) -> Iterator[T]:
+def check() -> None:
+    """Raise Stopped if this thread works within `stoppable` and was asked to stop: for what takes long inside of an item."""
     stop = getattr(_here, "stop", None)
+    if stop is not None and stop.is_set():
+        raise Stopped
+
+
+def _stopping(items: Iterable[T]) -> Iterator[T]:
     for item in items:
         yield item
-        if stop is not None and stop.is_set():  # before the next item is made, which is what takes time
-            raise Stopped
+        check()  # before the next item is made, which is what takes time
 
 
 def track(items: Iterable[T], *, total: int, label: str, show: bool) -> Iterator[T]:

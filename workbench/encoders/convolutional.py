@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from workbench import progress
 from workbench.encoders.allocator import keep_pages
 from workbench.encoders.base import Encoder, frozen
 
@@ -104,9 +105,12 @@ class ConvolutionalEncoder(Encoder):
             x = self._pool(x)
         found = {}
         for layer in block:
+            progress.check()  # one evaluation of a large picture takes seconds, and a stop should not
             x = F.relu_(self.convolutions[layer](x))
             if layer in taps:
                 found[layer] = x
+        if x.requires_grad:
+            x.register_hook(_check_on_the_way_back)
         return found
 
     def around(self, image: Tensor, layer: str) -> tuple[Tensor, Tensor]:
@@ -132,3 +136,8 @@ class ConvolutionalEncoder(Encoder):
         """Channel means at the deepest layer: (N, C). Cosine between them, once centred, is subject retrieval."""
         deepest = next(reversed(self.channels))
         return self.features(image, [deepest])[deepest].mean(dim=(2, 3))
+
+
+def _check_on_the_way_back(gradient: Tensor) -> None:
+    """A stop that is asked for during the backward pass takes effect between two blocks."""
+    progress.check()

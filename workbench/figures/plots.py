@@ -45,13 +45,15 @@ def corpus_map(
     labels: Sequence[Hashable],
     *,
     names: Mapping[Hashable, str] | None = None,
+    colors: Mapping[Hashable, str] | None = None,
     title: str = "",
     legend_title: str = "",
 ) -> Figure:
     """Each work as its thumbnail at its point (n, 2), framed in the colour of its label.
 
     Thumbnails are as large as the median distance between neighbours lets them be, and never moved. `names` gives
-    labels the text that the legend shows. Beyond seven labels the most frequent keep a colour and the rest share grey.
+    labels the text that the legend shows, `colors` all of them colours; without it, beyond seven labels, the most frequent keep
+    a colour and the rest share grey.
     Raises UsageError without works, for points that are not finite, or when the counts differ.
     """
     places = np.asarray(points, dtype=float)
@@ -60,7 +62,11 @@ def corpus_map(
     require(bool(np.isfinite(places).all()), "corpus_map: points must be finite")
     counts = (len(places), len(images), len(labels))
     require(len(set(counts)) == 1, "corpus_map: {} points, {} images, {} labels; give one each".format(*counts))
-    colors, legend = _label_colors(labels, names or {})
+    if colors is None:
+        colors, legend = label_colors(labels, names or {})
+    else:
+        named = names or {}
+        legend = [(colors[x], f"{named.get(x, x)} ({count})") for x, count in sorted(Counter(labels).items())]
     low, span = places.min(axis=0), np.ptp(places, axis=0)
     inner = PAGE - 2 * MARGIN - LARGEST
     scale = inner / max(span[0], span[1] / 0.8, 1e-12)  # one scale for both axes: distances can be compared
@@ -84,7 +90,7 @@ def _thumbnail_side(places: np.ndarray) -> float:
     return float(np.clip(1.3 * np.median(distances.min(axis=1)), 0.35, LARGEST))
 
 
-def _label_colors(
+def label_colors(
     labels: Sequence[Hashable], names: Mapping[Hashable, str]
 ) -> tuple[dict[Hashable, str], list[tuple[str, str]]]:
     """The colour of each label, and the legend in the order of the labels: (colour, text)."""

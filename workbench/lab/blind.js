@@ -14,6 +14,7 @@ const STYLE = `
 
 function make(tag, attributes, parent) {
   const node = Object.assign(document.createElement(tag), attributes);
+  node.dataset.lmSuppressShortcuts = "true"; // JupyterLab looks at what has the focus: its keys would cut the cell
   parent.appendChild(node);
   return node;
 }
@@ -78,7 +79,6 @@ function render({ model, el }) {
     shown = performance.now();
   }
 
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's X would cut the cell
   root.addEventListener("keydown", (event) => {
     if (event.repeat || event.altKey || event.ctrlKey || event.metaKey) return;
     const side = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "tie" }[event.key];

@@ -16,6 +16,7 @@ const STYLE = `
 
 function make(tag, attributes, parent) {
   const node = Object.assign(document.createElement(tag), attributes);
+  node.dataset.lmSuppressShortcuts = "true"; // JupyterLab looks at what has the focus: its keys would cut the cell
   parent.appendChild(node);
   return node;
 }
@@ -45,7 +46,6 @@ function render({ model, el }) {
   const over = make("div", { className: "over" }, stage);
   const left = make("img", { alt: "", draggable: false }, over);
   const bar = make("div", { className: "bar", tabIndex: 0 }, stage);
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's keys belong to the notebook
   bar.setAttribute("role", "slider");
   bar.setAttribute("aria-label", "how much of the left picture is seen");
   bar.setAttribute("aria-valuemin", 0);

@@ -19,6 +19,8 @@ from workbench.targets import Selection, StyleTarget
 from workbench.transfer import Settings, Transfer
 
 EVERY_SECONDS = 0.2  # between two pictures of a running transfer
+REMEMBERED = 8  # selections and targets
+SLOW = ("cluster", "regions")  # targets that take more than weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,14 @@ class Kept:
     seconds: float
     complete: bool
 
+    @property
+    def label(self) -> str:
+        """What was chosen, in short."""
+        choice = self.choice
+        tau = f", τ {choice.tau:.3g}" if self.target.name in ("blend", "cluster") else ""
+        stopped = "" if self.complete else f", stopped after {len(self.losses)}"
+        return f"{self.target.label}{tau}, {choice.settings.size} px{stopped}"
+
 
 class Exploration:
     """Choose, run, stop, resume; `choice` may be changed at any time and takes effect with the next run.
@@ -68,6 +78,7 @@ class Exploration:
         self.kept: list[Kept] = []
         self.error = ""
         self._listeners: list[Callable[[], None]] = []
+        self._followers: list[Callable[[], None]] = []
         self._transfer: Transfer | None = None
         self._kept_of: Transfer | None = None  # whose result is the last one kept
         self._run_choice = self.choice
@@ -75,13 +86,25 @@ class Exploration:
         self._stop = threading.Event()
         self._encoders: dict[str, Encoder] = {}
         self._corpora: dict[str, Corpus] = {}
-        self._selection: tuple[tuple, Selection] | None = None
+        self._selections: dict[tuple, Selection] = {}  # the last few, the latest last
+        self._targets: dict[tuple, StyleTarget] = {}  # likewise
         self._lock = threading.RLock()
+        self._measuring: threading.Thread | None = None
+        self._failed: tuple[tuple, str] | None = None  # what could not be measured, and why
         self._pace: deque[float] = deque(maxlen=20)  # when the last evaluations ended
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener()` whenever there is something new to show."""
         self._listeners.append(listener)
+
+    def follow(self, follower: Callable[[], None]) -> None:
+        """Call `follower()` after every change of the choice, in the thread that made it."""
+        self._followers.append(follower)
+
+    def choose(self, choice: Choice) -> None:
+        """Make `choice` the present one."""
+        self.choice = choice
+        self._call(self._followers)
 
     def change(self, **changes: Any) -> Choice:
         """Change the choice: its fields, and those of its settings, by name. UsageError for a name that neither has.
@@ -98,7 +121,7 @@ class Exploration:
             mine = {"exclude": (), "pinned": (), "genre": "", "single": "", **mine}
         elif mine.get("genre", self.choice.genre) != self.choice.genre:
             mine = {"pinned": (), **mine}
-        self.choice = replace(self.choice, settings=settings, **mine)
+        self.choose(replace(self.choice, settings=settings, **mine))
         return self.choice
 
     # What the choice comes to
@@ -112,6 +135,10 @@ class Exploration:
             self._corpora[name] = inputs.corpus(name)
         return self._corpora[name]
 
+    def known_corpus(self) -> Corpus | None:
+        """The corpus chosen if it has been opened: a large folder, or a painter who has yet to paint, takes seconds."""
+        return self._corpora.get(self.choice.corpus)
+
     def genres(self) -> list[str]:
         """The genres of the corpus's works."""
         return sorted({work.genre for work in self.corpus() if work.genre})
@@ -124,20 +151,74 @@ class Exploration:
     def target(self, choice: Choice | None = None) -> StyleTarget:
         """The works, and their weights, that a choice, or the present one, stands for: milliseconds, once a corpus is known."""
         choice = choice or self.choice
-        selection = self._selected(choice)
-        if choice.pinned:
-            return selection.by_hand(dict.fromkeys(choice.pinned, 1.0))
-        return selection.choose(choice.target, single=_single(choice), tau=choice.tau)
+        wanted = self._wanted(choice)
+        if wanted not in self._targets:
+            selection = self._selected(choice)
+            if choice.pinned:
+                found = selection.by_hand(dict.fromkeys(choice.pinned, 1.0))
+            else:
+                found = selection.choose(choice.target, single=_single(choice), tau=choice.tau)
+            _remember(self._targets, wanted, found)
+        return self._targets[wanted]
+
+    def target_soon(self) -> StyleTarget | None:
+        """The target of the present choice where that takes no time; else None, and it is found in a thread of its own, after
+        which listeners are called.
+
+        Raises what is wrong with the choice, as `target` does.
+        """
+        choice = self.choice
+        wanted = self._wanted(choice)
+        if self._failed is not None and self._failed[0] == wanted:
+            raise WorkbenchError(self._failed[1])
+        quick = self._seen_by(choice) in self._selections and choice.target.partition("/")[0] not in SLOW
+        if wanted in self._targets or quick:
+            return self.target(choice)
+        if not self.measuring:
+            self._measuring = threading.Thread(target=self._measure, args=(choice,), name="measuring", daemon=True)
+            self._measuring.start()
+        return None
+
+    @property
+    def measuring(self) -> bool:
+        """Whether paintings are being measured for `target_soon`."""
+        thread = self._measuring
+        return thread is not None and thread.is_alive()
+
+    def _measure(self, choice: Choice) -> None:
+        self._failed = None
+        try:
+            self.target(choice)
+        except WorkbenchError as error:
+            self._failed = (self._wanted(choice), str(error))
+        except Exception as error:  # nobody else would see it: a thread has no caller
+            self._failed = (self._wanted(choice), f"{type(error).__name__}: {error}")
+            traceback.print_exc()
+        finally:
+            self._measuring = None
+            self._tell()
+
+    def _seen_by(self, choice: Choice) -> tuple:
+        """What a selection depends on."""
+        return (choice.content, choice.corpus, choice.genre, choice.exclude, choice.encoder)
+
+    def _wanted(self, choice: Choice) -> tuple:
+        """What a target depends on."""
+        return (self._seen_by(choice), choice.target, choice.single, choice.tau, choice.pinned)
 
     def _selected(self, choice: Choice) -> Selection:
-        key = (choice.content, choice.corpus, choice.genre, choice.exclude, choice.encoder)
-        with self._lock:
-            if self._selection is None or self._selection[0] != key:
+        key = self._seen_by(choice)
+        if found := self._selections.get(key):
+            return found
+        with self._lock:  # a run and the strip may ask for the same works at the same time
+            if key not in self._selections:
                 works = self._corpus(choice.corpus)
                 works = works.exclude(choice.exclude) if choice.exclude else works
                 works = works.select(genre=choice.genre) if choice.genre else works
-                self._selection = (key, Selection(works, inputs.content(choice.content), self._encoder(choice.encoder)))
-            return self._selection[1]
+                found = Selection(works, inputs.content(choice.content), self._encoder(choice.encoder))
+                found.blend()  # which measures the works, where nobody has yet
+                _remember(self._selections, key, found)
+            return self._selections[key]
 
     # Running
 
@@ -170,6 +251,12 @@ class Exploration:
         """Where stages begin, and what they are called: see `transfer.Transfer`."""
         transfer = self._transfer
         return () if transfer is None else transfer.boundaries
+
+    @property
+    def total_steps(self) -> int:
+        """Evaluations of the present transfer over all its stages."""
+        transfer = self._transfer
+        return 0 if transfer is None else transfer.total_steps
 
     @property
     def done(self) -> float:
@@ -268,9 +355,13 @@ class Exploration:
         self.kept.append(result)
 
     def _tell(self) -> None:
-        for listener in self._listeners:
+        self._call(self._listeners)
+
+    @staticmethod
+    def _call(views: list[Callable[[], None]]) -> None:
+        for view in views:
             try:
-                listener()
+                view()
             except Exception:  # a view that fails is no reason to lose the run
                 traceback.print_exc()
 
@@ -325,6 +416,13 @@ def _single(choice: Choice) -> str:
     if not choice.target.startswith("single"):
         return ""
     return choice.single or inputs.striking_work(choice.corpus)
+
+
+def _remember(kept: dict, key: tuple, found: object) -> None:
+    """Keep `found`, and no more than the last eight: selections hold embeddings, and targets of regions masks."""
+    kept[key] = found
+    for old in list(kept)[:-REMEMBERED]:
+        kept.pop(old, None)
 
 
 def _defaults() -> Mapping[str, Any]:

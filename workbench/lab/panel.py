@@ -2,25 +2,32 @@
 
 import html
 import threading
-from math import log10
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+from torch import Tensor
 
 from workbench import comparison, figures, images, inputs, samples, targets
 from workbench.errors import UsageError, WorkbenchError
 from workbench.figures.panels import SHOWN
-from workbench.lab.exploration import Exploration
-from workbench.lab.pictures import jpeg, png
+from workbench.lab.compare import MOST, Compare
+from workbench.lab.copying import Copying
+from workbench.lab.exploration import Choice, Exploration, Kept
+from workbench.lab.gallery import Action, Gallery, Item
+from workbench.lab.log_slider import LogSlider
+from workbench.lab.losses import LossCurves
+from workbench.lab.picture import Picture
+from workbench.lab.pictures import THUMBNAIL, cover, jpeg
 from workbench.lab.strip import WorksStrip
 
 COMBINATIONS = ("blend/barycentre", "blend/apart", "blend/bag")
-WIDE = widgets.Layout(width="290px")
-STYLE = {"description_width": "72px"}
+WIDE = {"width": "330px"}  # a control's layout: each has its own, so that one can be hidden
+STYLE = {"description_width": "76px"}
 LARGEST = 840  # px, long side of the live picture: twice what is seen
-CURVE_EVERY = 10  # evaluations between two drawings of the losses
+SMALL = 60  # px, height of the thumbnails of a picker
 SIZES = (128, 192, 256, 384, 512, 768, 1024)
+ENCODERS = ("embedded", "vgg19", "random")
 
 
 class TransferPanel(widgets.VBox):
@@ -31,134 +38,188 @@ class TransferPanel(widgets.VBox):
     ):
         """`contents`, `corpora`: what the pickers offer beside the samples; any path can be typed."""
         self.exploration = exploration or Exploration()
-        choice, settings = self.exploration.choice, self.exploration.choice.settings
-        self.content = _picker("Content", (*contents, *samples.PHOTOGRAPHS), choice.content)
-        self.corpus = _picker("Artist", (*corpora, *samples.PAINTERS), choice.corpus)
-        self.genre = widgets.Dropdown(description="Genre", options=[("all", "")], layout=WIDE, style=STYLE)
-        self.target = _dropdown("Target", tuple(dict.fromkeys((*targets.NAMES, *COMBINATIONS, choice.target))), choice.target)
-        self.single = _picker("Painting", (), choice.single)
-        self.single.placeholder = "for the target single"
-        self.tau = widgets.FloatLogSlider(
-            description="τ",
-            value=choice.tau,
-            min=min(-2, log10(choice.tau)),
-            max=max(1, log10(choice.tau)),
-            step=0.05,
-            readout_format=".3f",
-            layout=WIDE,
-            style=STYLE,
-        )
-        self.encoder = _picker("Encoder", ("embedded", "vgg19", "random"), choice.encoder)
-        self.size = _dropdown("Size, px", tuple(sorted({*SIZES, settings.size})), settings.size)
-        self.steps = widgets.IntSlider(
-            description="Steps", value=settings.steps, min=1, max=max(300, settings.steps), layout=WIDE, style=STYLE
-        )
-        self.alpha = widgets.FloatLogSlider(
-            description="Content α",
-            value=max(settings.alpha, 1e-3),
-            min=-3,
-            max=max(1, log10(max(settings.alpha, 1e-3))),
-            step=0.1,
-            layout=WIDE,
-            style=STYLE,
-        )
-        self.brush = widgets.FloatSlider(
-            description="Brush",
-            value=settings.brush,
-            min=min(0.25, settings.brush),
-            max=max(2, settings.brush),
-            step=0.05,
-            layout=WIDE,
-            style=STYLE,
-        )
-        self.colour = _dropdown("Colour", ("style", "content", "luminance"), settings.colour)
-        self.run = widgets.Button(description="Run", button_style="primary", icon="play")
-        self.stop = widgets.Button(description="Stop", icon="stop", disabled=True)
-        self.resume = widgets.Button(description="Resume", icon="forward", disabled=True)
-        self.progress = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="290px"))
+        self._offered = {"content": [*contents, *samples.PHOTOGRAPHS], "corpus": [*corpora, *samples.PAINTERS]}
+        self._pickers = {
+            "content": Gallery("Contents", _content_cover, self._pick("content"), choosable=True, height=SMALL),
+            "corpus": Gallery("Artists", _corpus_cover, self._pick("corpus"), choosable=True, height=SMALL),
+        }
+        self.content, self.corpus = _typed("Content"), _typed("Artist")
+        self.genre = _dropdown("Genre", [("all", "")])
+        self.target = _dropdown("Target", (*targets.NAMES, *COMBINATIONS))
+        self.single = _typed("Painting", placeholder="the one painting")
+        self.tau = _log_slider("τ", -2, 1, 0.05)
+        self.encoder = _typed("Encoder", ENCODERS)
+        self.size = _dropdown("Size, px", SIZES)
+        self.steps = widgets.IntSlider(description="Steps", min=1, max=300, layout=WIDE, style=STYLE)
+        self.alpha = _log_slider("Content α", -3, 1, 0.1)
+        self.beta = _log_slider("Style β", -2, 1, 0.1)
+        self.tv = widgets.FloatSlider(description="Smooth", max=0.5, step=0.01, readout_format=".2f", layout=WIDE, style=STYLE)
+        self.brush = widgets.FloatSlider(description="Brush", min=0.1, max=2, step=0.05, layout=WIDE, style=STYLE)
+        self.strength = widgets.FloatSlider(description="Strength", max=1, step=0.05, layout=WIDE, style=STYLE)
+        self.colour = _dropdown("Colour", ("style", "content", "luminance"))
+        third = {"width": "108px"}
+        self.run = widgets.Button(description="Run", button_style="primary", icon="play", layout=third)
+        self.stop = widgets.Button(description="Stop", icon="stop", disabled=True, layout=third)
+        self.resume = widgets.Button(description="Resume", icon="forward", disabled=True, layout=third)
+        self.progress = widgets.FloatProgress(min=0, max=1, layout=WIDE)
         self.says = widgets.HTML()
-        self.image = widgets.Image(format="jpeg", layout=widgets.Layout(max_width="420px", object_fit="contain"))
-        self.curve = widgets.Image(format="png", layout=widgets.Layout(max_width="420px"))
-        self.copy_code = widgets.Button(description="Show as code", icon="code")
-        self.copy_command = widgets.Button(description="Show as papermill", icon="terminal")
-        self.copied = widgets.Textarea(layout=widgets.Layout(width="600px", height="150px", display="none"))
+        self.image, self.curve = Picture(), LossCurves()
+        self.copying = Copying({"Copy as code": self.exploration.code, "Copy as papermill": self.exploration.command})
         self.strip = WorksStrip(self.exploration)
-        self._drawn = -1
-        self._lock = threading.RLock()
-        self._fill()
-        self._connect()
-        left = [self.content, self.corpus, self.genre, self.target, self.single, self.tau, self.encoder]
-        left += [self.size, self.steps, self.alpha, self.brush, self.colour]
-        left += [widgets.HBox([self.run, self.stop, self.resume]), self.progress, self.says]
-        right = [self.image, self.curve]
-        super().__init__(
-            [
-                widgets.HBox([widgets.VBox(left), widgets.VBox(right, layout=widgets.Layout(margin="0 0 0 16px"))]),
-                self.strip,
-                widgets.HBox([self.copy_code, self.copy_command]),
-                self.copied,
-            ]
+        self.kept = Gallery(
+            "Results",
+            self._kept_thumbnail,
+            self._use,
+            choosable=True,
+            actions=(Action("use", "settings", "{title}: its settings"),),
         )
+        self.compare = widgets.ToggleButton(description="Compare results", layout=widgets.Layout(width="auto"))
+        self._compared = widgets.VBox()
+        self._results = widgets.VBox(
+            [widgets.HBox([_heading("Results"), self.compare]), self.kept, self._compared],
+            layout=widgets.Layout(display="none"),
+        )
+        self._opened: str | None = None  # the corpus whose genres and titles are on offer
+        self._quiet = False  # while controls follow the choice, and not the choice the controls
+        self._looking_at: Kept | None = None  # an earlier result that is shown in place of the last
+        self._lock = threading.RLock()
+        self._named: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in (
+                "content", "corpus", "genre", "target", "single", "tau", "encoder", "size", "steps", "alpha", "beta", "tv",
+                "brush", "strength", "colour",
+            )
+        }  # fmt: skip
+        self._follow()
+        self._connect()
+        super().__init__(self._arranged())
         self.exploration.listen(self.refresh)
+        self.exploration.follow(self._follow)
         self.refresh()
 
+    def _arranged(self) -> list[widgets.Widget]:
+        more = [self.size, self.steps, self.alpha, self.beta, self.tv, self.brush, self.strength, self.colour, self.encoder]
+        settings = widgets.Accordion([widgets.VBox(more)], titles=("Size, weights, brush, colour",), selected_index=None)
+        settings.layout.width = "352px"
+        left = [self._pickers["content"], self.content, self._pickers["corpus"], self.corpus, self.genre, self.target]
+        left += [self.single, self.tau, settings, widgets.HBox([self.run, self.stop, self.resume]), self.progress, self.says]
+        for gallery in self._pickers.values():
+            gallery.layout = widgets.Layout(width="345px")
+        right = widgets.VBox([self.image, self.curve], layout=widgets.Layout(margin="0 0 0 16px", width="420px"))
+        top = widgets.HBox([widgets.VBox(left, layout=widgets.Layout(flex="0 0 auto")), right])
+        top.layout.flex_flow = "row wrap"
+        return [top, _heading("Which paintings"), self.strip, self._results, self.copying]
+
     def _connect(self) -> None:
-        named = {
-            "content": self.content, "corpus": self.corpus, "genre": self.genre, "target": self.target, "single": self.single,
-            "tau": self.tau, "encoder": self.encoder, "size": self.size, "steps": self.steps, "alpha": self.alpha,
-            "brush": self.brush, "colour": self.colour,
-        }  # fmt: skip
-        for name, control in named.items():
+        for name, control in self._named.items():
             control.observe(lambda change, name=name: self._changed(name, change["new"]), "value")
         self.run.on_click(lambda _: self._act(self.exploration.start))
         self.stop.on_click(lambda _: self._halt())
         self.resume.on_click(lambda _: self._act(self.exploration.resume))
-        self.copy_code.on_click(lambda _: self._copy(self.exploration.code))
-        self.copy_command.on_click(lambda _: self._copy(self.exploration.command))
+        self.compare.observe(lambda _: self._compare_results(), "value")
+
+    def _pick(self, name: str) -> Any:
+        return lambda key, _: setattr(getattr(self, name), "value", key)
+
+    def _follow(self) -> None:
+        """Let every control show the choice, whose values widen what a control offers."""
+        choice, self._quiet = self.exploration.choice, True
+        try:
+            for name, control in self._named.items():
+                value = self._chosen(name)
+                if isinstance(control, LogSlider):
+                    control.place(value)
+                    continue
+                if isinstance(control, (widgets.IntSlider, widgets.FloatSlider)):
+                    control.min, control.max = min(control.min, value), max(control.max, value)
+                elif isinstance(control, widgets.Dropdown) and name != "genre" and value not in control.options:
+                    control.options = sorted({*control.options, value})
+                if name != "genre":
+                    control.value = value
+            self._offer()
+            self._mark(choice)
+        finally:
+            self._quiet = False
+
+    def _chosen(self, name: str) -> Any:
+        """A field of the choice, or of its settings."""
+        choice = self.exploration.choice
+        return getattr(choice if hasattr(choice, name) else choice.settings, name)
+
+    def _mark(self, choice: Choice) -> None:
+        """Mark what is chosen in the pickers, and offer what was typed beside the rest; hide what does not count."""
+        for name, gallery in self._pickers.items():
+            value, offered = getattr(choice, name), self._offered[name]
+            if value not in offered:
+                offered.insert(0, value)
+            getattr(self, name).options = offered
+            gallery.show(Item(key, _short(key), marked=key == value) for key in offered)
+        word = choice.target.partition("/")[0]
+        self.single.layout.display = "" if word == "single" else "none"
+        self.tau.layout.display = "" if word in ("blend", "cluster", "regions") else "none"
+
+    def _offer(self) -> None:
+        """Offer the genres and the titles of the corpus chosen, once it has been opened."""
+        works = self.exploration.known_corpus()
+        name = self.exploration.choice.corpus if works is not None else ""
+        if name == self._opened:
+            return
+        before, self._quiet = self._quiet, True
+        try:
+            genres = self.exploration.genres() if works is not None else []
+            chosen = self.exploration.choice.genre
+            self.genre.options = [("all", ""), *((genre, genre) for genre in dict.fromkeys([*genres, *filter(None, [chosen])]))]
+            self.genre.value = chosen
+            self.single.options = [work.name for work in works or ()]
+        finally:
+            self._quiet, self._opened = before, name
 
     def _changed(self, name: str, value: Any) -> None:
-        if name in ("content", "corpus", "encoder") and not _known(name, value):
-            self.says.value = html.escape(f"{name} {value!r}: no file or folder of that name, and no sample")
+        if self._quiet or (name in ("tau", "alpha", "beta") and not LogSlider.moved(value, self._chosen(name))):
+            return
+        if name in self._offered and not _known(name, value):
+            self._say(f"{name} {value!r}: no file or folder of that name, and no sample", alert=True)
+            return
+        if name == "encoder" and value not in ENCODERS and not value.startswith(("clip:", "embedded:")):
+            self._say(f"encoder {value!r}: choose {', '.join(ENCODERS)}", alert=True)
             return
         try:
             self.exploration.change(**{name: value})
         except UsageError as error:
-            self.says.value = html.escape(str(error))
+            self._say(str(error), alert=True)
             return
-        self.says.value = ""
-        if name == "corpus":
-            self._fill()
-        self.strip.refresh()
-
-    def _fill(self) -> None:
-        """Offer the genres and the titles of the corpus chosen."""
-        try:
-            genres, works = self.exploration.genres(), self.exploration.corpus().works
-        except WorkbenchError:
-            genres, works = [], ()
-        chosen = self.exploration.choice.genre
-        self.genre.options = [("all", ""), *((genre, genre) for genre in genres)]
-        self.genre.value = chosen if chosen in genres else ""
-        self.single.options = [work.name for work in works]
-        self.single.value = self.exploration.choice.single
+        self._say("")
 
     def _act(self, action: Any) -> None:
+        self._looking_at = None
         try:
             action()
         except WorkbenchError as error:
-            self.says.value = html.escape(str(error))
+            self._say(str(error), alert=True)
         self.refresh()
 
     def _halt(self) -> None:
         self.exploration.stop(timeout=0)
         self.refresh()
 
-    def _copy(self, text: Any) -> None:
-        try:
-            self.copied.value = text()
-        except WorkbenchError as error:
-            self.copied.value = str(error)
-        self.copied.layout.display = "block"
+    def _use(self, key: str, action: str) -> None:
+        """Show an earlier result in place of the last, or take over its settings."""
+        kept = self.exploration.kept[int(key)]
+        if action == "use":
+            self.exploration.choose(kept.choice)
+        self._looking_at = kept
+        self.refresh()
+
+    def _compare_results(self) -> None:
+        pictures = {f"{k + 1}: {kept.label}": kept.picture for k, kept in list(enumerate(self.exploration.kept))[-MOST:]}
+        self._compared.children = (Compare(pictures),) if self.compare.value and len(pictures) > 1 else ()
+
+    def _kept_thumbnail(self, key: str) -> bytes:
+        return jpeg(images.resize(self.exploration.kept[int(key)].picture, 2 * THUMBNAIL))
+
+    def _say(self, text: str, *, alert: bool = False) -> None:
+        role = "alert" if alert else "status"
+        self.says.value = f'<span role="{role}">{html.escape(text)}</span>'
 
     def refresh(self) -> None:
         """Show the state of the exploration: called by it, from its own thread, while it runs."""
@@ -167,23 +228,33 @@ class TransferPanel(widgets.VBox):
 
     def _show(self) -> None:
         e = self.exploration
+        self._offer()
         running, losses = e.running, e.losses
         self.run.disabled, self.stop.disabled, self.resume.disabled = running, not running, not e.resumable
         self.progress.value = e.done
         if e.error:
-            self.says.value = f'<span role="alert">{html.escape(e.error)}</span>'
+            self._say(e.error, alert=True)
         elif losses:
             left = e.seconds_left
             state = f"about {left:.0f} s left" if running and left is not None else "stopped" if e.resumable else "done"
-            self.says.value = f"{len(losses)} evaluations, {state}, loss {losses[-1]['total']:.3g}"
-        else:
-            self.says.value = "measuring paintings" if running else ""
-        picture = e.picture
-        if picture is not None:
-            self.image.value = jpeg(images.resize(picture, LARGEST) if max(picture.shape[-2:]) > LARGEST else picture)
-        if len(losses) > 1 and (not running or abs(len(losses) - self._drawn) >= CURVE_EVERY):
-            self._drawn = len(losses)
-            self.curve.value = png(_curve(e))
+            self._say(f"{len(losses)} evaluations, {state}, loss {losses[-1]['total']:.3g}")
+        elif running:
+            self._say("measuring paintings …")
+        if self._looking_at is not None and not running:
+            self._draw(self._looking_at.picture, self._looking_at.label)
+            self.curve.draw(self._looking_at.losses, (), len(self._looking_at.losses))
+        elif (picture := e.picture) is not None:
+            self._draw(picture, f"after {len(losses)} evaluations, {e.done:.0%} done")
+            self.curve.draw(losses, e.boundaries, e.total_steps)
+        self._results.layout.display = "" if e.kept else "none"
+        shown = self._looking_at or (e.kept[-1] if e.kept else None)
+        self.kept.show(Item(str(k), f"{k + 1}: {kept.label}", marked=kept is shown) for k, kept in enumerate(e.kept))
+        self.compare.disabled = len(e.kept) < 2
+
+    def _draw(self, picture: Tensor, words: str) -> None:
+        with self.image.hold_sync():
+            self.image.alt = f"Picture so far: {words}"
+            self.image.data = jpeg(images.resize(picture, LARGEST) if max(picture.shape[-2:]) > LARGEST else picture)
 
 
 def snapshot(exploration: Exploration) -> figures.Figure:
@@ -206,35 +277,42 @@ def snapshot(exploration: Exploration) -> figures.Figure:
     return figures.comparison([figures.Panel("Content", content), result])
 
 
-def _curve(exploration: Exploration) -> figures.Figure:
-    losses = exploration.losses
-    names = [name for name in ("total", "content", "style") if name in losses[0]]
-    series = {name: [step[name] for step in losses] for name in names}
-    reached = [b for b in exploration.boundaries if b[0] < len(losses)]
-    return figures.curves(series, x_label="evaluations", y_label="loss", boundaries=reached)
+def _content_cover(name: str) -> bytes:
+    return jpeg(images.resize(inputs.content(name), 2 * SMALL))
 
 
-def _picker(description: str, options: tuple[str, ...], value: str) -> widgets.Combobox:
+def _corpus_cover(name: str) -> bytes:
+    return cover(name, 2 * SMALL)
+
+
+def _short(name: str) -> str:
+    """What a thumbnail is called: a file's or folder's own name, without where it lies."""
+    path = Path(name)
+    return path.stem if path.is_file() else path.name
+
+
+def _heading(text: str) -> widgets.HTML:
+    return widgets.HTML(f'<b role="heading" aria-level="3">{text}</b>')
+
+
+def _typed(description: str, options: tuple[str, ...] = (), placeholder: str = "a path") -> widgets.Combobox:
     return widgets.Combobox(
-        description=description,
-        options=list(dict.fromkeys(options)),
-        value=value,
-        continuous_update=False,
-        layout=WIDE,
-        style=STYLE,
+        description=description, options=options, placeholder=placeholder, continuous_update=False, layout=WIDE, style=STYLE
     )
 
 
-def _dropdown(description: str, options: tuple, value: Any) -> widgets.Dropdown:
-    return widgets.Dropdown(description=description, options=list(options), value=value, layout=WIDE, style=STYLE)
+def _dropdown(description: str, options: Any) -> widgets.Dropdown:
+    return widgets.Dropdown(description=description, options=list(options), layout=WIDE, style=STYLE)
+
+
+def _log_slider(description: str, low: float, high: float, step: float) -> LogSlider:
+    return LogSlider(description, low, high, step, layout=WIDE, style=STYLE)
 
 
 def _known(name: str, value: str) -> bool:
     """Whether a picker's text names something; while a path is being typed it does not yet."""
     if not value:
         return False  # a field that is being cleared; and Path("") is the working directory
-    if name == "encoder":
-        return value in ("embedded", "vgg19", "random") or value.startswith(("clip:", "embedded:"))
     if name == "content":
         return value in samples.PHOTOGRAPHS or Path(value).is_file()
     return value in samples.PAINTERS or Path(value).is_dir()

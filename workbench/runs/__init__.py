@@ -1,5 +1,6 @@
 """Notebooks as runs: parameters checked before a kernel starts, papermill, run folders, and the session inside."""
 
+from workbench.runs.browsing import Archive
 from workbench.runs.declarations import Parameter, check, parameters, parse
 from workbench.runs.execution import RunResult, run
 from workbench.runs.session import Session, begin
@@ -7,6 +8,7 @@ from workbench.runs.sweeping import Grid, read_grid, sweep
 from workbench.runs.tidy import strip, stripped
 
 __all__ = [
+    "Archive",
     "Grid",
     "Parameter",
     "RunResult",

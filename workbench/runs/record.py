@@ -19,6 +19,12 @@ RECORD = "run.json"
 METRICS = "metrics.json"
 
 
+def runs_folder() -> Path:
+    """Where runs go unless told otherwise: `runs` beside the notebooks, whether one works there or among them."""
+    here = Path.cwd()
+    return (here.parent if here.name == "notebooks" else here) / "runs"
+
+
 def run_folder(base: Path, source: str, parameters: Mapping[str, object]) -> Path:
     """Create and return a new folder below `base`, even when several processes ask at once.
 

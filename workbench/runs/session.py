@@ -80,9 +80,7 @@ def _folder(notebook: str, parameters: Mapping[str, Any]) -> Path:
     chosen = os.environ.get(FOLDER_VARIABLE, parameters.get("out"))
     if isinstance(chosen, str) and chosen:
         return Path(chosen).absolute()  # a notebook may change the current folder
-    here = Path.cwd()
-    project = here.parent if here.name == "notebooks" else here
-    return record.run_folder(project / "runs" / notebook, notebook, parameters)
+    return record.run_folder(record.runs_folder() / notebook, notebook, parameters)
 
 
 class Session:

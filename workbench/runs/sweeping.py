@@ -77,12 +77,12 @@ def sweep(grid: Grid, *, out: str | Path = "runs", progress: bool = True) -> Ite
             result = run(grid.notebook, values, out=out, progress=progress)
             folder, error = result.folder, result.error
         varied = {name: values[name] for name in grid.vary}
-        rows.append({**varied, "status": "failed" if error else "complete", "folder": folder.name, **_numbers(folder)})
+        rows.append({**varied, "status": "failed" if error else "complete", "folder": folder.name, **numbers(folder)})
         write_text(base / TABLE, _table(rows))
         yield values, folder, error
 
 
-def _numbers(folder: Path) -> dict[str, float]:
+def numbers(folder: Path) -> dict[str, float]:
     """The numbers in metrics.json, called after the way to them: {"blend.style.gram": 0.01, ...}."""
 
     def leaves(value: object, name: str) -> Iterator[tuple[str, float]]:

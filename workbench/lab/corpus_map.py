@@ -1,0 +1,236 @@
+"""A corpus as a map of thumbnails: hover, zoom, draw round what belongs together, and make it the target."""
+
+import math
+import threading
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import torch
+import traitlets
+
+from workbench.corpus import Work
+from workbench.errors import WorkbenchError, require
+from workbench.lab.atlas import COLOURS, KINDS, PROJECTIONS, Atlas
+from workbench.lab.exploration import Exploration
+from workbench.lab.pictures import jpeg, thumbnail
+
+CELL = 96  # px, long side of a thumbnail on the page
+ROOM = 200 * CELL**2  # px of all thumbnails together: a large corpus has smaller ones
+SMALLEST = 24
+LARGE = 360  # px, long side of the painting that is looked at
+PATIENCE = 0.3  # seconds that a change of the map is waited for before the page is told to wait
+
+
+class CorpusMap(anywidget.AnyWidget):
+    """A view on an `Atlas`, `atlas`; with `exploration`, what is selected can be made its target.
+
+    kind, projection, colour_by: as in the atlas; selected: places of works in the corpus. Setting one of these here changes the
+    atlas; after a change of the atlas itself, `refresh()`. Paintings are measured in a thread: `wait()` waits for it.
+    """
+
+    _esm = Path(__file__).with_name("corpus_map.js")
+
+    kind = traitlets.Enum(KINDS).tag(sync=True)
+    projection = traitlets.Enum(PROJECTIONS).tag(sync=True)
+    colour_by = traitlets.Enum(COLOURS).tag(sync=True)
+    selected = traitlets.List(traitlets.Int()).tag(sync=True)
+
+    name = traitlets.Unicode().tag(sync=True)
+    titles = traitlets.List(traitlets.List(traitlets.Unicode())).tag(sync=True)  # of every work: title, and what is known of it
+    sprites = traitlets.Bytes().tag(sync=True)
+    cells = traitlets.List().tag(sync=True)  # of every work: x, y, width, height in the sprites
+    points = traitlets.List().tag(sync=True)
+    groups = traitlets.List().tag(sync=True)  # label, colour, members
+    note = traitlets.Unicode().tag(sync=True)
+    busy = traitlets.Bool().tag(sync=True)
+    says = traitlets.Unicode().tag(sync=True)
+    takes_target = traitlets.Bool().tag(sync=True)
+    revision = traitlets.Int().tag(sync=True)  # of the map: points, groups and note are changed together
+
+    def __init__(self, atlas: Atlas, exploration: Exploration | None = None):
+        self.atlas = atlas
+        self.exploration = exploration
+        self._lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._asked = 0  # how often a map was asked for
+        self._places = {work.name: i for i, work in enumerate(atlas.corpus)}
+        super().__init__(
+            name=atlas.corpus.name,
+            titles=[[work.title, _about(work)] for work in atlas.corpus],
+            takes_target=exploration is not None,
+            **self._choice(),
+        )
+        self.observe(self._changed, ["kind", "projection", "colour_by"])
+        self.observe(self._chosen, "selected")
+        self.on_msg(lambda _, content, __: self.receive(content))
+        self._tell()
+        self._measure()
+
+    def refresh(self) -> None:
+        """Show the atlas as it is now."""
+        with self.hold_trait_notifications():
+            for trait, value in self._choice().items():
+                setattr(self, trait, value)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the map is there, `timeout` seconds at most; whether it is."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+        return self._thread is None
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """A message from the page: what it asks for by one of these keys, and whether to "add" to what is selected.
+
+        {"polygon": [[x, y], ...]}, {"rectangle": [x0, y0, x1, y1]} in the coordinates of the points, {"group": label},
+        {"work": place}, {"toggle": place}, {"clear": true}, {"target": true}, and {"look": place}, which is answered with the
+        painting. One that makes no sense is said and changes nothing.
+        """
+        try:
+            self._act(message, add=bool(message.get("add")))
+        except WorkbenchError as error:
+            self.says = str(error)
+        except (TypeError, ValueError):
+            self.says = f"the page asks for {message!r}, which makes no sense"
+
+    def _act(self, message: dict[str, Any], add: bool) -> None:
+        atlas = self.atlas
+        if "look" in message:
+            place = self._place(message["look"])
+            self.send({"look": place}, [thumbnail(atlas.corpus[place], LARGE)])
+            return
+        if "target" in message:
+            self.make_target()
+            return
+        if {"polygon", "rectangle", "group"} & message.keys():
+            require(not self.busy, "the paintings are being measured: select when the map is there")
+        if "polygon" in message:
+            atlas.select_polygon(message["polygon"], add=add)
+        elif "rectangle" in message:
+            atlas.select_rectangle(*(float(value) for value in message["rectangle"]), add=add)
+        elif "group" in message:
+            atlas.select_group(message["group"], add=add)
+        elif "work" in message:
+            atlas.select([atlas.corpus[self._place(message["work"])].name], add=add)
+        elif "toggle" in message:
+            name = atlas.corpus[self._place(message["toggle"])].name
+            atlas.select({name} ^ set(atlas.selected))
+        elif "clear" in message:
+            atlas.select(())
+        else:
+            raise ValueError
+        self.refresh()
+        self._tell()
+
+    def make_target(self) -> None:
+        """Pin what is selected in the exploration. UsageError without one, or where it has not all of these."""
+        exploration, target = self.exploration, self.atlas.target()
+        require(
+            exploration is not None, "no exploration is given: CorpusMap(atlas, exploration) can make the selection its target"
+        )
+        theirs, ours = exploration.corpus().root, self.atlas.corpus.root
+        require(
+            theirs == ours, f"the exploration takes its paintings from {theirs}, this map shows {ours}: choose the same folder"
+        )
+        choice = exploration.choice
+        hidden = [work for work in target.works if choice.genre not in ("", work.genre) or work.name in choice.exclude]
+        reason = (
+            f"{len(hidden)} of the selected are left out of the exploration, by genre or by hand: let it take all works first"
+        )
+        require(not hidden, reason)
+        exploration.change(pinned=tuple(work.name for work in target.works))
+        self.says = f"the target is now {_count(len(target.works), 'painting')}, evenly"
+
+    def _place(self, value: Any) -> int:
+        if not isinstance(value, int) or not 0 <= value < len(self.titles):
+            raise ValueError
+        return value
+
+    def _choice(self) -> dict[str, Any]:
+        atlas = self.atlas
+        selected = [self._places[name] for name in atlas.selected]
+        return {"kind": atlas.kind, "projection": atlas.projection, "colour_by": atlas.colour_by, "selected": selected}
+
+    @traitlets.validate("selected")
+    def _existing(self, proposal: Any) -> list[int]:
+        return sorted({i for i in proposal["value"] if 0 <= i < len(self._places)})
+
+    def _chosen(self, change: Any) -> None:
+        if change["new"] != self._choice()["selected"]:
+            self.atlas.select(self.atlas.corpus[i].name for i in change["new"])
+        self._tell()
+
+    def _tell(self) -> None:
+        self.says = f"{len(self.atlas.selected)} of {_count(len(self.titles), 'painting')} selected"
+
+    # Measuring
+
+    def _changed(self, _: Any) -> None:
+        self.atlas.change(kind=self.kind, projection=self.projection, colour_by=self.colour_by)
+        self._measure()
+
+    def _measure(self) -> None:
+        """Make the map in a thread, unless one is at it already, which will see that something else is wanted by now."""
+        with self._lock:
+            self._asked += 1
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="corpus map", daemon=True)
+                self._thread.start()
+        if not self.wait(PATIENCE):
+            with self._lock:
+                self.busy = self._thread is not None
+
+    def _work(self) -> None:
+        while True:
+            asked = self._asked
+            try:
+                state = self._made()
+            except WorkbenchError as error:
+                state = {"says": str(error)}
+            except Exception as error:  # nobody else would see it: a thread has no caller
+                state = {"says": f"{type(error).__name__}: {error}"}
+                traceback.print_exc()
+            with self._lock:
+                if asked != self._asked:
+                    continue
+                with self.hold_sync():  # the page sees one change, not half of it
+                    for trait, value in state.items():
+                        setattr(self, trait, value)
+                    self.busy = False
+                    self.revision += 1
+                self._thread = None
+                return
+
+    def _made(self) -> dict[str, Any]:
+        """What the page shows of the present map."""
+        atlas, state = self.atlas, {}
+        if not self.sprites:
+            state["sprites"], state["cells"] = sprites(atlas.corpus.works)
+        groups = [{"label": group.label, "colour": group.colour, "members": list(group.members)} for group in atlas.groups]
+        return state | {"points": atlas.points.round(5).tolist(), "groups": groups, "note": atlas.note}
+
+
+def sprites(works: Sequence[Work]) -> tuple[bytes, list[list[int]]]:
+    """All thumbnails in one JPEG, and where they are in it: x, y, width, height in px of each."""
+    side = int(min(CELL, max(SMALLEST, (ROOM / len(works)) ** 0.5)))
+    columns = math.ceil(len(works) ** 0.5)
+    sheet = torch.full((1, 3, side * math.ceil(len(works) / columns), side * columns), 0.5)
+    cells = []
+    for i, work in enumerate(works):
+        picture = work.load(side)
+        height, width = picture.shape[-2:]
+        y, x = side * (i // columns), side * (i % columns)
+        sheet[..., y : y + height, x : x + width] = picture
+        cells.append([x, y, width, height])
+    return jpeg(sheet), cells
+
+
+def _about(work: Work) -> str:
+    return ", ".join(part for part in (work.artist, work.year, work.genre) if part) or "nothing else is known of it"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

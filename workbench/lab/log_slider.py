@@ -1,0 +1,31 @@
+"""A logarithmic slider that shows a value without changing it."""
+
+from math import ceil, isclose, log10
+
+import ipywidgets as widgets
+
+
+class LogSlider(widgets.FloatLogSlider):
+    """A slider from 10**low to 10**high, or as far as the value it is given, whose steps pass through that value.
+
+    The page rounds what it shows to the slider's steps and reports that as a change, which nobody made.
+    """
+
+    def __init__(self, description: str, low: float, high: float, step: float, value: float = 1.0, **options):
+        self.low, self.high = low, high
+        super().__init__(description=description, min=low, max=high, step=step, value=10**low, readout_format=".3f", **options)
+        self.place(value)
+
+    def place(self, value: float) -> None:
+        """Show `value`; what is below 10**low is shown as that."""
+        value = max(value, 10**self.low)
+        at = log10(value)
+        with self.hold_trait_notifications():
+            self.min = at - ceil((at - self.low) / self.step - 1e-9) * self.step
+            self.max = max(self.high, at)
+            self.value = value
+
+    @staticmethod
+    def moved(value: float, before: float) -> bool:
+        """Whether `value` is another one than `before`, and not the same one rounded."""
+        return not isclose(value, before, rel_tol=1e-6)
