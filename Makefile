@@ -1,6 +1,7 @@
 # make demo   sets up .venv and makes the comparison figure from what ships
 # make test   sets up .venv and runs the tests
-# make lab    opens the first notebook in JupyterLab
+# make lab    opens the first notebook in JupyterLab; an open tab survives a restart
+# make screenshots [WIDGETS="panel map"]   pictures of the widgets, light and dark, into runs/screenshots
 # make figures [CORPORA=dir]   re-makes what is in figures/
 # make evidence CORPORA=dir    the study of notebook 06 on van Gogh and Monet, into runs/evidence; two hours
 # make bench CORPORA=dir   measures the engine against a plain reference, into runs/bench; an hour or more
@@ -15,19 +16,27 @@ COMPARISON := $(BIN)/workbench run notebooks/05_comparison.ipynb
 NEEDED := import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13)
 MESSAGE := and f"Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12"
 
-.PHONY: demo test lab figures evidence bench strip clean venv
+.PHONY: demo test lab screenshots figures evidence bench strip clean venv browser
 
 demo: $(VENV)/.installed
 	$(COMPARISON) -p out=runs/demo
 	@echo "the figure:" runs/demo/figures/*.png
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest --durations=15
 
-lab: $(VENV)/.installed
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+lab: $(VENV)/.installed $(VENV)/.token
+	@echo "To open it from elsewhere: the token is in $(VENV)/.token"
+	JUPYTER_TOKEN_FILE="$(abspath $(VENV)/.token)" $(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+# The token of every start, for its owner's eyes alone: neither on a command line nor in a file that git sees.
+$(VENV)/.token: | $(VENV)/.installed
+	@umask 077 && $(BIN)/python -c "import secrets; print(secrets.token_hex(24), end='')" > $@.part && mv $@.part $@
+
+screenshots: $(VENV)/.installed-dev browser
+	$(BIN)/python tests/browser/screenshots.py $(WIDGETS)
 
 # CORPORA names a folder with corpora/<artist>/, content/ and photos/, and WORKBENCH_WEIGHTS the one with VGG-19;
 # without CORPORA the figure is that of the sample.
@@ -79,6 +88,13 @@ strip: $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+# Chromium for the tests in a real JupyterLab, where it may be installed; elsewhere these are skipped, and say so.
+browser: $(VENV)/.installed-dev
+	@PYTHONPATH=tests/browser $(BIN)/python -c "import sys, real_lab; sys.exit(real_lab.executable() is None)" || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium for the browser tests" && \
+		timeout 300 sh -c "apt-get update -qq && \
+			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium" >/dev/null 2>&1; } || true
 
 # The stamps are written last, so an installation that broke off is taken up again.
 $(VENV)/.installed: pyproject.toml

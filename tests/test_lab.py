@@ -253,6 +253,26 @@ def test_the_panel_runs_stops_and_resumes_by_its_buttons(exploration):
     until(lambda: len(exploration.losses) > before)
 
 
+def test_a_stop_before_the_first_evaluation_is_said(exploration):
+    panel = TransferPanel(exploration)
+    begun, slow = threading.Event(), exploration.target
+
+    def target(choice=None):
+        begun.set()
+        for _ in progress.track(range(1000), total=1000, label="", show=False):
+            time.sleep(0.01)
+        return slow(choice)
+
+    until(lambda: panel.strip.gallery.items)
+    exploration.target = target
+    panel.run.click()
+    begun.wait(10)
+    panel.refresh()
+    assert "measuring" in panel.says.value
+    panel.stop.click()
+    until(lambda: not exploration.running and "stopped" in panel.says.value)
+
+
 def test_controls_change_the_choice_and_the_strip_follows(exploration):
     panel = TransferPanel(exploration)
     until(lambda: panel.strip.gallery.items)

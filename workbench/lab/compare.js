@@ -1,7 +1,7 @@
 // Two to six pictures of one size: a slider between two of them, and one zoom for all.
 const STYLE = `
 .wb-compare { color: var(--jp-content-font-color1, #1a1a1a); font-family: var(--jp-ui-font-family, sans-serif); font-size: 13px; }
-.wb-compare .stage { position: relative; overflow: hidden; touch-action: none; background: var(--jp-layout-color2, #eee); max-width: 720px; }
+.wb-compare .stage { position: relative; overflow: hidden; touch-action: none; background: var(--jp-layout-color2, #eee); }
 .wb-compare img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: fill; user-select: none; transform-origin: 0 0; }
 .wb-compare .over { position: absolute; inset: 0; overflow: hidden; }
 .wb-compare .bar { position: absolute; top: 0; bottom: 0; width: 25px; margin-left: -12px; cursor: ew-resize; background: linear-gradient(#fff, #fff) center / 3px 100% no-repeat; filter: drop-shadow(0 0 2px #000); }
@@ -42,6 +42,7 @@ function render({ model, el }) {
 
   const stage = make("div", { className: "stage" }, root);
   stage.style.aspectRatio = String(ratio);
+  stage.style.maxWidth = `${Math.min(720, 640 * ratio)}px`; // an upright picture is to be seen whole
   const right = make("img", { alt: "", draggable: false }, stage);
   const over = make("div", { className: "over" }, stage);
   const left = make("img", { alt: "", draggable: false }, over);

@@ -9,6 +9,7 @@ const STYLE = `
 .wb-gallery button:focus-visible { outline: 2px solid var(--jp-brand-color1, #0072b2); outline-offset: 1px; }
 .wb-gallery button.pick:hover { background: var(--jp-layout-color2, #eee); }
 .wb-gallery img { width: 100%; height: var(--height); object-fit: contain; display: block; background: var(--jp-layout-color2, #eee); }
+.wb-gallery img.none { visibility: hidden; }
 .wb-gallery .bar { height: 4px; margin: 3px 2px 2px; background: var(--jp-layout-color3, #ddd); }
 .wb-gallery .bar div { height: 100%; background: var(--jp-brand-color1, #0072b2); }
 .wb-gallery .title { padding: 0 2px; overflow: hidden; text-overflow: ellipsis; display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; overflow-wrap: anywhere; }
@@ -40,7 +41,7 @@ function render({ model, el }) {
     item.dataset.key = key;
     item.setAttribute("role", "listitem");
     const pick = make(model.get("choosable") ? "button" : "div", { className: "pick" }, item);
-    const image = make("img", { draggable: false }, pick);
+    const image = make("img", { draggable: false, className: "none" }, pick);
     const bar = make("div", { className: "bar" }, item);
     const weight = make("div", {}, bar);
     const title = make("div", { className: "title" }, item);
@@ -112,6 +113,7 @@ function render({ model, el }) {
     if (!cell) return;
     if (urls.get(key)) cell.image.src = urls.get(key);
     else cell.image.removeAttribute("src"); // under way, or not to be had
+    cell.image.classList.toggle("none", !urls.get(key));
   }
 
   root.addEventListener("focusin", rove);

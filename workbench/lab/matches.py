@@ -56,7 +56,7 @@ class RegionMatches(widgets.VBox):
     """`drawn_over`, and in words what each region was matched with; nothing for a target without regions."""
 
     def __init__(self) -> None:
-        self.picture = Picture(width=LARGEST // 2)
+        self.picture = Picture(width=LARGEST // 2, layout=widgets.Layout(flex="0 0 auto", width=f"{LARGEST // 2 + 12}px"))
         self.words = widgets.HTML()
         self._shown: tuple[str, StyleTarget] | None = None
         hidden = widgets.Layout(display="none")

@@ -27,6 +27,7 @@ STYLE = {"description_width": "76px"}
 LARGEST = 840  # px, long side of the live picture: twice what is seen
 SMALL = 60  # px, height of the thumbnails of a picker
 SIZES = (128, 192, 256, 384, 512, 768, 1024)
+MEASURING = "measuring paintings …"
 ENCODERS = ("embedded", "vgg19", "random")
 
 
@@ -100,7 +101,7 @@ class TransferPanel(widgets.VBox):
     def _arranged(self) -> list[widgets.Widget]:
         more = [self.size, self.steps, self.alpha, self.beta, self.tv, self.brush, self.strength, self.colour, self.encoder]
         settings = widgets.Accordion([widgets.VBox(more)], titles=("Size, weights, brush, colour",), selected_index=None)
-        settings.layout.width = "352px"
+        settings.layout.width = "334px"
         left = [self._pickers["content"], self.content, self._pickers["corpus"], self.corpus, self.genre, self.target]
         left += [self.single, self.tau, settings, widgets.HBox([self.run, self.stop, self.resume]), self.progress, self.says]
         for gallery in self._pickers.values():
@@ -239,7 +240,9 @@ class TransferPanel(widgets.VBox):
             state = f"about {left:.0f} s left" if running and left is not None else "stopped" if e.resumable else "done"
             self._say(f"{len(losses)} evaluations, {state}, loss {losses[-1]['total']:.3g}")
         elif running:
-            self._say("measuring paintings …")
+            self._say(MEASURING)
+        elif MEASURING in self.says.value:
+            self._say("stopped")
         if self._looking_at is not None and not running:
             self._draw(self._looking_at.picture, self._looking_at.label)
             self.curve.draw(self._looking_at.losses, (), len(self._looking_at.losses))

@@ -1,0 +1,314 @@
+"""The widgets where they are used: in JupyterLab, with a mouse and a keyboard. See `real_lab`."""
+
+import ast
+import re
+import time
+
+import pytest
+import real_lab
+
+WHY_NOT = real_lab.missing()
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=f"the browser tests were NOT RUN: {WHY_NOT}")
+
+COMPARE = """\
+from workbench import images, inputs, lab
+photograph = images.resize(inputs.content("china"), 240)
+compare = lab.Compare({"as it is": photograph, "negative": 1 - photograph, "dark": photograph / 2})
+compare"""
+
+
+class Lab:
+    """One server and one browser for all tests, and the notebooks that are open."""
+
+    def __init__(self, server, browser):
+        self.server, self.browser = server, browser
+        self.notebooks: list[real_lab.Notebook] = []
+        self._read = 0
+
+    def open(self, name):
+        context = {"permissions": ["clipboard-read", "clipboard-write"]}
+        self.notebooks.append(real_lab.Notebook(self.server, self.browser, name, **context))
+        return self.notebooks[-1]
+
+    def problems(self):
+        """What has gone wrong since the last call: on the pages, and in the server and its kernels."""
+        found = [f"{n.name}: {problem}" for n in self.notebooks for problem in n.problems]
+        for notebook in self.notebooks:
+            notebook.problems.clear()
+        log = self.server.log.read_text()
+        new, self._read = log[self._read :], len(log)
+        return found + ([new] if "Traceback (most recent call last)" in new else [])
+
+
+@pytest.fixture(scope="module")
+def lab(cache, tmp_path_factory):
+    with (
+        real_lab.serve(tmp_path_factory.mktemp("lab"), WORKBENCH_CACHE=str(cache)) as server,
+        real_lab.browse() as browser,
+    ):
+        yield Lab(server, browser)
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_wrong_unseen(lab):
+    yield
+    assert lab.problems() == []
+
+
+@pytest.fixture(scope="module")
+def start(lab):
+    """Notebook 00, small, all cells run."""
+    lab.server.copy("00_start_here.ipynb", size=96, steps=4)
+    notebook = lab.open("00_start_here.ipynb")
+    notebook.run()
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def compared(lab):
+    lab.server.write("compare.ipynb", [COMPARE, "'another cell'"])
+    notebook = lab.open("compare.ipynb")
+    notebook.run()
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def study(lab):
+    """Notebook 07 with three pairs, all cells run."""
+    contents = {"contents": ["grace_hopper", "china", "flower"], "genres": ["portrait", "landscape", "still-life"]}
+    lab.server.copy("07_blind_study.ipynb", **contents, methods=["single", "blend"], size=64, steps=2)
+    notebook = lab.open("07_blind_study.ipynb")
+    notebook.run()
+    return notebook
+
+
+def until(condition, seconds=real_lab.PATIENCE):
+    """Wait for `condition()` and return what it gave."""
+    end = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert found
+    return found
+
+
+def button(notebook, text):
+    return notebook.find("button", has_text=re.compile(rf"^\s*{text}\s*$")).first
+
+
+def slider(notebook, description):
+    return notebook.find(".widget-slider", has_text=description).locator(".noUi-handle").first
+
+
+def strip(notebook):
+    """What the strip of paintings shows: file name -> weight, %."""
+    items = notebook.find('.wb-gallery[aria-label="Paintings of the target"] .item')
+    texts = items.evaluate_all("items => items.map((item) => [item.dataset.key, item.textContent])")
+    return {key: float(re.search(r"([\d.]+) ?%", text)[1]) for key, text in texts}
+
+
+def status(notebook):
+    """What the panel says of its run."""
+    return notebook.find("[role=status]", has_text="evaluations").first.inner_text()
+
+
+def evaluations(notebook):
+    """How many evaluations the panel says are made."""
+    return int(re.search(r"(\d+) evaluations", status(notebook))[1])
+
+
+def picture(notebook):
+    return notebook.find('img[alt^="Picture so far"]')
+
+
+def drawn(image):
+    """Whether an image has come, and is one."""
+    return image.evaluate("image => image.complete && image.naturalWidth > 0")
+
+
+def choose_a_long_run(notebook):
+    """By its controls: some ten seconds on two cores."""
+    if not slider(notebook, "Steps").is_visible():
+        notebook.find(".jupyter-widget-Collapse-header, .lm-AccordionPanel-title", has_text="Size, weights").first.click()
+    notebook.find(".widget-dropdown", has_text="Size, px").locator("select").select_option("256")
+    slider(notebook, "Steps").press("End")
+    until(lambda: notebook.ask("trial.choice.settings.steps, trial.choice.settings.size") == "(300, 256)")
+
+
+def go(notebook, text="Run"):
+    """Press Run, or Resume, and wait until evaluations are made."""
+    button(notebook, text).click()
+    until(lambda: button(notebook, "Stop").is_enabled() and "left" in status(notebook))
+
+
+def stop(notebook):
+    """Press Stop: seconds until the panel says that it has stopped."""
+    began = time.monotonic()
+    button(notebook, "Stop").click()
+    until(lambda: button(notebook, "Resume").is_enabled() and "stopped" in status(notebook))
+    return time.monotonic() - began
+
+
+# The transfer panel of notebook 00
+
+
+def test_notebook_00_runs_from_top_to_bottom_and_shows_the_panel(start):
+    assert button(start, "Run").is_enabled() and not button(start, "Stop").is_enabled()
+    assert len(until(lambda: strip(start))) > 5
+    until(lambda: drawn(start.find(".wb-gallery .item img").first))
+
+
+def test_moving_tau_changes_the_strip(start):
+    until(lambda: strip(start))
+    tau = slider(start, "τ")
+    tau.press("Home")  # as small as it goes: the nearest painting alone
+    narrow = until(lambda: (now := strip(start)) and next(iter(now.values())) > 90 and now)
+    box, track = tau.bounding_box(), start.find(".widget-slider", has_text="τ").locator(".noUi-base").first.bounding_box()
+    mouse, y = start.page.mouse, box["y"] + box["height"] / 2
+    mouse.move(box["x"] + box["width"] / 2, y)
+    mouse.down()
+    mouse.move(track["x"] + track["width"] / 2, y, steps=5)
+    mouse.move(track["x"] + track["width"], y, steps=5)
+    wide = until(lambda: (now := strip(start)) and next(iter(now.values())) < 20 and now)  # before the mouse is let go
+    mouse.up()
+    assert next(iter(wide)) == next(iter(narrow)) and len(wide) >= len(narrow)
+
+
+def test_a_run_stops_within_a_second_and_the_kernel_lives(start):
+    choose_a_long_run(start)
+    go(start)
+    assert start.ask("trial.running, 6 * 7") == "(True, 42)"  # nobody waits for the run
+    taken = [stop(start)]
+    assert start.ask("trial.running, trial.resumable") == "(False, True)" and drawn(picture(start))
+    while min(taken) > 1 and len(taken) < 5:  # the machine may have been busy with something else
+        go(start, "Resume")
+        taken.append(stop(start))
+    assert min(taken) < 1
+    made = evaluations(start)
+    go(start, "Resume")
+    until(lambda: evaluations(start) > made)
+    stop(start)
+
+
+def test_a_reloaded_page_finds_the_panel_as_it_was(start):
+    choose_a_long_run(start)
+    slider(start, "τ").press("Home")
+    go(start)
+    stop(start)
+    before = (strip(start), status(start), picture(start).get_attribute("alt"))
+    start.save()
+    start.reload()
+    picture(start).wait_for()
+    until(lambda: (strip(start), status(start), picture(start).get_attribute("alt")) == before)
+    until(lambda: drawn(picture(start)) and drawn(start.find(".wb-gallery .item img").first))
+    made = evaluations(start)
+    go(start, "Resume")
+    until(lambda: evaluations(start) > made)
+    stop(start)
+
+
+def test_a_run_goes_on_while_the_page_is_reloaded(start):
+    choose_a_long_run(start)
+    start.save()
+    go(start)
+    start.reload()
+    until(lambda: button(start, "Stop").is_enabled())
+    made = evaluations(start)
+    until(lambda: evaluations(start) > made)
+    stop(start)
+
+
+def test_a_painting_is_pinned_and_let_go_by_the_keyboard(start):
+    slider(start, "τ").press("End")
+    until(lambda: next(iter(strip(start).values())) < 20)
+    second = list(strip(start))[1]
+    pins = start.find('.wb-gallery[aria-label="Paintings of the target"] button', has_text="pin")
+    pins.first.focus()
+    start.page.keyboard.press("ArrowRight")
+    start.page.keyboard.press("Enter")
+    until(lambda: strip(start) == {second: 100})
+    start.page.keyboard.press("Enter")
+    until(lambda: len(strip(start)) > 5)
+
+
+def test_copying_puts_code_on_the_clipboard(start):
+    button(start, "Copy as code").click()
+    start.find(".wb-copying", has_text="copied").wait_for()
+    code = start.page.evaluate("() => navigator.clipboard.readText()")
+    ast.parse(code)
+    assert "transfer.Transfer" in code
+
+
+# Compare
+
+
+def test_the_slider_between_two_pictures_is_dragged(compared):
+    bar = compared.find(".wb-compare .bar")
+    bar.scroll_into_view_if_needed()
+    box, stage = bar.bounding_box(), compared.find(".wb-compare .stage").bounding_box()
+    mouse, y = compared.page.mouse, box["y"] + 60
+    mouse.move(box["x"] + box["width"] / 2, y)
+    mouse.down()
+    mouse.move(stage["x"] + stage["width"] / 4, y, steps=5)
+    mouse.up()
+    assert bar.get_attribute("aria-valuenow") == "25"
+    until(lambda: float(compared.ask("compare.position")) == pytest.approx(0.25, abs=0.01))
+
+
+def test_a_reloaded_page_finds_the_comparison_as_it_was(compared):
+    compared.find(".wb-compare select").nth(1).select_option("dark")
+    bar = compared.find(".wb-compare .bar")
+    bar.press("Home")
+    for _ in range(5):
+        bar.press("ArrowRight")
+    until(lambda: compared.ask("compare.right, round(compare.position, 2)") == "(2, 0.1)")
+    compared.save()
+    compared.reload()
+    until(lambda: bar.get_attribute("aria-valuenow") == "10")
+    assert compared.find(".wb-compare select").nth(1).input_value() == "2"
+    bar.press("ArrowRight")
+    until(lambda: compared.ask("round(compare.position, 2)") == "0.12")
+
+
+# The blind study
+
+
+def test_a_vote_is_cast_and_taken_back_with_the_keyboard(study):
+    study.find(".wb-blind").focus()
+    for key, answers in (("ArrowRight", 1), ("ArrowLeft", 2), ("u", 1)):
+        study.page.keyboard.press(key)
+        until(lambda number=answers + 1: f"{number} of " in study.find(".wb-blind").inner_text())
+        assert study.ask("len(ballot)") == str(answers)
+    assert study.ask("[answer.side for answer in ballot.answers.values()]") == "['right']"
+    assert not re.search("single|blend|gatys", study.find(".wb-blind").evaluate("root => root.outerHTML"), re.IGNORECASE)
+
+
+def test_a_reloaded_page_goes_on_with_the_study(study):
+    study.find(".wb-blind").wait_for()
+    answered = int(study.ask("len(ballot)"))
+    study.save()
+    study.reload()
+    blind = study.find(".wb-blind", has_text=f"{answered + 1} of ")
+    blind.wait_for()
+    until(lambda: drawn(blind.locator("img").first))
+    blind.press("ArrowLeft")
+    until(lambda: study.ask("len(ballot)") == str(answered + 1))
+
+
+# The notebook's own keys
+
+
+@pytest.mark.parametrize(
+    ("where", "selector"),
+    [("start", ".wb-gallery button"), ("compared", ".wb-compare .bar"), ("study", ".wb-blind"), ("study", ".wb-blind button")],
+)
+def test_a_key_that_is_pressed_in_a_widget_does_not_cut_the_cell(where, selector, request):
+    notebook = request.getfixturevalue(where)
+    cells = "() => jupyterapp.shell.currentWidget.content.model.cells.length"
+    before = notebook.page.evaluate(cells)
+    widget = notebook.find(selector).first
+    widget.wait_for()
+    widget.press("x")
+    after = notebook.page.evaluate(cells)
+    if after != before:
+        notebook.execute("notebook:undo-cell-action")
+    assert after == before
