@@ -230,5 +230,6 @@ def tuned(study: Study, judge: Encoder, *, low: float = LOW, high: float = HIGH)
     for method, (at_low, at_high) in means.items():
         slope = (at_high - at_low) / width
         way = (level - at_low) / slope if slope < 0 else width / 2  # more weight that does not help decides nothing
-        alphas[method] = float(np.clip(np.exp(start + way), low / 2, 2 * high))
+        # Three digits: the last ones depend on the number of threads, and pictures are kept by their exact settings.
+        alphas[method] = float(f"{np.clip(np.exp(start + way), low / 2, 2 * high):.3g}")
     return alphas
