@@ -289,7 +289,7 @@ def test_the_same_figure_gives_the_same_bytes_and_tells_where_it_comes_from(name
 def test_saving_a_figure_twice_or_after_showing_it_gives_the_same_bytes(tmp_path):
     figure = curves()
     first = figures.save(figure, tmp_path / "a", {"seed": 1})
-    figure._repr_png_()
+    figure.shown()
     second = figures.save(figure, tmp_path / "b", {"seed": 1})
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
@@ -349,10 +349,12 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
 # Surroundings
 
 
-def test_a_figure_shows_itself_in_jupyter():
-    data, metadata = DisplayFormatter().format(curves(1))
-    assert data["image/png"].startswith(b"\x89PNG")
-    assert metadata["image/png"]["width"] > 300
+@pytest.mark.parametrize(("name", "kind", "start"), [("curves", "image/png", b"\x89PNG"), ("grid", "image/jpeg", b"\xff\xd8")])
+def test_a_figure_shows_itself_in_jupyter_as_jpeg_where_it_holds_pictures(name, kind, start):
+    figure = EXAMPLES[name]()
+    data, metadata = DisplayFormatter().format(figure)
+    assert [k for k in data if k.startswith("image/")] == [kind] and data[kind].startswith(start)
+    assert metadata[kind]["width"] == round(100 * figure.get_figwidth())
 
 
 def test_a_users_settings_neither_change_a_figure_nor_are_changed(tmp_path):
@@ -366,15 +368,15 @@ def test_a_users_settings_neither_change_a_figure_nor_are_changed(tmp_path):
 
 def test_threads_do_not_disturb_each_other():
     names = ["curves", "crosstab", "gram_matrices", "grid"]
-    alone = [EXAMPLES[name]()._repr_png_() for name in names]
+    alone = [EXAMPLES[name]().shown() for name in names]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda name: EXAMPLES[name]()._repr_png_(), names))
+        together = list(pool.map(lambda name: EXAMPLES[name]().shown(), names))
     assert alone == together
 
 
 def test_pyplot_is_never_loaded():
     code = (
-        "import sys; from workbench import figures; figures.curves({'a': [1, 2]})._repr_png_();"
+        "import sys; from workbench import figures; figures.curves({'a': [1, 2]}).shown();"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0

@@ -481,7 +481,7 @@ def test_a_sweep_is_laid_out_by_its_dropdowns(sweep):
     browser.across.value, browser.down.value, browser.metric.value = "tau", "content", "blend.content"
     browser.picture.value = "blend.png"
     browser.draw.click()
-    assert bytes(browser.drawn.data).startswith(b"\x89PNG") and "tau and content" in browser.drawn.alt
+    assert bytes(browser.drawn.data).startswith(b"\xff\xd8") and "tau and content" in browser.drawn.alt
     browser.down.value = "tau"
     browser.draw.click()
     assert "choose two parameters" in browser.says.value

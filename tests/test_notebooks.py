@@ -69,3 +69,4 @@ def test_it_runs_to_the_end(stem, tmp_path):
     for path in written:
         assert figures.read_provenance(path)["notebook"] == stem
     assert json.loads((result.folder / "metrics.json").read_text())
+    assert (result.folder / "executed.ipynb").stat().st_size < 5e6  # widgets leave pictures, and pictures no more than that

@@ -27,6 +27,7 @@ INK, MUTED, FAINT, OTHER = "#1a1a1a", "#5f5f5f", "#dcdcdc", "#9a9a9a"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#1a1a1a")  # Okabe & Ito, without yellow
 
 TITLE, HEAD, BODY, SMALL = 13.0, 10.0, 8.0, 7.5  # points
+JPEG_QUALITY = 90
 LEADING = 1.3  # line pitch, in ems
 PAGE = 10.0  # inches: at this width BODY is 10 px on a 900 px page and 5.6 pt across two columns
 MARGIN = 0.12  # inches, on every side
@@ -63,12 +64,31 @@ def styled(function: Callable) -> Callable:
 class Figure(matplotlib.figure.Figure):
     """A matplotlib figure that shows itself as the last expression of a notebook cell, without pyplot."""
 
-    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """PNG at twice the pixels it is shown at, for sharp text on dense screens."""
+    def shown(self) -> bytes:
+        """At twice the pixels it is shown at, for sharp text on dense screens: PNG, or JPEG where it holds pictures.
+
+        As PNG the paintings of one notebook would take ten megabytes.
+        """
         buffer = io.BytesIO()
         with style():
-            self.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
-        return buffer.getvalue(), {"width": round(100 * self.get_figwidth())}
+            if self._holds_pictures:
+                self.savefig(buffer, format="jpg", dpi=200, pil_kwargs={"quality": JPEG_QUALITY, "subsampling": 0})
+            else:
+                self.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+        return buffer.getvalue()
+
+    @property
+    def _holds_pictures(self) -> bool:
+        return any(axes.images for axes in self.axes)
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
+        return None if self._holds_pictures else self._for_notebook()
+
+    def _repr_jpeg_(self) -> tuple[bytes, dict[str, int]] | None:
+        return self._for_notebook() if self._holds_pictures else None
+
+    def _for_notebook(self) -> tuple[bytes, dict[str, int]]:
+        return self.shown(), {"width": round(100 * self.get_figwidth())}
 
 
 def as_picture(image: Any, name: str = "image") -> Image.Image:

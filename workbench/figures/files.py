@@ -10,12 +10,11 @@ import matplotlib.figure
 from PIL import Image, UnidentifiedImageError
 
 from workbench.errors import UsageError, WorkbenchError
-from workbench.figures.canvas import style
+from workbench.figures.canvas import JPEG_QUALITY, style
 from workbench.provenance import text as canonical
 from workbench.storage import atomic
 
 PNG_KEY = "workbench"  # a text chunk
-JPEG_QUALITY = 90
 PDF_KEY = "Keywords"  # an entry of the document information, which allows standard names only (ISO 32000-1, 14.3.3)
 
 

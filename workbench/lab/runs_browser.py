@@ -270,7 +270,7 @@ class RunsBrowser(widgets.VBox):
         figure = multiples(self.found, self.across.value, self.down.value, metric=self.metric.value, picture=self.picture.value)
         by = " and ".join(filter(None, (self.across.value, self.down.value)))
         self.drawn.alt = f"small multiples of {len(self.found)} runs, by {by}"
-        self.drawn.data = figure._repr_png_()[0]
+        self.drawn.data = figure.shown()
 
 
 def _button(text: str, icon: str, tooltip: str) -> widgets.Button:
