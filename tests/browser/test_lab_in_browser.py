@@ -148,6 +148,13 @@ def stop(notebook):
     return time.monotonic() - began
 
 
+def goes_on(notebook):
+    """Wait for one more evaluation, then stop."""
+    made = evaluations(notebook)
+    until(lambda: evaluations(notebook) > made)
+    stop(notebook)
+
+
 # The transfer panel of notebook 00
 
 
@@ -183,10 +190,8 @@ def test_a_run_stops_within_a_second_and_the_kernel_lives(start):
         go(start, "Resume")
         taken.append(stop(start))
     assert min(taken) < 1
-    made = evaluations(start)
     go(start, "Resume")
-    until(lambda: evaluations(start) > made)
-    stop(start)
+    goes_on(start)
 
 
 def test_a_reloaded_page_finds_the_panel_as_it_was(start):
@@ -200,10 +205,8 @@ def test_a_reloaded_page_finds_the_panel_as_it_was(start):
     picture(start).wait_for()
     until(lambda: (strip(start), status(start), picture(start).get_attribute("alt")) == before)
     until(lambda: drawn(picture(start)) and drawn(start.find(".wb-gallery .item img").first))
-    made = evaluations(start)
     go(start, "Resume")
-    until(lambda: evaluations(start) > made)
-    stop(start)
+    goes_on(start)
 
 
 def test_a_run_goes_on_while_the_page_is_reloaded(start):
@@ -212,9 +215,7 @@ def test_a_run_goes_on_while_the_page_is_reloaded(start):
     go(start)
     start.reload()
     until(lambda: button(start, "Stop").is_enabled())
-    made = evaluations(start)
-    until(lambda: evaluations(start) > made)
-    stop(start)
+    goes_on(start)
 
 
 def test_a_painting_is_pinned_and_let_go_by_the_keyboard(start):

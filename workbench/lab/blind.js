@@ -12,13 +12,6 @@ const STYLE = `
 .wb-blind .foot button { color: inherit; background: var(--jp-layout-color2, #eee); border: 1px solid var(--jp-border-color1, #bbb); border-radius: 3px; padding: 2px 10px; cursor: pointer; }
 `;
 
-function make(tag, attributes, parent) {
-  const node = Object.assign(document.createElement(tag), attributes);
-  node.dataset.lmSuppressShortcuts = "true"; // JupyterLab looks at what has the focus: its keys would cut the cell
-  parent.appendChild(node);
-  return node;
-}
-
 function render({ model, el }) {
   make("style", { textContent: STYLE }, el);
   const root = make("div", { className: "wb-blind", tabIndex: 0 }, el);

@@ -1,6 +1,5 @@
 """The blind study as a widget: one question, two pictures, the arrow keys. No method's name reaches the page."""
 
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -8,6 +7,7 @@ import traitlets
 
 from workbench import images
 from workbench.errors import WorkbenchError
+from workbench.lab import page
 from workbench.lab.pictures import jpeg
 from workbench.study.blind import Ballot, Shown
 
@@ -21,7 +21,7 @@ class BlindStudy(anywidget.AnyWidget):
     no identity of the trial.
     """
 
-    _esm = Path(__file__).with_name("blind.js")
+    _esm = page.script("blind")
 
     question = traitlets.Unicode().tag(sync=True)
     left = traitlets.Bytes().tag(sync=True)

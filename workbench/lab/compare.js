@@ -14,13 +14,6 @@ const STYLE = `
 .wb-compare figure { margin: 0; }
 `;
 
-function make(tag, attributes, parent) {
-  const node = Object.assign(document.createElement(tag), attributes);
-  node.dataset.lmSuppressShortcuts = "true"; // JupyterLab looks at what has the focus: its keys would cut the cell
-  parent.appendChild(node);
-  return node;
-}
-
 function render({ model, el }) {
   make("style", { textContent: STYLE }, el);
   const root = make("div", { className: "wb-compare" }, el);

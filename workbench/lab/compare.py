@@ -1,7 +1,6 @@
 """Two to six results side by side: a slider between two of them, and one zoom for all."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import anywidget
 import traitlets
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from workbench import images
 from workbench.errors import require
+from workbench.lab import page
 from workbench.lab.pictures import jpeg
 
 MOST = 6
@@ -20,7 +20,7 @@ class Compare(anywidget.AnyWidget):
     `position`: how much of the left one is seen, 0 to 1.
     """
 
-    _esm = Path(__file__).with_name("compare.js")
+    _esm = page.script("compare")
 
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     pictures = traitlets.List(traitlets.Bytes()).tag(sync=True)

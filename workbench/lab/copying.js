@@ -7,13 +7,6 @@ const STYLE = `
 .wb-copying .told { color: var(--jp-content-font-color2, #5f5f5f); }
 `;
 
-function make(tag, attributes, parent) {
-  const node = Object.assign(document.createElement(tag), attributes);
-  node.dataset.lmSuppressShortcuts = "true"; // JupyterLab looks at what has the focus: its keys would cut the cell
-  parent.appendChild(node);
-  return node;
-}
-
 function render({ model, el }) {
   make("style", { textContent: STYLE }, el);
   const root = make("div", { className: "wb-copying" }, el);

@@ -1,13 +1,13 @@
 """Texts that a button puts on the clipboard, and shows."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
 from workbench.errors import WorkbenchError
+from workbench.lab import page
 
 
 class Copying(anywidget.AnyWidget):
@@ -16,7 +16,7 @@ class Copying(anywidget.AnyWidget):
     `text` is the last one; where it cannot be made, it says why, and nothing is copied (`sound`).
     """
 
-    _esm = Path(__file__).with_name("copying.js")
+    _esm = page.script("copying")
 
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     text = traitlets.Unicode().tag(sync=True)

@@ -47,14 +47,6 @@ const TOOLS = [["lasso", "draws a lasso"], ["rectangle", "draws a rectangle"], [
 const SMALL = 22, LARGE = 60, STRIP = 64; // px, long side of thumbnails: on the map at least and at most, and in the strip
 const CLICK = 4; // px that a pointer may tremble
 
-function make(tag, attributes, parent) {
-  const node = Object.assign(document.createElement(tag), attributes);
-  // JupyterLab's keys belong to the notebook, its X cuts the cell; what it asks is the element that has the focus, not those around it.
-  if (node.tabIndex >= 0) node.dataset.lmSuppressShortcuts = "true";
-  parent.appendChild(node);
-  return node;
-}
-
 function render({ model, el }) {
   make("style", { textContent: STYLE }, el);
   const root = make("div", { className: "wb-map" }, el);

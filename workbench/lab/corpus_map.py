@@ -4,7 +4,6 @@ import math
 import threading
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -13,6 +12,7 @@ import traitlets
 
 from workbench.corpus import Work
 from workbench.errors import WorkbenchError, require
+from workbench.lab import page
 from workbench.lab.atlas import COLOURS, KINDS, PROJECTIONS, Atlas
 from workbench.lab.exploration import Exploration
 from workbench.lab.pictures import jpeg, thumbnail
@@ -31,7 +31,7 @@ class CorpusMap(anywidget.AnyWidget):
     atlas; after a change of the atlas itself, `refresh()`. Paintings are measured in a thread: `wait()` waits for it.
     """
 
-    _esm = Path(__file__).with_name("corpus_map.js")
+    _esm = page.script("corpus_map")
 
     kind = traitlets.Enum(KINDS).tag(sync=True)
     projection = traitlets.Enum(PROJECTIONS).tag(sync=True)

@@ -19,13 +19,6 @@ const STYLE = `
 .wb-gallery .marked .actions button:first-child { background: var(--jp-brand-color1, #0072b2); border-color: var(--jp-brand-color1, #0072b2); color: var(--jp-ui-inverse-font-color1, #fff); }
 `;
 
-function make(tag, attributes, parent) {
-  const node = Object.assign(document.createElement(tag), attributes);
-  node.dataset.lmSuppressShortcuts = "true"; // JupyterLab looks at what has the focus: its keys would cut the cell
-  parent.appendChild(node);
-  return node;
-}
-
 function render({ model, el }) {
   make("style", { textContent: STYLE }, el);
   const root = make("div", { className: model.get("wrap") ? "wb-gallery wrap" : "wb-gallery" }, el);

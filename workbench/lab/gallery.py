@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
+
+from workbench.lab import page
 
 CHOOSE = "choose"  # the action of pressing a thumbnail itself
 
@@ -38,7 +39,7 @@ class Gallery(anywidget.AnyWidget):
     slider that moves weights sends numbers alone, and a reloaded page finds everything again.
     """
 
-    _esm = Path(__file__).with_name("gallery.js")
+    _esm = page.script("gallery")
 
     label = traitlets.Unicode().tag(sync=True)
     items = traitlets.List(traitlets.Dict()).tag(sync=True)

@@ -7,7 +7,7 @@ import ipywidgets as widgets
 
 from workbench.errors import WorkbenchError
 from workbench.lab.exploration import Exploration
-from workbench.lab.gallery import CHOOSE, Action, Gallery, Item
+from workbench.lab.gallery import Action, Gallery, Item
 from workbench.lab.log_slider import LogSlider
 from workbench.lab.matches import RegionMatches
 from workbench.lab.pictures import thumbnail
@@ -87,7 +87,7 @@ class WorksStrip(widgets.VBox):
         self.exploration.change(exclude=(*choice.exclude, name), pinned=tuple(n for n in choice.pinned if n != name))
 
     def _act(self, name: str, action: str) -> None:
-        if action in ("pin", CHOOSE):
+        if action == "pin":
             self.pin(name)
         else:
             self.leave_out(name)
