@@ -14,15 +14,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from reference import SCALE, PlainVGG, objective, plain_lbfgs, transfer
+from reference import SCALE, PlainVGG, descend, objective, plain_lbfgs
 
 import workbench
 from workbench import embeddings, encoders, figures, images, losses, statistics, storage, targets
@@ -38,6 +38,7 @@ LEVELS = (1.5, 1.1, 1.02)  # times the objective that the reference ends with
 REPEATS = 9
 STEP_SIZES = (128, 192, 256, 384, 512, 768, 1024)  # px
 CORPUS_SIZES = (1, 3, 10, 30, 100)  # works
+BLOCK = 4  # evaluations of the reference between two transfers
 MEASURED_EVERY = 3  # evaluations between two looks at the objective
 
 
@@ -118,41 +119,76 @@ def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, Con
     return found
 
 
+def descents(size: int, content: Work, style: Work, driving: Mapping[str, ConvolutionalEncoder], count: int) -> dict[str, Any]:
+    """network -> the objective at each of `count` evaluations of the plain loop, the same whatever else the machine does.
+
+    "reference" is VGG-19 by the plain recipe, "embedded" the same loop over the embedded encoder's own features in float32.
+    """
+    source = content.load(size)
+    judges = {
+        "reference": objective(plain(driving["vgg19 float32"]), source, style.load(size), ALPHA),
+        "embedded": own_objective(content, style, size, driving),
+    }
+    return {name: list(islice(descend(judge, source), count)) for name, judge in judges.items()}
+
+
+def own_objective(
+    content: Work, style: Work, size: int, driving: Mapping[str, ConvolutionalEncoder]
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The reference's terms in the features of the embedded encoder, in float32."""
+    whole = style_and_content(content.load(size), style, driving["embedded float32"], size)
+    return lambda picture: whole(picture)[0]
+
+
+def seconds_of_reference(prepare: Callable[[], Callable[[torch.Tensor], torch.Tensor]], content: torch.Tensor) -> list[float]:
+    """Seconds of setting up, and of each of the evaluations after the first."""
+    began = time.perf_counter()
+    steps = descend(prepare(), content)
+    marks = [began, time.perf_counter()]
+    for _ in islice(steps, BLOCK + 1):
+        marks.append(time.perf_counter())
+    taken = np.diff(marks)
+    return [taken[0], *taken[2:]]
+
+
 def curves(
     size: int,
     content: Work,
     style: Work,
     driving: Mapping[str, ConvolutionalEncoder],
+    known: Mapping[str, Sequence[float]],
     names: Sequence[str],
-    count: int,
     steps: int,
 ) -> dict[str, Any]:
-    """One pair: `count` evaluations of the reference, and a transfer by each of the encoders called `names`.
+    """One pair: the reference, and a transfer by each of the encoders called `names`.
 
-    "curves": name -> [[seconds, objective], ...]; "last": name -> the objective that a plain loop ends with. For VGG-19 the
-    objective is the reference's own, in float32, at full size. The embedded encoder is judged by the same terms in its own
-    features, in float32 as well, and by what the plain loop reaches with them. Setting up counts, looking at the objective
-    does not.
+    "curves": name -> [[seconds, objective], ...]; "last": name -> the objective that a plain loop ends with, from `known` (see
+    `descents`). For VGG-19 the objective is the reference's own, in float32, at full size. The embedded encoder is judged by
+    the same terms in its own features, in float32 as well. Setting up counts, looking at the objective does not. The seconds
+    of the reference are those of setting up and for every evaluation the median of some, which take turns with the
+    transfers, so that both meet the same load; they have a short history, which is in the reference's favour.
     """
-    source, painting = content.load(size), style.load(size)
-    prepare = partial(objective, plain(driving["vgg19 float32"]), source, painting, ALPHA)
-    judge = prepare()
-    reached: dict[str, list] = {"reference": [list(point) for point in transfer(prepare, source, count)]}
-    last = {"reference": reached["reference"][-1][1]}
+    source = content.load(size)
+    prepare = partial(objective, plain(driving["vgg19 float32"]), source, style.load(size), ALPHA)
+    judges = {"vgg19": prepare(), "embedded": own_objective(content, style, size, driving)}
+    last = {name: known["embedded" if name.startswith("embedded") else "reference"][-1] for name in ("reference", *names)}
+    reached: dict[str, list] = {}
     settings = Settings(size=size, steps=steps, alpha=ALPHA, tv=0.0, plateau=0)
+    blocks = [seconds_of_reference(prepare, source)]
     for name in names:
-        looked_at, last[name] = judge, last["reference"]
-        if not name.startswith("vgg19"):
-            own = style_and_content(source, style, driving["embedded float32"], size)
-            looked_at = lambda picture, own=own: own(picture)[0]  # noqa: E731
-            *_, (_, last[name]) = transfer(lambda looked_at=looked_at: looked_at, source, count)
         reached[name] = []
         for iterate in Transfer(content.load(), targets.single(style), driving[name], settings):
             if iterate.step % MEASURED_EVERY == 0 or iterate.step == iterate.steps:
                 picture = images.resize(iterate.image, tuple(source.shape[-2:]))
                 with torch.no_grad():
-                    reached[name].append([iterate.seconds, float(looked_at(picture))])
-    return {"curves": reached, "last": last}
+                    reached[name].append([iterate.seconds, float(judges[name.split()[0]](picture))])
+        blocks.append(seconds_of_reference(prepare, source))
+    setting_up = float(np.median([block[0] for block in blocks]))
+    each = [seconds for block in blocks for seconds in block[1:]]
+    median = float(np.median(each))
+    reference = [[setting_up + (i + 1) * median, value] for i, value in enumerate(known["reference"])]
+    spread = dict(zip(("low", "median", "high"), np.percentile(each, [25, 50, 75]), strict=True))
+    return {"curves": {"reference": reference, **reached}, "last": last, "seconds of an evaluation": spread}
 
 
 def sooner(pair: Mapping[str, Any], name: str, level: float) -> float | None:
@@ -254,10 +290,10 @@ class Report:
         return self.parts[name]
 
 
-def digest(works: Sequence[Work]) -> str:
-    """SHA-256 of the code that is measured, and that measures, and of the pictures."""
+def digest(works: Sequence[Work], files: Iterable[Path] | None = None) -> str:
+    """SHA-256 of `files`, by default all code that is measured and that measures, and of the pictures."""
     found = hashlib.sha256()
-    for path in sorted([*Path(workbench.__file__).parent.rglob("*.py"), *Path(__file__).parent.glob("*.py")]):
+    for path in files or sorted([*Path(workbench.__file__).parent.rglob("*.py"), *Path(__file__).parent.glob("*.py")]):
         found.update(path.read_bytes())
     found.update("".join(work.sha256 for work in works).encode())
     return found.hexdigest()
@@ -297,14 +333,18 @@ def summary(parts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def draw(pair: Mapping[str, Any], title: str) -> figures.Figure:
+def draw(pair: Mapping[str, Any], heading: str) -> figures.Figure:
     """Objective against time, from four times the last objective on down."""
     series = {}
     for name, reached in pair["curves"].items():
         shown = [(seconds, value / pair["last"][name]) for seconds, value in reached if value < 4 * pair["last"][name]]
         series[name] = tuple(zip(*shown, strict=True))
     y_label = "objective, in units of what a plain loop of many evaluations ends with"
-    return figures.curves(series, x_label="seconds", y_label=y_label, title=title)
+    return figures.curves(series, x_label="seconds", y_label=y_label, title=heading)
+
+
+def title(content: Work, style: Work) -> str:
+    return f"{content.sha256[:8]} after {style.sha256[:8]}"
 
 
 def choose_pairs(photographs: Sequence[Work], folders: Sequence[Sequence[Work]], count: int) -> list[tuple[Work, Work]]:
@@ -324,6 +364,7 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=500, help="of the reference")
     parser.add_argument("--steps", type=int, default=150, help="of the engine at full size")
     parser.add_argument("--memory", type=int, nargs="*", default=[512, 1024, 2048], help="sizes at which memory is measured")
+    parser.add_argument("--references", action="store_true", help="only make the references, which needs no quiet machine")
     args = parser.parse_args()
     photographs, *folders = (list(Corpus.open(folder)) for folder in (args.contents, *args.styles))
     pairs = choose_pairs(photographs, folders, args.pairs)
@@ -334,8 +375,20 @@ def main() -> None:
     parameters = {key: value for key, value in vars(args).items() if key in ("evaluations", "steps")} | {"alpha": ALPHA}
     shown = {"vgg19": driving["vgg19 float32"].weights_sha256, "embedded": driving["embedded float32"].weights_sha256}
     made = {"machine": machine(), "parameters": parameters, "weights": shown}
-    made["code and pictures"] = digest([*photographs, *(work for works in folders for work in works)])
-    report = Report(args.out / "bench.json", made)
+    pictures = [*photographs, *(work for works in folders for work in works)]
+    # What the plain loop comes to takes most of the time and does not depend on the engine: it is kept when that changes.
+    plainly = {**made, "code and pictures": digest(pictures, [Path(__file__).with_name("reference.py")])}
+    plainly["parameters"] = {"evaluations": args.evaluations, "alpha": ALPHA}
+    references = Report(args.out / "reference.json", plainly)
+    known = {
+        (size, *pair): references.part(
+            f"{title(*pair)} at {size} px", partial(descents, size, *pair, driving, args.evaluations)
+        )
+        for size, pair in product(args.sizes, pairs)
+    }
+    if args.references:
+        return
+    report = Report(args.out / "bench.json", {**made, "code and pictures": digest(pictures)})
     for size in args.sizes:
         report.part(f"step at {size} px", partial(evaluations, size, *pairs[0], driving))
     for size in args.memory:
@@ -355,13 +408,13 @@ def main() -> None:
     half = any("bfloat16" in name for name in driving)  # then float32 transfers are shown of VGG-19 alone
     shown_of = [name for name in driving if not half or name != "embedded float32"]
     for pair, size in product(pairs, args.sizes):
-        title = f"transfer at {size} px: {pair[0].sha256[:8]} after {pair[1].sha256[:8]}"
+        name = f"transfer at {size} px: {title(*pair)}"
         with tempfile.TemporaryDirectory() as cache:  # nothing that is timed comes from disk
             os.environ["WORKBENCH_CACHE"] = cache
-            measure = partial(curves, size, *pair, driving, shown_of, args.evaluations, args.steps)
-            report.part(title, lambda size=size, measure=measure: {"size": size, **measure()})
+            measure = partial(curves, size, *pair, driving, known[size, *pair], shown_of, args.steps)
+            report.part(name, lambda size=size, measure=measure: {"size": size, **measure()})
     provenance = pv.provenance(parameters, 0, {"content": pair[0].sha256, "style": pair[1].sha256}, shown)
-    drawn = {"bench": draw(report.parts[title], title)}
+    drawn = {"bench": draw(report.parts[name], name)}
     for name, (x_label, y_label, _) in costs.items():
         series = {encoder: tuple(zip(*points, strict=True)) for encoder, points in report.parts[name].items()}
         drawn[name] = figures.curves(series, x_label=x_label, y_label=y_label)

@@ -5,7 +5,6 @@ layers, content at relu4_2, from the content image. The objective is the workben
 that both can be drawn over one axis.
 """
 
-import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -65,15 +64,8 @@ def objective(network: PlainVGG, content: Tensor, style: Tensor, alpha: float) -
     return loss
 
 
-def transfer(
-    prepare: Callable[[], Callable[[Tensor], Tensor]], content: Tensor, evaluations: int
-) -> Iterator[tuple[float, float]]:
-    """(seconds so far, objective) for every evaluation from `content` on, the first being that of the content itself.
-
-    The time it takes to `prepare` the objective counts.
-    """
-    began = time.perf_counter()
-    loss = prepare()
+def descend(loss: Callable[[Tensor], Tensor], content: Tensor) -> Iterator[float]:
+    """The objective at every evaluation from `content` on, the first being that of the content itself; without an end."""
     picture = content.clone().contiguous().requires_grad_()
     optimiser = plain_lbfgs(picture)
     optimiser.param_groups[0]["lr"] = FIRST_MOVE * picture.numel()  # torch makes the first step 1 / |g|_1 times as long
@@ -84,10 +76,10 @@ def transfer(
         value.backward()
         return value
 
-    for _ in range(evaluations):
+    while True:
         value = float(optimiser.step(closure).detach()) / SCALE
         optimiser.param_groups[0]["lr"] = 1.0
-        yield time.perf_counter() - began, value
+        yield value
 
 
 def plain_lbfgs(picture: Tensor) -> torch.optim.LBFGS:

@@ -52,10 +52,27 @@ def test_the_reference_has_the_objective_of_the_engine_and_its_gradient(bench, n
 
 def test_the_reference_lowers_its_objective(bench, network, corpus):
     content, style = (corpus[f"work-0{i}.png"].load(64) for i in (0, 1))
-    reached = list(bench.transfer(lambda: bench.objective(bench.plain(network), content, style, bench.ALPHA), content, 30))
-    assert len(reached) == 30
-    assert reached[-1][1] < 0.5 * reached[0][1]
-    assert all(b[0] > a[0] for a, b in itertools.pairwise(reached))
+    loss = bench.objective(bench.plain(network), content, style, bench.ALPHA)
+    reached = list(itertools.islice(bench.descend(loss, content), 30))
+    assert reached[0] == pytest.approx(float(loss(content)), rel=1e-6)
+    assert reached[-1] < 0.5 * reached[0]
+
+
+def test_curves_hold_what_the_plain_loop_came_to_over_the_time_it_takes(bench, network, corpus):
+    driving = {"vgg19 float32": network, "embedded float32": network}
+    content, style = corpus["work-00.png"], corpus["work-01.png"]
+    known = bench.descents(64, content, style, driving, 6)
+    assert known["embedded"] == pytest.approx(known["reference"], rel=1e-3)  # one network, once as the engine has it
+    found = bench.curves(64, content, style, driving, known, list(driving), 3)
+    assert [value for _, value in found["curves"]["reference"]] == known["reference"]
+    assert found["last"] == {
+        "reference": known["reference"][-1], "vgg19 float32": known["reference"][-1], "embedded float32": known["embedded"][-1]
+    }  # fmt: skip
+    each = found["seconds of an evaluation"]
+    assert 0 < each["low"] <= each["median"] <= each["high"]
+    for curve in found["curves"].values():
+        assert all(0 < a[0] < b[0] for a, b in itertools.pairwise(curve))
+    assert found["curves"]["reference"][5][0] - found["curves"]["reference"][0][0] == pytest.approx(5 * each["median"])
 
 
 def test_sooner_compares_the_times_at_which_a_level_is_reached(bench):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from workbench.parametrisation import EXPONENT, LOWEST, Pixels, Spectral
+from workbench.parametrisation import FREQUENCIES, GAINS, Pixels, Spectral
 
 SHAPES = [(48, 64), (7, 5), (1, 1), (1, 33), (33, 1)]
 
@@ -17,15 +17,25 @@ def test_a_picture_comes_back_from_its_coordinates(kind, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_spectral_transform_is_its_own_transpose(shape):
+def test_a_gradient_passes_through_the_spectral_transform(shape):
+    """The transform being linear, <picture(a), b> is the slope of <picture(.), b> along a."""
     generator = torch.Generator().manual_seed(1)
     a, b = (torch.randn(1, 3, *shape, generator=generator) for _ in range(2))
     space = Spectral(*shape, a.device)
-    assert torch.allclose((space.picture(a.flatten()) * b).sum(), (a * space.picture(b.flatten())).sum(), rtol=1e-4, atol=1e-4)
+    z = torch.zeros(a.numel(), requires_grad=True)
+    (slope,) = torch.autograd.grad((space.picture(z) * b).sum(), z)
+    assert torch.allclose((space.picture(a.flatten()) * b).sum(), slope @ a.flatten(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("cycles", [0, 1, 4, 16])
-def test_a_wave_is_scaled_by_its_frequency(cycles):
-    wave = torch.cos(2 * torch.pi * cycles * torch.arange(32) / 32).expand(1, 3, 32, 32)
-    frequency = max(cycles / 16, LOWEST)  # of the highest
-    assert torch.allclose(Spectral(32, 32, wave.device).picture(wave.flatten()), wave * frequency**-EXPONENT, atol=1e-5)
+@pytest.mark.parametrize("axis", GAINS)
+@pytest.mark.parametrize("entry", [i for i, frequency in enumerate(FREQUENCIES) if frequency < 1])
+def test_a_wave_of_an_opponent_colour_is_scaled_by_its_gain(axis, entry):
+    cycles = round(FREQUENCIES[entry] * 500)  # over 1000 pixels, 500 being the highest frequency
+    wave = torch.cos(2 * torch.pi * cycles * torch.arange(1000) / 1000) * torch.tensor(axis).view(1, 3, 1, 1)
+    scaled = Spectral(1, 1000, wave.device).point(wave)
+    assert float(wave.norm() / scaled.norm()) == pytest.approx(GAINS[axis][entry], rel=1e-3)
+
+
+def test_the_mean_colour_is_scaled_as_the_lowest_frequency():
+    grey = torch.full((1, 3, 8, 8), 0.5)
+    assert Spectral(8, 8, grey.device).point(grey).norm() * GAINS[1, 1, 1][0] == pytest.approx(float(grey.norm()), rel=1e-4)

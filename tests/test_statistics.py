@@ -232,8 +232,11 @@ def test_gram_in_blocks_equals_the_whole_product(layout, dtype):
     (expected_gradient,) = torch.autograd.grad((expected * slope).sum(), naive)
     assert found.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert gradient.dtype == dtype
-    assert torch.allclose(found.double(), expected, rtol=1e-5, atol=1e-6)
-    unit = 2**-8 if dtype == torch.bfloat16 else 1e-6
+    rounded = dtype == torch.bfloat16  # the products of 8 blocks are, on the way to a gradient
+    assert (found.double() - expected).norm() < (2e-3 if rounded else 1e-6) * expected.norm()
+    with torch.no_grad():
+        assert torch.allclose(statistics.gram(features).double(), expected, rtol=1e-5, atol=1e-6)
+    unit = 2**-8 if rounded else 1e-6
     assert (gradient.double() - expected_gradient).norm() < unit * expected_gradient.norm()
 
 

@@ -15,6 +15,7 @@ Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 SHORTEST = 2**-8  # of a direction, below which the curvature on record is given up
 ARMIJO = 1e-4
+STRETCH = 1.25  # of what the pairs on record say of a curvature that none of them met; found by measuring, as is their mean
 
 
 def wide(point: Tensor) -> torch.dtype:
@@ -55,7 +56,9 @@ class LBFGS(Optimiser):
     A step that does not lower the loss enough is not taken: the next step tries half of it, and after eight halvings the
     curvature on record is given up for the steepest descent. So the loss never rises, and every call costs exactly one
     evaluation. Changes of the point and of the gradient are the rows of two matrices, so that a direction takes four
-    passes over them, whatever the length of the history.
+    passes over them, whatever the length of the history. What no pair has met is scaled by 1.25 times the mean of s y / y y
+    over all of them; the usual choice, that of the last pair alone (eq. 7.20), is noisier and takes a fifth more evaluations
+    in style transfer.
     """
 
     kept = ("point", "gradient", "direction", "moves", "turns", "products", "loss", "length", "slope", "count", "newest")
@@ -148,7 +151,8 @@ class LBFGS(Optimiser):
         kept = self._rows >= len(self._rows) - self.count
         across, squares = self.products.index_select(1, order).index_select(2, order) * (kept[:, None] & kept)
         p, q = along.index_select(1, order) * kept
-        gamma = across[-1, -1] / squares[-1, -1].clamp_min(torch.finfo(squares.dtype).tiny)
+        ratios = across.diagonal() / squares.diagonal().clamp_min(torch.finfo(squares.dtype).tiny)  # 0 where no pair is
+        gamma = STRETCH * ratios.sum() / self.count.clamp_min(1)
         upper = across.triu() + torch.diag((~kept).to(self.loss.dtype))  # rows that hold no pair take no part
         u = torch.linalg.solve_triangular(upper, p[:, None], upper=True)[:, 0]
         w = across.diagonal() * u + gamma * (squares @ u - q)

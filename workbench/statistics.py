@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 2048  # positions whose features are multiplied at once: they stay in a core's cache
+NARROW = 256  # likewise, where products are rounded to bfloat16; fewer would cost time, more precision
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,15 @@ class Moments:
 def gram(features: Tensor) -> Tensor:
     """Gram matrices G = F F^T / P of `features` (N, C, H, W): (N, C, C), P = H W (Gatys et al. 2016, eq. 3, per position).
 
-    Features in half precision are summed in float32; float64 stays float64.
+    Features in half precision are summed in float32; float64 stays float64. On a CPU, where a gradient is asked for, the
+    products of every 256 positions of bfloat16 features are rounded to bfloat16 before they are summed in float32, three
+    times as fast: that changes a matrix by some .002 over the square root of their number, which for VGG-19 is a fifth or
+    less of what its bfloat16 convolutions change. What is measured without a gradient, such as the statistics of a painting,
+    is not rounded.
     """
-    return _Gram.apply(features)
+    many = features.shape[-2] * features.shape[-1] >= 4 * NARROW
+    half = features.dtype == torch.bfloat16 and features.device.type == "cpu" and many
+    return _Gram.apply(features, half and features.requires_grad and torch.is_grad_enabled())
 
 
 class _Gram(torch.autograd.Function):
@@ -41,25 +48,30 @@ class _Gram(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, features: Tensor) -> Tensor:
+    def forward(ctx, features: Tensor, rounded: bool) -> Tensor:
         ctx.save_for_backward(features)
         rows, dtype = features.flatten(2).transpose(1, 2), torch.promote_types(features.dtype, torch.float32)
         out = features.new_zeros(len(rows), rows.shape[2], rows.shape[2], dtype=dtype)
+        whole = rows.shape[1] // NARROW * NARROW if rounded else 0
         for picture, total in zip(rows, out, strict=True):
+            if whole:
+                blocks = picture[:whole].view(-1, NARROW, picture.shape[1])
+                torch.sum(torch.bmm(blocks.transpose(1, 2), blocks), 0, dtype=dtype, out=total)
+                picture = picture[whole:]
             for block in picture.split(len(picture) if features.is_cuda else BLOCK):
                 wide = block.to(dtype)
                 torch.addmm(total, wide.T, wide, out=total)
         return out.div_(rows.shape[1])
 
     @staticmethod
-    def backward(ctx, slope: Tensor) -> Tensor:
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
         (features,) = ctx.saved_tensors
         flat = features.flatten(2)
         both = ((slope + slope.transpose(1, 2)) / flat.shape[-1]).to(features.dtype)
         # Not a view of the product: autograd adds in place only to a gradient that owns its memory.
         gradient = torch.empty(features.shape, dtype=features.dtype, device=features.device, memory_format=torch.channels_last)
         torch.bmm(flat.transpose(1, 2), both, out=gradient.permute(0, 2, 3, 1).view(len(flat), -1, flat.shape[1]))
-        return gradient
+        return gradient, None
 
 
 def moments(features: Tensor, weights: Tensor | None = None) -> Moments:

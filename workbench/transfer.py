@@ -39,7 +39,7 @@ SHARE = 0.3  # of the evaluations at full size that a coarser scale takes
 DRAFT = 0.6  # likewise, where a draft is made: at every coarser scale and at full size
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
-VERSION = 1  # raised whenever the same settings come to another picture
+VERSION = 2  # raised whenever the same settings come to another picture
 LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
 
