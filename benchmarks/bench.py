@@ -230,7 +230,7 @@ def embedding_rates(works: Sequence[Work], encoder: ConvolutionalEncoder) -> dic
             embeddings.describe(picture, encoder, "content")
 
     def from_files() -> None:
-        for picture in embeddings.read_ahead(works, embeddings.SIZE):
+        for picture in embeddings.read(works, embeddings.SIZE, encoder.device):
             embeddings.describe(picture, encoder, "content")
 
     seconds = in_turns({"alone": alone, "from files": from_files}, 3)

@@ -24,6 +24,17 @@ def test_each_outcome_is_nearest_to_its_own_target(outcomes):
     assert nearest.content < single.content  # the nearest work is the content itself, the single one is by the other hand
 
 
+def test_targets_at_once_come_to_what_they_come_to_in_turn(outcomes):
+    content, encoder, oeuvre, done = outcomes
+    settings = transfer.Settings(size=64, steps=40)
+    chosen = [outcome.target for outcome in done]
+    together = list(comparison.transfer_each(content, chosen, oeuvre, encoder, settings, show=False, at_once=2))
+    assert [outcome.target for outcome in together] == chosen
+    for one, other in zip(done, together, strict=True):
+        assert other.style.gram == pytest.approx(one.style.gram, rel=0.2)
+        assert other.content == pytest.approx(one.content, rel=0.2)
+
+
 def test_records_are_json_and_name_every_work(outcomes):
     for outcome in outcomes[3]:
         record = json.loads(json.dumps(outcome.record(), allow_nan=False))

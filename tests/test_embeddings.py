@@ -166,12 +166,13 @@ def test_more_clusters_than_different_works_are_refused():
         clustering.cluster(blobs([0, 1, 0, 1]), 2, seed=-1)
 
 
-def test_pictures_are_read_ahead_in_their_order(corpus):
+def test_pictures_are_read_in_their_order_ahead_or_not(corpus):
     works = list(corpus)[:7]
     for count in (0, 1, 4, 7):
-        pictures = list(embeddings.read_ahead(works[:count], 32))
-        assert len(pictures) == count
-        assert all(torch.equal(picture, work.load(32)) for picture, work in zip(pictures, works, strict=False))
+        for pictures in (embeddings.read_ahead(works[:count], 32), embeddings.read(works[:count], 32, torch.device("cpu"))):
+            pictures = list(pictures)
+            assert len(pictures) == count
+            assert all(torch.equal(picture, work.load(32)) for picture, work in zip(pictures, works, strict=False))
 
 
 def test_a_file_that_went_bad_stops_the_reading_there_and_what_was_embedded_stays(corpus, encoder, fresh_cache):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import colour, encoders, images, metrics, targets, transfer
+from workbench.advance import Diverged
 from workbench.corpus import Corpus
 from workbench.errors import UsageError, WorkbenchError
 from workbench.transfer import Settings, Transfer
@@ -172,7 +173,7 @@ def test_a_draft_comes_first_and_the_encoder_has_the_last_word(content, target, 
     for iterate in both:
         driver = encoder if iterate.step > 12 else both.draft
         painting = target.moments(driver, iterate.size, driver.style_layers)
-        losses[iterate.step] = metrics.style_distance(both._picture, painting, driver).gram
+        losses[iterate.step] = metrics.style_distance(both.picture, painting, driver).gram
         assert iterate.losses["style"] == pytest.approx(losses[iterate.step], rel=1e-3)
     assert losses[22] < losses[13]
 
@@ -338,8 +339,8 @@ def test_a_checkpoint_of_something_else_is_refused(content, target, corpus, enco
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_picture(content, target, encoder, monkeypatch, optimiser):
     running = Transfer(content, target, encoder, Settings(**SMALL, optimiser=optimiser))
     last = list(itertools.islice(running, 3))[-1].image
-    monkeypatch.setattr(running._objective, "terms", {"style": (float("nan"), running._objective.terms["style"][1])})
-    with pytest.raises(transfer.Diverged, match="step 4") as stopped:
+    monkeypatch.setattr(running.objective, "terms", {"style": (float("nan"), running.objective.terms["style"][1])})
+    with pytest.raises(Diverged, match="step 4") as stopped:
         running.run()
     assert stopped.value.step == 4
     assert torch.equal(stopped.value.image, last)
@@ -402,7 +403,7 @@ def test_contents_of_any_shape_are_painted(target, encoder, shape, style_loss):
 def test_recorded_losses_are_those_of_the_picture(content, target, encoder, optimiser):
     running = Transfer(content, target, encoder, Settings(**SMALL, optimiser=optimiser, beta=0.0, alpha=1.0, init="noise"))
     for iterate in running:
-        raw = running._picture  # before the clamp that `image` applies
+        raw = running.picture  # before the clamp that `image` applies
         assert metrics.content_distance(raw, content, encoder) == pytest.approx(iterate.losses["content"], rel=1e-3)
 
 

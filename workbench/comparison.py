@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from workbench import figures, images, metrics
+from workbench import batch, figures, images, metrics
 from workbench.encoders import Encoder
 from workbench.figures import Figure, Panel
 from workbench.figures.panels import SHOWN
@@ -73,23 +73,29 @@ def transfer_each(
     settings: Settings,
     *,
     show: bool,
+    at_once: int | None = None,
 ) -> Iterator[Outcome]:
-    """Transfer `content` (1, 3, H, W) to every target in turn, with equal settings, and yield each result, measured.
+    """Transfer `content` (1, 3, H, W) to every target, with equal settings, and yield each result in turn, measured.
 
-    `oeuvre`: moments of the whole corpus at `settings.size`. Ctrl-C raises KeyboardInterrupt after yielding the transfer it
-    stopped, whose result says complete=False, so that no picture is lost.
+    `oeuvre`: moments of the whole corpus at `settings.size`. `at_once`: transfers that share a pass through the network, see
+    `batch.run`; by default all on CUDA, and one on a CPU, where a batch gains little and the first picture comes sooner.
+    Ctrl-C raises KeyboardInterrupt after yielding the transfers it stopped, whose results say complete=False, so that no
+    picture is lost.
     """
-    for target in chosen:
-        transfer = Transfer(content, target, encoder, settings)
-        result = transfer.run(show=show)
-        yield Outcome(
-            target,
-            result,
-            content=metrics.content_distance(result.image, content, encoder),
-            style=metrics.style_distance(transfer.bare, transfer.aim(), encoder),
-            oeuvre=metrics.style_distance(result.image, oeuvre, encoder),
-        )
-        if not result.complete:
+    chosen = list(chosen)
+    size = at_once or (max(1, len(chosen)) if encoder.device.type == "cuda" else 1)
+    for first in range(0, len(chosen), size):
+        running = [Transfer(content, target, encoder, settings) for target in chosen[first : first + size]]
+        results = batch.run(running, show=show) if len(running) > 1 else [running[0].run(show=show)]
+        for transfer, result in zip(running, results, strict=True):
+            yield Outcome(
+                transfer.target,
+                result,
+                content=metrics.content_distance(result.image, content, encoder),
+                style=metrics.style_distance(transfer.bare, transfer.aim(), encoder),
+                oeuvre=metrics.style_distance(result.image, oeuvre, encoder),
+            )
+        if not all(result.complete for result in results):
             raise KeyboardInterrupt
 
 

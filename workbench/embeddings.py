@@ -119,9 +119,9 @@ def embed(corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size
     folder = storage.cache_dir("embeddings", key)
     rows = {work.sha256: _known(folder / f"{work.sha256}.npy") for work in works}
     missing = list({work.sha256: work for work in works if rows[work.sha256] is None}.values())
-    pictures = zip(missing, read_ahead(missing, size), strict=True)
+    pictures = zip(missing, read(missing, size, encoder.device), strict=True)
     for work, picture in progress.track(pictures, total=len(missing), label=f"embedding ({kind})", show=show):
-        row = describe(picture.to(encoder.device), encoder, kind)
+        row = describe(picture, encoder, kind)
         with storage.atomic(folder / f"{work.sha256}.npy") as temporary:
             np.save(temporary, row, allow_pickle=False)
         rows[work.sha256] = row
@@ -137,6 +137,19 @@ def _known(path: Path) -> np.ndarray | None:
     except (ValueError, EOFError, OSError):
         path.unlink(missing_ok=True)
         return None
+
+
+def read(works: Sequence[Work], size: int, device: torch.device) -> Iterator[Tensor]:
+    """The pictures of `works`, long side `size`, on `device`: (1, 3, H, W) in [0, 1].
+
+    Beside a GPU a thread reads ahead, and pictures are copied from pinned memory. On a CPU such a thread takes the time of
+    the cores that the encoder needs, and more by getting in its way: there pictures are read one by one.
+    """
+    if device.type == "cpu":
+        yield from (work.load(size) for work in works)
+        return
+    for picture in read_ahead(works, size):
+        yield (picture.pin_memory() if device.type == "cuda" else picture).to(device, non_blocking=device.type == "cuda")
 
 
 def read_ahead(works: Sequence[Work], size: int) -> Iterator[Tensor]:

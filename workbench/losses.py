@@ -12,7 +12,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench.encoders import Encoder
-from workbench.statistics import Moments, gaussian_w2, gram, moments, psd_sqrt, spread, style_vector
+from workbench.statistics import (
+    Moments,
+    Places,
+    gaussian_w2,
+    gram,
+    moments,
+    places,
+    psd_sqrt,
+    region_moments,
+    spread,
+    style_vector,
+)
 
 BALANCE = 0.25  # of BagLoss: the same alpha then keeps about as much of the content as beside Gram matrices
 
@@ -110,14 +121,22 @@ class GuidedGramLoss:
         self.masks = masks
         self.shares = masks.mean(dim=(1, 2, 3))
         self.targets = [{layer: m.second.detach() for layer, m in target.items()} for target in targets]
+        self._regions: dict[tuple[int, int, torch.dtype], list[Places]] = {}
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         parts = []
         for layer in self.layers:
-            weights = spread(self.masks, *features[layer].shape[-2:])
-            for share, weight, target in zip(self.shares, weights, self.targets, strict=True):
-                parts.append(share * relative_square(moments(features[layer], weight[None]).second, target[layer]))
+            for share, region, target in zip(self.shares, self.regions(features[layer]), self.targets, strict=True):
+                parts.append(share * relative_square(region_moments(features[layer], region).second, target[layer]))
         return torch.stack(parts).sum() / len(self.layers)
+
+    def regions(self, features: Tensor) -> list[Places]:
+        """The regions as they lie over `features` (1, C, h, w); found once for every size."""
+        dtype = torch.promote_types(features.dtype, torch.float32)
+        key = (*features.shape[-2:], dtype)
+        if key not in self._regions:
+            self._regions[key] = [places(mask[None], dtype) for mask in spread(self.masks, *features.shape[-2:])]
+        return self._regions[key]
 
 
 class W2Loss:
@@ -244,10 +263,27 @@ class Objective:
 
     def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(total, name -> unweighted loss) for image (1, 3, H, W)."""
-        features = self.encoder.taps(image, self.layers) if self.layers else {}
+        return self.of(image, self.encoder.taps(image, self.layers) if self.layers else {})
+
+    def of(self, image: Tensor, features: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same, where the features of `image` at `layers` are known: layer -> (1, C, h, w)."""
         parts = {name: loss(image, features) for name, (_, loss) in self.terms.items()}
         total = torch.stack([weight * parts[name] for name, (weight, _) in self.terms.items()]).sum()
         return total, parts
+
+
+def together(objectives: Sequence[Objective], images: Sequence[Tensor]) -> list[tuple[Tensor, dict[str, Tensor]]]:
+    """What each objective gives for its own image, all (1, 3, H, W) of one size, by one forward pass of their one encoder."""
+    if len(objectives) == 1:
+        return [objectives[0](images[0])]
+    layers = tuple({layer: None for objective in objectives for layer in objective.layers})
+    features = objectives[0].encoder.taps(torch.cat(list(images)), layers) if layers else {}
+    # Split once: a slice for every picture would be added up on the way back over as many batches of zeros.
+    each = {layer: f.split(1) for layer, f in features.items()}
+    return [
+        objective.of(image, {layer: each[layer][i] for layer in objective.layers})
+        for i, (objective, image) in enumerate(zip(objectives, images, strict=True))
+    ]
 
 
 def gatys_content(features: Tensor, target: Tensor) -> Tensor:

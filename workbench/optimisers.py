@@ -31,9 +31,18 @@ class Optimiser:
     loss: Tensor
     started: bool
 
+    def trial(self) -> Tensor:
+        """Where to evaluate next, (n,): the start at first. Changes nothing."""
+        raise NotImplementedError
+
+    def tell(self, trial: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        """What was found at `trial`; whether the point moved there, a scalar."""
+        raise NotImplementedError
+
     def step(self, evaluate: Evaluate) -> Tensor:
         """One evaluation; whether the point moved to a new place, a scalar. The first evaluates the start."""
-        raise NotImplementedError
+        trial = self.trial()
+        return self.tell(trial, *evaluate(trial))
 
     def restart(self) -> None:
         """Let the next step evaluate the point anew, the function having changed; what was learnt of its curvature stays."""
@@ -82,10 +91,13 @@ class LBFGS(Optimiser):
         self.newest = torch.zeros((), dtype=torch.int64, device=start.device)  # row of the last pair
         self._rows = torch.arange(history + 1, device=start.device)
 
-    def step(self, evaluate: Evaluate) -> Tensor:
-        """Evaluate once and move there if that is an improvement; whether it was, a scalar. The first evaluates the start."""
+    def trial(self) -> Tensor:
         if not self.started:
-            loss, gradient = evaluate(self.point)
+            return self.point
+        return torch.addcmul(self.point, self.length.to(self.point.dtype), self.direction)
+
+    def tell(self, trial: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        if not self.started:
             self.loss.copy_(loss)
             self.gradient.copy_(gradient)
             self.length.fill_(1.0)
@@ -94,8 +106,6 @@ class LBFGS(Optimiser):
             self._descend(~yes, yes, along)
             self.started = True
             return yes
-        trial = torch.addcmul(self.point, self.length.to(self.point.dtype), self.direction)
-        loss, gradient = evaluate(trial)
         accepted = loss <= self.loss + ARMIJO * self.length * self.slope
         along = self._remember(trial - self.point, gradient - self.gradient, gradient, accepted)
         torch.where(accepted, trial, self.point, out=self.point)
@@ -175,23 +185,29 @@ class Adam(Optimiser):
         self.gradient, self.first, self.second = (torch.zeros_like(start) for _ in range(3))
         self.loss, self.count = torch.zeros(2, dtype=wide(start), device=start.device)  # count: of the moves made
 
-    def step(self, evaluate: Evaluate) -> Tensor:
-        """Move by the last gradient and evaluate there; the first call evaluates the start. True: no step is refused."""
-        point = self.point
+    def trial(self) -> Tensor:
+        if not self.started:
+            return self.point
+        b1, b2 = self.betas
+        first, second = self._moments()
+        scale = (second / (1 - b2 ** (self.count + 1)).to(second.dtype)).sqrt_().add_(1e-12)
+        rate = (self.rate / (1 - b1 ** (self.count + 1))).to(first.dtype)
+        return self.point - rate * first / scale
+
+    def tell(self, trial: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        """No trial is refused: always true."""
         if self.started:
-            b1, b2 = self.betas
-            count = self.count + 1
-            first, second = torch.lerp(self.gradient, self.first, b1), torch.lerp(self.gradient.square(), self.second, b2)
-            scale = (second / (1 - b2**count).to(second.dtype)).sqrt_().add_(1e-12)
-            rate = (self.rate / (1 - b1**count)).to(first.dtype)
-            point = self.point - rate * first / scale
-        loss, gradient = evaluate(point)
-        if self.started:
-            self.count.copy_(count)
+            first, second = self._moments()
+            self.count.add_(1)
             self.first.copy_(first)
             self.second.copy_(second)
-        self.point.copy_(point)
+        self.point.copy_(trial)
         self.loss.copy_(loss)
         self.gradient.copy_(gradient)
         self.started = True
         return torch.ones_like(self.loss, dtype=torch.bool)
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """The running means of the gradient and of its square, the last gradient included."""
+        b1, b2 = self.betas
+        return torch.lerp(self.gradient, self.first, b1), torch.lerp(self.gradient.square(), self.second, b2)

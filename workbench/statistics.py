@@ -82,11 +82,29 @@ def moments(features: Tensor, weights: Tensor | None = None) -> Moments:
     wide = torch.promote_types(features.dtype, torch.float32)
     if weights is None:
         return Moments(mean=features.mean(dim=(0, 2, 3), dtype=wide), second=gram(features)[0])
-    inside = weights.flatten().nonzero()[:, 0]  # the rest of the picture costs nothing
-    rows, w = features.flatten(2)[0].index_select(1, inside).to(wide), weights.flatten()[inside].to(wide)
-    w = w / w.sum().clamp_min(torch.finfo(wide).tiny)
-    rooted = rows * w.sqrt()
-    return Moments(mean=rows @ w, second=rooted @ rooted.T)
+    return region_moments(features, places(weights, wide))
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of a feature map that count: their indices (n,), int64, and their shares (n,), which sum to one."""
+
+    index: Tensor
+    share: Tensor
+
+
+def places(weights: Tensor, dtype: torch.dtype) -> Places:
+    """The places where `weights` (1, 1, H, W) are above 0, with shares in `dtype`."""
+    index = weights.flatten().nonzero()[:, 0]
+    found = weights.flatten()[index].to(dtype)
+    return Places(index, found / found.sum().clamp_min(torch.finfo(dtype).tiny))
+
+
+def region_moments(features: Tensor, region: Places) -> Moments:
+    """Moments of `features` (1, C, H, W) over a region; the rest of the picture costs nothing."""
+    rows = features.flatten(2)[0].index_select(1, region.index).to(region.share.dtype)
+    rooted = rows * region.share.sqrt()
+    return Moments(mean=rows @ region.share, second=rooted @ rooted.T)
 
 
 def spread(masks: Tensor, height: int, width: int) -> Tensor:

@@ -7,9 +7,8 @@ import hashlib
 import json
 import math
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -20,9 +19,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from workbench import colour, images, losses, progress, statistics, storage
+from workbench.advance import STRIDE, Strides, advance
 from workbench.encoders import Encoder, imitation
 from workbench.encoders.allocator import release_pages
-from workbench.errors import UsageError, WorkbenchError, require
+from workbench.errors import UsageError, require
 from workbench.optimisers import LBFGS, Adam
 from workbench.parametrisation import Pixels, Spectral
 from workbench.statistics import Moments
@@ -162,21 +162,13 @@ class Result:
     boundaries: tuple[tuple[int, str], ...] = field(repr=False)
 
 
-class Diverged(WorkbenchError):
-    """The loss became infinite or not a number. `step` says when, `image` is the last good picture."""
-
-    def __init__(self, step: int, image: Tensor):
-        super().__init__(f"the loss stopped being finite at step {step}: lower beta, or use float32")
-        self.step = step
-        self.image = image
-
-
 class Transfer:
     """One transfer, which can be iterated, stopped, continued, written to disk and resumed.
 
         for iterate in Transfer(content, target, encoder, Settings(size=384)): ...
 
-    Iterating goes on where the last iteration stopped. `image` is always the picture so far.
+    Iterating goes on where the last iteration stopped. `image` is always the picture so far. On CUDA the host looks at every
+    tenth evaluation (`stride`): what is told of the nine before comes with it, and a plateau ends the transfer that much later.
     """
 
     def __init__(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings | None = None):
@@ -197,25 +189,27 @@ class Transfer:
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self.show = False  # whether statistics and steps report their progress on stderr
-        self._picture = self._start()
+        self.picture = self._start()
         self._space: Spectral | Pixels | None = None
-        self._optimiser: LBFGS | Adam | None = None
-        self._objective: losses.Objective | None = None
+        self.optimiser: LBFGS | Adam | None = None
+        self.objective: losses.Objective | None = None
+        self.stride = STRIDE if self.content.device.type == "cuda" else 1
+        self._strides: Strides | None = None
 
     @property
     def image(self) -> Tensor:
         """The picture so far, (1, 3, H, W) in [0, 1]."""
-        return self._finished(self._picture)
+        return self._finished(self.picture)
 
     @property
     def bare(self) -> Tensor:
         """The picture so far as the losses see it: `image`, but in grey where only luminance is transferred."""
-        return self._picture.clamp(0, 1)
+        return self.picture.clamp(0, 1)
 
     def aim(self) -> dict[str, Moments]:
         """The style moments that the last stage aims at, layer -> Moments; where paintings are kept apart, pooled ones."""
         settings = self.settings
-        return aim(self._scaled(settings.size), self.target, self.encoder, settings, settings.size, recolour=self._recolour)
+        return aim(self.scaled(settings.size), self.target, self.encoder, settings, settings.size, recolour=self._recolour)
 
     @property
     def boundaries(self) -> tuple[tuple[int, str], ...]:
@@ -230,16 +224,36 @@ class Transfer:
 
     def __iter__(self) -> Iterator[Iterate]:
         while not self.finished:
-            began = time.perf_counter()
-            if self._objective is None or len(self.history) in self.starts:
-                self._prepare()
+            began, made = time.perf_counter(), len(self.history)
+            self.ready()
             stage = self._stage
             self._step()
             self.seconds += time.perf_counter() - began
-            yield Iterate(
-                len(self.history), self.total_steps, stage.size, self.history[-1], self.seconds, self._picture, self._finished
-            )
+            for step in range(made, len(self.history)):
+                losses = self.history[step]
+                yield Iterate(step + 1, self.total_steps, stage.size, losses, self.seconds, self.picture, self._finished)
         release_pages()
+
+    def ready(self) -> bool:
+        """See to it that `objective` and `optimiser` are those of the next evaluation; whether they were not."""
+        fresh = self.objective is None or len(self.history) in self.starts
+        if fresh:
+            self._prepare()
+        return fresh
+
+    @property
+    def left(self) -> int:
+        """Evaluations to the end of the stage, if no plateau ends it."""
+        return next(end for end in (*self.starts[1:], self.total_steps) if end > len(self.history)) - len(self.history)
+
+    def _step(self) -> None:
+        """One evaluation; `stride` of them, where the host is to look only now and then."""
+        if self.stride == 1:
+            advance([self])
+            return
+        if self._strides is None:
+            self._strides = Strides([self])
+        self._strides.run(min(self.stride, self.left))
 
     @property
     def finished(self) -> bool:
@@ -256,7 +270,7 @@ class Transfer:
         return self.stages[sum(start <= len(self.history) for start in self.starts) - 1]
 
     @property
-    def _driver(self) -> Encoder:
+    def driver(self) -> Encoder:
         """The network that the next evaluation asks."""
         return self.draft if self.draft is not None and self._stage.draft else self.encoder
 
@@ -270,9 +284,13 @@ class Transfer:
                 pass
         except KeyboardInterrupt:
             complete = False
+        return self.result(complete)
+
+    def result(self, complete: bool) -> Result:
+        """What there is so far; `complete` says whether it is the end."""
         return Result(self.image, tuple(self.history), self.seconds, complete, self.settings, self.target, self.boundaries)
 
-    def _scaled(self, long_side: int) -> Tensor:
+    def scaled(self, long_side: int) -> Tensor:
         """The content as the losses see it, with this long side."""
         return images.resize(self._source, images.fit(*self.content.shape[-2:], long_side))
 
@@ -283,7 +301,7 @@ class Transfer:
         return picture.clamp(0, 1)
 
     def _start(self) -> Tensor:
-        content = self._scaled(self.stages[0].size)
+        content = self.scaled(self.stages[0].size)
         if self.settings.init == "content":
             return content
         height, width = content.shape[-2:]
@@ -294,18 +312,19 @@ class Transfer:
     def _prepare(self) -> None:
         """The objective of this stage, and an optimiser at the picture so far (or the one that `resume` brought)."""
         size = self._stage.size
-        content = self._scaled(size)
+        content = self.scaled(size)
         shape = tuple(content.shape[-2:])
         if len(self.history) in self.starts:
-            if tuple(self._picture.shape[-2:]) != shape:
-                self._picture = images.resize(self._picture.clamp(0, 1), shape)
-                self._optimiser = None
-            elif self._optimiser is not None:
-                self._optimiser.restart()
-        if self._optimiser is None:
-            self._optimise(self._picture)
-        self._objective = objective(
-            content, self.target, self._driver, self.settings, size, recolour=self._recolour, show=self.show
+            if tuple(self.picture.shape[-2:]) != shape:
+                self.picture = images.resize(self.picture.clamp(0, 1), shape)
+                self.optimiser = None
+            elif self.optimiser is not None:
+                self.optimiser.restart()
+        if self.optimiser is None:
+            self._optimise(self.picture)
+        self._strides = None
+        self.objective = objective(
+            content, self.target, self.driver, self.settings, size, recolour=self._recolour, show=self.show
         )
 
     def _optimise(self, picture: Tensor) -> None:
@@ -313,43 +332,28 @@ class Transfer:
         where = (*picture.shape[-2:], picture.device)
         if self.settings.optimiser == "lbfgs":
             self._space = Spectral(*where)
-            self._optimiser = LBFGS(self._space.point(picture), first_move=FIRST_MOVE)
+            self.optimiser = LBFGS(self._space.point(picture), first_move=FIRST_MOVE)
         else:
             self._space = Pixels(*where)
-            self._optimiser = Adam(self._space.point(picture))
+            self.optimiser = Adam(self._space.point(picture))
 
-    def _step(self) -> None:
-        found: list[Tensor] = []  # the picture, and all its losses in one tensor
+    def seen(self, point: Tensor) -> Tensor:
+        """The picture (1, 3, H, W) at `point` of the optimiser, as the losses see it."""
+        picture = self._space.picture(point)
+        # In colours the losses would be met where nobody sees it.
+        return colour.luminance(picture) if self.settings.colour == "luminance" else picture
 
-        def evaluate(point: Tensor) -> tuple[Tensor, Tensor]:
-            z = point.detach().requires_grad_()
-            x = self._space.picture(z)
-            if self.settings.colour == "luminance":
-                x = colour.luminance(x)  # or the losses would be met in colours that nobody sees
-            total, parts = self._objective(x)
-            (gradient,) = torch.autograd.grad(total, z)
-            if not (torch.isfinite(total) & torch.isfinite(gradient).all()):
-                raise Diverged(len(self.history) + 1, self.image)
-            found.extend((x.detach(), torch.stack([*parts.values(), total]).detach()))
-            return total.detach(), gradient
-
-        accepted = None
-        try:
-            accepted = self._optimiser.step(evaluate)
-        except torch.OutOfMemoryError:
-            if not self._driver.economise():
-                raise
-        if accepted is None:  # tried again only here, where the error no longer holds on to what filled the memory
-            print("the device ran out of memory: computing features twice instead of keeping them", file=sys.stderr)
-            found.clear()
-            if self.content.device.type == "cuda":
-                torch.cuda.empty_cache()
-            accepted = self._optimiser.step(evaluate)
-        if accepted:
-            self._picture, values = found
-            self.history.append(dict(zip((*self._objective.terms, "total"), values.tolist(), strict=True)))
+    def take(self, point: Tensor, picture: Tensor, gradient: Tensor, values: Tensor) -> None:
+        """What was found at `point`: move there if the optimiser does. `values`: all losses and, last, their total."""
+        if self.optimiser.tell(point, values[-1], gradient):
+            self.picture = picture
+            self.log(values.tolist())
         else:  # the trial was rejected: the picture, and so its losses, are those of the step before
             self.history.append(dict(self.history[-1]))
+
+    def log(self, values: Sequence[float]) -> None:
+        """Put the losses of one evaluation on record, their total being the last of `values`."""
+        self.history.append(dict(zip((*self.objective.terms, "total"), values, strict=True)))
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides the result: content, target, encoder, settings."""
@@ -367,9 +371,9 @@ class Transfer:
 
     def checkpoint(self, path: str | os.PathLike) -> Path:
         """Write everything a continuation needs to `path` (safetensors), atomically."""
-        tensors = {"picture": self._picture}
-        if self._optimiser is not None:
-            tensors |= {f"optimiser.{name}": value for name, value in self._optimiser.state().items()}
+        tensors = {"picture": self.picture}
+        if self.optimiser is not None:
+            tensors |= {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         record = {"fingerprint": self.fingerprint(), "history": json.dumps(self.history), "seconds": repr(self.seconds)}
         with storage.atomic(path) as temporary:
@@ -386,11 +390,11 @@ class Transfer:
             raise UsageError(f"{path} is the checkpoint of another transfer: content, target, encoder or settings differ")
         self.history = json.loads(record["history"])
         self.seconds = float(record["seconds"])
-        self._picture = tensors.pop("picture").to(self.content.device)
-        self._optimiser = self._objective = None
+        self.picture = tensors.pop("picture").to(self.content.device)
+        self.optimiser = self.objective = self._strides = None
         if tensors:
-            self._optimise(self._picture)
-            self._optimiser.load({name.removeprefix("optimiser."): value for name, value in tensors.items()})
+            self._optimise(self.picture)
+            self.optimiser.load({name.removeprefix("optimiser."): value for name, value in tensors.items()})
         return self
 
 

@@ -89,8 +89,9 @@ def _transfer(args: argparse.Namespace) -> None:
     check_out(args.out)
     _check_checkpoint(args)
     from workbench import encoders, images, inputs, metrics
+    from workbench.advance import Diverged
     from workbench.figures.files import PNG_KEY
-    from workbench.transfer import Diverged, Settings, Transfer, check_combination
+    from workbench.transfer import Settings, Transfer, check_combination
 
     settings = Settings(**given(args, SETTINGS))
     _check_target(args)

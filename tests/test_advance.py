@@ -1,0 +1,200 @@
+"""Several evaluations without a look, and several transfers at once, come to what one at a time comes to."""
+
+import itertools
+import re
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from workbench import advance, batch, encoders, statistics, targets
+from workbench.advance import Diverged, Strides
+from workbench.errors import UsageError
+from workbench.losses import GuidedGramLoss
+from workbench.transfer import Settings, Transfer
+
+SMALL = {"size": 96, "steps": 12}
+
+
+@pytest.fixture(scope="module")
+def content(corpus):
+    return corpus["work-00.png"].load(96)
+
+
+@pytest.fixture(scope="module")
+def chosen(corpus, encoder, content):
+    selection = targets.Selection(corpus, content, encoder)
+    return [selection.single("work-01"), selection.nearest(), selection.whole()]
+
+
+def strided(content, target, encoder, settings, stride):
+    transfer = Transfer(content, target, encoder, settings)
+    transfer.stride = stride
+    return transfer
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+@pytest.mark.parametrize("stride", [2, 5, 100])
+def test_looking_seldom_changes_nothing(content, chosen, encoder, stride, optimiser):
+    """Not a byte, whether or not stages are multiples of a stride."""
+    settings = Settings(size=192, steps=13, optimiser=optimiser, init="noise", plateau=0)
+    expected = Transfer(content, chosen[0], encoder, settings)
+    found = strided(content, chosen[0], encoder, settings, stride)
+    told, seen = ([(step.step, step.size, step.losses) for step in transfer] for transfer in (expected, found))
+    assert told == seen and len(told) == expected.total_steps
+    assert torch.equal(expected.image, found.image)
+
+
+def test_refused_steps_are_told_alike(content, chosen, encoder, monkeypatch):
+    """A first move that is far too long is refused at once, and then again."""
+    monkeypatch.setattr("workbench.transfer.FIRST_MOVE", 10.0)
+    settings = Settings(**SMALL, plateau=0)
+    expected, found = (strided(content, chosen[0], encoder, settings, stride) for stride in (1, 6))
+    expected, found = expected.run(), found.run()
+    assert expected.history == found.history
+    assert any(a == b for a, b in itertools.pairwise(expected.history))
+    assert torch.equal(expected.image, found.image)
+
+
+def test_strides_resume(content, chosen, encoder, tmp_path):
+    settings = Settings(**SMALL, plateau=0)
+    whole = strided(content, chosen[0], encoder, settings, 5).run()
+    first = strided(content, chosen[0], encoder, settings, 5)
+    for step in first:
+        if step.step == first.starts[-1] + 5:
+            break
+    second = strided(content, chosen[0], encoder, settings, 5).resume(first.checkpoint(tmp_path / "state"))
+    result = second.run()
+    assert result.history == whole.history and torch.equal(result.image, whole.image)
+
+
+def test_a_plateau_ends_strides_too(content, chosen, encoder):
+    settings = Settings(size=64, steps=1000, plateau=0.05)
+    at_once = Transfer(content, chosen[0], encoder, settings).run()
+    later = strided(content, chosen[0], encoder, settings, 10).run()
+    assert len(at_once.history) <= len(later.history) < len(at_once.history) + 10 < 1000
+    assert later.history[: len(at_once.history)] == at_once.history
+
+
+def test_what_is_not_finite_stops_strides_at_its_step_with_the_last_good_picture(content, chosen, encoder):
+    settings = Settings(**SMALL, plateau=0)
+    for stride in (1, 4):
+        running = strided(content, chosen[0], encoder, settings, stride)
+        good = list(itertools.islice(running, 8))[-1].image
+        running.objective.terms["style"] = (float("nan"), running.objective.terms["style"][1])
+        with pytest.raises(Diverged, match="step 9") as stopped:
+            running.run()
+        assert torch.equal(stopped.value.image, good) and len(running.history) == 8
+
+
+class Waiting(TorchDispatchMode):
+    """Counts what makes a host wait for its device: numbers taken out of tensors, and shapes that depend on their content."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if re.match(r"aten\.(_local_scalar_dense|nonzero|item|is_nonzero|equal|masked_select|unique)", str(function)):
+            self.found.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+@pytest.mark.parametrize("style_loss", ["gram", "w2", "patches", "embedding"])
+def test_nothing_waits_for_the_device_inside_of_a_stride(content, chosen, encoder, style_loss, optimiser):
+    settings = Settings(**SMALL, plateau=0, style_loss=style_loss, optimiser=optimiser)
+    transfer = Transfer(content, chosen[1], encoder, settings)
+    next(iter(transfer))  # made ready, and the first evaluation done
+    strides = Strides([transfer])
+    with Waiting() as waiting:
+        for _ in range(3):
+            strides._step()
+    assert waiting.found == []
+    with Waiting() as waiting:
+        strides.rows[0].sum().item()
+    assert waiting.found  # the watch sees what it is to see
+
+
+def test_nothing_waits_for_the_device_where_regions_are_guided():
+    masks = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    features = {"l": torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1), requires_grad=True)}
+    loss = GuidedGramLoss(
+        masks / masks.sum(0), [{"l": statistics.moments(f)} for f in (features["l"], features["l"].flip(2) + 1)]
+    )
+    loss(features["l"], features)
+    with Waiting() as waiting:
+        loss(features["l"], features).backward()
+    assert waiting.found == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_captured_graph_does_what_single_steps_do(content, chosen):
+    encoder = encoders.load("embedded", device="cuda", precision="float32")
+    settings = Settings(size=96, steps=40, plateau=0)
+    single, captured = (strided(content, chosen[0], encoder, settings, stride) for stride in (1, 10))
+    single, captured = single.run(), captured.run()
+    assert captured.history[-1]["total"] == pytest.approx(single.history[-1]["total"], rel=0.05)
+
+
+def test_a_batch_comes_to_what_single_transfers_come_to(content, chosen, encoder):
+    """In float32 batches may round otherwise; over a few evaluations that is all."""
+    settings = Settings(**SMALL, plateau=0)
+    alone = [Transfer(content, target, encoder, settings).run() for target in chosen]
+    together = batch.run([Transfer(content, target, encoder, settings) for target in chosen])
+    for one, other in zip(alone, together, strict=True):
+        assert other.complete and len(other.history) == len(one.history)
+        assert other.history[0] == pytest.approx(one.history[0], rel=1e-4, abs=1e-6)
+        assert other.history[-1]["total"] == pytest.approx(one.history[-1]["total"], rel=0.02)
+        assert (other.image - one.image).abs().mean() < 0.01
+
+
+def test_looking_seldom_changes_nothing_in_a_batch(content, chosen, encoder):
+    settings = Settings(size=192, steps=11, plateau=0.02)
+    expected, found = ([strided(content, target, encoder, settings, stride) for target in chosen] for stride in (1, 4))
+    for one, other in zip(batch.run(expected), batch.run(found), strict=True):
+        common = min(len(one.history), len(other.history))
+        assert len(other.history) - len(one.history) < 4 and other.history[:common] == one.history[:common]
+
+
+def test_a_batch_takes_several_contents_and_weights(corpus, chosen, encoder):
+    contents = [corpus["work-00.png"].load(96), corpus["work-00.png"].load(96).flip(3)]
+    transfers = [Transfer(c, chosen[0], encoder, Settings(**SMALL, alpha=a)) for c, a in zip(contents, (0.05, 0), strict=True)]
+    results = batch.run(transfers)
+    assert "content" in results[0].history[-1] and "content" not in results[1].history[-1]
+    for content, result in zip(contents, results, strict=True):
+        own, other = ((result.image - picture).square().mean() for picture in (content, content.flip(3)))
+        assert own < other
+
+
+def test_a_transfer_of_a_batch_that_is_over_lets_the_others_go_on(content, chosen, encoder):
+    settings = Settings(size=64, steps=60, plateau=0.05)
+    ends = [Transfer(content, target, encoder, settings) for target in chosen]
+    results = batch.run(ends)
+    lengths = {len(result.history) for result in results}
+    assert len(lengths) > 1 and all(transfer.finished for transfer in ends)
+
+
+def test_ctrl_c_stops_a_batch_and_keeps_its_pictures(content, chosen, encoder, monkeypatch):
+    step, count = advance.advance, itertools.count()
+
+    def interrupted(transfers):
+        if next(count) == 4:
+            raise KeyboardInterrupt
+        step(transfers)
+
+    monkeypatch.setattr(batch, "advance", interrupted)
+    results = batch.run([Transfer(content, target, encoder, Settings(**SMALL)) for target in chosen])
+    assert [(result.complete, len(result.history)) for result in results] == [(False, 4)] * 3
+
+
+def test_transfers_that_cannot_keep_step_are_refused(content, chosen, encoder):
+    one = Transfer(content, chosen[0], encoder, Settings(**SMALL))
+    for other in (
+        Transfer(content, chosen[0], encoder, Settings(size=96, steps=13)),
+        Transfer(content[..., :-9], chosen[0], encoder, Settings(**SMALL)),
+    ):
+        with pytest.raises(UsageError, match="of one batch need"):
+            batch.run([one, other])
+    with pytest.raises(UsageError, match="no transfers"):
+        batch.run([])
