@@ -68,6 +68,23 @@ def test_strides_resume(content, chosen, encoder, tmp_path):
     assert result.history == whole.history and torch.equal(result.image, whole.image)
 
 
+def test_a_stop_within_a_stride_keeps_what_was_done(content, chosen, encoder, monkeypatch):
+    settings = Settings(**SMALL, plateau=0)
+    expected = Transfer(content, chosen[0], encoder, settings).run()
+    running = strided(content, chosen[0], encoder, settings, 5)
+    evaluate, count = advance._evaluated, itertools.count()
+
+    def interrupted(transfers):
+        if next(count) == 7:
+            raise KeyboardInterrupt
+        return evaluate(transfers)
+
+    monkeypatch.setattr(advance, "_evaluated", interrupted)
+    stopped = running.run()
+    assert not stopped.complete and list(stopped.history) == list(expected.history[:7])
+    assert torch.equal(running.run().image, expected.image)
+
+
 def test_a_plateau_ends_strides_too(content, chosen, encoder):
     settings = Settings(size=64, steps=1000, plateau=0.05)
     at_once = Transfer(content, chosen[0], encoder, settings).run()

@@ -89,15 +89,20 @@ class Strides:
             ]
 
     def run(self, count: int) -> None:
-        """Make `count` evaluations and put what they found on record. Raises Diverged."""
-        found = []
-        for _ in range(count):
-            self._step()
-            found.append([row.clone() for row in self.rows])
-        read = torch.stack([torch.cat(rows) for rows in found]).tolist()  # the one time that the host waits
+        """Make `count` evaluations and put what they found on record, also where something stops them. Raises Diverged."""
+        found: list[Tensor] = []
+        try:
+            for _ in range(count):
+                self._step()
+                found.append(torch.cat(self.rows))
+        finally:
+            self._record(found)
+
+    def _record(self, found: Sequence[Tensor]) -> None:
         for transfer, picture in zip(self.transfers, self.pictures, strict=True):
             transfer.picture = picture.clone()
-        for line in read:
+        lines = torch.stack(list(found)).tolist() if found else []  # the one time that the host waits
+        for line in lines:
             for transfer, row in zip(self.transfers, self.rows, strict=True):
                 *values, finite = line[: len(row)]
                 line = line[len(row) :]

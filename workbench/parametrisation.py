@@ -29,7 +29,7 @@ class Spectral:
         frequency = 2 * np.sqrt(np.square(down)[:, None] + np.square(across))
         place = np.log(np.maximum(frequency, FREQUENCIES[0]))
         gain = np.stack([np.exp(np.interp(place, np.log(FREQUENCIES), np.log(gains))) for gains in GAINS.values()])
-        self.gain = torch.from_numpy(gain).to(device, torch.float32)
+        self.gain = torch.from_numpy(gain.astype(np.float32)).to(device)
         axes = torch.tensor(list(GAINS), dtype=torch.float32, device=device)
         self.axes = axes / axes.norm(dim=1, keepdim=True)  # orthonormal
 

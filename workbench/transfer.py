@@ -229,9 +229,8 @@ class Transfer:
             stage = self._stage
             self._step()
             self.seconds += time.perf_counter() - began
-            for step in range(made, len(self.history)):
-                losses = self.history[step]
-                yield Iterate(step + 1, self.total_steps, stage.size, losses, self.seconds, self.picture, self._finished)
+            for step, found in enumerate(self.history[made:], start=made + 1):
+                yield Iterate(step, self.total_steps, stage.size, found, self.seconds, self.picture, self._finished)
         release_pages()
 
     def ready(self) -> bool:
