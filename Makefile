@@ -59,6 +59,8 @@ ifdef CORPORA
 		--title "Five pictures after Claude Monet, by choice of paintings"
 	$(BIN)/python benchmarks/high_resolution.py "$(CORPORA)/content/mona_lisa.jpg" "$(CORPORA)/corpora/vincent-van-gogh" \
 		-o figures/high_resolution.jpg
+	$(BIN)/python benchmarks/precision.py "$(CORPORA)/content/mona_lisa.jpg" \
+		"$(CORPORA)/corpora/vincent-van-gogh/the-starry-night.jpg" -o figures/precision.jpg
 	$(BIN)/workbench distil --evaluate --data "$(CORPORA)"/corpora/* "$(CORPORA)/photos" \
 		--sizes 256 512 --pairs 3 --figure figures/encoder_comparison.png
 else
