@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice, product
 from pathlib import Path
@@ -38,7 +39,7 @@ LEVELS = (1.5, 1.1, 1.02)  # times the objective that the reference ends with
 REPEATS = 9
 STEP_SIZES = (128, 192, 256, 384, 512, 768, 1024)  # px
 CORPUS_SIZES = (1, 3, 10, 30, 100)  # works
-BLOCK = 4  # evaluations of the reference between two transfers
+BLOCK = 3  # evaluations of the reference between two transfers, for each length of its history
 MEASURED_EVERY = 3  # evaluations between two looks at the objective
 
 
@@ -91,24 +92,14 @@ def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, Con
     """
     picture, painting = (images.resize(work.load(size), (size, size)) for work in (content, style))
     start = picture.clone().requires_grad_()
-    optimiser = plain_lbfgs(start)
     classic = objective(plain(driving["vgg19 float32"]), picture, painting, ALPHA)
-
-    def reference_step() -> None:
-        def closure() -> torch.Tensor:
-            optimiser.zero_grad()
-            value = SCALE * classic(start)
-            value.backward()
-            return value
-
-        optimiser.step(closure)
 
     def convolutions(encoder: ConvolutionalEncoder) -> None:
         x = picture.clone().requires_grad_()
         last = encoder.activations(x, ["relu5_1"])["relu5_1"]
         torch.autograd.grad(last, x, torch.ones_like(last))
 
-    tasks: dict[str, Callable[[], Any]] = {"reference": reference_step}
+    tasks: dict[str, Callable[[], Any]] = {"reference": reference_step(start, classic, plain_lbfgs(start))}
     for name, encoder in driving.items():
         tasks[name] = engine_step(encoder, picture, style, size)
         tasks[f"{name}, convolutions"] = partial(convolutions, encoder)
@@ -140,15 +131,52 @@ def own_objective(
     return lambda picture: whole(picture)[0]
 
 
-def seconds_of_reference(prepare: Callable[[], Callable[[torch.Tensor], torch.Tensor]], content: torch.Tensor) -> list[float]:
-    """Seconds of setting up, and of each of the evaluations after the first."""
-    began = time.perf_counter()
-    steps = descend(prepare(), content)
-    marks = [began, time.perf_counter()]
-    for _ in islice(steps, BLOCK + 1):
-        marks.append(time.perf_counter())
-    taken = np.diff(marks)
-    return [taken[0], *taken[2:]]
+@dataclass
+class ReferenceTime:
+    """Seconds of the reference: of setting up, and of an evaluation with an empty and with a full history of L-BFGS."""
+
+    setting_up: list[float] = field(default_factory=list)
+    empty: list[float] = field(default_factory=list)
+    full: list[float] = field(default_factory=list)
+
+    def measure(self, prepare: Callable[[], Callable[[torch.Tensor], torch.Tensor]], content: torch.Tensor) -> None:
+        began = time.perf_counter()
+        loss = prepare()
+        self.setting_up.append(time.perf_counter() - began)
+        picture = content.clone().requires_grad_()
+        optimiser = plain_lbfgs(picture)
+        step = reference_step(picture, loss, optimiser)
+        for _ in range(3):  # the first two evaluations make a pair
+            step()
+        state, size = optimiser.state[picture], optimiser.param_groups[0]["history_size"]
+        for seconds in (self.empty, self.full):
+            for _ in range(BLOCK):
+                began = time.perf_counter()
+                step()
+                seconds.append(time.perf_counter() - began)
+            for name in ("old_dirs", "old_stps"):  # copies of a pair take the time of any other
+                state[name] += [state[name][-1].clone() for _ in range(size - len(state[name]))]
+            state["ro"] += [state["ro"][-1]] * (size - len(state["ro"]))
+
+    def timeline(self, count: int) -> list[float]:
+        """Seconds at the end of each of `count` evaluations: medians, the history taking up to its length more and more."""
+        setting_up, empty, full = (float(np.median(seconds)) for seconds in (self.setting_up, self.empty, self.full))
+        filled = np.minimum(np.arange(count), 100) / 100
+        return (setting_up + np.cumsum(empty + (full - empty) * filled)).tolist()
+
+
+def reference_step(
+    picture: torch.Tensor, loss: Callable[[torch.Tensor], torch.Tensor], optimiser: torch.optim.Optimizer
+) -> Callable[[], None]:
+    """One evaluation of the reference, its gradient, and what L-BFGS makes of it."""
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        value = SCALE * loss(picture)
+        value.backward()
+        return value
+
+    return lambda: optimiser.step(closure)
 
 
 def curves(
@@ -165,8 +193,8 @@ def curves(
     "curves": name -> [[seconds, objective], ...]; "last": name -> the objective that a plain loop ends with, from `known` (see
     `descents`). For VGG-19 the objective is the reference's own, in float32, at full size. The embedded encoder is judged by
     the same terms in its own features, in float32 as well. Setting up counts, looking at the objective does not. The seconds
-    of the reference are those of setting up and for every evaluation the median of some, which take turns with the
-    transfers, so that both meet the same load; they have a short history, which is in the reference's favour.
+    of the reference are medians (see `ReferenceTime`) over evaluations that take turns with the transfers, so that both meet
+    the same load.
     """
     source = content.load(size)
     prepare = partial(objective, plain(driving["vgg19 float32"]), source, style.load(size), ALPHA)
@@ -174,7 +202,8 @@ def curves(
     last = {name: known["embedded" if name.startswith("embedded") else "reference"][-1] for name in ("reference", *names)}
     reached: dict[str, list] = {}
     settings = Settings(size=size, steps=steps, alpha=ALPHA, tv=0.0, plateau=0)
-    blocks = [seconds_of_reference(prepare, source)]
+    taken = ReferenceTime()
+    taken.measure(prepare, source)
     for name in names:
         reached[name] = []
         for iterate in Transfer(content.load(), targets.single(style), driving[name], settings):
@@ -182,12 +211,12 @@ def curves(
                 picture = images.resize(iterate.image, tuple(source.shape[-2:]))
                 with torch.no_grad():
                     reached[name].append([iterate.seconds, float(judges[name.split()[0]](picture))])
-        blocks.append(seconds_of_reference(prepare, source))
-    setting_up = float(np.median([block[0] for block in blocks]))
-    each = [seconds for block in blocks for seconds in block[1:]]
-    median = float(np.median(each))
-    reference = [[setting_up + (i + 1) * median, value] for i, value in enumerate(known["reference"])]
-    spread = dict(zip(("low", "median", "high"), np.percentile(each, [25, 50, 75]), strict=True))
+        taken.measure(prepare, source)
+    reference = list(map(list, zip(taken.timeline(len(known["reference"])), known["reference"], strict=True)))
+    spread = {
+        f"{history} history": dict(zip(("low", "median", "high"), np.percentile(seconds, [25, 50, 75]), strict=True))
+        for history, seconds in (("empty", taken.empty), ("full", taken.full))
+    }
     return {"curves": {"reference": reference, **reached}, "last": last, "seconds of an evaluation": spread}
 
 
@@ -203,7 +232,7 @@ def sooner(pair: Mapping[str, Any], name: str, level: float) -> float | None:
 def peak_memory(size: int, precision: str, content: Work, style: Work) -> float:
     """Gigabytes that a process of its own holds at most during a few evaluations of VGG-19 at `size` px."""
     code = (
-        "import resource, sys\n"
+        "import re, resource, sys\n"
         "from pathlib import Path\n"
         "from workbench import encoders, images, targets\n"
         "from workbench.corpus import Work\n"
@@ -212,7 +241,10 @@ def peak_memory(size: int, precision: str, content: Work, style: Work) -> float:
         "encoder = encoders.load('vgg19', device='cpu', precision=precision, pooling='average')\n"
         "target = targets.single(Work('style', Path(style), '0' * 64, 1, 1))\n"
         "Transfer(images.load(content, int(size)), target, encoder, Settings(size=int(size), steps=3)).run()\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        # ru_maxrss counts what the parent held at the fork
+        "status = Path('/proc/self/status')\n"
+        "kibibytes = re.search(r'VmHWM:\\s*(\\d+) kB', status.read_text())[1] if status.exists() else 0\n"
+        "print(kibibytes or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
     command = [sys.executable, "-c", code, str(content.path), str(style.path), str(size), precision]
     with tempfile.TemporaryDirectory() as cache:
@@ -362,7 +394,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--pairs", type=int, default=9, help="photographs and paintings by hash, every folder in turn")
     parser.add_argument("--evaluations", type=int, default=500, help="of the reference")
-    parser.add_argument("--steps", type=int, default=150, help="of the engine at full size")
+    parser.add_argument("--steps", type=int, default=Settings().steps, help="of the engine at full size")
     parser.add_argument("--memory", type=int, nargs="*", default=[512, 1024, 2048], help="sizes at which memory is measured")
     parser.add_argument("--references", action="store_true", help="only make the references, which needs no quiet machine")
     args = parser.parse_args()
