@@ -1,8 +1,8 @@
 """What the engine is worth on this machine: `workbench bench`; python benchmarks/bench.py --help tells more options.
 
 It measures the CPU. Steps that are compared take turns, so that all share the load of the machine, and their times are medians
-with quartiles; whole transfers run one after the other. Every part is written to OUT/bench.json when it is done, and a run
-that was stopped goes on behind the last one.
+with quartiles; whole transfers run one after the other. Every part is written to OUT/bench.json when it is done (what the
+plain loop comes to, to OUT/reference.json), and a run that was stopped goes on behind the last one.
 """
 
 import argparse
@@ -133,10 +133,10 @@ def own_objective(
 
 @dataclass
 class ReferenceTime:
-    """Seconds of the reference: of setting up, and of an evaluation with an empty and with a full history of L-BFGS."""
+    """Seconds of the reference: of setting up, and of an evaluation with a short and with a full history of L-BFGS."""
 
     setting_up: list[float] = field(default_factory=list)
-    empty: list[float] = field(default_factory=list)
+    short: list[float] = field(default_factory=list)
     full: list[float] = field(default_factory=list)
 
     def measure(self, prepare: Callable[[], Callable[[torch.Tensor], torch.Tensor]], content: torch.Tensor) -> None:
@@ -149,7 +149,7 @@ class ReferenceTime:
         for _ in range(3):  # the first two evaluations make a pair
             step()
         state, size = optimiser.state[picture], optimiser.param_groups[0]["history_size"]
-        for seconds in (self.empty, self.full):
+        for seconds in (self.short, self.full):
             for _ in range(BLOCK):
                 began = time.perf_counter()
                 step()
@@ -159,10 +159,10 @@ class ReferenceTime:
             state["ro"] += [state["ro"][-1]] * (size - len(state["ro"]))
 
     def timeline(self, count: int) -> list[float]:
-        """Seconds at the end of each of `count` evaluations: medians, the history taking up to its length more and more."""
-        setting_up, empty, full = (float(np.median(seconds)) for seconds in (self.setting_up, self.empty, self.full))
+        """Seconds at the end of each of `count` evaluations: medians, between which it grows as the history does."""
+        setting_up, short, full = (float(np.median(seconds)) for seconds in (self.setting_up, self.short, self.full))
         filled = np.minimum(np.arange(count), 100) / 100
-        return (setting_up + np.cumsum(empty + (full - empty) * filled)).tolist()
+        return (setting_up + np.cumsum(short + (full - short) * filled)).tolist()
 
 
 def reference_step(
@@ -215,7 +215,7 @@ def curves(
     reference = list(map(list, zip(taken.timeline(len(known["reference"])), known["reference"], strict=True)))
     spread = {
         f"{history} history": dict(zip(("low", "median", "high"), np.percentile(seconds, [25, 50, 75]), strict=True))
-        for history, seconds in (("empty", taken.empty), ("full", taken.full))
+        for history, seconds in (("short", taken.short), ("full", taken.full))
     }
     return {"curves": {"reference": reference, **reached}, "last": last, "seconds of an evaluation": spread}
 
@@ -243,8 +243,8 @@ def peak_memory(size: int, precision: str, content: Work, style: Work) -> float:
         "Transfer(images.load(content, int(size)), target, encoder, Settings(size=int(size), steps=3)).run()\n"
         # ru_maxrss counts what the parent held at the fork
         "status = Path('/proc/self/status')\n"
-        "kibibytes = re.search(r'VmHWM:\\s*(\\d+) kB', status.read_text())[1] if status.exists() else 0\n"
-        "print(kibibytes or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "found = re.search(r'VmHWM:\\s*(\\d+) kB', status.read_text() if status.exists() else '')\n"
+        "print(found[1] if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
     command = [sys.executable, "-c", code, str(content.path), str(style.path), str(size), precision]
     with tempfile.TemporaryDirectory() as cache:
@@ -331,6 +331,13 @@ def digest(works: Sequence[Work], files: Iterable[Path] | None = None) -> str:
     return found.hexdigest()
 
 
+def plain_code() -> list[Path]:
+    """What decides the descents of the plain loop: the loop, reading pictures, and for the embedded encoder its features."""
+    package = Path(workbench.__file__).parent
+    parts = [package / f"{name}.py" for name in ("images", "corpus", "losses", "statistics")]
+    return [Path(__file__).with_name("reference.py"), *parts, *sorted((package / "encoders").glob("*.py"))]
+
+
 def machine() -> dict[str, Any]:
     name = platform.processor() or platform.machine()
     if hasattr(torch.cpu, "get_capabilities"):
@@ -408,8 +415,8 @@ def main() -> None:
     shown = {"vgg19": driving["vgg19 float32"].weights_sha256, "embedded": driving["embedded float32"].weights_sha256}
     made = {"machine": machine(), "parameters": parameters, "weights": shown}
     pictures = [*photographs, *(work for works in folders for work in works)]
-    # What the plain loop comes to takes most of the time and does not depend on the engine: it is kept when that changes.
-    plainly = {**made, "code and pictures": digest(pictures, [Path(__file__).with_name("reference.py")])}
+    # What the plain loop comes to takes most of the time, and does not depend on how transfers are made: it is kept apart.
+    plainly = {**made, "code and pictures": digest(pictures, plain_code())}
     plainly["parameters"] = {"evaluations": args.evaluations, "alpha": ALPHA}
     references = Report(args.out / "reference.json", plainly)
     known = {

@@ -75,13 +75,13 @@ def test_curves_hold_what_the_plain_loop_came_to_over_the_time_it_takes(bench, n
 
 
 def test_the_reference_takes_longer_the_fuller_its_history_is(bench):
-    taken = bench.ReferenceTime(setting_up=[5.0], empty=[1.0, 9.0, 1.0], full=[2.0])
+    taken = bench.ReferenceTime(setting_up=[5.0], short=[1.0, 9.0, 1.0], full=[2.0])
     seconds = taken.timeline(300)
     assert seconds[0] == 6.0
     assert [b - a for a, b in itertools.pairwise(seconds)][49::50] == pytest.approx([1.5, 2, 2, 2, 2])
 
 
-def test_the_reference_is_timed_with_an_empty_and_with_a_full_history(bench, network, corpus):
+def test_the_reference_is_timed_with_a_short_and_with_a_full_history(bench, network, corpus):
     content, style = (corpus[f"work-0{i}.png"].load(64) for i in (0, 1))
     taken = bench.ReferenceTime()
     lengths = []
@@ -94,7 +94,7 @@ def test_the_reference_is_timed_with_an_empty_and_with_a_full_history(bench, net
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "plain_lbfgs", lambda x: Watched([x], history_size=100, max_iter=1, max_eval=1))
         taken.measure(lambda: bench.objective(bench.plain(network), content, style, bench.ALPHA), content)
-    assert len(taken.empty) == len(taken.full) == bench.BLOCK and min(*taken.empty, *taken.full) > 0
+    assert len(taken.short) == len(taken.full) == bench.BLOCK and min(*taken.short, *taken.full) > 0
     assert max(lengths[: -bench.BLOCK]) < 10 and set(lengths[-bench.BLOCK :]) == {100}
 
 

@@ -35,6 +35,13 @@ def test_targets_at_once_come_to_what_they_come_to_in_turn(outcomes):
         assert other.content == pytest.approx(one.content, rel=0.2)
 
 
+def test_no_transfer_at_once_is_refused(outcomes):
+    content, encoder, oeuvre, done = outcomes
+    settings = transfer.Settings(size=64, steps=1)
+    with pytest.raises(UsageError, match="at_once = 0"):
+        list(comparison.transfer_each(content, [done[0].target], oeuvre, encoder, settings, show=False, at_once=0))
+
+
 def test_records_are_json_and_name_every_work(outcomes):
     for outcome in outcomes[3]:
         record = json.loads(json.dumps(outcome.record(), allow_nan=False))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from workbench import progress
-from workbench.advance import Strides, advance
+from workbench.advance import advance, stride
 from workbench.encoders.allocator import release_pages
 from workbench.errors import require
 from workbench.transfer import Result, Transfer
@@ -17,42 +17,47 @@ def run(transfers: Sequence[Transfer], *, show: bool = False) -> list[Result]:
     reaches its plateau is over, the others go on. Convolutions over a batch may round otherwise than over one picture: the
     results are those of single transfers but for what such differences grow to. `seconds` is shared out among them.
 
-    Raises UsageError for transfers that cannot keep step.
+    Raises UsageError for transfers that cannot keep step, and Diverged, which ends them all.
     """
     require(bool(transfers), "no transfers to run")
-    first = transfers[0]
-    for transfer in transfers[1:]:
-        same = transfer.encoder.identity == first.encoder.identity and transfer.stages == first.stages
-        shapes = [tuple(t.scaled(t.settings.size).shape) for t in (transfer, first)]
+    going = [transfer for transfer in transfers if not transfer.finished]
+    for transfer in going[1:]:
         require(
-            same and shapes[0] == shapes[1] and len(transfer.history) == len(first.history),
+            _pace(transfer) == _pace(going[0]),
             "transfers of one batch need the same encoder, the same steps, pictures of one size, and a common start",
         )
     for transfer in transfers:
         transfer.show = show
     complete = True
     try:
-        total = first.total_steps - len(first.history)
+        total = going[0].total_steps - len(going[0].history) if going else 0
         for _ in progress.track(_steps(transfers), total=total, label=f"{len(transfers)} transfers", show=show):
             pass
     except KeyboardInterrupt:
         complete = False
-    return [transfer.result(complete) for transfer in transfers]
+    return [transfer.result(complete or transfer.finished) for transfer in transfers]
+
+
+def _pace(transfer: Transfer) -> tuple:
+    """What transfers need to have in common to keep step."""
+    shapes = [tuple(transfer.scaled(stage.size).shape) for stage in transfer.stages]
+    encoder = transfer.encoder
+    return encoder.identity, encoder.device, transfer.stages, shapes, len(transfer.history), transfer.stride
 
 
 def _steps(transfers: Sequence[Transfer]) -> Iterator[None]:
     """Step all that are not finished, again and again."""
-    strides: Strides | None = None
     while going := [transfer for transfer in transfers if not transfer.finished]:
         began, made = time.perf_counter(), len(going[0].history)
-        fresh = [transfer.ready() for transfer in going]
-        if going[0].stride == 1:
-            advance(going)
-        else:
-            if strides is None or any(fresh) or strides.transfers != going:
-                strides = Strides(going)
-            strides.run(min(going[0].stride, going[0].left))
         for transfer in going:
-            transfer.seconds += (time.perf_counter() - began) / len(going)
+            transfer.ready()
+        try:
+            if going[0].stride == 1:
+                advance(going)
+            else:
+                stride(going, going[0].to_come)
+        finally:
+            for transfer in going:
+                transfer.seconds += (time.perf_counter() - began) / len(going)
         yield from [None] * (len(going[0].history) - made)
     release_pages()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from workbench import batch, figures, images, metrics
 from workbench.encoders import Encoder
+from workbench.errors import require
 from workbench.figures import Figure, Panel
 from workbench.figures.panels import SHOWN
 from workbench.metrics import StyleDistance
@@ -26,6 +27,7 @@ TITLES = {
 }
 COMBINED = {"pooled": "", "barycentre": ", barycentre", "apart": ", soft-min", "bag": ", patches"}
 THUMBNAIL = 200  # px
+AT_ONCE = 4  # transfers of a batch on CUDA
 MATCHES = 4  # pieces shown for a region
 VEIL = 0.75  # how far what lies outside a region fades
 
@@ -78,12 +80,13 @@ def transfer_each(
     """Transfer `content` (1, 3, H, W) to every target, with equal settings, and yield each result in turn, measured.
 
     `oeuvre`: moments of the whole corpus at `settings.size`. `at_once`: transfers that share a pass through the network, see
-    `batch.run`; by default all on CUDA, and one on a CPU, where a batch gains little and the first picture comes sooner.
+    `batch.run`; by default four on CUDA, and one on a CPU, where a batch gains little and the first picture comes sooner.
     Ctrl-C raises KeyboardInterrupt after yielding the transfers it stopped, whose results say complete=False, so that no
     picture is lost.
     """
+    size = (AT_ONCE if encoder.device.type == "cuda" else 1) if at_once is None else at_once
+    require(size >= 1, f"at_once = {at_once}: choose at least 1")
     chosen = list(chosen)
-    size = at_once or (max(1, len(chosen)) if encoder.device.type == "cuda" else 1)
     for first in range(0, len(chosen), size):
         running = [Transfer(content, target, encoder, settings) for target in chosen[first : first + size]]
         results = batch.run(running, show=show) if len(running) > 1 else [running[0].run(show=show)]

@@ -322,7 +322,7 @@ def to_tensor(image: Image.Image) -> Tensor:
     """An "RGB" image as float32 (1, 3, H, W) in [0, 1]: level / 255."""
     require(image.mode == "RGB", f"image has mode {image.mode}, not RGB; read its file with images.read")
     levels = torch.from_numpy(np.array(image))  # a copy: the array of a PIL image is read-only
-    return levels.permute(2, 0, 1).contiguous().unsqueeze(0).float().div_(255)  # in order while they are small
+    return levels.permute(2, 0, 1).contiguous().unsqueeze(0).float().div_(255)  # put in order as bytes, a quarter of the size
 
 
 def to_pil(image: Tensor) -> Image.Image:

@@ -15,7 +15,7 @@ Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 SHORTEST = 2**-8  # of a direction, below which the curvature on record is given up
 ARMIJO = 1e-4
-STRETCH = 1.25  # of what the pairs on record say of a curvature that none of them met; found by measuring, as is their mean
+STRETCH = 1.25  # times the mean of s y / y y: how directions are scaled that no pair on record covers; found by measuring
 
 
 def wide(point: Tensor) -> torch.dtype:
@@ -32,11 +32,11 @@ class Optimiser:
     started: bool
 
     def trial(self) -> Tensor:
-        """Where to evaluate next, (n,): the start at first. Changes nothing."""
+        """Where to evaluate next, (n,): at first the point itself. Changes nothing, and is not to be changed."""
         raise NotImplementedError
 
     def tell(self, trial: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
-        """What was found at `trial`; whether the point moved there, a scalar."""
+        """What was found at the last `trial`, once for each; whether the point moved there, a scalar."""
         raise NotImplementedError
 
     def step(self, evaluate: Evaluate) -> Tensor:
@@ -65,9 +65,9 @@ class LBFGS(Optimiser):
     A step that does not lower the loss enough is not taken: the next step tries half of it, and after eight halvings the
     curvature on record is given up for the steepest descent. So the loss never rises, and every call costs exactly one
     evaluation. Changes of the point and of the gradient are the rows of two matrices, so that a direction takes four
-    passes over them, whatever the length of the history. What no pair has met is scaled by 1.25 times the mean of s y / y y
-    over all of them; the usual choice, that of the last pair alone (eq. 7.20), is noisier and takes a fifth more evaluations
-    in style transfer.
+    passes over them, whatever the length of the history. Directions that no pair covers are scaled by 1.25 times the mean of
+    s y / y y over all pairs; the usual choice, that of the last pair alone (eq. 7.20), is noisier and takes a fifth more
+    evaluations in style transfer.
     """
 
     kept = ("point", "gradient", "direction", "moves", "turns", "products", "loss", "length", "slope", "count", "newest")

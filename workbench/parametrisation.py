@@ -17,10 +17,10 @@ class Spectral:
 
     Pictures have most of their energy, and objectives most of their slack, at low frequencies; in pixels the steps of a
     quasi-Newton method are too short there. (Mordvintsev et al. 2018, "Differentiable Image Parameterizations", decorrelate
-    colours and scale by 1/f; that much starves the brush strokes.) The gains are 1/f^0.35, found by measuring the objective
-    after equal numbers of evaluations, times the square root of what that left uneven: the ratio of moves to turns of the
-    gradient over the histories of L-BFGS, by colour and frequency, in transfers of three pairs at 256 and 512 px. Light is
-    steepest about a fifth of the highest frequency, colour at the lowest ones.
+    colours and scale by 1/f; that much starves the brush strokes.) A gain is f^-0.35 sqrt(r / 1.5): the exponent was found
+    by measuring the objective after equal numbers of evaluations, and r is what it left uneven, the size of moves over that
+    of changes of the gradient in the histories of L-BFGS, by colour and frequency, over transfers of three pairs at 256 and
+    512 px. Light is steepest about a fifth of the highest frequency, colour at the lowest ones.
     """
 
     def __init__(self, height: int, width: int, device: torch.device):

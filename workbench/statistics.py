@@ -32,9 +32,9 @@ def gram(features: Tensor) -> Tensor:
 
     Features in half precision are summed in float32; float64 stays float64. On a CPU, where a gradient is asked for, the
     products of every 256 positions of bfloat16 features are rounded to bfloat16 before they are summed in float32, three
-    times as fast: that changes a matrix by some .002 over the square root of their number, which for VGG-19 is a fifth or
-    less of what its bfloat16 convolutions change. What is measured without a gradient, such as the statistics of a painting,
-    is not rounded.
+    times as fast: that changes a matrix by some .002 over the square root of the number of such blocks, which for VGG-19 is
+    a fifth or less of what its bfloat16 convolutions change. Not rounded are features of fewer than 1024 positions, and what
+    is measured without a gradient, such as the statistics of a painting.
     """
     many = features.shape[-2] * features.shape[-1] >= 4 * NARROW
     half = features.dtype == torch.bfloat16 and features.device.type == "cpu" and many

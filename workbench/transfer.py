@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from workbench import colour, images, losses, progress, statistics, storage
-from workbench.advance import STRIDE, Strides, advance
+from workbench.advance import STRIDE, advance, stride
 from workbench.encoders import Encoder, imitation
 from workbench.encoders.allocator import release_pages
 from workbench.errors import UsageError, require
@@ -130,7 +130,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Iterate:
-    """One evaluation: `step` of `steps`, at long side `size`; unweighted `losses` and their weighted sum "total"."""
+    """One evaluation: `step` of `steps`, at long side `size`; unweighted `losses` and their weighted sum "total".
+
+    The picture and the seconds are those of the last evaluation that was made, which is this one if `Transfer.stride` is 1.
+    """
 
     step: int
     steps: int
@@ -168,7 +171,8 @@ class Transfer:
         for iterate in Transfer(content, target, encoder, Settings(size=384)): ...
 
     Iterating goes on where the last iteration stopped. `image` is always the picture so far. On CUDA the host looks at every
-    tenth evaluation (`stride`): what is told of the nine before comes with it, and a plateau ends the transfer that much later.
+    tenth evaluation (`stride`): ten are then told at once, with the picture and the time of the last, a plateau is seen only
+    there, and who breaks off amid them hears no more of the rest. `stride = 1` is as on a CPU.
     """
 
     def __init__(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings | None = None):
@@ -194,7 +198,6 @@ class Transfer:
         self.optimiser: LBFGS | Adam | None = None
         self.objective: losses.Objective | None = None
         self.stride = STRIDE if self.content.device.type == "cuda" else 1
-        self._strides: Strides | None = None
 
     @property
     def image(self) -> Tensor:
@@ -227,32 +230,33 @@ class Transfer:
             began, made = time.perf_counter(), len(self.history)
             self.ready()
             stage = self._stage
-            self._step()
-            self.seconds += time.perf_counter() - began
+            try:
+                self._step()
+            finally:
+                self.seconds += time.perf_counter() - began
             for step, found in enumerate(self.history[made:], start=made + 1):
                 yield Iterate(step, self.total_steps, stage.size, found, self.seconds, self.picture, self._finished)
         release_pages()
 
-    def ready(self) -> bool:
-        """See to it that `objective` and `optimiser` are those of the next evaluation; whether they were not."""
-        fresh = self.objective is None or len(self.history) in self.starts
-        if fresh:
+    def ready(self) -> None:
+        """See to it that `objective` and `optimiser` are those of the next evaluation."""
+        if self.objective is None or len(self.history) in self.starts:
             self._prepare()
-        return fresh
 
     @property
-    def left(self) -> int:
-        """Evaluations to the end of the stage, if no plateau ends it."""
-        return next(end for end in (*self.starts[1:], self.total_steps) if end > len(self.history)) - len(self.history)
+    def to_come(self) -> int:
+        """Evaluations up to the next look of the host: a multiple of `stride` within the stage, or the end of the stage."""
+        made = len(self.history)
+        start = max(start for start in self.starts if start <= made)
+        end = next(end for end in (*self.starts[1:], self.total_steps) if end > made)
+        return min(self.stride - (made - start) % self.stride, end - made)
 
     def _step(self) -> None:
-        """One evaluation; `stride` of them, where the host is to look only now and then."""
+        """One evaluation; those up to the next look of the host, where it does not look at every one."""
         if self.stride == 1:
             advance([self])
-            return
-        if self._strides is None:
-            self._strides = Strides([self])
-        self._strides.run(min(self.stride, self.left))
+        else:
+            stride([self], self.to_come)
 
     @property
     def finished(self) -> bool:
@@ -321,7 +325,6 @@ class Transfer:
                 self.optimiser.restart()
         if self.optimiser is None:
             self._optimise(self.picture)
-        self._strides = None
         self.objective = objective(
             content, self.target, self.driver, self.settings, size, recolour=self._recolour, show=self.show
         )
@@ -390,7 +393,7 @@ class Transfer:
         self.history = json.loads(record["history"])
         self.seconds = float(record["seconds"])
         self.picture = tensors.pop("picture").to(self.content.device)
-        self.optimiser = self.objective = self._strides = None
+        self.optimiser = self.objective = None
         if tensors:
             self._optimise(self.picture)
             self.optimiser.load({name.removeprefix("optimiser."): value for name, value in tensors.items()})
