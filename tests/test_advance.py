@@ -152,7 +152,7 @@ def test_nothing_waits_for_the_device_inside_of_a_stride(content, chosen, encode
     transfer = Transfer(content, chosen[1], encoder, settings)
     next(iter(transfer))  # made ready, and the first evaluation done
     with Waiting() as waiting:
-        advance.stride([transfer], 3)
+        advance.unwatched([transfer], 3)
     assert waiting.found == [] and len(transfer.history) == 4
     with Waiting() as waiting:
         advance.advance([transfer])

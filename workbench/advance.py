@@ -26,10 +26,18 @@ class Diverged(WorkbenchError):
 
 
 def advance(transfers: Sequence["Transfer"]) -> None:
-    """One evaluation of every one of `transfers`, which are in the same stage, with the same network and sizes.
+    """One evaluation of every one of `transfers`, or as many as there are up to the host's next look (`Transfer.stride`).
 
-    Raises Diverged; no transfer has then moved.
+    They are in the same stage, with the same network and sizes. Raises Diverged.
     """
+    if transfers[0].stride == 1:
+        once(transfers)
+    else:
+        unwatched(transfers, transfers[0].to_come)
+
+
+def once(transfers: Sequence["Transfer"]) -> None:
+    """One evaluation of each. Raises Diverged; no transfer has then moved."""
     evaluated = _evaluated(transfers)
     for transfer, (_, _, gradient, values) in zip(transfers, evaluated, strict=True):
         if not (torch.isfinite(values[-1]) & torch.isfinite(gradient).all()):
@@ -38,12 +46,12 @@ def advance(transfers: Sequence["Transfer"]) -> None:
         transfer.take(*found)
 
 
-def stride(transfers: Sequence["Transfer"], count: int) -> None:
-    """`count` times `advance`, without waiting for the device in between: whatever a step decides is decided there.
+def unwatched(transfers: Sequence["Transfer"], count: int) -> None:
+    """`count` times `once`, without waiting for the device in between: whatever a step decides is decided there.
     (On CUDA the eigenvalues of W2Loss and the weights of luma may still make it wait.)
 
     What was found is put on record at the end, also where something stops the evaluations before. Raises Diverged, where
-    `advance` would have; the picture is then the last good one, but the optimiser cannot go on.
+    `once` would have; the picture is then the last good one, but the optimiser cannot go on.
     """
     pictures = [transfer.picture for transfer in transfers]
     rows: list[Tensor | None] = [None] * len(transfers)  # the losses of each, and last whether all was finite

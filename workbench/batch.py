@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from workbench import progress
-from workbench.advance import advance, stride
+from workbench.advance import advance
 from workbench.encoders.allocator import release_pages
 from workbench.errors import require
 from workbench.transfer import Result, Transfer
@@ -52,10 +52,7 @@ def _steps(transfers: Sequence[Transfer]) -> Iterator[None]:
         for transfer in going:
             transfer.ready()
         try:
-            if going[0].stride == 1:
-                advance(going)
-            else:
-                stride(going, going[0].to_come)
+            advance(going)
         finally:
             for transfer in going:
                 transfer.seconds += (time.perf_counter() - began) / len(going)

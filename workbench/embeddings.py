@@ -148,8 +148,9 @@ def read(works: Sequence[Work], size: int, device: torch.device) -> Iterator[Ten
     if device.type == "cpu":
         yield from (work.load(size) for work in works)
         return
+    pinned = device.type == "cuda"
     for picture in read_ahead(works, size):
-        yield (picture.pin_memory() if device.type == "cuda" else picture).to(device, non_blocking=device.type == "cuda")
+        yield (picture.pin_memory() if pinned else picture).to(device, non_blocking=pinned)
 
 
 def read_ahead(works: Sequence[Work], size: int) -> Iterator[Tensor]:

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from workbench import colour, images, losses, progress, statistics, storage
-from workbench.advance import STRIDE, advance, stride
+from workbench.advance import STRIDE, advance
 from workbench.encoders import Encoder, imitation
 from workbench.encoders.allocator import release_pages
 from workbench.errors import UsageError, require
@@ -252,11 +252,7 @@ class Transfer:
         return min(self.stride - (made - start) % self.stride, end - made)
 
     def _step(self) -> None:
-        """One evaluation; those up to the next look of the host, where it does not look at every one."""
-        if self.stride == 1:
-            advance([self])
-        else:
-            stride([self], self.to_come)
+        advance([self])
 
     @property
     def finished(self) -> bool:
