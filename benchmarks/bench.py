@@ -73,7 +73,7 @@ def engine_step(encoder: ConvolutionalEncoder, picture: torch.Tensor, style: Wor
     """One evaluation of the engine's objective on `picture`, its gradient, and what L-BFGS makes of it."""
     space = Spectral(*picture.shape[-2:], picture.device)
     whole = style_and_content(picture, style, encoder, size)
-    optimiser = LBFGS(space.point(picture))
+    optimiser = LBFGS(space.point(picture), local_mean=space.local_mean)
 
     def evaluate(point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         z = point.detach().requires_grad_()

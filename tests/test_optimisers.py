@@ -1,11 +1,12 @@
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
 import scipy.optimize
 import torch
 
-from workbench.optimisers import LBFGS, STRETCH, Adam
+from workbench.optimisers import LBFGS, REFIT, STRETCH, Adam
 
 
 def quadratic(n=40, condition=1e3):
@@ -17,6 +18,19 @@ def quadratic(n=40, condition=1e3):
 def rosenbrock(x):
     a = x.numpy()
     return torch.tensor(scipy.optimize.rosen(a)), torch.from_numpy(scipy.optimize.rosen_der(a))
+
+
+def halves(x):
+    """Means over the first and over the last half of the coordinates."""
+    return x.view(2, -1).mean(dim=1, keepdim=True).expand(2, len(x) // 2).flatten()
+
+
+def uneven(curvature=(1.0, 400.0), n=200):
+    """A quadratic, ill-conditioned enough in either half, the halves differing in curvature."""
+    within = torch.logspace(0, 2, n // 2, dtype=torch.float64)
+    scale = torch.cat([c * within for c in curvature])
+    centre = torch.randn(n, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    return lambda x: ((scale * (x - centre).square()).sum() / 2, scale * (x - centre))
 
 
 def run(optimiser, evaluate, steps):
@@ -106,7 +120,7 @@ def test_adam_equals_torchs():
     assert torch.allclose(ours.point, x.detach(), atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", [LBFGS, Adam])
+@pytest.mark.parametrize("kind", [LBFGS, partial(LBFGS, local_mean=halves), Adam])
 def test_a_continuation_from_the_state_is_exact(kind):
     start = torch.full((8,), -1.5, dtype=torch.float64)
     unbroken = kind(start.clone())
@@ -150,31 +164,64 @@ def test_lbfgs_converges_from_near_the_minimum_in_single_precision(away):
     assert optimiser.point.norm() < 0.01 * start.norm()
 
 
-def two_loop(gradient, pairs):
-    """-H gradient by Nocedal & Wright (2006), algorithm 7.4; pairs (move, turn), oldest first."""
+def two_loop(gradient, pairs, diagonal):
+    """-H gradient by Nocedal & Wright (2006), algorithm 7.4, about a diagonal; pairs (move, turn), oldest first."""
     q, along = gradient.clone(), []
     for move, turn in reversed(pairs):
         along.append((move @ q) / (move @ turn))
         q -= along[-1] * turn
-    r = q * STRETCH * torch.stack([(move @ turn) / (turn @ turn) for move, turn in pairs]).mean()
+    r = diagonal * q * STRETCH * torch.stack([(move @ turn) / (turn @ (diagonal * turn)) for move, turn in pairs]).mean()
     for (move, turn), a in zip(pairs, reversed(along), strict=True):
         r += move * (a - (turn @ r) / (move @ turn))
     return -r
 
 
-def test_the_direction_is_that_of_the_two_loop_recursion():
+@pytest.mark.parametrize("local_mean", [None, lambda x: x])
+@pytest.mark.parametrize("diagonal", [None, torch.linspace(0.5, 2, 40, dtype=torch.float64)])
+def test_the_direction_is_that_of_the_two_loop_recursion(local_mean, diagonal):
+    """Also with a diagonal of its own, and over evaluations in which it is learnt anew."""
     evaluate, _ = quadratic(condition=1e2)
-    optimiser = LBFGS(torch.zeros(40, dtype=torch.float64), history=5)
+    start = torch.zeros(40, dtype=torch.float64)
+    optimiser = LBFGS(start, history=5, local_mean=local_mean, diagonal=diagonal)
     pairs, before = [], None
-    for _ in range(30):
+    for _ in range(2 * REFIT):
         optimiser.step(evaluate)
         now = (optimiser.point.clone(), optimiser.gradient.clone())
         if before is not None and not torch.equal(now[0], before[0]):
             pairs = [*pairs, (now[0] - before[0], now[1] - before[1])][-5:]
-            expected = two_loop(now[1], pairs)
+            expected = two_loop(now[1], pairs, optimiser.diagonal)
             assert (optimiser.direction - expected).norm() < 1e-9 * expected.norm()
         before = now
     assert len(pairs) == 5
+    assert torch.equal(optimiser.diagonal, start + 1 if diagonal is None else diagonal) == (local_mean is None)
+
+
+def test_the_diagonal_is_learnt_to_be_the_inverse_of_the_curvature():
+    """Where curvature is the same throughout a neighbourhood, exactly: |s| / |y|, up to a common factor."""
+    scale = torch.tensor([4.0, 0.25], dtype=torch.float64).repeat_interleave(50)
+    centre = torch.randn(100, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    optimiser = LBFGS(torch.zeros(100, dtype=torch.float64), local_mean=halves)
+    assert torch.equal(optimiser.learnt(), torch.ones_like(scale))  # nothing seen yet
+    run(optimiser, lambda x: ((scale * (x - centre).square()).sum() / 2, scale * (x - centre)), 3)
+    assert torch.allclose(optimiser.learnt(), 1 / scale, rtol=1e-2)
+
+
+def test_a_learnt_diagonal_saves_evaluations():
+    evaluate = uneven()
+    start = torch.zeros(200, dtype=torch.float64)
+    plain, learning = LBFGS(start), LBFGS(start, local_mean=halves)
+    assert run(learning, evaluate, 60)[-1] < 0.1 * run(plain, evaluate, 60)[-1]
+
+
+def test_coordinates_in_which_nothing_moves_do_no_harm():
+    def evaluate(x):
+        weights = (torch.arange(len(x)) < 50).to(x.dtype)
+        return (weights * (x - 1).square()).sum() / 2, weights * (x - 1)
+
+    optimiser = LBFGS(torch.zeros(100), local_mean=halves)
+    run(optimiser, evaluate, 2 * REFIT)
+    assert torch.isfinite(optimiser.diagonal).all()
+    assert torch.allclose(optimiser.point, (torch.arange(100) < 50).float(), atol=1e-5)
 
 
 def test_an_infinite_trial_is_only_a_refused_step():

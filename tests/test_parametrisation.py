@@ -39,3 +39,26 @@ def test_a_wave_of_an_opponent_colour_is_scaled_by_its_gain(axis, entry):
 def test_the_mean_colour_is_scaled_as_the_lowest_frequency():
     grey = torch.full((1, 3, 8, 8), 0.5)
     assert Spectral(8, 8, grey.device).point(grey).norm() * GAINS[1, 1, 1][0] == pytest.approx(float(grey.norm()), rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_local_mean_stays_near_its_place_and_in_its_colour(shape):
+    space = Spectral(*shape, torch.device("cpu"))
+    flat = torch.tensor([1.0, 2.0, 3.0]).repeat_interleave(shape[0] * shape[1])
+    assert torch.allclose(space.local_mean(flat), flat)
+    values = torch.rand(3, *shape, generator=torch.Generator().manual_seed(2))
+    found = space.local_mean(values.flatten()).view_as(values)
+    assert (found >= values.amin(dim=(1, 2), keepdim=True) - 1e-6).all()
+    assert (found <= values.amax(dim=(1, 2), keepdim=True) + 1e-6).all()
+    single = torch.zeros(3, 96, 96)
+    single[0, 40, 40] = 1
+    spread = Spectral(96, 96, torch.device("cpu")).local_mean(single.flatten()).view_as(single)
+    assert spread[1:].abs().max() == 0 and spread[0, 40, 40] > 0
+    assert spread[0, :16].abs().max() == 0 and spread[0, :, 64:].abs().max() == 0
+
+
+def test_values_are_taken_over_at_the_same_places():
+    coarse, fine = (Spectral(size, 2 * size, torch.device("cpu")) for size in (12, 24))
+    ramp = torch.linspace(0, 1, 24).expand(3, 12, 24)
+    found = fine.taken_over(ramp.flatten(), coarse).view(3, 24, 48)
+    assert torch.allclose(found[:, :, 2:-2], torch.linspace(0, 1, 48).expand(3, 24, 48)[:, :, 2:-2], atol=0.03)

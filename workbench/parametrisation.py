@@ -1,7 +1,10 @@
 """The coordinates in which a picture is optimised: a descent is only as fast as its coordinates are even."""
 
+from typing import Any
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 FREQUENCIES = (0.01, 0.03, 0.06, 0.12, 0.2, 0.3, 0.42, 0.6, 0.85, 1.2)  # of the highest along an axis
@@ -10,6 +13,7 @@ GAINS = {  # opponent axis over (R, G, B) -> the gain at each of FREQUENCIES; be
     (1, 0, -1): (4.58, 2.92, 2.44, 2.10, 2.03, 1.97, 1.64, 1.51, 1.57, 1.33),
     (1, -2, 1): (3.77, 2.57, 2.19, 1.80, 1.64, 1.47, 1.35, 1.41, 1.31, 1.16),
 }
+NEIGHBOURHOOD = 8  # px: means are taken over three by three cells of that size
 
 
 class Spectral:
@@ -35,13 +39,39 @@ class Spectral:
 
     def picture(self, point: Tensor) -> Tensor:
         """(1, 3, H, W) for coordinates (3 H W,)."""
-        opponent = torch.fft.irfft2(torch.fft.rfft2(point.view(3, *self.shape)) * self.gain, s=self.shape)
-        return (self.axes.T @ opponent.flatten(1)).view(1, 3, *self.shape)
+        return _Synthesis.apply(point, self.gain, self.axes, self.shape)
 
     def point(self, picture: Tensor) -> Tensor:
         """Coordinates (3 H W,) of a picture (1, 3, H, W)."""
         opponent = (self.axes @ picture.flatten(2)[0]).view(3, *self.shape)
         return torch.fft.irfft2(torch.fft.rfft2(opponent) / self.gain, s=self.shape).flatten()
+
+    def local_mean(self, values: Tensor) -> Tensor:
+        """Means (3 H W,) of `values` (3 H W,) around every coordinate, over some 24 px, colour by colour."""
+        cells = F.avg_pool2d(values.view(1, 3, *self.shape), NEIGHBOURHOOD, ceil_mode=True, count_include_pad=False)
+        smooth = F.avg_pool2d(F.pad(cells, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        return F.interpolate(smooth, size=self.shape, mode="bilinear").flatten()
+
+    def taken_over(self, values: Tensor, other: "Spectral") -> Tensor:
+        """`values` over the coordinates of `other`, a coarser or finer picture, at the same places of this one: (3 H W,)."""
+        return F.interpolate(values.view(1, 3, *other.shape), size=self.shape, mode="bilinear").flatten()
+
+
+class _Synthesis(torch.autograd.Function):
+    """Spectral.picture. Gains are real and even, so that the filter is its own transpose: no transform of twice the size."""
+
+    @staticmethod
+    def forward(ctx: Any, point: Tensor, gain: Tensor, axes: Tensor, shape: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(gain, axes)
+        ctx.shape = shape
+        opponent = torch.fft.irfft2(torch.fft.rfft2(point.view(3, *shape)) * gain, s=shape)
+        return (axes.T @ opponent.flatten(1)).view(1, 3, *shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        gain, axes = ctx.saved_tensors
+        opponent = (axes @ gradient.flatten(2)[0]).view(3, *ctx.shape)
+        return torch.fft.irfft2(torch.fft.rfft2(opponent) * gain, s=ctx.shape).flatten(), None, None, None
 
 
 class Pixels:

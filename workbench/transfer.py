@@ -39,7 +39,7 @@ SHARE = 0.3  # of the evaluations at full size that a coarser scale takes
 DRAFT = 0.6  # likewise, where a draft is made: at every coarser scale and at full size
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
-VERSION = 2  # raised whenever the same settings come to another picture
+VERSION = 3  # raised whenever the same settings come to another picture
 LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
 
@@ -316,7 +316,7 @@ class Transfer:
         if len(self.history) in self.starts:
             if tuple(self.picture.shape[-2:]) != shape:
                 self.picture = images.resize(self.picture.clamp(0, 1), shape)
-                self.optimiser = None
+                self._optimise(self.picture)
             elif self.optimiser is not None:
                 self.optimiser.restart()
         if self.optimiser is None:
@@ -326,11 +326,13 @@ class Transfer:
         )
 
     def _optimise(self, picture: Tensor) -> None:
-        """Coordinates and an optimiser for `picture`."""
+        """Coordinates and an optimiser for `picture`, which takes over what a coarser scale has taught of the curvature."""
         where = (*picture.shape[-2:], picture.device)
         if self.settings.optimiser == "lbfgs":
-            self._space = Spectral(*where)
-            self.optimiser = LBFGS(self._space.point(picture), first_move=FIRST_MOVE)
+            before, space = (self._space, self.optimiser), Spectral(*where)
+            learnt = space.taken_over(before[1].learnt(), before[0]) if before[1] is not None else None
+            self._space = space
+            self.optimiser = LBFGS(space.point(picture), first_move=FIRST_MOVE, local_mean=space.local_mean, diagonal=learnt)
         else:
             self._space = Pixels(*where)
             self.optimiser = Adam(self._space.point(picture))
