@@ -311,10 +311,42 @@ def test_ctrl_c_returns_what_there_is(content, target, encoder, monkeypatch):
 
 
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
-@pytest.mark.parametrize("stop", [1, 3, 4, 5, 11, 16])
+@pytest.mark.parametrize("stop", [1, 5, 6, 7, 22, 26])
 def test_a_resumed_run_has_the_bytes_of_an_unbroken_one(content, target, encoder, tmp_path, stop, optimiser):
-    chosen = Settings(size=192, steps=12, optimiser=optimiser)  # two scales: 4 is their border, 16 the end
+    chosen = Settings(size=192, steps=20, optimiser=optimiser)  # 6 is the border of two scales, 26 the end; D is due at 22
     check_resumed(lambda: Transfer(content, target, encoder, chosen), stop, tmp_path / "at.safetensors")
+
+
+def test_a_finer_scale_begins_with_the_curvature_that_a_coarser_one_taught(content, target, encoder):
+    running = Transfer(content, target, encoder, Settings(size=192, steps=20))
+    list(itertools.islice(running, 6))
+    coarse, learnt = running._space, running.optimiser.learnt()
+    running.ready()
+    assert running.picture.shape[-1] == 192
+    assert torch.equal(running.optimiser.diagonal, running._space.taken_over(learnt, coarse))
+    assert learnt.max() > 1.1 * learnt.min()
+
+
+def test_an_interruption_between_two_scales_only_costs_the_way_back(content, target, encoder, monkeypatch, tmp_path):
+    def begin():
+        return Transfer(content, target, encoder, Settings(size=192, steps=5))
+
+    running = begin()
+    list(itertools.islice(running, 2))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(transfer, "LBFGS", raises(KeyboardInterrupt))
+        next(iter(running))
+    saved = running.checkpoint(tmp_path / "between")
+    whole = begin().run().image
+    assert torch.equal(running.run().image, whole)
+    assert torch.equal(begin().resume(saved).run().image, whole)
+
+
+def raises(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
 
 
 def test_a_checkpoint_of_something_else_is_refused(content, target, corpus, encoder, tmp_path):

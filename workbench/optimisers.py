@@ -2,7 +2,8 @@
 
 torch's own L-BFGS stops at absolute gradients of 1e-7 and drops curvature pairs below 1e-10: with dimensionless losses
 over a hundred thousand pixels every gradient is that small. Here both tests are relative. It also asks the device for two
-numbers per pair on record; here nothing leaves the device, every choice being a `where`, so that a step can be captured.
+numbers per pair on record; here nothing leaves the device: what is found decides by `where`, and only the number of steps made
+decides on the host.
 """
 
 from collections.abc import Callable
@@ -15,9 +16,10 @@ Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 SHORTEST = 2**-8  # of a direction, below which the curvature on record is given up
 ARMIJO = 1e-4
-STRETCH = 1.5  # times the mean of s y / y D y: how directions are scaled that no pair on record covers; found by measuring
+STRETCH = 1.25  # times the mean of s y / y D y: how directions are scaled that no pair on record covers; found by measuring
 REFIT = 15  # evaluations between two looks at how moves and turns are spread over the coordinates
 MEMORY = 0.95  # of a pair's weight in these is left after the next one
+BLOCK = 2**16  # coordinates at a time, where a whole matrix would have to be copied
 EXTREME = 16.0  # times the geometric mean: no coordinate is thought to be more or less curved than that
 
 
@@ -70,7 +72,7 @@ class LBFGS(Optimiser):
     evaluation. Changes of the point (s) and of the gradient (y) are the rows of two matrices, so that a direction takes four
     passes over them, whatever the length of the history.
 
-    Directions that no pair covers are scaled by 1.5 times the mean of s y / y D y over all pairs; the usual choice, that of
+    Directions that no pair covers are scaled by 1.25 times the mean of s y / y D y over all pairs; the usual choice, that of
     the last pair alone (eq. 7.20), is noisier and takes a fifth more evaluations in style transfer. D is a diagonal that is
     learnt on the way, after Gilbert & Lemarechal (1989, "Some numerical experiments with variable-storage quasi-Newton
     algorithms"): where a Hessian is diagonal, its inverse is |s| / |y|. One pair says little of one coordinate, so both are
@@ -79,7 +81,7 @@ class LBFGS(Optimiser):
 
     kept = (
         *("point", "gradient", "direction", "moves", "turns", "products", "loss", "length", "slope", "count", "newest"),
-        *("diagonal", "moved", "turned", "told"),
+        *("diagonal", "moved", "turned"),
     )
 
     def __init__(
@@ -116,7 +118,7 @@ class LBFGS(Optimiser):
         self.slope = torch.zeros((), **small)  # gradient . direction
         self.count = torch.zeros((), dtype=torch.int64, device=start.device)  # pairs on record
         self.newest = torch.zeros((), dtype=torch.int64, device=start.device)  # row of the last pair
-        self.told = torch.zeros((), dtype=torch.int64)  # trials; on the host, which so need not ask when D is due
+        self.told = 0  # trials so far
         self._rows = torch.arange(history + 1, device=start.device)
 
     def trial(self) -> Tensor:
@@ -143,13 +145,14 @@ class LBFGS(Optimiser):
         self.told += 1
         if self.local_mean is not None and self.told % REFIT == 0:
             self.diagonal.copy_(self.learnt())
-            self.products[1].copy_((self.turns * self.diagonal) @ self.turns.T)
+            parts = zip(self.turns.split(BLOCK, dim=1), self.diagonal.split(BLOCK), strict=True)
+            self.products[1].copy_(sum((turns * d) @ turns.T for turns, d in parts))
             along = self._along()
         self._descend(misled, accepted, along)
         return accepted
 
     def learnt(self) -> Tensor:
-        """What D should be by all that was seen so far, (n,), of geometric mean one; D itself where that was nothing."""
+        """What D should be by all that was seen so far, (n,), over its geometric mean; D itself where nothing was."""
         if self.local_mean is None:
             return self.diagonal
         # A little of the mean, so that coordinates in which nothing ever moves are as good as any.
@@ -158,6 +161,13 @@ class LBFGS(Optimiser):
         logarithm = torch.where(seen, (moved / turned).log() / 2, 0.0)
         found = (logarithm - logarithm.mean()).exp().clamp(1 / EXTREME, EXTREME)
         return torch.where(seen, found, self.diagonal)
+
+    def state(self) -> dict[str, Tensor]:
+        return super().state() | {"told": torch.tensor(self.told)}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        super().load(state)
+        self.told = int(state["told"])
 
     def _along(self) -> Tensor:
         """(moves @ gradient, turns @ D gradient), (2, rows)."""

@@ -315,8 +315,9 @@ class Transfer:
         shape = tuple(content.shape[-2:])
         if len(self.history) in self.starts:
             if tuple(self.picture.shape[-2:]) != shape:
-                self.picture = images.resize(self.picture.clamp(0, 1), shape)
-                self._optimise(self.picture)
+                picture = images.resize(self.picture.clamp(0, 1), shape)
+                self._optimise(picture)
+                self.picture = picture  # last: who was interrupted before begins the scale again
             elif self.optimiser is not None:
                 self.optimiser.restart()
         if self.optimiser is None:
@@ -328,14 +329,16 @@ class Transfer:
     def _optimise(self, picture: Tensor) -> None:
         """Coordinates and an optimiser for `picture`, which takes over what a coarser scale has taught of the curvature."""
         where = (*picture.shape[-2:], picture.device)
+        space: Spectral | Pixels
+        optimiser: LBFGS | Adam
         if self.settings.optimiser == "lbfgs":
-            before, space = (self._space, self.optimiser), Spectral(*where)
-            learnt = space.taken_over(before[1].learnt(), before[0]) if before[1] is not None else None
-            self._space = space
-            self.optimiser = LBFGS(space.point(picture), first_move=FIRST_MOVE, local_mean=space.local_mean, diagonal=learnt)
+            space = Spectral(*where)
+            learnt = space.taken_over(self.optimiser.learnt(), self._space) if self.optimiser is not None else None
+            optimiser = LBFGS(space.point(picture), first_move=FIRST_MOVE, local_mean=space.local_mean, diagonal=learnt)
         else:
-            self._space = Pixels(*where)
-            self.optimiser = Adam(self._space.point(picture))
+            space = Pixels(*where)
+            optimiser = Adam(space.point(picture))
+        self._space, self.optimiser = space, optimiser
 
     def seen(self, point: Tensor) -> Tensor:
         """The picture (1, 3, H, W) at `point` of the optimiser, as the losses see it."""
