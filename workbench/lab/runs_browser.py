@@ -49,7 +49,7 @@ class RunsBrowser(widgets.VBox):
     """
 
     def __init__(self, archive: Archive | None = None):
-        self.archive = archive or Archive()
+        self.archive = Archive() if archive is None else archive  # an empty one is false
         self.found: list[Entry] = []
         self._differs: list[dict[str, Any]] = []  # in what each of them differs from the others
         self.opened: Entry | None = None
