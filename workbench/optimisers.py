@@ -205,10 +205,9 @@ class LBFGS(Optimiser):
     def _descend(self, steepest: Tensor, accepted: Tensor, along: Tensor) -> None:
         """The next direction: steepest descent where asked, or where nothing is on record; else, if `accepted`, -H gradient."""
         dtype, scaled = self.point.dtype, self.diagonal * self.gradient
-        square = (self.gradient @ scaled).to(self.loss.dtype)
-        longest = (scaled @ scaled).to(self.loss.dtype)
-        scale = torch.where(longest > 0, self.first_move * (len(self.point) / longest).sqrt(), 0.0)  # 0 at a minimum
-        coefficients, newton, slope = self._quasi_newton(along, square)
+        energy = (scaled @ scaled).to(self.loss.dtype)
+        scale = torch.where(energy > 0, self.first_move * (len(self.point) / energy).sqrt(), 0.0)  # 0 at a minimum
+        coefficients, newton, slope = self._quasi_newton(along, (self.gradient @ scaled).to(self.loss.dtype))
         usable = accepted & (self.count > 0) & (slope < 0)
         steepest = steepest | (accepted & ~usable)
         coefficients = torch.where(usable, coefficients, 0.0).to(dtype)
@@ -221,7 +220,10 @@ class LBFGS(Optimiser):
         self.length.copy_(torch.where(steepest, 1.0, self.length))
 
     def _quasi_newton(self, along: Tensor, square: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(coefficients, own, slope): -H gradient = own D gradient + coefficients[0] @ moves + D (coefficients[1] @ turns)."""
+        """(coefficients, own, slope): -H gradient = own D gradient + coefficients[0] @ moves + D (coefficients[1] @ turns).
+
+        `square`: gradient . D gradient.
+        """
         order = (self.newest + 1 + self._rows) % len(self._rows)  # oldest first
         kept = self._rows >= len(self._rows) - self.count
         across, squares = self.products.index_select(1, order).index_select(2, order) * (kept[:, None] & kept)

@@ -64,14 +64,17 @@ class _Synthesis(torch.autograd.Function):
     def forward(ctx: Any, point: Tensor, gain: Tensor, axes: Tensor, shape: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(gain, axes)
         ctx.shape = shape
-        opponent = torch.fft.irfft2(torch.fft.rfft2(point.view(3, *shape)) * gain, s=shape)
-        return (axes.T @ opponent.flatten(1)).view(1, 3, *shape)
+        return (axes.T @ _filtered(point.view(3, *shape), gain).flatten(1)).view(1, 3, *shape)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         gain, axes = ctx.saved_tensors
-        opponent = (axes @ gradient.flatten(2)[0]).view(3, *ctx.shape)
-        return torch.fft.irfft2(torch.fft.rfft2(opponent) * gain, s=ctx.shape).flatten(), None, None, None
+        return _filtered((axes @ gradient.flatten(2)[0]).view(3, *ctx.shape), gain).flatten(), None, None, None
+
+
+def _filtered(opponent: Tensor, gain: Tensor) -> Tensor:
+    """`opponent` (3, H, W) with every frequency times its `gain` (3, H, W // 2 + 1)."""
+    return torch.fft.irfft2(torch.fft.rfft2(opponent) * gain, s=opponent.shape[-2:])
 
 
 class Pixels:
