@@ -40,7 +40,7 @@ def once(transfers: Sequence["Transfer"]) -> None:
     """One evaluation of each. Raises Diverged; no transfer has then moved."""
     evaluated = _evaluated(transfers)
     for transfer, (_, _, gradient, values) in zip(transfers, evaluated, strict=True):
-        if not (torch.isfinite(values[-1]) & torch.isfinite(gradient).all()):
+        if not (torch.isfinite(values[-1]) & torch.isfinite(gradient @ gradient)):
             raise Diverged(len(transfer.history) + 1, transfer.image)
     for transfer, found in zip(transfers, evaluated, strict=True):
         transfer.take(*found)
@@ -54,17 +54,18 @@ def unwatched(transfers: Sequence["Transfer"], count: int) -> None:
     `once` would have; the picture is then the last good one, but the optimiser cannot go on.
     """
     pictures = [transfer.picture for transfer in transfers]
-    rows: list[Tensor | None] = [None] * len(transfers)  # the losses of each, and last whether all was finite
+    rows: list[Tensor | None] = [None] * len(transfers)  # what is told of each, and last whether all was finite
     for i, transfer in enumerate(transfers):
         if transfer.optimiser.started:
-            rows[i] = pictures[i].new_tensor([*transfer.history[-1].values(), 1])
+            before = transfer.history[-1]
+            rows[i] = pictures[i].new_tensor([*before.values(), before["total"], 1])
     found: list[list[Tensor]] = []
     stopped = None
     try:
         for _ in range(count):
             for i, (transfer, step) in enumerate(zip(transfers, _evaluated(transfers), strict=True)):
                 point, picture, gradient, values = step
-                finite = torch.isfinite(values[-1]) & torch.isfinite(gradient).all()
+                finite = torch.isfinite(values[-1]) & torch.isfinite(gradient @ gradient)
                 accepted = transfer.optimiser.tell(point, values[-1], gradient) & finite
                 pictures[i] = torch.where(accepted, picture, pictures[i])
                 before = values if rows[i] is None else rows[i][:-1]
@@ -80,7 +81,7 @@ def unwatched(transfers: Sequence["Transfer"], count: int) -> None:
             read = lines.tolist()  # here the host waits, and here Ctrl-C finds it
         except KeyboardInterrupt as error:
             read, stopped = lines.tolist(), error
-        for *values, finite in read:
+        for *values, _, finite in read:
             if not finite:
                 diverged = diverged or Diverged(len(transfer.history) + 1, transfer.image)
                 break
@@ -90,7 +91,8 @@ def unwatched(transfers: Sequence["Transfer"], count: int) -> None:
 
 
 def _evaluated(transfers: Sequence["Transfer"]) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """For every transfer: (point (n,), its picture (1, 3, H, W), the gradient (n,), all losses and last their total).
+    """For every transfer: (point (n,), its picture (1, 3, H, W), the gradient (n,), all losses, their total, and what
+    is descended).
 
     Where memory runs out, features are computed twice from then on.
     """
@@ -112,5 +114,8 @@ def _evaluated_at_once(transfers: Sequence["Transfer"]) -> list[tuple[Tensor, Te
     pictures = [transfer.seen(z) for transfer, z in zip(transfers, tracked, strict=True)]
     found = losses.together([transfer.objective for transfer in transfers], pictures)
     gradients = torch.autograd.grad([total for total, _ in found], tracked)
-    values = [torch.stack([*parts.values(), total]).detach() for total, parts in found]
+    values = [
+        torch.stack([*parts.values(), transfer.objective.total(parts), total]).detach()
+        for transfer, (total, parts) in zip(transfers, found, strict=True)
+    ]
     return [(p, x.detach(), g, v) for p, x, g, v in zip(points, pictures, gradients, values, strict=True)]

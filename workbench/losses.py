@@ -256,20 +256,28 @@ class Objective:
     """The weighted sum of losses, L = sum of weight * loss, over a single forward pass through the encoder."""
 
     def __init__(self, encoder: Encoder, terms: Mapping[str, tuple[float, Loss]]):
-        """`terms`: name -> (weight, loss). Terms of weight 0 are left out."""
+        """`terms`: name -> (weight, loss). Terms of weight 0 are left out.
+
+        `held`, empty at first: name -> times its weight that a term has for the time being.
+        """
         self.encoder = encoder
+        self.held: dict[str, float] = {}
         self.terms = {name: term for name, term in terms.items() if term[0] != 0}
         self.layers = tuple({layer: None for _, loss in self.terms.values() for layer in loss.layers})
 
     def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """(total, name -> unweighted loss) for image (1, 3, H, W)."""
+        """(weighted sum, name -> unweighted loss) for image (1, 3, H, W); a term that is `held` weighs more in the sum."""
         return self.of(image, self.encoder.taps(image, self.layers) if self.layers else {})
 
     def of(self, image: Tensor, features: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The same, where the features of `image` at `layers` are known: layer -> (1, C, h, w)."""
         parts = {name: loss(image, features) for name, (_, loss) in self.terms.items()}
-        total = torch.stack([weight * parts[name] for name, (weight, _) in self.terms.items()]).sum()
+        total = torch.stack([self.held.get(name, 1.0) * weight * parts[name] for name, (weight, _) in self.terms.items()]).sum()
         return total, parts
+
+    def total(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """The sum of unweighted losses, name -> scalar, by the weights themselves, whatever is held."""
+        return torch.stack([weight * parts[name] for name, (weight, _) in self.terms.items()]).sum()
 
 
 def together(objectives: Sequence[Objective], images: Sequence[Tensor]) -> list[tuple[Tensor, dict[str, Tensor]]]:

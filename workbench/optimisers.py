@@ -16,7 +16,7 @@ Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 SHORTEST = 2**-8  # of a direction, below which the curvature on record is given up
 ARMIJO = 1e-4
-STRETCH = 1.25  # times the mean of s y / y D y: how directions are scaled that no pair on record covers; found by measuring
+STRETCH = 1.5  # times the mean of s y / y D y: how directions are scaled that no pair on record covers; found by measuring
 REFIT = 15  # evaluations between two looks at how moves and turns are spread over the coordinates
 MEMORY = 0.95  # of a pair's weight in these is left after the next one
 BLOCK = 2**16  # coordinates at a time, where a whole matrix would have to be copied
@@ -72,7 +72,7 @@ class LBFGS(Optimiser):
     evaluation. Changes of the point (s) and of the gradient (y) are the rows of two matrices, so that a direction takes four
     passes over them, whatever the length of the history.
 
-    Directions that no pair covers are scaled by 1.25 times the mean of s y / y D y over all pairs; the usual choice, that of
+    Directions that no pair covers are scaled by 1.5 times the mean of s y / y D y over all pairs; the usual choice, that of
     the last pair alone (eq. 7.20), is noisier and takes a fifth more evaluations in style transfer. D is a diagonal that is
     learnt on the way, after Gilbert & Lemarechal (1989, "Some numerical experiments with variable-storage quasi-Newton
     algorithms"): where a Hessian is diagonal, its inverse is |s| / |y|. One pair says little of one coordinate, so both are
@@ -80,8 +80,8 @@ class LBFGS(Optimiser):
     """
 
     kept = (
-        *("point", "gradient", "direction", "moves", "turns", "products", "loss", "length", "slope", "count", "newest"),
-        *("diagonal", "moved", "turned"),
+        *("point", "gradient", "direction", "moves", "turns", "products", "along", "loss", "length", "slope", "count"),
+        *("newest", "diagonal", "moved", "turned"),
     )
 
     def __init__(
@@ -112,7 +112,8 @@ class LBFGS(Optimiser):
         self.diagonal = torch.ones_like(start) if diagonal is None else diagonal.clone()
         self.moved, self.turned = (torch.zeros_like(start) for _ in range(2))  # running means of s^2 / s y and y^2 / s y
         small = {"dtype": wide(start), "device": start.device}
-        self.products = torch.zeros(2, history + 1, history + 1, **small)  # move_i . turn_j and turn_i . D turn_j
+        self.products = torch.zeros(2, history + 1, history + 1, **small)  # move_i . turn_j, i not newer, and turn_i . D turn_j
+        self.along = torch.zeros(2, history + 1, **small)  # move_i . gradient and turn_i . D gradient
         self.loss = torch.zeros((), **small)
         self.length = torch.ones((), **small)
         self.slope = torch.zeros((), **small)  # gradient . direction
@@ -132,13 +133,12 @@ class LBFGS(Optimiser):
             self.gradient.copy_(gradient)
             self.length.fill_(1.0)
             yes = torch.ones_like(self.count, dtype=torch.bool)
-            self._descend(~yes, yes, self._along())
+            self.along.copy_(self._along())
+            self._descend(~yes, yes)
             self.started = True
             return yes
         accepted = loss <= self.loss + ARMIJO * self.length * self.slope
-        along = self._remember(trial - self.point, gradient - self.gradient, gradient, accepted)
-        torch.where(accepted, trial, self.point, out=self.point)
-        torch.where(accepted, gradient, self.gradient, out=self.gradient)
+        self._remember(trial, gradient, accepted)
         self.loss.copy_(torch.where(accepted, loss, self.loss))
         self.length.copy_(torch.where(accepted, 1.0, self.length / 2))
         misled = ~accepted & (self.length < SHORTEST) & (self.count > 0)
@@ -147,8 +147,8 @@ class LBFGS(Optimiser):
             self.diagonal.copy_(self.learnt())
             parts = zip(self.turns.split(BLOCK, dim=1), self.diagonal.split(BLOCK), strict=True)
             self.products[1].copy_(sum((turns * d) @ turns.T for turns, d in parts))
-            along = self._along()
-        self._descend(misled, accepted, along)
+            self.along.copy_(self._along())
+        self._descend(misled, accepted)
         return accepted
 
     def learnt(self) -> Tensor:
@@ -173,21 +173,26 @@ class LBFGS(Optimiser):
         """(moves @ gradient, turns @ D gradient), (2, rows)."""
         return torch.stack([self.moves @ self.gradient, self.turns @ (self.diagonal * self.gradient)]).to(self.loss.dtype)
 
-    def _remember(self, move: Tensor, turn: Tensor, gradient: Tensor, accepted: Tensor) -> Tensor:
-        """Put a pair on record if it was `accepted` and is sound; `_along` for `gradient`."""
+    def _remember(self, trial: Tensor, gradient: Tensor, accepted: Tensor) -> None:
+        """Go to `trial` and its `gradient` if it was `accepted`, and put the pair on record if it is sound."""
         row = (self.newest + 1) % len(self._rows)
-        # A refused pair may hold infinities, which would outlive their weight of zero.
-        move, turn, gradient = (torch.where(accepted, x, 0.0) for x in (move, turn, gradient))
+        # What was refused may hold infinities, which would outlive a weight of zero.
+        trial, gradient = torch.where(accepted, trial, self.point), torch.where(accepted, gradient, self.gradient)
+        move, turn = trial - self.point, gradient - self.gradient
         self.moves.index_copy_(0, row[None], move[None])
         self.turns.index_copy_(0, row[None], turn[None])
-        others = torch.stack((move, self.diagonal * turn, self.diagonal * gradient))  # one pass for all products of a matrix
-        of_move, of_turn, along_turns = (self.turns @ others.T).unbind(dim=1)
-        across, along_moves = (self.moves @ torch.stack((turn, gradient)).T).unbind(dim=1)
-        self.products[0].index_copy_(0, row[None], of_move.to(self.loss.dtype)[None])
-        self.products[0].index_copy_(1, row[None], across.to(self.loss.dtype)[:, None])
-        self.products[1].index_copy_(0, row[None], of_turn.to(self.loss.dtype)[None])
-        self.products[1].index_copy_(1, row[None], of_turn.to(self.loss.dtype)[:, None])
-        curvature = self.products[0].index_select(0, row[None]).index_select(1, row[None])[0, 0]
+        scaled = self.diagonal * turn
+        own = torch.stack([move @ self.gradient, scaled @ self.gradient]).to(self.loss.dtype)
+        before = self.along.index_copy(1, row[None], own[:, None])
+        self.point.copy_(trial)
+        self.gradient.copy_(gradient)
+        self.along.copy_(self._along())
+        # Products with the newest turn, as differences: one pass over each matrix. No older turn is multiplied by a newer move.
+        across = self.along - before
+        curvature, steepness = (move @ turn).to(self.loss.dtype), (scaled @ turn).to(self.loss.dtype)
+        across = across.index_copy(1, row[None], torch.stack([curvature, steepness])[:, None])
+        self.products.index_copy_(2, row[None], across[:, :, None])
+        self.products[1].index_copy_(0, row[None], across[1:])
         # Curvature must be positive for a descent direction, and large enough to divide by.
         tiny = 1e6 * torch.finfo(move.dtype).tiny
         square = (turn @ turn).to(self.loss.dtype)
@@ -200,14 +205,13 @@ class LBFGS(Optimiser):
             share = torch.where(sound, (1 - MEMORY) / curvature, 0.0).to(move.dtype)
             for mean, change in ((self.moved, move), (self.turned, turn)):
                 mean.mul_(fading).addcmul_(change, share * change)
-        return torch.stack([along_moves, along_turns]).to(self.loss.dtype)
 
-    def _descend(self, steepest: Tensor, accepted: Tensor, along: Tensor) -> None:
+    def _descend(self, steepest: Tensor, accepted: Tensor) -> None:
         """The next direction: steepest descent where asked, or where nothing is on record; else, if `accepted`, -H gradient."""
         dtype, scaled = self.point.dtype, self.diagonal * self.gradient
         energy = (scaled @ scaled).to(self.loss.dtype)
         scale = torch.where(energy > 0, self.first_move * (len(self.point) / energy).sqrt(), 0.0)  # 0 at a minimum
-        coefficients, newton, slope = self._quasi_newton(along, (self.gradient @ scaled).to(self.loss.dtype))
+        coefficients, newton, slope = self._quasi_newton((self.gradient @ scaled).to(self.loss.dtype))
         usable = accepted & (self.count > 0) & (slope < 0)
         steepest = steepest | (accepted & ~usable)
         coefficients = torch.where(usable, coefficients, 0.0).to(dtype)
@@ -219,7 +223,7 @@ class LBFGS(Optimiser):
         self.count.copy_(torch.where(steepest, 0, self.count))
         self.length.copy_(torch.where(steepest, 1.0, self.length))
 
-    def _quasi_newton(self, along: Tensor, square: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _quasi_newton(self, square: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(coefficients, own, slope): -H gradient = own D gradient + coefficients[0] @ moves + D (coefficients[1] @ turns).
 
         `square`: gradient . D gradient.
@@ -227,14 +231,14 @@ class LBFGS(Optimiser):
         order = (self.newest + 1 + self._rows) % len(self._rows)  # oldest first
         kept = self._rows >= len(self._rows) - self.count
         across, squares = self.products.index_select(1, order).index_select(2, order) * (kept[:, None] & kept)
-        p, q = along.index_select(1, order) * kept
+        p, q = self.along.index_select(1, order) * kept
         ratios = across.diagonal() / squares.diagonal().clamp_min(torch.finfo(squares.dtype).tiny)  # 0 where no pair is
         gamma = STRETCH * ratios.sum() / self.count.clamp_min(1)
         upper = across.triu() + torch.diag((~kept).to(self.loss.dtype))  # rows that hold no pair take no part
         u = torch.linalg.solve_triangular(upper, p[:, None], upper=True)[:, 0]
         w = across.diagonal() * u + gamma * (squares @ u - q)
         v = torch.linalg.solve_triangular(upper.T, w[:, None], upper=False)[:, 0]
-        coefficients = torch.zeros_like(along).index_copy(1, order, torch.stack([-v, gamma * u]))
+        coefficients = torch.zeros_like(self.along).index_copy(1, order, torch.stack([-v, gamma * u]))
         slope = -(gamma * square + p @ v - gamma * (q @ u))
         return coefficients, -gamma, slope
 

@@ -1,6 +1,7 @@
 """Style transfer by optimising the pixels, coarse to fine (Gatys et al. 2016 and 2017), for any StyleTarget.
 
 Where a cheaper network imitates the encoder, it makes a draft first: all coarse scales, and some evaluations at full size.
+The content weighs more at first: what style takes from it in a few steps it gets back only in many.
 """
 
 import hashlib
@@ -33,23 +34,29 @@ Optimiser = Literal["lbfgs", "adam"]
 Init = Literal["content", "noise"]
 Draft = Literal["auto", "none"]
 Colour = Literal["style", "content", "luminance"]
-COARSEST = 256  # px: scales are halved until one is as small as that; a result that is smaller still is halved once
+COARSEST = 128  # px: scales are halved until one is as small as that; a result that is smaller still is halved once
 SMALLEST = 96  # px: no scale is smaller, unless the result is
-SHARE = 0.3  # of the evaluations at full size that a coarser scale takes
-DRAFT = 0.6  # likewise, where a draft is made: at every coarser scale and at full size
+SHARE = 0.2  # of the evaluations at full size that a coarser scale takes
+DRAFT = 0.4  # likewise at full size, where a draft is made
+HELD = 12.0  # times its weight that the content has at coarser scales
+HOLD = 4.0  # likewise at full size, in the first fifth of the evaluations there
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
-VERSION = 3  # raised whenever the same settings come to another picture
+VERSION = 4  # raised whenever the same settings come to another picture
 LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A number of evaluations at one long side (px), by the encoder or by the network that imitates it."""
+    """A number of evaluations at one long side (px), by the encoder or by the network that imitates it.
+
+    `hold`: times its weight that the content loss has in them.
+    """
 
     size: int
     evaluations: int
     draft: bool
+    hold: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +66,7 @@ class Settings:
     size: int = 384
     """Long side of the result, px."""
     steps: int = 100
-    """Evaluations of the objective at full size; coarser scales take 0.3 times as many each, stages of a draft 0.6 times."""
+    """Evaluations of the objective at full size; coarser scales take 0.2 times as many each, a draft at full size 0.4 times."""
     alpha: float = 0.05
     """Weight of the content loss."""
     beta: float = 1.0
@@ -123,14 +130,17 @@ class Settings:
 
     def stages(self, drafted: bool) -> tuple[Stage, ...]:
         """What a transfer consists of, in order; `drafted`: whether there is a network to make a draft with."""
-        before = max(1, round((DRAFT if drafted else SHARE) * self.steps))
-        sizes = self.scales if drafted else self.scales[:-1]
-        return (*(Stage(size, before, drafted) for size in sizes), Stage(self.size, self.steps, False))
+        coarse = max(1, round(SHARE * self.steps))
+        before = [Stage(size, coarse, drafted, HELD) for size in self.scales[:-1]]
+        full = max(1, round(DRAFT * self.steps)) if drafted else self.steps
+        held = min(round(SHARE * self.steps), full - 1)
+        at_size = [Stage(self.size, n, drafted, hold) for n, hold in ((held, HOLD), (full - held, 1.0)) if n]
+        return (*before, *at_size, *([Stage(self.size, self.steps, False, 1.0)] if drafted else []))
 
 
 @dataclass(frozen=True)
 class Iterate:
-    """One evaluation: `step` of `steps`, at long side `size`; unweighted `losses` and their weighted sum "total".
+    """One evaluation: `step` of `steps`, at long side `size`; unweighted `losses` and "total", their sum by the true weights.
 
     The picture and the seconds are those of the last evaluation that was made, which is this one if `Transfer.stride` is 1.
     """
@@ -216,14 +226,15 @@ class Transfer:
 
     @property
     def boundaries(self) -> tuple[tuple[int, str], ...]:
-        """(evaluations before it, its name) of every stage, as `figures.curves` marks them."""
-        names = (f"{stage.size} px{', draft' if stage.draft else ''}" for stage in self.stages)
-        return tuple(zip(self.starts, names, strict=True))
+        """(evaluations before it, its name) of every size and of the draft at each, as `figures.curves` marks them."""
+        names = [f"{stage.size} px{', draft' if stage.draft else ''}" for stage in self.stages]
+        new = (name != before for name, before in zip(names, ("", *names), strict=False))
+        return tuple(pair for pair, first in zip(zip(self.starts, names, strict=True), new, strict=True) if first)
 
     @property
     def total_steps(self) -> int:
         """Evaluations over all stages, if no plateau ends them."""
-        return self.starts[-1] + self.settings.steps
+        return sum(stage.evaluations for stage in self.stages)
 
     def __iter__(self) -> Iterator[Iterate]:
         while not self.finished:
@@ -264,9 +275,13 @@ class Transfer:
         return before - now < plateau * abs(before)
 
     @property
+    def _stage_number(self) -> int:
+        return sum(start <= len(self.history) for start in self.starts) - 1
+
+    @property
     def _stage(self) -> Stage:
         """The stage that the next evaluation belongs to."""
-        return self.stages[sum(start <= len(self.history) for start in self.starts) - 1]
+        return self.stages[self._stage_number]
 
     @property
     def driver(self) -> Encoder:
@@ -310,21 +325,33 @@ class Transfer:
 
     def _prepare(self) -> None:
         """The objective of this stage, and an optimiser at the picture so far (or the one that `resume` brought)."""
-        size = self._stage.size
-        content = self.scaled(size)
-        shape = tuple(content.shape[-2:])
-        if len(self.history) in self.starts:
-            if tuple(self.picture.shape[-2:]) != shape:
-                picture = images.resize(self.picture.clamp(0, 1), shape)
+        number = self._stage_number
+        stage, first = self.stages[number], len(self.history) in self.starts
+        content = self.scaled(stage.size)
+        if first:
+            if self.picture.shape != content.shape:
+                picture = self._enlarged(content)
                 self._optimise(picture)
                 self.picture = picture  # last: who was interrupted before begins the scale again
             elif self.optimiser is not None:
                 self.optimiser.restart()
         if self.optimiser is None:
             self._optimise(self.picture)
-        self.objective = objective(
-            content, self.target, self.driver, self.settings, size, recolour=self._recolour, show=self.show
-        )
+        before = self.stages[max(0, number - 1)]
+        if self.objective is None or (before.size, before.draft) != (stage.size, stage.draft):
+            self.objective = objective(
+                content, self.target, self.driver, self.settings, stage.size, recolour=self._recolour, show=self.show
+            )
+        self.objective.held = {"content": stage.hold}
+
+    def _enlarged(self, content: Tensor) -> Tensor:
+        """The picture so far as large as `content`, whose detail it gets where it began as a coarse copy of it."""
+        shape = tuple(content.shape[-2:])
+        picture = images.resize(self.picture.clamp(0, 1), shape)
+        if self.settings.init != "content":
+            return picture
+        coarse = self.scaled(max(self.picture.shape[-2:]))
+        return (picture + content - images.resize(coarse, shape)).clamp(0, 1)
 
     def _optimise(self, picture: Tensor) -> None:
         """Coordinates and an optimiser for `picture`, which takes over what a coarser scale has taught of the curvature."""
@@ -347,10 +374,10 @@ class Transfer:
         return colour.luminance(picture) if self.settings.colour == "luminance" else picture
 
     def take(self, point: Tensor, picture: Tensor, gradient: Tensor, values: Tensor) -> None:
-        """What was found at `point`: move there if the optimiser does. `values`: all losses and, last, their total."""
+        """What was found at `point`: move there if the optimiser does. `values`: all losses, their total, what is descended."""
         if self.optimiser.tell(point, values[-1], gradient):
             self.picture = picture
-            self.log(values.tolist())
+            self.log(values[:-1].tolist())
         else:  # the trial was rejected: the picture, and so its losses, are those of the step before
             self.history.append(dict(self.history[-1]))
 

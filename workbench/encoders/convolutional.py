@@ -140,7 +140,7 @@ class ConvolutionalEncoder(Encoder):
 
 
 class _AveragePool(torch.autograd.Function):
-    """2x2 average pooling of (N, C, H, W), H and W at least 2, whose gradient is an enlargement: a fifth of the time of torch's."""
+    """2x2 average pooling of (N, C, H, W), H and W at least 2. Its gradient is an enlargement, in a fifth of torch's time."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
