@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench import advance, batch, statistics, targets
@@ -70,7 +71,7 @@ def test_ctrl_c_while_the_host_waits_loses_nothing(content, chosen, encoder, mon
     with monkeypatch.context() as patch:
         patch.setattr(torch.Tensor, "tolist", interrupted)
         stopped = running.run()
-    assert not stopped.complete and list(stopped.history) == list(expected.history[:10])
+    assert not stopped.complete and list(stopped.history) == list(expected.history[:7])  # 2 evaluations with a hold, and 5
     assert torch.equal(running.run().image, expected.image)
 
 
@@ -125,11 +126,111 @@ def test_what_is_not_finite_stops_strides_at_its_step_with_the_last_good_picture
     settings = Settings(**SMALL, plateau=0)
     for stride in (1, 4):
         running = strided(content, chosen[0], encoder, settings, stride)
-        good = list(itertools.islice(running, 8))[-1].image
+        good = list(itertools.islice(running, 10))[-1].image  # 2 of one stage, 8 of the next
         running.objective.terms["style"] = (float("nan"), running.objective.terms["style"][1])
-        with pytest.raises(Diverged, match="step 9") as stopped:
+        with pytest.raises(Diverged, match="step 11") as stopped:
             running.run()
-        assert torch.equal(stopped.value.image, good) and len(running.history) == 8
+        assert torch.equal(stopped.value.image, good) and len(running.history) == 10
+
+
+class Recording(TorchDispatchMode):
+    """A CUDA graph's stand-in: keeps every operation with the very tensors that it read and wrote, to be done again.
+
+    Operations are done by number and by place, as a graph does them: nothing of Python runs again, so whatever a step took from
+    the host stays as it was, and what it put into new tensors is put into the old ones.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.done = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        self.done.append((function, args, kwargs or {}, out))
+        return out
+
+    def replay(self):
+        with torch._C._AutoDispatchBelowAutograd():  # where the operations were seen
+            for function, args, kwargs, out in self.done:
+                again = function(*args, **kwargs)
+                if function.is_view or function._schema.is_mutable:
+                    continue
+                for old, new in zip(pytree.tree_leaves(out), pytree.tree_leaves(again), strict=True):
+                    if isinstance(old, torch.Tensor) and old is not new and old.data_ptr() != new.data_ptr():
+                        old.copy_(new.view_as(old))  # what follows may have taken a dimension of one away in place
+
+
+@pytest.fixture
+def recordings(monkeypatch):
+    """How often the step was recorded, as it would be on a GPU, and launched."""
+    counts = {"recorded": 0, "launched": 0}
+
+    def record(step, device):
+        state = [
+            (tensor, tensor.clone())
+            for transfer in step.transfers
+            for tensor in transfer.optimiser.state().values()
+            if any(tensor is getattr(transfer.optimiser, name, None) for name in transfer.optimiser.kept)
+        ]
+        state += [(tensor, tensor.clone()) for tensor in (*step.pictures, *step.rows)]
+        with Recording() as recording:
+            step()
+        for tensor, before in state:  # a graph is recorded without being computed
+            tensor.copy_(before)
+        counts["recorded"] += 1
+
+        def launch():
+            counts["launched"] += 1
+            recording.replay()
+
+        return launch
+
+    monkeypatch.setattr(advance, "record", record)
+    monkeypatch.setattr(advance, "recordable", lambda transfers: True)
+    return counts
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+@pytest.mark.parametrize("style_loss", ["gram", "patches", "embedding"])
+def test_a_recorded_step_does_what_the_step_does(content, chosen, encoder, recordings, monkeypatch, optimiser, style_loss):
+    """Also where trials are refused, and where the diagonal is learnt anew."""
+    settings = Settings(size=192, steps=30, optimiser=optimiser, style_loss=style_loss, plateau=0)
+    monkeypatch.setattr("workbench.transfer.FIRST_MOVE", 0.3)
+    expected, found = Transfer(content, chosen[1], encoder, settings), strided(content, chosen[1], encoder, settings, 4)
+    told, seen = ([(step.step, step.losses) for step in transfer] for transfer in (expected, found))
+    assert [step for step, _ in told] == [step for step, _ in seen]
+    for (_, one), (_, other) in zip(told, seen, strict=True):
+        assert other == pytest.approx(one, rel=1e-6)
+    assert torch.allclose(expected.picture, found.picture, atol=1e-5)
+    assert recordings == {"recorded": len(found.stages), "launched": found.total_steps - len(found.stages)}
+
+
+def test_a_batch_is_recorded_anew_when_one_of_it_ends(content, chosen, encoder, recordings):
+    settings = Settings(size=64, steps=60, plateau=0.05)
+    expected = batch.run([strided(content, target, encoder, settings, 1) for target in chosen[:2]])
+    found = batch.run([strided(content, target, encoder, settings, 4) for target in chosen[:2]])
+    assert 2 <= recordings["recorded"] <= 4
+    for one, other in zip(expected, found, strict=True):
+        assert [row["total"] for row in other.history[:20]] == pytest.approx(
+            [row["total"] for row in one.history[:20]], rel=1e-5
+        )
+
+
+def test_pictures_of_a_stride_stay_what_they_were(content, chosen, encoder, recordings):
+    running = strided(content, chosen[0], encoder, Settings(**SMALL, plateau=0), 4)
+    seen = [(step.image, step.image.clone()) for step in running]
+    assert all(torch.equal(image, kept) for image, kept in seen)
+    assert not torch.equal(seen[2][0], seen[-1][0])
+
+
+def test_what_cannot_be_recorded_goes_on_operation_by_operation(content, chosen, encoder, monkeypatch):
+    settings = Settings(**SMALL, plateau=0)
+    expected = strided(content, chosen[0], encoder, settings, 1).run()
+    monkeypatch.setattr(advance, "recordable", lambda transfers: True)
+    asked = []
+    monkeypatch.setattr(advance, "record", lambda step, device: asked.append(device))
+    assert torch.equal(strided(content, chosen[0], encoder, settings, 4).run().image, expected.image)
+    assert len(asked) == 2  # once a stage, and not again
 
 
 class Waiting(TorchDispatchMode):

@@ -1,13 +1,15 @@
 """A step of one transfer, or of several by one pass through the network; and many steps without a look at what they find."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from workbench import losses
+from workbench.capture import record
+from workbench.encoders.convolutional import LARGE
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -46,37 +48,89 @@ def once(transfers: Sequence["Transfer"]) -> None:
         transfer.take(*found)
 
 
+class Step:
+    """One evaluation of each of `transfers` over tensors that stay where they are: a GPU can have it recorded.
+
+    pictures: the picture so far of each, (1, 3, H, W); rows: its losses, their total, what is descended, and 1 if all that
+    the last evaluation found was finite.
+    """
+
+    def __init__(self, transfers: Sequence["Transfer"]):
+        self.transfers = tuple(transfers)
+        self.objects = [(transfer.objective, transfer.optimiser) for transfer in transfers]
+        self.stages = [transfer.stage_number for transfer in transfers]  # they differ in weights, which a recording keeps
+        self.pictures = [transfer.picture.clone() for transfer in transfers]
+        self.rows = [transfer.picture.new_zeros(len(transfer.objective.terms) + 3) for transfer in transfers]
+        self._launch: Callable[[], None] | None = None
+
+    def of(self, transfers: Sequence["Transfer"]) -> bool:
+        """Whether it is that of these transfers as they are now."""
+        same = len(transfers) == len(self.transfers) and self.stages == [transfer.stage_number for transfer in transfers]
+        return same and all(
+            one is other and one.objective is objective and one.optimiser is optimiser
+            for one, other, (objective, optimiser) in zip(transfers, self.transfers, self.objects, strict=True)
+        )
+
+    def begin(self) -> None:
+        """Take over where the transfers are."""
+        for transfer, picture, row in zip(self.transfers, self.pictures, self.rows, strict=True):
+            picture.copy_(transfer.picture)
+            if transfer.history:
+                before = transfer.history[-1]
+                row.copy_(row.new_tensor([*before.values(), before["total"], 1]))
+
+    def __call__(self) -> None:
+        for found, transfer, picture, row in zip(
+            _evaluated(self.transfers), self.transfers, self.pictures, self.rows, strict=True
+        ):
+            point, seen, gradient, values = found
+            finite = torch.isfinite(values[-1]) & torch.isfinite(gradient @ gradient)
+            moved = transfer.optimiser.tell(point, values[-1], gradient) & finite
+            picture.copy_(torch.where(moved, seen, picture))
+            row.copy_(torch.cat([torch.where(moved, values, row[:-1]), finite[None].to(row.dtype)]))
+
+    def launch(self) -> None:
+        """The same; from the second evaluation of a stage on, all at once where that is possible."""
+        if self._launch is None and all(transfer.optimiser.started for transfer in self.transfers):
+            device = self.pictures[0].device
+            self._launch = (record(self, device) if recordable(self.transfers) else None) or self
+        (self._launch or self)()
+        for transfer in self.transfers:
+            transfer.optimiser.settle()
+
+
+def recordable(transfers: Sequence["Transfer"]) -> bool:
+    """Whether a step is worth recording, and nothing in it makes the device wait for the host."""
+    first = transfers[0]
+    if first.content.device.type != "cuda" or first.picture.shape[-2] * first.picture.shape[-1] > LARGE:
+        return False
+    waits = (isinstance(loss, losses.W2Loss) for transfer in transfers for _, loss in transfer.objective.terms.values())
+    return not any(waits) and all(transfer.settings.colour != "luminance" for transfer in transfers)
+
+
 def unwatched(transfers: Sequence["Transfer"], count: int) -> None:
     """`count` times `once`, without waiting for the device in between: whatever a step decides is decided there.
-    (On CUDA the eigenvalues of W2Loss and the weights of luma may still make it wait.)
+    (On CUDA the eigenvalues of W2Loss and the weights of luma may still make it wait.) There a step is recorded as a graph.
 
     What was found is put on record at the end, also where something stops the evaluations before. Raises Diverged, where
     `once` would have; the picture is then the last good one, but the optimiser cannot go on.
     """
-    pictures = [transfer.picture for transfer in transfers]
-    rows: list[Tensor | None] = [None] * len(transfers)  # what is told of each, and last whether all was finite
-    for i, transfer in enumerate(transfers):
-        if transfer.optimiser.started:
-            before = transfer.history[-1]
-            rows[i] = pictures[i].new_tensor([*before.values(), before["total"], 1])
+    step = transfers[0].recorded
+    if step is None or not step.of(transfers):
+        step = transfers[0].recorded = Step(transfers)
+    step.begin()
     found: list[list[Tensor]] = []
     stopped = None
     try:
         for _ in range(count):
-            for i, (transfer, step) in enumerate(zip(transfers, _evaluated(transfers), strict=True)):
-                point, picture, gradient, values = step
-                finite = torch.isfinite(values[-1]) & torch.isfinite(gradient @ gradient)
-                accepted = transfer.optimiser.tell(point, values[-1], gradient) & finite
-                pictures[i] = torch.where(accepted, picture, pictures[i])
-                before = values if rows[i] is None else rows[i][:-1]
-                rows[i] = torch.cat([torch.where(accepted, values, before), finite[None].to(values.dtype)])
-            found.append(list(rows))
+            step.launch()
+            found.append([row.clone() for row in step.rows])
     except BaseException as error:
         stopped = error
     diverged = None
     for i, transfer in enumerate(transfers):
-        transfer.picture = pictures[i]
-        lines = torch.stack([rows[i] for rows in found]) if found else pictures[i].new_empty(0, 1)
+        transfer.picture = step.pictures[i].clone()
+        lines = torch.stack([rows[i] for rows in found]) if found else step.rows[i].new_empty(0, 2)
         try:
             read = lines.tolist()  # here the host waits, and here Ctrl-C finds it
         except KeyboardInterrupt as error:

@@ -41,13 +41,21 @@ class Optimiser:
         raise NotImplementedError
 
     def tell(self, trial: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
-        """What was found at the last `trial`, once for each; whether the point moved there, a scalar."""
+        """What was found at the last `trial`, once for each; whether the point moved there, a scalar.
+
+        After the first since a start, all is decided on the device and by the same operations: it can be recorded.
+        """
         raise NotImplementedError
+
+    def settle(self) -> None:
+        """What is done only once in many steps, by their number: to be called after every `tell`."""
 
     def step(self, evaluate: Evaluate) -> Tensor:
         """One evaluation; whether the point moved to a new place, a scalar. The first evaluates the start."""
         trial = self.trial()
-        return self.tell(trial, *evaluate(trial))
+        moved = self.tell(trial, *evaluate(trial))
+        self.settle()
+        return moved
 
     def restart(self) -> None:
         """Let the next step evaluate the point anew, the function having changed; what was learnt of its curvature stays."""
@@ -119,7 +127,7 @@ class LBFGS(Optimiser):
         self.slope = torch.zeros((), **small)  # gradient . direction
         self.count = torch.zeros((), dtype=torch.int64, device=start.device)  # pairs on record
         self.newest = torch.zeros((), dtype=torch.int64, device=start.device)  # row of the last pair
-        self.told = 0  # trials so far
+        self.told = 0  # steps so far
         self._rows = torch.arange(history + 1, device=start.device)
 
     def trial(self) -> Tensor:
@@ -142,14 +150,17 @@ class LBFGS(Optimiser):
         self.loss.copy_(torch.where(accepted, loss, self.loss))
         self.length.copy_(torch.where(accepted, 1.0, self.length / 2))
         misled = ~accepted & (self.length < SHORTEST) & (self.count > 0)
+        self._descend(misled, accepted)
+        return accepted
+
+    def settle(self) -> None:
+        """Look, once in a while, at how D should be. It counts from the next direction but one."""
         self.told += 1
         if self.local_mean is not None and self.told % REFIT == 0:
             self.diagonal.copy_(self.learnt())
             parts = zip(self.turns.split(BLOCK, dim=1), self.diagonal.split(BLOCK), strict=True)
             self.products[1].copy_(sum((turns * d) @ turns.T for turns, d in parts))
             self.along.copy_(self._along())
-        self._descend(misled, accepted)
-        return accepted
 
     def learnt(self) -> Tensor:
         """What D should be by all that was seen so far, (n,), over its geometric mean; D itself where nothing was."""

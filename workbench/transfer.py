@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from workbench import colour, images, losses, progress, statistics, storage
-from workbench.advance import STRIDE, advance
+from workbench.advance import STRIDE, Step, advance
 from workbench.encoders import Encoder, imitation
 from workbench.encoders.allocator import release_pages
 from workbench.errors import UsageError, require
@@ -124,6 +124,11 @@ class Settings:
             sizes.insert(0, sizes[0] // 2)
         return tuple(sizes)
 
+    @property
+    def holds(self) -> bool:
+        """Whether the content weighs more at first, and a finer scale gets its detail: where that was found to pay."""
+        return self.style_loss == "gram" and self.optimiser == "lbfgs"
+
     def painting_size(self, size: int) -> int:
         """Long side of the paintings, px, beside a picture of long side `size`."""
         return max(LEAST_PAINTING, round(size * self.brush)) if self.brush < 1 else round(size * self.brush)
@@ -131,9 +136,9 @@ class Settings:
     def stages(self, drafted: bool) -> tuple[Stage, ...]:
         """What a transfer consists of, in order; `drafted`: whether there is a network to make a draft with."""
         coarse = max(1, round(SHARE * self.steps))
-        before = [Stage(size, coarse, drafted, HELD) for size in self.scales[:-1]]
+        before = [Stage(size, coarse, drafted, HELD if self.holds else 1.0) for size in self.scales[:-1]]
         full = max(1, round(DRAFT * self.steps)) if drafted else self.steps
-        held = min(round(SHARE * self.steps), full - 1)
+        held = min(coarse, full - 1) if self.holds else 0
         at_size = [Stage(self.size, n, drafted, hold) for n, hold in ((held, HOLD), (full - held, 1.0)) if n]
         return (*before, *at_size, *([Stage(self.size, self.steps, False, 1.0)] if drafted else []))
 
@@ -208,6 +213,7 @@ class Transfer:
         self.optimiser: LBFGS | Adam | None = None
         self.objective: losses.Objective | None = None
         self.stride = STRIDE if self.content.device.type == "cuda" else 1
+        self.recorded: Step | None = None  # of `advance`
 
     @property
     def image(self) -> Tensor:
@@ -275,13 +281,14 @@ class Transfer:
         return before - now < plateau * abs(before)
 
     @property
-    def _stage_number(self) -> int:
+    def stage_number(self) -> int:
+        """Of the stage that the next evaluation belongs to, in `stages`."""
         return sum(start <= len(self.history) for start in self.starts) - 1
 
     @property
     def _stage(self) -> Stage:
         """The stage that the next evaluation belongs to."""
-        return self.stages[self._stage_number]
+        return self.stages[self.stage_number]
 
     @property
     def driver(self) -> Encoder:
@@ -325,7 +332,7 @@ class Transfer:
 
     def _prepare(self) -> None:
         """The objective of this stage, and an optimiser at the picture so far (or the one that `resume` brought)."""
-        number = self._stage_number
+        number = self.stage_number
         stage, first = self.stages[number], len(self.history) in self.starts
         content = self.scaled(stage.size)
         if first:
@@ -345,10 +352,10 @@ class Transfer:
         self.objective.held = {"content": stage.hold}
 
     def _enlarged(self, content: Tensor) -> Tensor:
-        """The picture so far as large as `content`, whose detail it gets where it began as a coarse copy of it."""
+        """The picture so far, as large as `content`, whose detail it gets where it began as a coarse copy of it."""
         shape = tuple(content.shape[-2:])
         picture = images.resize(self.picture.clamp(0, 1), shape)
-        if self.settings.init != "content":
+        if self.settings.init != "content" or not self.settings.holds:
             return picture
         coarse = self.scaled(max(self.picture.shape[-2:]))
         return (picture + content - images.resize(coarse, shape)).clamp(0, 1)
@@ -380,6 +387,7 @@ class Transfer:
             self.log(values[:-1].tolist())
         else:  # the trial was rejected: the picture, and so its losses, are those of the step before
             self.history.append(dict(self.history[-1]))
+        self.optimiser.settle()
 
     def log(self, values: Sequence[float]) -> None:
         """Put the losses of one evaluation on record, their total being the last of `values`."""
