@@ -1,8 +1,9 @@
 """What the engine is worth on this machine: `workbench bench`; python benchmarks/bench.py --help tells more options.
 
-It measures the CPU. Steps that are compared take turns, so that all share the load of the machine, and their times are medians
-with quartiles; whole transfers run one after the other. Every part is written to OUT/bench.json when it is done (what the
-plain loop comes to, to OUT/reference.json), and a run that was stopped goes on behind the last one.
+It measures the CPU, or a GPU (--device cuda, which adds the comparison of notebook 05). Steps that are compared take turns, so
+that all share the load of the machine, and their times are medians with quartiles; whole transfers run one after the other.
+Every part is written to OUT/bench.json when it is done (what the plain loop comes to, to OUT/reference.json), and a run that
+was stopped goes on behind the last one.
 """
 
 import argparse
@@ -28,11 +29,11 @@ from reference import SCALE, PlainVGG, descend, objective, plain_lbfgs
 import workbench
 from workbench import embeddings, encoders, figures, images, losses, statistics, storage, targets
 from workbench import provenance as pv
+from workbench.advance import advance
+from workbench.comparison import transfer_each
 from workbench.corpus import Corpus, Work
 from workbench.encoders import ConvolutionalEncoder
-from workbench.optimisers import LBFGS
-from workbench.parametrisation import Spectral
-from workbench.transfer import Settings, Transfer
+from workbench.transfer import Settings, Stage, Transfer
 
 ALPHA = 0.05
 LEVELS = (1.5, 1.1, 1.02)  # times the objective that the reference ends with
@@ -41,16 +42,32 @@ STEP_SIZES = (128, 192, 256, 384, 512, 768, 1024)  # px
 CORPUS_SIZES = (1, 3, 10, 30, 100)  # works
 BLOCK = 3  # evaluations of the reference between two transfers, for each length of its history
 MEASURED_EVERY = 3  # evaluations between two looks at the objective
+CPU = torch.device("cpu")
 
 
-def in_turns(tasks: Mapping[str, Callable[[], Any]], repeats: int = REPEATS) -> dict[str, dict[str, float]]:
-    """Seconds of every task, which take turns; the first round warms up and does not count."""
+def now(device: torch.device) -> float:
+    """Seconds on a clock, when all that `device` was given to do is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def in_turns(
+    tasks: Mapping[str, Callable[[], Any]],
+    repeats: int = REPEATS,
+    device: torch.device = CPU,
+    counts: Mapping[str, int] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Seconds of every task, which take turns; the first round warms up and does not count.
+
+    `counts`: name -> how many times over a task does what is measured, 1 where nothing is said.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for turn, (name, task) in product(range(repeats + 1), tasks.items()):
-        began = time.perf_counter()
+        began = now(device)
         task()
         if turn:
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append((now(device) - began) / (counts or {}).get(name, 1))
     return {
         name: dict(zip(("low", "median", "high"), np.percentile(s, [25, 50, 75]), strict=True)) for name, s in seconds.items()
     }
@@ -60,7 +77,7 @@ def style_and_content(content: torch.Tensor, work: Work, encoder: ConvolutionalE
     """The engine's objective with the terms that the reference has: content and Gram matrices."""
     with torch.no_grad():
         kept = encoder.features(content, encoder.content_layers)
-        painting = encoder.features(work.load(size), encoder.style_layers)
+        painting = encoder.features(work.load(size).to(encoder.device), encoder.style_layers)
     style = losses.GramLoss({layer: statistics.moments(f) for layer, f in painting.items()})
     return losses.Objective(encoder, {"content": (ALPHA, losses.ContentLoss(kept)), "style": (1.0, style)})
 
@@ -69,28 +86,26 @@ def plain(encoder: ConvolutionalEncoder) -> PlainVGG:
     return PlainVGG(encoder.convolutions, encoder.mean, encoder.std)
 
 
-def engine_step(encoder: ConvolutionalEncoder, picture: torch.Tensor, style: Work, size: int) -> Callable[[], Any]:
-    """One evaluation of the engine's objective on `picture`, its gradient, and what L-BFGS makes of it."""
-    space = Spectral(*picture.shape[-2:], picture.device)
-    whole = style_and_content(picture, style, encoder, size)
-    optimiser = LBFGS(space.point(picture), local_mean=space.local_mean)
-
-    def evaluate(point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        z = point.detach().requires_grad_()
-        total, _ = whole(space.picture(z))
-        return total.detach(), torch.autograd.grad(total, z)[0]
-
-    return partial(optimiser.step, evaluate)
+def engine_steps(encoder: ConvolutionalEncoder, picture: torch.Tensor, style: Work, size: int) -> Transfer:
+    """A transfer of `picture` that is all at full size and never ends; `advance` makes as many of its steps as its stride."""
+    transfer = Transfer(picture, targets.single(style), encoder, Settings(size=size, alpha=ALPHA, tv=0.0, plateau=0))
+    transfer.draft = None
+    transfer.stages, transfer.starts = (Stage(size, 10**6, False, 1.0),), (0,)
+    transfer.picture = transfer.scaled(size)
+    transfer.ready()
+    advance([transfer])  # the first evaluation of a stage is another
+    return transfer
 
 
 def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, ConvolutionalEncoder]) -> dict[str, Any]:
     """Seconds of one step of a transfer at `size` x `size` px, for the reference and for every encoder in the engine.
 
-    A step is one evaluation, its gradient and what the optimiser makes of it. The engine's L-BFGS always passes over its
-    whole history of 20; the reference's is still short here, which is in its favour. Beside a step stands the peak: the bare
-    convolutions of the same network forward to relu5_1 and back to the pixels, in the same precision.
+    A step is one evaluation, its gradient, what the optimiser makes of it, and what is kept of it. The engine's L-BFGS always
+    passes over its whole history of 20; the reference's is still short here, which is in its favour. Beside a step stands the
+    peak: the bare convolutions of the same network forward to relu5_1 and back to the pixels, in the same precision.
     """
-    picture, painting = (images.resize(work.load(size), (size, size)) for work in (content, style))
+    device = driving["vgg19 float32"].device
+    picture, painting = (images.resize(work.load(size), (size, size)).to(device) for work in (content, style))
     start = picture.clone().requires_grad_()
     classic = objective(plain(driving["vgg19 float32"]), picture, painting, ALPHA)
 
@@ -100,10 +115,12 @@ def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, Con
         torch.autograd.grad(last, x, torch.ones_like(last))
 
     tasks: dict[str, Callable[[], Any]] = {"reference": reference_step(start, classic, plain_lbfgs(start))}
+    counts = {}
     for name, encoder in driving.items():
-        tasks[name] = engine_step(encoder, picture, style, size)
+        transfer = engine_steps(encoder, picture, style, size)
+        tasks[name], counts[name] = partial(advance, [transfer]), transfer.stride
         tasks[f"{name}, convolutions"] = partial(convolutions, encoder)
-    found: dict[str, Any] = in_turns(tasks)
+    found: dict[str, Any] = in_turns(tasks, device=device, counts=counts)
     for name in driving:
         found[name]["share of peak"] = found[f"{name}, convolutions"]["median"] / found[name]["median"]
         found[name]["times faster"] = found["reference"]["median"] / found[name]["median"]
@@ -115,9 +132,10 @@ def descents(size: int, content: Work, style: Work, driving: Mapping[str, Convol
 
     "reference" is VGG-19 by the plain recipe, "embedded" the same loop over the embedded encoder's own features in float32.
     """
-    source = content.load(size)
+    device = driving["vgg19 float32"].device
+    source = content.load(size).to(device)
     judges = {
-        "reference": objective(plain(driving["vgg19 float32"]), source, style.load(size), ALPHA),
+        "reference": objective(plain(driving["vgg19 float32"]), source, style.load(size).to(device), ALPHA),
         "embedded": own_objective(content, style, size, driving),
     }
     return {name: list(islice(descend(judge, source), count)) for name, judge in judges.items()}
@@ -127,7 +145,8 @@ def own_objective(
     content: Work, style: Work, size: int, driving: Mapping[str, ConvolutionalEncoder]
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """The reference's terms in the features of the embedded encoder, in float32."""
-    whole = style_and_content(content.load(size), style, driving["embedded float32"], size)
+    encoder = driving["embedded float32"]
+    whole = style_and_content(content.load(size).to(encoder.device), style, encoder, size)
     return lambda picture: whole(picture)[0]
 
 
@@ -140,9 +159,10 @@ class ReferenceTime:
     full: list[float] = field(default_factory=list)
 
     def measure(self, prepare: Callable[[], Callable[[torch.Tensor], torch.Tensor]], content: torch.Tensor) -> None:
-        began = time.perf_counter()
+        device = content.device
+        began = now(device)
         loss = prepare()
-        self.setting_up.append(time.perf_counter() - began)
+        self.setting_up.append(now(device) - began)
         picture = content.clone().requires_grad_()
         optimiser = plain_lbfgs(picture)
         step = reference_step(picture, loss, optimiser)
@@ -151,9 +171,9 @@ class ReferenceTime:
         state, size = optimiser.state[picture], optimiser.param_groups[0]["history_size"]
         for seconds in (self.short, self.full):
             for _ in range(BLOCK):
-                began = time.perf_counter()
+                began = now(device)
                 step()
-                seconds.append(time.perf_counter() - began)
+                seconds.append(now(device) - began)
             for name in ("old_dirs", "old_stps"):  # copies of a pair take the time of any other
                 state[name] += [state[name][-1].clone() for _ in range(size - len(state[name]))]
             state["ro"] += [state["ro"][-1]] * (size - len(state["ro"]))
@@ -196,8 +216,9 @@ def curves(
     of the reference are medians (see `ReferenceTime`) over evaluations that take turns with the transfers, so that both meet
     the same load.
     """
-    source = content.load(size)
-    prepare = partial(objective, plain(driving["vgg19 float32"]), source, style.load(size), ALPHA)
+    device = driving["vgg19 float32"].device
+    source = content.load(size).to(device)
+    prepare = partial(objective, plain(driving["vgg19 float32"]), source, style.load(size).to(device), ALPHA)
     judges = {"vgg19": prepare(), "embedded": own_objective(content, style, size, driving)}
     last = {name: known["embedded" if name.startswith("embedded") else "reference"][-1] for name in ("reference", *names)}
     reached: dict[str, list] = {}
@@ -206,8 +227,10 @@ def curves(
     taken.measure(prepare, source)
     for name in names:
         reached[name] = []
-        for iterate in Transfer(content.load(), targets.single(style), driving[name], settings):
-            if iterate.step % MEASURED_EVERY == 0 or iterate.step == iterate.steps:
+        transfer = Transfer(content.load(), targets.single(style), driving[name], settings)
+        for iterate in transfer:
+            looked = iterate.step == len(transfer.history)  # of a stride only the last evaluation has its picture and its time
+            if looked and (transfer.stride > 1 or iterate.step % MEASURED_EVERY == 0 or iterate.step == iterate.steps):
                 picture = images.resize(iterate.image, tuple(source.shape[-2:]))
                 with torch.no_grad():
                     reached[name].append([iterate.seconds, float(judges[name.split()[0]](picture))])
@@ -229,33 +252,37 @@ def sooner(pair: Mapping[str, Any], name: str, level: float) -> float | None:
     return None if None in seconds else seconds[0] / seconds[1]
 
 
-def peak_memory(size: int, precision: str, content: Work, style: Work) -> float:
-    """Gigabytes that a process of its own holds at most during a few evaluations of VGG-19 at `size` px."""
+def peak_memory(size: int, precision: str, content: Work, style: Work, device: torch.device) -> float:
+    """Gigabytes that a process of its own holds at most during a few evaluations of VGG-19 at `size` px, on a GPU there."""
     code = (
-        "import re, resource, sys\n"
+        "import re, resource, sys, torch\n"
         "from pathlib import Path\n"
         "from workbench import encoders, images, targets\n"
         "from workbench.corpus import Work\n"
         "from workbench.transfer import Settings, Transfer\n"
-        "content, style, size, precision = sys.argv[1:]\n"
-        "encoder = encoders.load('vgg19', device='cpu', precision=precision, pooling='average')\n"
+        "content, style, size, precision, device = sys.argv[1:]\n"
+        "encoder = encoders.load('vgg19', device=device, precision=precision, pooling='average')\n"
         "target = targets.single(Work('style', Path(style), '0' * 64, 1, 1))\n"
         "Transfer(images.load(content, int(size)), target, encoder, Settings(size=int(size), steps=3)).run()\n"
         # ru_maxrss counts what the parent held at the fork
+        "if device != 'cpu':\n"
+        "    print(torch.cuda.max_memory_allocated(device) // 1024)\n"
+        "    sys.exit()\n"
         "status = Path('/proc/self/status')\n"
         "found = re.search(r'VmHWM:\\s*(\\d+) kB', status.read_text() if status.exists() else '')\n"
         "print(found[1] if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
-    command = [sys.executable, "-c", code, str(content.path), str(style.path), str(size), precision]
+    command = [sys.executable, "-c", code, str(content.path), str(style.path), str(size), precision, str(device)]
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "WORKBENCH_CACHE": cache}
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return int(done.stdout.split()[-1]) * (1 if sys.platform == "darwin" else 1024) / 1e9
+    bytes_only = sys.platform == "darwin" and device.type == "cpu"
+    return int(done.stdout.split()[-1]) * (1 if bytes_only else 1024) / 1e9
 
 
 def embedding_rates(works: Sequence[Work], encoder: ConvolutionalEncoder) -> dict[str, float]:
     """Images a second: a corpus from its files, nothing being cached, and the encoder alone on pictures in memory."""
-    pictures = [work.load(embeddings.SIZE) for work in works]
+    pictures = [work.load(embeddings.SIZE).to(encoder.device) for work in works]
 
     def alone() -> None:
         for picture in pictures:
@@ -265,7 +292,7 @@ def embedding_rates(works: Sequence[Work], encoder: ConvolutionalEncoder) -> dic
         for picture in embeddings.read(works, embeddings.SIZE, encoder.device):
             embeddings.describe(picture, encoder, "content")
 
-    seconds = in_turns({"alone": alone, "from files": from_files}, 3)
+    seconds = in_turns({"alone": alone, "from files": from_files}, 3, encoder.device)
     return {name: len(works) / spread["median"] for name, spread in seconds.items()}
 
 
@@ -283,9 +310,11 @@ def steps_by_size(content: Work, style: Work, driving: Mapping[str, Convolutiona
     """encoder -> [[long side, px; seconds of one step], ...]."""
     found: dict[str, list] = {name: [] for name in driving}
     for size in STEP_SIZES:
-        picture = content.load(size)
-        tasks = {name: engine_step(encoder, picture, style, size) for name, encoder in driving.items()}
-        for name, spread in in_turns(tasks, 3).items():
+        steps = {name: engine_steps(encoder, content.load(size), style, size) for name, encoder in driving.items()}
+        tasks = {name: partial(advance, [transfer]) for name, transfer in steps.items()}
+        counts = {name: transfer.stride for name, transfer in steps.items()}
+        device = next(iter(driving.values())).device
+        for name, spread in in_turns(tasks, 3, device, counts).items():
             found[name].append([size, spread["median"]])
     return found
 
@@ -297,10 +326,34 @@ def targets_by_corpus(works: Sequence[Work], driving: Mapping[str, Convolutional
         target = targets.StyleTarget("bench", tuple(works[:count]), (1 / count,) * count)
         with tempfile.TemporaryDirectory() as cache:
             os.environ["WORKBENCH_CACHE"] = cache
-            began = time.perf_counter()
+            began = now(encoder.device)
             target.moments(encoder, 256, encoder.style_layers)
-            found[name].append([count, time.perf_counter() - began])
+            found[name].append([count, now(encoder.device) - began])
     return {name: points[1:] for name, points in found.items()}  # the first was for warming up
+
+
+def comparison_seconds(size: int, content: Work, corpus: Corpus, encoder: ConvolutionalEncoder) -> dict[str, float]:
+    """Seconds of the targets of notebook 05 as transfers, and of one of them, from statistics that are known.
+
+    The second run of each counts: the first makes what a process needs only once.
+    """
+    source, settings = content.load().to(encoder.device), Settings(size=size, plateau=0)
+    selection = targets.Selection(corpus, source, encoder)
+    chosen = [
+        selection.single(next(iter(corpus)).name),
+        selection.nearest(),
+        selection.blend(),
+        selection.cluster(),
+        selection.whole(),
+    ]
+    seconds = {}
+    for name, some in (("one", chosen[:1]), ("all", chosen)):
+        oeuvre = selection.whole().moments(encoder, size, encoder.style_layers)
+        for _ in range(2):
+            began = now(encoder.device)
+            list(transfer_each(source, some, oeuvre, encoder, settings, show=False))
+            seconds[name] = now(encoder.device) - began
+    return seconds
 
 
 class Report:
@@ -338,7 +391,9 @@ def plain_code() -> list[Path]:
     return [Path(__file__).with_name("reference.py"), *parts, *sorted((package / "encoders").glob("*.py"))]
 
 
-def machine() -> dict[str, Any]:
+def machine(device: torch.device) -> dict[str, Any]:
+    if device.type == "cuda":
+        return {"processor": torch.cuda.get_device_name(device), "torch": torch.__version__}
     name = platform.processor() or platform.machine()
     if hasattr(torch.cpu, "get_capabilities"):
         name = torch.cpu.get_capabilities().get("cpu_name", name)
@@ -403,17 +458,19 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=500, help="of the reference")
     parser.add_argument("--steps", type=int, default=Settings().steps, help="of the engine at full size")
     parser.add_argument("--memory", type=int, nargs="*", default=[512, 1024, 2048], help="sizes at which memory is measured")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, or cuda:N")
     parser.add_argument("--references", action="store_true", help="only make the references, which needs no quiet machine")
     args = parser.parse_args()
     photographs, *folders = (list(Corpus.open(folder)) for folder in (args.contents, *args.styles))
     pairs = choose_pairs(photographs, folders, args.pairs)
-    load = partial(encoders.load, device="cpu", pooling="average")
+    device = encoders.choose_device(args.device)
+    load = partial(encoders.load, device=str(device), pooling="average")
     driving = {"vgg19 float32": load("vgg19", precision="float32"), "embedded float32": load("embedded", precision="float32")}
     if encoders.has_bfloat16(driving["vgg19 float32"].device):
         driving |= {f"{name} bfloat16": load(name, precision="bfloat16") for name in ("vgg19", "embedded")}
     parameters = {key: value for key, value in vars(args).items() if key in ("evaluations", "steps")} | {"alpha": ALPHA}
     shown = {"vgg19": driving["vgg19 float32"].weights_sha256, "embedded": driving["embedded float32"].weights_sha256}
-    made = {"machine": machine(), "parameters": parameters, "weights": shown}
+    made = {"machine": machine(device), "parameters": parameters, "weights": shown}
     pictures = [*photographs, *(work for works in folders for work in works)]
     # What the plain loop comes to takes most of the time, and does not depend on how transfers are made: it is kept apart.
     plainly = {**made, "code and pictures": digest(pictures, plain_code())}
@@ -432,12 +489,16 @@ def main() -> None:
         report.part(f"step at {size} px", partial(evaluations, size, *pairs[0], driving))
     for size in args.memory:
         for precision in dict.fromkeys(name.split()[1] for name in driving):
-            measure = partial(peak_memory, size, precision, *pairs[0])
+            measure = partial(peak_memory, size, precision, *pairs[0], device)
             report.part(f"peak memory at {size} px, {precision}, GB", measure)
     works = [work for works in folders for work in works]
     for name, encoder in driving.items():
         report.part(f"images embedded a second, {name}", partial(embedding_rates, works[:48], encoder))
     report.part("seconds of a search", searches)
+    if device.type == "cuda":
+        for size, (name, encoder) in product(args.sizes, driving.items()):
+            measure = partial(comparison_seconds, size, pairs[0][0], Corpus.open(args.styles[0]), encoder)
+            report.part(f"seconds of the comparison of notebook 05 at {size} px, {name}", measure)
     costs = {
         "cost_by_size": ("long side, px", "seconds of one step", partial(steps_by_size, *pairs[0], driving)),
         "cost_by_corpus": ("paintings", "seconds for the statistics of a target", partial(targets_by_corpus, works, driving)),

@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,25 @@ def test_curves_hold_what_the_plain_loop_came_to_over_the_time_it_takes(bench, n
         assert 0 < each["low"] <= each["median"] <= each["high"]
     for curve in found["curves"].values():
         assert all(0 < a[0] < b[0] for a, b in itertools.pairwise(curve))
+
+
+def test_the_steps_that_are_timed_are_those_of_a_transfer_at_full_size(bench, network, corpus):
+    transfer = bench.engine_steps(network, corpus["work-00.png"].load(96), corpus["work-01.png"], 96)
+    for _ in range(3):
+        bench.advance([transfer])
+    assert len(transfer.history) == 4 and transfer.picture.shape == transfer.scaled(96).shape
+    totals = [row["total"] for row in transfer.history]
+    assert totals == sorted(totals, reverse=True) and set(transfer.history[0]) == {"content", "style", "range", "total"}
+
+
+def test_a_task_that_does_a_thing_many_times_over_counts_as_one_of_them(bench):
+    seconds = bench.in_turns({"once": lambda: time.sleep(0.02), "ten": lambda: time.sleep(0.02)}, 3, counts={"ten": 10})
+    assert seconds["once"]["low"] >= 0.02 and 0.002 <= seconds["ten"]["low"] < 0.02
+
+
+def test_the_comparison_takes_longer_than_one_transfer(bench, network, corpus):
+    found = bench.comparison_seconds(64, corpus["work-00.png"], corpus, network)
+    assert 0 < found["one"] < found["all"]
 
 
 def test_the_reference_takes_longer_the_fuller_its_history_is(bench):

@@ -1,4 +1,7 @@
+import gc
+import multiprocessing
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,10 +172,28 @@ def test_more_clusters_than_different_works_are_refused():
 def test_pictures_are_read_in_their_order_ahead_or_not(corpus):
     works = list(corpus)[:7]
     for count in (0, 1, 4, 7):
-        for pictures in (embeddings.read_ahead(works[:count], 32), embeddings.read(works[:count], 32, torch.device("cpu"))):
+        one_by_one = embeddings.read(works[:count], 32, torch.device("cpu"))
+        for pictures in (embeddings.read_ahead(works[:count], 32), embeddings.read_by_workers(works[:count], 32), one_by_one):
             pictures = list(pictures)
             assert len(pictures) == count
             assert all(torch.equal(picture, work.load(32)) for picture, work in zip(pictures, works, strict=False))
+
+
+def test_what_a_worker_process_meets_is_told_as_it_is_and_no_process_is_left(corpus, tmp_path):
+    works = list(corpus)[:6]
+    copy = tmp_path / works[2].name
+    copy.write_bytes(b"no longer a picture")
+    works[2] = replace(works[2], path=copy)
+    read = embeddings.read_by_workers(works, 32)
+    assert torch.equal(next(read), works[0].load(32)) and torch.equal(next(read), works[1].load(32))
+    with pytest.raises(WorkbenchError, match=works[2].name) as met:
+        next(read)
+    assert "Traceback" not in str(met.value)
+    read = embeddings.read_by_workers(works[:2], 32)
+    next(read)
+    read.close()
+    gc.collect()
+    assert not multiprocessing.active_children()
 
 
 def test_a_file_that_went_bad_stops_the_reading_there_and_what_was_embedded_stays(corpus, encoder, fresh_cache):

@@ -1,6 +1,7 @@
 """Embeddings of a corpus: what its works show (content) and how they are painted (style). Cached by content hash."""
 
 import hashlib
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from workbench import images, progress, statistics, storage
 from workbench.corpus import Corpus, Work
@@ -23,6 +25,8 @@ KINDS: tuple[Kind, ...] = ("content", "style", "gram")
 SIZE = 384
 SKETCH = 32
 AHEAD = 4  # pictures that are read before they are needed
+MANY = 32  # pictures that are worth the start of processes
+WORKERS = 8
 VERSION = 1
 
 
@@ -142,14 +146,15 @@ def _known(path: Path) -> np.ndarray | None:
 def read(works: Sequence[Work], size: int, device: torch.device) -> Iterator[Tensor]:
     """The pictures of `works`, long side `size`, on `device`: (1, 3, H, W) in [0, 1].
 
-    Beside a GPU a thread reads ahead, and pictures are copied from pinned memory. On a CPU such a thread takes the time of
-    the cores that the encoder needs, and more by getting in its way: there pictures are read one by one.
+    Beside a GPU worker processes read ahead, for a few pictures a thread, and they are copied from pinned memory. On a CPU
+    whoever reads ahead takes the time of the cores that the encoder needs, and more by getting in its way: there pictures are
+    read one by one.
     """
     if device.type == "cpu":
         yield from (work.load(size) for work in works)
         return
     pinned = device.type == "cuda"
-    for picture in read_ahead(works, size):
+    for picture in read_by_workers(works, size) if len(works) >= MANY else read_ahead(works, size):
         yield (picture.pin_memory() if pinned else picture).to(device, non_blocking=pinned)
 
 
@@ -165,3 +170,29 @@ def read_ahead(works: Sequence[Work], size: int) -> Iterator[Tensor]:
             yield picture
     finally:
         reader.shutdown(cancel_futures=True)
+
+
+def read_by_workers(works: Sequence[Work], size: int) -> Iterator[Tensor]:
+    """The same by processes, one for every core but one and at most eight, `AHEAD` pictures each before they are needed."""
+    workers = max(1, min(WORKERS, (os.cpu_count() or 1) - 1, len(works)))
+    for picture in DataLoader(_Pictures(works, size), batch_size=None, num_workers=workers, prefetch_factor=AHEAD):
+        if isinstance(picture, Exception):
+            raise picture
+        yield picture
+
+
+class _Pictures(Dataset):
+    """The pictures of `works`, or the errors that came of reading them: torch would wrap what a worker raises."""
+
+    def __init__(self, works: Sequence[Work], size: int):
+        self.works = works
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.works)
+
+    def __getitem__(self, index: int) -> Tensor | Exception:
+        try:
+            return self.works[index].load(self.size)
+        except Exception as error:
+            return error

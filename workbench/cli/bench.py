@@ -19,6 +19,7 @@ def declare(commands: Any) -> None:
     parser.add_argument("--styles", nargs="+", metavar="ARTIST", default=STYLES, help=f"(default: {' '.join(STYLES)})")
     parser.add_argument("--sizes", nargs="+", type=count, metavar="PX", help="of the transfers (default: 256 512)")
     parser.add_argument("--pairs", type=count, help="of a photograph and a painting (default: 9)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="what is measured (default: cpu)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="what is measured there already is kept (default: runs/bench)")
 
 
@@ -28,7 +29,7 @@ def _bench(args: argparse.Namespace) -> None:
     for folder in folders:
         require(folder.is_dir(), f"{folder}: no such folder")
     command = [sys.executable, str(BENCHMARK), "--contents", str(folders[0]), "--styles", *map(str, folders[1:])]
-    for name in ("sizes", "pairs", "out"):
+    for name in ("sizes", "pairs", "device", "out"):
         value = getattr(args, name)
         if value is not None:
             command += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
