@@ -109,17 +109,19 @@ def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, Con
     start = picture.clone().requires_grad_()
     classic = objective(plain(driving["vgg19 float32"]), picture, painting, ALPHA)
 
-    def convolutions(encoder: ConvolutionalEncoder) -> None:
-        x = picture.clone().requires_grad_()
-        last = encoder.activations(x, ["relu5_1"])["relu5_1"]
-        torch.autograd.grad(last, x, torch.ones_like(last))
+    def convolutions(encoder: ConvolutionalEncoder, times: int) -> None:
+        for _ in range(times):
+            x = picture.clone().requires_grad_()
+            last = encoder.activations(x, ["relu5_1"])["relu5_1"]
+            torch.autograd.grad(last, x, torch.ones_like(last))
 
     tasks: dict[str, Callable[[], Any]] = {"reference": reference_step(start, classic, plain_lbfgs(start))}
     counts = {}
     for name, encoder in driving.items():
         transfer = engine_steps(encoder, picture, style, size)
-        tasks[name], counts[name] = partial(advance, [transfer]), transfer.stride
-        tasks[f"{name}, convolutions"] = partial(convolutions, encoder)
+        bare = f"{name}, convolutions"
+        tasks[name], tasks[bare] = partial(advance, [transfer]), partial(convolutions, encoder, transfer.stride)
+        counts[name] = counts[bare] = transfer.stride
     found: dict[str, Any] = in_turns(tasks, device=device, counts=counts)
     for name in driving:
         found[name]["share of peak"] = found[f"{name}, convolutions"]["median"] / found[name]["median"]
@@ -264,10 +266,10 @@ def peak_memory(size: int, precision: str, content: Work, style: Work, device: t
         "encoder = encoders.load('vgg19', device=device, precision=precision, pooling='average')\n"
         "target = targets.single(Work('style', Path(style), '0' * 64, 1, 1))\n"
         "Transfer(images.load(content, int(size)), target, encoder, Settings(size=int(size), steps=3)).run()\n"
-        # ru_maxrss counts what the parent held at the fork
         "if device != 'cpu':\n"
-        "    print(torch.cuda.max_memory_allocated(device) // 1024)\n"
+        "    print(torch.cuda.max_memory_reserved(device) // 1024)\n"
         "    sys.exit()\n"
+        # ru_maxrss counts what the parent held at the fork
         "status = Path('/proc/self/status')\n"
         "found = re.search(r'VmHWM:\\s*(\\d+) kB', status.read_text() if status.exists() else '')\n"
         "print(found[1] if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"

@@ -189,8 +189,10 @@ def test_what_a_worker_process_meets_is_told_as_it_is_and_no_process_is_left(cor
     with pytest.raises(WorkbenchError, match=works[2].name) as met:
         next(read)
     assert "Traceback" not in str(met.value)
+    state = torch.random.get_rng_state()
     read = embeddings.read_by_workers(works[:2], 32)
     next(read)
+    assert torch.equal(torch.random.get_rng_state(), state)
     read.close()
     gc.collect()
     assert not multiprocessing.active_children()

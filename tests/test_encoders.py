@@ -12,6 +12,7 @@ import torchvision
 from safetensors.torch import load_file, save_file
 
 from workbench import encoders
+from workbench.encoders import convolutional
 from workbench.errors import UsageError, WorkbenchError
 
 TINY_CLIP = {
@@ -360,3 +361,18 @@ def test_a_clip_tag_brings_its_own_preprocessing_and_activation(tiny_clip, monke
     assert encoder.mean.flatten().tolist() == [0.5] * 3 and encoder.std.flatten().tolist() == [0.25] * 3
     kinds = {type(module).__name__ for module in encoder.modules()}
     assert "QuickGELU" in kinds and "GELU" not in kinds
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 3, 8, 10), (2, 5, 7, 9), (1, 2, 2, 3)])
+def test_average_pooling_has_the_gradient_of_torchs(shape, dtype):
+    """Where a last row or column falls outside of every cell, it is zero."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator).to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+    found, expected = convolutional._AveragePool.apply(x), F.avg_pool2d(x, 2)
+    assert torch.equal(found, expected)
+    slope = torch.randn(found.shape, generator=generator).to(dtype).to(memory_format=torch.channels_last)
+    gradients = [torch.autograd.grad(y, x, slope)[0] for y in (found, expected)]
+    assert torch.equal(*gradients) and gradients[0].is_contiguous(memory_format=torch.channels_last)
+    if dtype == torch.float64:
+        assert torch.autograd.gradcheck(convolutional._AveragePool.apply, (x,))

@@ -289,8 +289,19 @@ def test_scales_end_at_the_size_and_double(size):
     assert scales[-1] == size
     assert all(b // 2 == a for a, b in itertools.pairwise(scales))
     assert scales[0] == size or scales[0] >= transfer.SMALLEST
-    assert scales[0] <= transfer.COARSEST or scales[0] // 2 < transfer.SMALLEST
-    assert len(scales) > 1 or size // 2 < transfer.SMALLEST
+    assert scales[0] // 2 < transfer.SMALLEST
+
+
+@given(st.integers(1, 300), st.booleans(), st.sampled_from([64, 192, 512]), st.sampled_from(["gram", "w2"]))
+def test_stages_make_the_evaluations_asked_for_and_a_hold_takes_two_at_least(steps, drafted, size, style_loss):
+    """The first evaluation of a stage moves nothing."""
+    settings = Settings(size=size, steps=steps, style_loss=style_loss)
+    stages = settings.stages(drafted)
+    assert sum(stage.evaluations for stage in stages if stage.size == size and not stage.draft) == steps
+    assert all(stage.evaluations >= 1 for stage in stages) and (stages[-1].hold, stages[-1].draft) == (1, False)
+    held = [stage for stage in stages if stage.size == size and stage.hold > 1]
+    assert all(stage.evaluations >= 2 for stage in held) and len(held) <= (style_loss == "gram")
+    assert [stage.size for stage in stages] == sorted(stage.size for stage in stages)
 
 
 def test_iterates_tell_where_they_are(content, target, encoder):

@@ -15,6 +15,7 @@ from workbench.errors import WorkbenchError
 if TYPE_CHECKING:
     from workbench.transfer import Transfer
 
+RECORDS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)  # torch before does not recover where recording fails
 STRIDE = 10  # evaluations on CUDA between two looks of the host at what they found
 
 
@@ -51,8 +52,8 @@ def once(transfers: Sequence["Transfer"]) -> None:
 class Step:
     """One evaluation of each of `transfers` over tensors that stay where they are: a GPU can have it recorded.
 
-    pictures: the picture so far of each, (1, 3, H, W); rows: its losses, their total, what is descended, and 1 if all that
-    the last evaluation found was finite.
+    pictures: the picture so far of each, (1, 3, H, W); rows: its losses, their total, what is descended, and 1 as long as
+    all that was found is finite.
     """
 
     def __init__(self, transfers: Sequence["Transfer"]):
@@ -61,7 +62,9 @@ class Step:
         self.stages = [transfer.stage_number for transfer in transfers]  # they differ in weights, which a recording keeps
         self.pictures = [transfer.picture.clone() for transfer in transfers]
         self.rows = [transfer.picture.new_zeros(len(transfer.objective.terms) + 3) for transfer in transfers]
+        self._left: list[Tensor | None] = [None] * len(transfers)
         self._launch: Callable[[], None] | None = None
+        self._warm = self._asked = False
 
     def of(self, transfers: Sequence["Transfer"]) -> bool:
         """Whether it is that of these transfers as they are now."""
@@ -72,29 +75,47 @@ class Step:
         )
 
     def begin(self) -> None:
-        """Take over where the transfers are."""
-        for transfer, picture, row in zip(self.transfers, self.pictures, self.rows, strict=True):
+        """Take over where the transfers are, unless that is where `end` left them."""
+        for i, (transfer, picture, row) in enumerate(zip(self.transfers, self.pictures, self.rows, strict=True)):
+            if transfer.picture is self._left[i]:
+                continue
             picture.copy_(transfer.picture)
             if transfer.history:
                 before = transfer.history[-1]
                 row.copy_(row.new_tensor([*before.values(), before["total"], 1]))
+            row[-1:].fill_(1)
 
-    def __call__(self) -> None:
-        for found, transfer, picture, row in zip(
-            _evaluated(self.transfers), self.transfers, self.pictures, self.rows, strict=True
-        ):
+    def end(self) -> None:
+        """Hand the pictures over."""
+        for i, (transfer, picture) in enumerate(zip(self.transfers, self.pictures, strict=True)):
+            transfer.picture = self._left[i] = picture.clone()
+
+    def once(self) -> None:
+        """The evaluations, and nothing that decides on the host."""
+        self._take(_evaluated_at_once(self.transfers))
+
+    def _take(self, evaluated: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]) -> None:
+        for found, transfer, picture, row in zip(evaluated, self.transfers, self.pictures, self.rows, strict=True):
             point, seen, gradient, values = found
-            finite = torch.isfinite(values[-1]) & torch.isfinite(gradient @ gradient)
+            finite = torch.isfinite(values[-1]) & torch.isfinite(gradient @ gradient) & (row[-1] > 0)
             moved = transfer.optimiser.tell(point, values[-1], gradient) & finite
             picture.copy_(torch.where(moved, seen, picture))
             row.copy_(torch.cat([torch.where(moved, values, row[:-1]), finite[None].to(row.dtype)]))
 
     def launch(self) -> None:
-        """The same; from the second evaluation of a stage on, all at once where that is possible."""
-        if self._launch is None and all(transfer.optimiser.started for transfer in self.transfers):
-            device = self.pictures[0].device
-            self._launch = (record(self, device) if recordable(self.transfers) else None) or self
-        (self._launch or self)()
+        """One evaluation; as a graph where that is possible, once the operations have been done twice one by one.
+
+        The first evaluation of a stage differs from those that follow, and libraries set themselves up where they are new.
+        """
+        if self._warm and not self._asked:
+            self._asked = True
+            if recordable(self.transfers):
+                self._launch = record(self.once, self.pictures[0].device)
+        self._warm = self._warm or all(transfer.optimiser.started for transfer in self.transfers)
+        if self._launch is not None:
+            self._launch()
+        else:
+            self._take(_evaluated(self.transfers))
         for transfer in self.transfers:
             transfer.optimiser.settle()
 
@@ -102,7 +123,7 @@ class Step:
 def recordable(transfers: Sequence["Transfer"]) -> bool:
     """Whether a step is worth recording, and nothing in it makes the device wait for the host."""
     first = transfers[0]
-    if first.content.device.type != "cuda" or first.picture.shape[-2] * first.picture.shape[-1] > LARGE:
+    if first.content.device.type != "cuda" or not RECORDS or first.picture.shape[-2] * first.picture.shape[-1] > LARGE:
         return False
     waits = (isinstance(loss, losses.W2Loss) for transfer in transfers for _, loss in transfer.objective.terms.values())
     return not any(waits) and all(transfer.settings.colour != "luminance" for transfer in transfers)
@@ -128,8 +149,8 @@ def unwatched(transfers: Sequence["Transfer"], count: int) -> None:
     except BaseException as error:
         stopped = error
     diverged = None
+    step.end()
     for i, transfer in enumerate(transfers):
-        transfer.picture = step.pictures[i].clone()
         lines = torch.stack([rows[i] for rows in found]) if found else step.rows[i].new_empty(0, 2)
         try:
             read = lines.tolist()  # here the host waits, and here Ctrl-C finds it

@@ -13,7 +13,7 @@ from workbench.transfer import Result, Transfer
 def run(transfers: Sequence[Transfer], *, show: bool = False) -> list[Result]:
     """Run `transfers` to their ends, in step, and return their results in order; Ctrl-C stops all, with complete=False.
 
-    They need one encoder, equal sizes and equal numbers of steps; targets, contents and weights may differ. A transfer that
+    They need one encoder, equal sizes and equal stages; targets, contents and weights may differ. A transfer that
     reaches its plateau is over, the others go on. Convolutions over a batch may round otherwise than over one picture: the
     results are those of single transfers but for what such differences grow to. `seconds` is shared out among them.
 
@@ -24,7 +24,8 @@ def run(transfers: Sequence[Transfer], *, show: bool = False) -> list[Result]:
     for transfer in going[1:]:
         require(
             _pace(transfer) == _pace(going[0]),
-            "transfers of one batch need the same encoder, the same steps, pictures of one size, and a common start",
+            "transfers of one batch need the same encoder, the same stages (steps, sizes, and ways that go about them "
+            "alike), pictures of one size, and a common start",
         )
     for transfer in transfers:
         transfer.show = show
@@ -47,14 +48,21 @@ def _pace(transfer: Transfer) -> tuple:
 
 def _steps(transfers: Sequence[Transfer]) -> Iterator[None]:
     """Step all that are not finished, again and again."""
-    while going := [transfer for transfer in transfers if not transfer.finished]:
-        began, made = time.perf_counter(), len(going[0].history)
-        for transfer in going:
-            transfer.ready()
-        try:
-            advance(going)
-        finally:
+    try:
+        while going := [transfer for transfer in transfers if not transfer.finished]:
+            began, made = time.perf_counter(), len(going[0].history)
+            for transfer in transfers:
+                if transfer not in going:
+                    transfer.recorded = None
             for transfer in going:
-                transfer.seconds += (time.perf_counter() - began) / len(going)
-        yield from [None] * (len(going[0].history) - made)
+                transfer.ready()
+            try:
+                advance(going)
+            finally:
+                for transfer in going:
+                    transfer.seconds += (time.perf_counter() - began) / len(going)
+            yield from [None] * (len(going[0].history) - made)
+    finally:
+        for transfer in transfers:
+            transfer.recorded = None  # it holds on to the device's memory
     release_pages()

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -146,15 +147,17 @@ def _known(path: Path) -> np.ndarray | None:
 def read(works: Sequence[Work], size: int, device: torch.device) -> Iterator[Tensor]:
     """The pictures of `works`, long side `size`, on `device`: (1, 3, H, W) in [0, 1].
 
-    Beside a GPU worker processes read ahead, for a few pictures a thread, and they are copied from pinned memory. On a CPU
-    whoever reads ahead takes the time of the cores that the encoder needs, and more by getting in its way: there pictures are
-    read one by one.
+    Beside a GPU they are read ahead: by worker processes (for a few pictures, and elsewhere than on Linux, by a thread), and
+    copied from pinned memory. On a CPU whoever reads ahead takes the time of the cores that the encoder needs, and more by
+    getting in its way: there pictures are read one by one.
     """
     if device.type == "cpu":
         yield from (work.load(size) for work in works)
         return
     pinned = device.type == "cuda"
-    for picture in read_by_workers(works, size) if len(works) >= MANY else read_ahead(works, size):
+    # Elsewhere processes start by running a script anew, which not every script bears.
+    by_workers = pinned and len(works) >= MANY and sys.platform == "linux"
+    for picture in read_by_workers(works, size) if by_workers else read_ahead(works, size):
         yield (picture.pin_memory() if pinned else picture).to(device, non_blocking=pinned)
 
 
@@ -173,16 +176,32 @@ def read_ahead(works: Sequence[Work], size: int) -> Iterator[Tensor]:
 
 
 def read_by_workers(works: Sequence[Work], size: int) -> Iterator[Tensor]:
-    """The same by processes, one for every core but one and at most eight, `AHEAD` pictures each before they are needed."""
-    workers = max(1, min(WORKERS, (os.cpu_count() or 1) - 1, len(works)))
-    for picture in DataLoader(_Pictures(works, size), batch_size=None, num_workers=workers, prefetch_factor=AHEAD):
-        if isinstance(picture, Exception):
+    """The same by processes, one for every core but one and at most eight, `AHEAD` pictures each before they are needed.
+
+    Raises WorkbenchError for a picture that cannot be read.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    loader = DataLoader(
+        _Pictures(works, size),
+        batch_size=None,
+        num_workers=max(1, min(WORKERS, cores - 1, len(works))),
+        prefetch_factor=AHEAD,
+        collate_fn=_as_it_is,
+        generator=torch.Generator(),  # or the caller's would be drawn from
+    )
+    for picture in loader:
+        if isinstance(picture, WorkbenchError):
             raise picture
-        yield picture
+        yield torch.from_numpy(picture)
+
+
+def _as_it_is(picture: np.ndarray | WorkbenchError) -> np.ndarray | WorkbenchError:
+    """As an array, which comes through a pipe: tensors come through shared memory, of which containers have little."""
+    return picture
 
 
 class _Pictures(Dataset):
-    """The pictures of `works`, or the errors that came of reading them: torch would wrap what a worker raises."""
+    """The pictures of `works` as arrays, or the errors that came of reading them: torch would wrap what a worker raises."""
 
     def __init__(self, works: Sequence[Work], size: int):
         self.works = works
@@ -191,8 +210,10 @@ class _Pictures(Dataset):
     def __len__(self) -> int:
         return len(self.works)
 
-    def __getitem__(self, index: int) -> Tensor | Exception:
+    def __getitem__(self, index: int) -> np.ndarray | WorkbenchError:
         try:
-            return self.works[index].load(self.size)
-        except Exception as error:
+            return self.works[index].load(self.size).numpy()
+        except WorkbenchError as error:
             return error
+        except Exception as error:  # not all errors come through a pipe
+            return WorkbenchError(f"{self.works[index].path}: {type(error).__name__}: {error}")

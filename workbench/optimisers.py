@@ -78,7 +78,7 @@ class LBFGS(Optimiser):
     A step that does not lower the loss enough is not taken: the next step tries half of it, and after eight halvings the
     curvature on record is given up for the steepest descent. So the loss never rises, and every call costs exactly one
     evaluation. Changes of the point (s) and of the gradient (y) are the rows of two matrices, so that a direction takes four
-    passes over them, whatever the length of the history.
+    passes over them, whatever the length of the history. Products with a turn are differences of products with gradients.
 
     Directions that no pair covers are scaled by 1.5 times the mean of s y / y D y over all pairs; the usual choice, that of
     the last pair alone (eq. 7.20), is noisier and takes a fifth more evaluations in style transfer. D is a diagonal that is

@@ -1,7 +1,7 @@
 """Style transfer by optimising the pixels, coarse to fine (Gatys et al. 2016 and 2017), for any StyleTarget.
 
 Where a cheaper network imitates the encoder, it makes a draft first: all coarse scales, and some evaluations at full size.
-The content weighs more at first: what style takes from it in a few steps it gets back only in many.
+The content weighs more at first: what style takes from it in a few steps, it gets back only in many.
 """
 
 import hashlib
@@ -34,12 +34,11 @@ Optimiser = Literal["lbfgs", "adam"]
 Init = Literal["content", "noise"]
 Draft = Literal["auto", "none"]
 Colour = Literal["style", "content", "luminance"]
-COARSEST = 128  # px: scales are halved until one is as small as that; a result that is smaller still is halved once
-SMALLEST = 96  # px: no scale is smaller, unless the result is
+SMALLEST = 96  # px: sizes are halved for coarser scales as long as none is smaller than that
 SHARE = 0.2  # of the evaluations at full size that a coarser scale takes
 DRAFT = 0.4  # likewise at full size, where a draft is made
 HELD = 12.0  # times its weight that the content has at coarser scales
-HOLD = 4.0  # likewise at full size, in the first fifth of the evaluations there
+HOLD = 4.0  # likewise at full size, at first, in as many evaluations as a coarser scale takes
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
 VERSION = 4  # raised whenever the same settings come to another picture
@@ -118,9 +117,9 @@ class Settings:
 
     @property
     def scales(self) -> tuple[int, ...]:
-        """Long sides from coarse to fine: halved at least once, and on to at most 256 px, but never below 96."""
+        """Long sides from coarse to fine, each half of the next, none but the last below 96 px."""
         sizes = [self.size]
-        while (len(sizes) == 1 or sizes[0] > COARSEST) and sizes[0] // 2 >= SMALLEST:
+        while sizes[0] // 2 >= SMALLEST:
             sizes.insert(0, sizes[0] // 2)
         return tuple(sizes)
 
@@ -138,7 +137,8 @@ class Settings:
         coarse = max(1, round(SHARE * self.steps))
         before = [Stage(size, coarse, drafted, HELD if self.holds else 1.0) for size in self.scales[:-1]]
         full = max(1, round(DRAFT * self.steps)) if drafted else self.steps
-        held = min(coarse, full - 1) if self.holds else 0
+        # The first evaluation of a stage moves nothing: fewer than two are none.
+        held = coarse if self.holds and 2 <= coarse <= full - 2 else 0
         at_size = [Stage(self.size, n, drafted, hold) for n, hold in ((held, HOLD), (full - held, 1.0)) if n]
         return (*before, *at_size, *([Stage(self.size, self.steps, False, 1.0)] if drafted else []))
 
@@ -243,16 +243,19 @@ class Transfer:
         return sum(stage.evaluations for stage in self.stages)
 
     def __iter__(self) -> Iterator[Iterate]:
-        while not self.finished:
-            began, made = time.perf_counter(), len(self.history)
-            self.ready()
-            stage = self._stage
-            try:
-                self._step()
-            finally:
-                self.seconds += time.perf_counter() - began
-            for step, found in enumerate(self.history[made:], start=made + 1):
-                yield Iterate(step, self.total_steps, stage.size, found, self.seconds, self.picture, self._finished)
+        try:
+            while not self.finished:
+                began, made = time.perf_counter(), len(self.history)
+                self.ready()
+                stage = self._stage
+                try:
+                    self._step()
+                finally:
+                    self.seconds += time.perf_counter() - began
+                for step, found in enumerate(self.history[made:], start=made + 1):
+                    yield Iterate(step, self.total_steps, stage.size, found, self.seconds, self.picture, self._finished)
+        finally:
+            self.recorded = None  # it holds on to the device's memory
         release_pages()
 
     def ready(self) -> None:
@@ -361,7 +364,10 @@ class Transfer:
         return (picture + content - images.resize(coarse, shape)).clamp(0, 1)
 
     def _optimise(self, picture: Tensor) -> None:
-        """Coordinates and an optimiser for `picture`, which takes over what a coarser scale has taught of the curvature."""
+        """Coordinates and an optimiser for `picture`, which takes over what a coarser scale has taught of the curvature.
+
+        Adam takes over the picture alone: with the mean squares of a coarser scale objectives ended 1.03 to 2.4 times as high.
+        """
         where = (*picture.shape[-2:], picture.device)
         space: Spectral | Pixels
         optimiser: LBFGS | Adam
