@@ -453,7 +453,7 @@ def test_metadata_that_does_not_fit_is_found_out_before_the_work(workbench, two_
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(two_styles, photograph, tmp_path):
     """Ctrl-C to a real process. It stops between two steps; the state goes on to the same bytes."""
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--size", 192, "--steps", 46)
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--size", 192, "--steps", 50)
     whole = spawn(*argv, "-o", "whole.png", cwd=tmp_path)
     assert whole.wait(timeout=120) == 0, whole.communicate()[1]
 
