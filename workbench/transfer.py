@@ -123,22 +123,18 @@ class Settings:
             sizes.insert(0, sizes[0] // 2)
         return tuple(sizes)
 
-    @property
-    def holds(self) -> bool:
-        """Whether the content weighs more at first, and a finer scale gets its detail: where that was found to pay."""
-        return self.style_loss == "gram" and self.optimiser == "lbfgs"
-
     def painting_size(self, size: int) -> int:
         """Long side of the paintings, px, beside a picture of long side `size`."""
         return max(LEAST_PAINTING, round(size * self.brush)) if self.brush < 1 else round(size * self.brush)
 
-    def stages(self, drafted: bool) -> tuple[Stage, ...]:
-        """What a transfer consists of, in order; `drafted`: whether there is a network to make a draft with."""
+    def stages(self, drafted: bool, holds: bool) -> tuple[Stage, ...]:
+        """What a transfer consists of, in order; `drafted`: whether there is a network to make a draft with; `holds`: whether
+        the content weighs more at first."""
         coarse = max(1, round(SHARE * self.steps))
-        before = [Stage(size, coarse, drafted, HELD if self.holds else 1.0) for size in self.scales[:-1]]
+        before = [Stage(size, coarse, drafted, HELD if holds else 1.0) for size in self.scales[:-1]]
         full = max(1, round(DRAFT * self.steps)) if drafted else self.steps
         # The first evaluation of a stage moves nothing: fewer than two are none.
-        held = coarse if self.holds and 2 <= coarse <= full - 2 else 0
+        held = coarse if holds and 2 <= coarse <= full - 2 else 0
         at_size = [Stage(self.size, n, drafted, hold) for n, hold in ((held, HOLD), (full - held, 1.0)) if n]
         return (*before, *at_size, *([Stage(self.size, self.steps, False, 1.0)] if drafted else []))
 
@@ -203,7 +199,10 @@ class Transfer:
         self._recolour = _recolouring(content, self.settings)
         self._source = colour.luminance(self.content) if self.settings.colour == "luminance" else self.content
         self.draft = imitation(encoder) if self.settings.draft == "auto" else None
-        self.stages = self.settings.stages(self.draft is not None)
+        # Whether the content weighs more at first, and a finer scale gets its detail: where that was found to pay.
+        gram = self.settings.style_loss == "gram" and target.combine != "bag"
+        self.holds = gram and self.settings.optimiser == "lbfgs"
+        self.stages = self.settings.stages(self.draft is not None, self.holds)
         self.starts = tuple(accumulate((stage.evaluations for stage in self.stages[:-1]), initial=0))  # evaluations before each
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -358,7 +357,7 @@ class Transfer:
         """The picture so far, as large as `content`, whose detail it gets where it began as a coarse copy of it."""
         shape = tuple(content.shape[-2:])
         picture = images.resize(self.picture.clamp(0, 1), shape)
-        if self.settings.init != "content" or not self.settings.holds:
+        if self.settings.init != "content" or not self.holds:
             return picture
         coarse = self.scaled(max(self.picture.shape[-2:]))
         return (picture + content - images.resize(coarse, shape)).clamp(0, 1)
