@@ -28,6 +28,10 @@ def _bench(args: argparse.Namespace) -> None:
     folders = [args.data / "photos", *(args.data / "corpora" / artist for artist in args.styles)]
     for folder in folders:
         require(folder.is_dir(), f"{folder}: no such folder")
+    if args.device is not None:
+        from workbench.encoders import choose_device  # torch takes seconds to load
+
+        choose_device(args.device)
     command = [sys.executable, str(BENCHMARK), "--contents", str(folders[0]), "--styles", *map(str, folders[1:])]
     for name in ("sizes", "pairs", "device", "out"):
         value = getattr(args, name)
