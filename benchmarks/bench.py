@@ -88,8 +88,8 @@ def plain(encoder: ConvolutionalEncoder) -> PlainVGG:
 
 def engine_steps(encoder: ConvolutionalEncoder, picture: torch.Tensor, style: Work, size: int) -> Transfer:
     """A transfer of `picture` that is all at full size and never ends; `advance` makes as many of its steps as its stride."""
-    transfer = Transfer(picture, targets.single(style), encoder, Settings(size=size, alpha=ALPHA, tv=0.0, plateau=0))
-    transfer.draft = None
+    settings = Settings(size=size, alpha=ALPHA, tv=0.0, plateau=0, draft="none")
+    transfer = Transfer(picture, targets.single(style), encoder, settings)
     transfer.stages, transfer.starts = (Stage(size, 10**6, False, 1.0),), (0,)
     transfer.picture = transfer.scaled(size)
     transfer.ready()

@@ -60,7 +60,7 @@ class Step:
         self.transfers = tuple(transfers)
         self.objects = [(transfer.objective, transfer.optimiser) for transfer in transfers]
         self.stages = [transfer.stage_number for transfer in transfers]  # they differ in weights, which a recording keeps
-        self.pictures = [transfer.picture.clone() for transfer in transfers]
+        self.pictures = [torch.empty_like(transfer.picture) for transfer in transfers]
         self.rows = [transfer.picture.new_zeros(len(transfer.objective.terms) + 3) for transfer in transfers]
         self._left: list[Tensor | None] = [None] * len(transfers)
         self._launch: Callable[[], None] | None = None

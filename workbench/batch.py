@@ -24,8 +24,8 @@ def run(transfers: Sequence[Transfer], *, show: bool = False) -> list[Result]:
     for transfer in going[1:]:
         require(
             _pace(transfer) == _pace(going[0]),
-            "transfers of one batch need the same encoder, the same stages (steps, sizes, and ways that go about them "
-            "alike), pictures of one size, and a common start",
+            "transfers of one batch need the same encoder, the same stages (steps, sizes, and whether the content is held on "
+            "to), pictures of one size, and a common start",
         )
     for transfer in transfers:
         transfer.show = show

@@ -127,7 +127,7 @@ class LBFGS(Optimiser):
         self.slope = torch.zeros((), **small)  # gradient . direction
         self.count = torch.zeros((), dtype=torch.int64, device=start.device)  # pairs on record
         self.newest = torch.zeros((), dtype=torch.int64, device=start.device)  # row of the last pair
-        self.told = 0  # steps so far
+        self.steps = 0  # so far
         self._rows = torch.arange(history + 1, device=start.device)
 
     def trial(self) -> Tensor:
@@ -155,8 +155,8 @@ class LBFGS(Optimiser):
 
     def settle(self) -> None:
         """Look, once in a while, at how D should be. It counts from the next direction but one."""
-        self.told += 1
-        if self.local_mean is not None and self.told % REFIT == 0:
+        self.steps += 1
+        if self.local_mean is not None and self.steps % REFIT == 0:
             self.diagonal.copy_(self.learnt())
             parts = zip(self.turns.split(BLOCK, dim=1), self.diagonal.split(BLOCK), strict=True)
             self.products[1].copy_(sum((turns * d) @ turns.T for turns, d in parts))
@@ -174,11 +174,11 @@ class LBFGS(Optimiser):
         return torch.where(seen, found, self.diagonal)
 
     def state(self) -> dict[str, Tensor]:
-        return super().state() | {"told": torch.tensor(self.told)}
+        return super().state() | {"steps": torch.tensor(self.steps)}
 
     def load(self, state: dict[str, Tensor]) -> None:
         super().load(state)
-        self.told = int(state["told"])
+        self.steps = int(state["steps"])
 
     def _along(self) -> Tensor:
         """(moves @ gradient, turns @ D gradient), (2, rows)."""

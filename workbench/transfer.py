@@ -11,7 +11,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -233,8 +234,7 @@ class Transfer:
     def boundaries(self) -> tuple[tuple[int, str], ...]:
         """(evaluations before it, its name) of every size and of the draft at each, as `figures.curves` marks them."""
         names = [f"{stage.size} px{', draft' if stage.draft else ''}" for stage in self.stages]
-        new = (name != before for name, before in zip(names, ("", *names), strict=False))
-        return tuple(pair for pair, first in zip(zip(self.starts, names, strict=True), new, strict=True) if first)
+        return tuple(next(alike) for _, alike in groupby(zip(self.starts, names, strict=True), key=itemgetter(1)))
 
     @property
     def total_steps(self) -> int:
