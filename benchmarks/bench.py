@@ -41,7 +41,7 @@ REPEATS = 9
 STEP_SIZES = (128, 192, 256, 384, 512, 768, 1024)  # px
 CORPUS_SIZES = (1, 3, 10, 30, 100)  # works
 BLOCK = 3  # evaluations of the reference between two transfers, for each length of its history
-MEASURED_EVERY = 3  # evaluations between two looks at the objective
+MEASURED_EVERY = {"vgg19": 3, "embedded": 1}  # evaluations between two pictures whose objective is measured: its own costs little
 CPU = torch.device("cpu")
 
 
@@ -228,14 +228,19 @@ def curves(
     taken = ReferenceTime()
     taken.measure(prepare, source)
     for name in names:
-        reached[name] = []
         transfer = Transfer(content.load(), targets.single(style), driving[name], settings)
+        network = name.split()[0]
+        kept = []
         for iterate in transfer:
             looked = iterate.step == len(transfer.history)  # of a stride only the last evaluation has its picture and its time
-            if looked and (transfer.stride > 1 or iterate.step % MEASURED_EVERY == 0 or iterate.step == iterate.steps):
-                picture = images.resize(iterate.image, tuple(source.shape[-2:]))
-                with torch.no_grad():
-                    reached[name].append([iterate.seconds, float(judges[name.split()[0]](picture))])
+            due = iterate.step % MEASURED_EVERY[network] == 0 or iterate.step == iterate.steps
+            if looked and (transfer.stride > 1 or due):
+                kept.append((iterate.seconds, iterate.image))
+        # Judged at the end: between two evaluations the judge would fill the caches with features of its own.
+        with torch.no_grad():
+            reached[name] = [
+                [seconds, float(judges[network](images.resize(picture, tuple(source.shape[-2:]))))] for seconds, picture in kept
+            ]
         taken.measure(prepare, source)
     reference = list(map(list, zip(taken.timeline(len(known["reference"])), known["reference"], strict=True)))
     spread = {

@@ -179,6 +179,24 @@ def test_pictures_are_read_in_their_order_ahead_or_not(corpus):
             assert all(torch.equal(picture, work.load(32)) for picture, work in zip(pictures, works, strict=False))
 
 
+def test_a_group_is_decoded_no_larger_than_fits_and_what_came_before_a_bad_file_is_given(corpus, tmp_path, monkeypatch):
+    works = list(corpus)[:7]
+    monkeypatch.setattr(embeddings, "GROUP", 3)
+    assert [len(group) for group in embeddings._groups(works)] == [3, 3, 1]
+    monkeypatch.setattr(embeddings, "GROUP_PIXELS", 2 * max(work.width * work.height for work in works))
+    groups = list(embeddings._groups(works))
+    assert sum(groups, []) == works and {len(group) for group in groups} <= {1, 2, 3} and len(groups) > 2
+    monkeypatch.setattr(embeddings, "GROUP_PIXELS", 1)
+    assert [len(group) for group in embeddings._groups(works)] == [1] * 7 and not list(embeddings._groups([]))
+    monkeypatch.undo()
+    damaged = tmp_path / works[2].name
+    damaged.write_bytes(b"no longer a picture")
+    read = embeddings.read_by_groups([*works[:2], replace(works[2], path=damaged), *works[3:]], 32)
+    assert torch.equal(next(read), works[0].load(32)) and torch.equal(next(read), works[1].load(32))
+    with pytest.raises(WorkbenchError, match=damaged.name):
+        next(read)
+
+
 def test_what_a_worker_process_meets_is_told_as_it_is_and_no_process_is_left(corpus, tmp_path):
     works = list(corpus)[:6]
     copy = tmp_path / works[2].name

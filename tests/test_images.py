@@ -5,6 +5,7 @@ import json
 import shutil
 import struct
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 import zlib
 from pathlib import Path
 
@@ -466,6 +467,31 @@ def test_pixel_bombs_name_the_file_and_the_count(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(WorkbenchError, match=rf"vast\.png: .*2400 pixels.*{limit if limit == 1500 else 2 * limit}"):
         images.read(tmp_path / "vast.png")
+
+
+def test_threads_that_read_at_once_hear_only_of_their_own_pictures(tmp_path, monkeypatch):
+    photo().save(tmp_path / "odd.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff", quality=95)
+    photo().save(tmp_path / "sound.jpg", quality=95)
+    photo(400, 600).save(tmp_path / "vast.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150_000)
+    alone = {name: images.read(tmp_path / name).notes for name in ("odd.jpg", "sound.jpg")}
+    assert any("decoder warns" in note for note in alone["odd.jpg"]) and not alone["sound.jpg"]
+
+    def verdict(name):
+        try:
+            return images.read(tmp_path / name).notes
+        except WorkbenchError as error:
+            return str(error)
+
+    before = list(warnings.filters), warnings.showwarning
+    with warnings.catch_warnings(record=True) as heard, ThreadPoolExecutor(8) as readers:
+        warnings.simplefilter("always")
+        found = list(readers.map(verdict, ["odd.jpg", "sound.jpg", "vast.png"] * 40))
+        warnings.warn("of somebody else", stacklevel=1)
+    assert found[:2] == list(alone.values()) and "vast.png" in found[2]
+    assert found == found[:3] * 40
+    assert [str(warning.message) for warning in heard] == ["of somebody else"]
+    assert (list(warnings.filters), warnings.showwarning) == before
 
 
 def test_the_limit_on_pixels_is_kept():

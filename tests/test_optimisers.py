@@ -100,7 +100,7 @@ def test_a_restart_takes_what_was_learnt_to_another_function():
     start = moved(old.point)[0]
     old.restart()
     assert run(old, moved, 1) == [pytest.approx(float(start))]
-    assert run(old, moved, 5)[-1] < 0.7 * run(new, moved, 6)[-1]
+    assert run(old, moved, 5)[-1] < 0.8 * run(new, moved, 6)[-1]
     other = Adam(torch.zeros(40, dtype=torch.float64))
     run(other, evaluate, 5)
     other.restart()

@@ -5,7 +5,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ SKETCH = 32
 AHEAD = 4  # pictures that are read before they are needed
 MANY = 32  # pictures that are worth the start of processes
 WORKERS = 8
+GROUP, GROUP_PIXELS = 16, 100_000_000  # what is decoded at once: pictures, and pixels (300 MB)
 VERSION = 1
 
 
@@ -148,17 +149,52 @@ def read(works: Sequence[Work], size: int, device: torch.device) -> Iterator[Ten
     """The pictures of `works`, long side `size`, on `device`: (1, 3, H, W) in [0, 1].
 
     Beside a GPU they are read ahead: by worker processes (for a few pictures, and elsewhere than on Linux, by a thread), and
-    copied from pinned memory. On a CPU whoever reads ahead takes the time of the cores that the encoder needs, and more by
-    getting in its way: there pictures are read one by one.
+    copied from pinned memory. On a CPU they are read a group at a time, by all cores (see `read_by_groups`).
     """
     if device.type == "cpu":
-        yield from (work.load(size) for work in works)
+        yield from read_by_groups(works, size)
         return
     pinned = device.type == "cuda"
     # Elsewhere processes start by running a script anew, which not every script bears.
     by_workers = pinned and len(works) >= MANY and sys.platform == "linux"
     for picture in read_by_workers(works, size) if by_workers else read_ahead(works, size):
         yield (picture.pin_memory() if pinned else picture).to(device, non_blocking=pinned)
+
+
+def read_by_groups(works: Sequence[Work], size: int) -> Iterator[Tensor]:
+    """The pictures of `works`, long side `size`: (1, 3, H, W) in [0, 1]. A group is decoded by a thread for every core.
+
+    Nothing is read while the caller has a picture: whoever reads ahead takes the time of the cores that a network needs,
+    and more by getting in its way. Groups are large because a network's threads go on spinning for a while.
+    """
+    readers = ThreadPoolExecutor(max_workers=min(_cores(), GROUP))
+    try:
+        for group in _groups(works):
+            decoded = deque(readers.submit(images.read_for, work.path, size) for work in group)
+            wait(decoded)
+            while decoded:
+                yield images.scaled(decoded.popleft().result(), size)
+    finally:
+        readers.shutdown(cancel_futures=True)
+
+
+def _groups(works: Sequence[Work]) -> Iterator[list[Work]]:
+    """`works` in their order, in groups of at most GROUP pictures that have GROUP_PIXELS together, or of one."""
+    group: list[Work] = []
+    pixels = 0
+    for work in works:
+        own = work.width * work.height
+        if group and (len(group) == GROUP or pixels + own > GROUP_PIXELS):
+            yield group
+            group, pixels = [], 0
+        group.append(work)
+        pixels += own
+    if group:
+        yield group
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_ahead(works: Sequence[Work], size: int) -> Iterator[Tensor]:
@@ -180,11 +216,10 @@ def read_by_workers(works: Sequence[Work], size: int) -> Iterator[Tensor]:
 
     Raises WorkbenchError for a picture that cannot be read.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     loader = DataLoader(
         _Pictures(works, size),
         batch_size=None,
-        num_workers=max(1, min(WORKERS, cores - 1, len(works))),
+        num_workers=max(1, min(WORKERS, _cores() - 1, len(works))),
         prefetch_factor=AHEAD,
         collate_fn=_as_it_is,
         generator=torch.Generator(),  # or the caller's would be drawn from

@@ -3,11 +3,14 @@
 import io
 import json
 import os
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -74,9 +77,7 @@ def read(path: str | os.PathLike, *, ground: tuple[int, int, int] = (255, 255, 2
     _check_file(path)
     notes: list[str] = []
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with _warnings.kept() as caught:
             image, depth, reduced = _decode(path, notes, enough)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise unreadable(path, f"{str(error).split(',')[0]}; make a smaller copy") from error
@@ -85,11 +86,55 @@ def read(path: str | os.PathLike, *, ground: tuple[int, int, int] = (255, 255, 2
     except Exception as error:  # decoders raise a dozen unrelated types on damaged bytes: all are about this file
         of_the_system = isinstance(error, OSError) and error.errno is not None
         raise unreadable(path, f"{'' if of_the_system else 'damaged or truncated: '}{_first_line(error)}") from error
-    notes += [f"decoder warns: {_first_line(warning.message)}" for warning in caught]
+    notes += [f"decoder warns: {_first_line(warning)}" for warning in caught]
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         image = _grey(image, depth, notes, path)
     image = _flatten(image, ground, notes)
     return Decoded(image, tuple(dict.fromkeys(notes)), reduced or (image.height, image.width))
+
+
+class _Warnings(threading.local):
+    """What decoders warn of, each thread's for itself: the warnings module keeps its filters for all threads together.
+
+    (warnings.catch_warnings in two threads at once would leave the filters of one behind.)
+    """
+
+    caught: list[Warning] | None = None
+    _lock = threading.Lock()
+    _readers = 0  # of all threads
+    _filters: warnings.catch_warnings | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[list[Warning]]:
+        """The warnings of this thread, as they come; one about a picture too large to be meant is raised."""
+        shared = _Warnings
+        with shared._lock:
+            if not shared._readers:
+                shared._filters = warnings.catch_warnings()
+                shared._filters.__enter__()
+                warnings.simplefilter("always")
+                warnings.showwarning = partial(self._keep, warnings.showwarning)
+            shared._readers += 1
+        self.caught = []
+        try:
+            yield self.caught
+        finally:
+            self.caught = None
+            with shared._lock:
+                shared._readers -= 1
+                if not shared._readers:
+                    shared._filters.__exit__(None, None, None)
+
+    def _keep(self, show: Callable[..., None], message: Warning, *where: Any, **more: Any) -> None:
+        if self.caught is None:  # of a thread that reads no picture
+            show(message, *where, **more)
+        elif isinstance(message, Image.DecompressionBombWarning):
+            raise message
+        else:
+            self.caught.append(message)
+
+
+_warnings = _Warnings()
 
 
 def unreadable(path: Path, reason: str) -> WorkbenchError:
@@ -287,11 +332,17 @@ def load(path: str | os.PathLike, size: int | None = None) -> Tensor:
     With `size`, the long side becomes exactly `size` pixels, smaller or larger than the file's, and the aspect is kept.
     Raises WorkbenchError as `read` does, UsageError as `check_size` does.
     """
-    if size is not None:
-        check_size(size)
-        found = read(path, enough=OVERSAMPLED * size)
-        return resize(to_tensor(found.image), fit(*found.full, size))
-    return to_tensor(read(path).image)
+    return to_tensor(read(path).image) if size is None else scaled(read_for(path, size), size)
+
+
+def read_for(path: str | os.PathLike, size: int) -> Decoded:
+    """The file at `path` as it has to be decoded for `scaled`. Raises as `load` does."""
+    return read(path, enough=OVERSAMPLED * check_size(size))
+
+
+def scaled(found: Decoded, size: int) -> Tensor:
+    """What was read, its long side exactly `size` pixels: float32 (1, 3, H, W) in [0, 1]."""
+    return resize(to_tensor(found.image), fit(*found.full, size))
 
 
 def fit(height: int, width: int, size: int) -> tuple[int, int]:

@@ -249,7 +249,8 @@ class OutOfRange:
     layers = ()
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        return (image - image.clamp(0, 1)).square().mean()
+        # Where the clamp has a slope, its distance to the pixel is 0: it adds nothing to the gradient but work.
+        return (image - image.clamp(0, 1).detach()).square().mean()
 
 
 class Objective:

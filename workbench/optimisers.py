@@ -16,7 +16,7 @@ Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 SHORTEST = 2**-8  # of a direction, below which the curvature on record is given up
 ARMIJO = 1e-4
-STRETCH = 1.5  # times the mean of s y / y D y: how directions are scaled that no pair on record covers; found by measuring
+STRETCH = 2.0  # times the mean of s y / y D y: how directions are scaled that no pair on record covers; found by measuring
 REFIT = 15  # evaluations between two looks at how moves and turns are spread over the coordinates
 MEMORY = 0.95  # of a pair's weight in these is left after the next one
 BLOCK = 2**16  # coordinates at a time, where a whole matrix would have to be copied
@@ -80,7 +80,7 @@ class LBFGS(Optimiser):
     evaluation. Changes of the point (s) and of the gradient (y) are the rows of two matrices, so that a direction takes four
     passes over them, whatever the length of the history. Products with a turn are differences of products with gradients.
 
-    Directions that no pair covers are scaled by 1.5 times the mean of s y / y D y over all pairs; the usual choice, that of
+    Directions that no pair covers are scaled by twice the mean of s y / y D y over all pairs; the usual choice, that of
     the last pair alone (eq. 7.20), is noisier and takes a fifth more evaluations in style transfer. D is a diagonal that is
     learnt on the way, after Gilbert & Lemarechal (1989, "Some numerical experiments with variable-storage quasi-Newton
     algorithms"): where a Hessian is diagonal, its inverse is |s| / |y|. One pair says little of one coordinate, so both are

@@ -105,10 +105,9 @@ class StyleTarget:
     def _features(
         self, encoder: Encoder, size: int, layers: Sequence[str], recolour: Recolouring | None = None
     ) -> Iterator[tuple[float, dict[str, Tensor]]]:
-        each = zip(self.weights, self.works, strict=True)
+        each = zip(self.weights, embeddings.read_by_groups(self.works, size), strict=True)
         with torch.no_grad():
-            for weight, work in progress.track(each, total=len(self.works), label="", show=False):  # where it can be stopped
-                painting = work.load(size)
+            for weight, painting in progress.track(each, total=len(self.works), label="", show=False):  # where it can be stopped
                 if recolour is not None:
                     painting = recolour(painting)
                 yield weight, encoder.features(painting.to(encoder.device), layers)
