@@ -376,3 +376,25 @@ def test_average_pooling_has_the_gradient_of_torchs(shape, dtype):
     assert torch.equal(*gradients) and gradients[0].is_contiguous(memory_format=torch.channels_last)
     if dtype == torch.float64:
         assert torch.autograd.gradcheck(convolutional._AveragePool.apply, (x,))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 2, 2), (2, 3, 2, 9), (1, 3, 31, 18)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_frame_is_torchs_and_so_is_its_gradient(shape, dtype):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator).to(dtype).requires_grad_()
+    found, expected = convolutional._Framed.apply(x), F.pad(x, (1, 1, 1, 1), mode="replicate")
+    assert torch.equal(found, expected)
+    slope = torch.randn(found.shape, generator=generator).to(dtype).to(memory_format=torch.channels_last)
+    own, of_torch = (torch.autograd.grad(y, x, slope)[0] for y in (found, expected))
+    assert torch.equal(own, of_torch)
+    if dtype == torch.float64:
+        assert torch.autograd.gradcheck(convolutional._Framed.apply, (x,))
+
+
+def test_pictures_of_a_pixel_have_a_gradient():
+    encoder = encoders.load("random", device="cpu", precision="float32")
+    for shape in ((1, 1), (1, 7), (5, 1)):
+        image = torch.rand(1, 3, *shape, requires_grad=True)
+        encoder.features(image, ["relu1_1"])["relu1_1"].sum().backward()
+        assert image.grad.shape == image.shape and image.grad.abs().sum() > 0

@@ -5,8 +5,8 @@ import json
 import shutil
 import struct
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np

@@ -106,8 +106,9 @@ class StyleTarget:
         self, encoder: Encoder, size: int, layers: Sequence[str], recolour: Recolouring | None = None
     ) -> Iterator[tuple[float, dict[str, Tensor]]]:
         each = zip(self.weights, embeddings.read_by_groups(self.works, size), strict=True)
+        each = progress.track(each, total=len(self.works), label="", show=False)  # where it can be stopped
         with torch.no_grad():
-            for weight, painting in progress.track(each, total=len(self.works), label="", show=False):  # where it can be stopped
+            for weight, painting in each:
                 if recolour is not None:
                     painting = recolour(painting)
                 yield weight, encoder.features(painting.to(encoder.device), layers)
