@@ -180,15 +180,16 @@ def test_pictures_are_read_in_their_order_ahead_or_not(corpus):
             assert all(torch.equal(picture, work.load(32)) for picture, work in zip(pictures, works, strict=False))
 
 
-def test_a_group_is_decoded_no_larger_than_fits_and_what_came_before_a_bad_file_is_given(corpus, tmp_path, monkeypatch):
+def test_a_group_is_no_larger_than_fits_and_what_came_before_a_bad_file_is_given(corpus, tmp_path, monkeypatch):
     works = list(corpus)[:7]
     monkeypatch.setattr(embeddings, "GROUP", 3)
-    assert [len(group) for group in embeddings._groups(works)] == [3, 3, 1]
-    monkeypatch.setattr(embeddings, "GROUP_PIXELS", 2 * max(work.width * work.height for work in works))
-    groups = list(embeddings._groups(works))
-    assert list(chain(*groups)) == works and {len(group) for group in groups} <= {1, 2, 3} and len(groups) > 2
+    assert [len(group) for group in embeddings._groups(works, 32)] == [3, 3, 1]
+    pixels = [load.shape[-2] * load.shape[-1] for load in (work.load(32) for work in works)]
+    monkeypatch.setattr(embeddings, "GROUP_PIXELS", max(pixels) + min(pixels))
+    groups = list(embeddings._groups(works, 32))
+    assert list(chain(*groups)) == works and 1 < max(map(len, groups)) < 3
     monkeypatch.setattr(embeddings, "GROUP_PIXELS", 1)
-    assert [len(group) for group in embeddings._groups(works)] == [1] * 7 and not list(embeddings._groups([]))
+    assert [len(group) for group in embeddings._groups(works, 32)] == [1] * 7 and not list(embeddings._groups([], 32))
     monkeypatch.undo()
     damaged = tmp_path / works[2].name
     damaged.write_bytes(b"no longer a picture")

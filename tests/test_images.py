@@ -483,15 +483,15 @@ def test_threads_that_read_at_once_hear_only_of_their_own_pictures(tmp_path, mon
         except WorkbenchError as error:
             return str(error)
 
-    before = list(warnings.filters), warnings.showwarning
     with warnings.catch_warnings(record=True) as heard, ThreadPoolExecutor(8) as readers:
         warnings.simplefilter("always")
+        before = list(warnings.filters), warnings.showwarning
         found = list(readers.map(verdict, ["odd.jpg", "sound.jpg", "vast.png"] * 40))
+        assert (list(warnings.filters), warnings.showwarning) == before
         warnings.warn("of somebody else", stacklevel=1)
     assert found[:2] == list(alone.values()) and "vast.png" in found[2]
     assert found == found[:3] * 40
     assert [str(warning.message) for warning in heard] == ["of somebody else"]
-    assert (list(warnings.filters), warnings.showwarning) == before
 
 
 def test_the_limit_on_pixels_is_kept():

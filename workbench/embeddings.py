@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Literal
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from workbench import images, progress, statistics, storage
 from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
+from workbench.encoders.allocator import release_pages
 from workbench.errors import UsageError, WorkbenchError
 
 Kind = Literal["content", "style", "gram"]
@@ -26,9 +29,9 @@ KINDS: tuple[Kind, ...] = ("content", "style", "gram")
 SIZE = 384
 SKETCH = 32
 AHEAD = 4  # pictures that are read before they are needed
-MANY = 32  # pictures that are worth the start of processes
+FEW, MANY = 4, 32  # pictures that are worth the start of threads, and of processes
 WORKERS = 8
-GROUP, GROUP_PIXELS = 16, 100_000_000  # what is decoded at once: pictures, and pixels (300 MB)
+GROUP, GROUP_PIXELS = 16, 20_000_000  # what is read at once: pictures, and pixels of the size asked for (240 MB)
 VERSION = 1
 
 
@@ -125,12 +128,15 @@ def embed(corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size
     folder = storage.cache_dir("embeddings", key)
     rows = {work.sha256: _known(folder / f"{work.sha256}.npy") for work in works}
     missing = list({work.sha256: work for work in works if rows[work.sha256] is None}.values())
-    pictures = zip(missing, read(missing, size, encoder.device), strict=True)
-    for work, picture in progress.track(pictures, total=len(missing), label=f"embedding ({kind})", show=show):
-        row = describe(picture, encoder, kind)
-        with storage.atomic(folder / f"{work.sha256}.npy") as temporary:
-            np.save(temporary, row, allow_pickle=False)
-        rows[work.sha256] = row
+    with closing(read(missing, size, encoder.device)) as pictures:
+        each = zip(missing, pictures, strict=True)
+        for work, picture in progress.track(each, total=len(missing), label=f"embedding ({kind})", show=show):
+            row = describe(picture, encoder, kind)
+            with storage.atomic(folder / f"{work.sha256}.npy") as temporary:
+                np.save(temporary, row, allow_pickle=False)
+            rows[work.sha256] = row
+    if missing:
+        release_pages()
     return Embeddings(kind, encoder.name, tuple(work.name for work in works), np.stack([rows[work.sha256] for work in works]))
 
 
@@ -162,28 +168,41 @@ def read(works: Sequence[Work], size: int, device: torch.device) -> Iterator[Ten
 
 
 def read_by_groups(works: Sequence[Work], size: int) -> Iterator[Tensor]:
-    """The pictures of `works`, long side `size`: (1, 3, H, W) in [0, 1]. A group is decoded by a thread for every core.
+    """The pictures of `works`, long side `size`: (1, 3, H, W) in [0, 1]. A group is read by a thread for every core.
 
     Nothing is read while the caller has a picture: whoever reads ahead takes the time of the cores that a network needs,
-    and more by getting in its way. Groups are large because a network's threads go on spinning for a while.
+    and more by getting in its way. Groups are large because a network's threads go on spinning for a while. Whoever may
+    leave before the last picture should close it, so that threads and pictures go as well.
     """
-    readers = ThreadPoolExecutor(max_workers=min(_cores(), GROUP))
+    if len(works) < FEW:
+        yield from (work.load(size) for work in works)
+        return
+    readers = ThreadPoolExecutor(min(_cores(), GROUP), initializer=_alone)
     try:
-        for group in _groups(works):
-            decoded = deque(readers.submit(images.read_for, work.path, size) for work in group)
-            wait(decoded)
-            while decoded:
-                yield images.scaled(decoded.popleft().result(), size)
+        for group in _groups(works, size):
+            pictures = deque(readers.submit(work.load, size) for work in group)
+            for picture in pictures:
+                wait([picture])
+                progress.check()
+            while pictures:
+                yield pictures.popleft().result()
     finally:
         readers.shutdown(cancel_futures=True)
 
 
-def _groups(works: Sequence[Work]) -> Iterator[list[Work]]:
+def _alone() -> None:
+    """Let this thread compute with no others beside it."""
+    torch.get_num_threads()  # torch sets the number itself when a thread first asks
+    threadpool_limits(1, user_api="openmp")
+
+
+def _groups(works: Sequence[Work], size: int) -> Iterator[list[Work]]:
     """`works` in their order, in groups of at most GROUP pictures that have GROUP_PIXELS together, or of one."""
     group: list[Work] = []
     pixels = 0
     for work in works:
-        own = work.width * work.height
+        height, width = images.fit(work.height, work.width, size)
+        own = height * width
         if group and (len(group) == GROUP or pixels + own > GROUP_PIXELS):
             yield group
             group, pixels = [], 0

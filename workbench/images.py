@@ -79,7 +79,7 @@ def read(path: str | os.PathLike, *, ground: tuple[int, int, int] = (255, 255, 2
     try:
         with _warnings.kept() as caught:
             image, depth, reduced = _decode(path, notes, enough)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         raise unreadable(path, f"{str(error).split(',')[0]}; make a smaller copy") from error
     except UnidentifiedImageError as error:
         raise unreadable(path, f"not an image, or damaged: none of {', '.join(_formats())}") from error
@@ -94,9 +94,10 @@ def read(path: str | os.PathLike, *, ground: tuple[int, int, int] = (255, 255, 2
 
 
 class _Warnings(threading.local):
-    """What decoders warn of, each thread's for itself: the warnings module keeps its filters for all threads together.
+    """What Pillow warns of, each thread's for itself, although the warnings module has one state for all threads.
 
-    (warnings.catch_warnings in two threads at once would leave the filters of one behind.)
+    warnings.catch_warnings in two threads at once would leave the filters of one behind. Readers do not get into each
+    other's way; where others use catch_warnings meanwhile, a note may be lost.
     """
 
     caught: list[Warning] | None = None
@@ -106,13 +107,13 @@ class _Warnings(threading.local):
 
     @contextmanager
     def kept(self) -> Iterator[list[Warning]]:
-        """The warnings of this thread, as they come; one about a picture too large to be meant is raised."""
+        """The warnings of this thread, as they come."""
         shared = _Warnings
         with shared._lock:
             if not shared._readers:
                 shared._filters = warnings.catch_warnings()
                 shared._filters.__enter__()
-                warnings.simplefilter("always")
+                warnings.filterwarnings("always", module=r"PIL\.")
                 warnings.showwarning = partial(self._keep, warnings.showwarning)
             shared._readers += 1
         self.caught = []
@@ -128,8 +129,6 @@ class _Warnings(threading.local):
     def _keep(self, show: Callable[..., None], message: Warning, *where: Any, **more: Any) -> None:
         if self.caught is None:  # of a thread that reads no picture
             show(message, *where, **more)
-        elif isinstance(message, Image.DecompressionBombWarning):
-            raise message
         else:
             self.caught.append(message)
 
@@ -173,6 +172,9 @@ def _decode(path: Path, notes: list[str], enough: int | None) -> tuple[Image.Ima
     """The first frame, every byte of it decoded, upright; the sample layout of the file; (height, width) if it was reduced."""
     with Image.open(path, formats=_formats()) as image:
         whole = image.size
+        pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
+        if limit and pixels > limit:  # Pillow raises above twice as many, and warns here
+            raise Image.DecompressionBombError(f"Image size ({pixels} pixels) exceeds limit of {limit} pixels")
         if enough and image.format == "JPEG":
             image.draft(None, fit(*whole, enough))  # never below that; fit keeps the order of the sides
         frames = getattr(image, "n_frames", 1)
@@ -332,17 +334,11 @@ def load(path: str | os.PathLike, size: int | None = None) -> Tensor:
     With `size`, the long side becomes exactly `size` pixels, smaller or larger than the file's, and the aspect is kept.
     Raises WorkbenchError as `read` does, UsageError as `check_size` does.
     """
-    return to_tensor(read(path).image) if size is None else scaled(read_for(path, size), size)
-
-
-def read_for(path: str | os.PathLike, size: int) -> Decoded:
-    """The file at `path` as it has to be decoded for `scaled`. Raises as `load` does."""
-    return read(path, enough=OVERSAMPLED * check_size(size))
-
-
-def scaled(found: Decoded, size: int) -> Tensor:
-    """What was read, its long side exactly `size` pixels: float32 (1, 3, H, W) in [0, 1]."""
-    return resize(to_tensor(found.image), fit(*found.full, size))
+    if size is not None:
+        check_size(size)
+        found = read(path, enough=OVERSAMPLED * size)
+        return resize(to_tensor(found.image), fit(*found.full, size))
+    return to_tensor(read(path).image)
 
 
 def fit(height: int, width: int, size: int) -> tuple[int, int]:

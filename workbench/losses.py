@@ -249,7 +249,7 @@ class OutOfRange:
     layers = ()
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        # Where the clamp has a slope, its distance to the pixel is 0: it adds nothing to the gradient but work.
+        # Where the clamp has a slope, its distance to the pixel is 0: it adds nothing to the first derivative but work.
         return (image - image.clamp(0, 1).detach()).square().mean()
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -105,10 +106,9 @@ class StyleTarget:
     def _features(
         self, encoder: Encoder, size: int, layers: Sequence[str], recolour: Recolouring | None = None
     ) -> Iterator[tuple[float, dict[str, Tensor]]]:
-        each = zip(self.weights, embeddings.read_by_groups(self.works, size), strict=True)
-        each = progress.track(each, total=len(self.works), label="", show=False)  # where it can be stopped
-        with torch.no_grad():
-            for weight, painting in each:
+        with torch.no_grad(), closing(embeddings.read_by_groups(self.works, size)) as pictures:
+            each = zip(self.weights, pictures, strict=True)
+            for weight, painting in progress.track(each, total=len(self.works), label="", show=False):  # can be stopped
                 if recolour is not None:
                     painting = recolour(painting)
                 yield weight, encoder.features(painting.to(encoder.device), layers)
@@ -143,8 +143,8 @@ class StyleTarget:
     ) -> dict[str, Moments]:
         """Moments that stand for all works, each with its long side scaled to `size` px: layer -> Moments.
 
-        Those of the barycentre where works are so combined, else pooled ones, for which one painting is in memory at a
-        time. Cached on disk under everything that decides them: works and weights, encoder, size, layers, colours.
+        Those of the barycentre where works are so combined, else pooled ones, for which the features of one painting are in
+        memory at a time. Cached on disk under everything that decides them: works and weights, encoder, size, layers, colours.
         """
         layers = encoder.check_layers(layers)
         how = "barycentre" if self.combine == "barycentre" else "pooled"

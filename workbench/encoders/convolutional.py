@@ -159,7 +159,7 @@ class _AveragePool(torch.autograd.Function):
 class _Framed(torch.autograd.Function):
     """(N, C, H, W) with its border repeated once all round: (N, C, H + 2, W + 2), H and W at least 2.
 
-    Its gradient is torch's to the last bit, in a third of the time.
+    Its gradient is torch's to the last bit, on a CPU in a third of the time.
     """
 
     @staticmethod
