@@ -1,6 +1,7 @@
 import gc
 import multiprocessing
 import shutil
+import threading
 from dataclasses import replace
 from itertools import chain
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from workbench import clustering, embeddings, encoders, index, statistics
+from workbench import clustering, embeddings, encoders, index, progress, statistics
 from workbench.corpus import Corpus
 from workbench.errors import UsageError, WorkbenchError
 
@@ -197,6 +198,22 @@ def test_a_group_is_no_larger_than_fits_and_what_came_before_a_bad_file_is_given
     assert torch.equal(next(read), works[0].load(32)) and torch.equal(next(read), works[1].load(32))
     with pytest.raises(WorkbenchError, match=damaged.name):
         next(read)
+
+
+def test_a_reader_of_groups_that_is_left_leaves_no_threads_and_others_as_many_as_they_had(corpus):
+    works = list(corpus)[:6]
+    before, computing = threading.active_count(), torch.get_num_threads()
+    read = embeddings.read_by_groups(works, 32)
+    next(read)
+    assert threading.active_count() > before
+    read.close()
+    assert (threading.active_count(), torch.get_num_threads()) == (before, computing)
+    assert len(list(embeddings.read_by_groups(works, 32))) == 6 and threading.active_count() == before
+    stop = threading.Event()
+    stop.set()
+    with progress.stoppable(stop), pytest.raises(progress.Stopped):
+        next(embeddings.read_by_groups(works, 32))
+    assert threading.active_count() == before
 
 
 def test_what_a_worker_process_meets_is_told_as_it_is_and_no_process_is_left(corpus, tmp_path):
