@@ -41,7 +41,7 @@ REPEATS = 9
 STEP_SIZES = (128, 192, 256, 384, 512, 768, 1024)  # px
 CORPUS_SIZES = (1, 3, 10, 30, 100)  # works
 BLOCK = 3  # evaluations of the reference between two transfers, for each length of its history
-MEASURED_EVERY = {"vgg19": 3, "embedded": 1}  # evaluations between two pictures that are judged; by the cheap network all are
+MEASURED_EVERY = {"vgg19": 3, "embedded": 1}  # evaluations between two pictures that are judged, which costs time
 CPU = torch.device("cpu")
 
 

@@ -108,7 +108,7 @@ class StyleTarget:
     ) -> Iterator[tuple[float, dict[str, Tensor]]]:
         with torch.no_grad(), closing(embeddings.read_by_groups(self.works, size)) as pictures:
             each = zip(self.weights, pictures, strict=True)
-            for weight, painting in progress.track(each, total=len(self.works), label="", show=False):  # can be stopped
+            for weight, painting in progress.track(each, total=len(self.works), label="", show=False):  # for stops alone
                 if recolour is not None:
                     painting = recolour(painting)
                 yield weight, encoder.features(painting.to(encoder.device), layers)
