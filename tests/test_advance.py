@@ -209,6 +209,7 @@ def recordings(monkeypatch):
 
     monkeypatch.setattr(advance, "record", record)
     monkeypatch.setattr(advance, "recordable", lambda transfers: True)
+    monkeypatch.setattr("workbench.optimisers.GROWING", ())
     return counts
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from workbench.parametrisation import FREQUENCIES, GAINS, Pixels, Spectral
+from workbench.parametrisation import FINE, FREQUENCIES, GAINS, Pixels, Spectral
 
 SHAPES = [(48, 64), (7, 5), (1, 1), (1, 33), (33, 1)]
 
@@ -28,12 +28,22 @@ def test_a_gradient_passes_through_the_spectral_transform(shape):
 
 
 @pytest.mark.parametrize("axis", GAINS)
-@pytest.mark.parametrize("entry", [i for i, frequency in enumerate(FREQUENCIES) if frequency < 1])
+@pytest.mark.parametrize("entry", [i for i, frequency in enumerate(FREQUENCIES) if frequency < 0.5])
 def test_a_wave_of_an_opponent_colour_is_scaled_by_its_gain(axis, entry):
     cycles = round(FREQUENCIES[entry] * 500)  # over 1000 pixels, 500 being the highest frequency
-    wave = torch.cos(2 * torch.pi * cycles * torch.arange(1000) / 1000) * torch.tensor(axis).view(1, 3, 1, 1)
+    pairs = torch.cos(2 * torch.pi * cycles * torch.arange(500) / 500).repeat_interleave(2)
+    wave = pairs * torch.tensor(axis).view(1, 3, 1, 1)
     scaled = Spectral(1, 1000, wave.device).point(wave)
     assert float(wave.norm() / scaled.norm()) == pytest.approx(GAINS[axis][entry], rel=1e-3)
+
+
+@pytest.mark.parametrize("axis", GAINS)
+@pytest.mark.parametrize("shape", [(6, 8), (7, 5), (1, 2)])
+def test_what_neighbours_do_not_have_in_common_has_one_gain(axis, shape):
+    fine = torch.zeros(shape)
+    fine[:, : shape[1] // 2 * 2] = torch.tensor([1.0, -1.0]).repeat(shape[1] // 2)
+    picture = fine * torch.tensor(axis).view(1, 3, 1, 1)
+    assert torch.allclose(Spectral(*shape, picture.device).picture(picture.flatten()).norm(), FINE * picture.norm(), rtol=1e-5)
 
 
 def test_the_mean_colour_is_scaled_as_the_lowest_frequency():

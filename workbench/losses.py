@@ -5,11 +5,12 @@ target as a blank is, whatever the encoder and the resolution, so that a weight 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from workbench.encoders import Encoder
 from workbench.statistics import (
@@ -37,9 +38,32 @@ class Loss(Protocol):
         """A scalar for image (1, 3, H, W) and its features, layer -> (1, C, h, w) in any precision; computed in float32."""
 
 
-def relative_square(x: Tensor, target: Tensor) -> Tensor:
-    """||x - target||^2 / ||target||^2, a scalar."""
-    return (x.to(target.dtype) - target).square().sum() / target.square().sum().clamp_min(torch.finfo(target.dtype).tiny)
+class RelativeSquare:
+    """x -> ||x - target||^2 / ||target||^2, a scalar, for one target of any shape; x may be in half precision."""
+
+    def __init__(self, target: Tensor):
+        self.target = target.detach()
+        self.square = self.target.square().sum().clamp_min(torch.finfo(target.dtype).tiny)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return _RelativeSquare.apply(x, self.target, self.square)
+
+
+class _RelativeSquare(torch.autograd.Function):
+    """Fewer operations there and back than torch's own: at deep layers an operation costs more than its numbers."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, target: Tensor, square: Tensor) -> Tensor:
+        ctx.dtype = x.dtype
+        difference = x.to(target.dtype) - target
+        ctx.save_for_backward(difference, square)
+        return difference.square().sum() / square
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        difference, square = ctx.saved_tensors
+        return (difference * (2 * (slope / square))).to(ctx.dtype), None, None
 
 
 class ContentLoss:
@@ -48,10 +72,10 @@ class ContentLoss:
     def __init__(self, target: Mapping[str, Tensor]):
         """`target`: layer -> features of the content image (1, C, h, w)."""
         self.layers = tuple(target)
-        self.target = {layer: f.detach() for layer, f in target.items()}
+        self.distances = {layer: RelativeSquare(f) for layer, f in target.items()}
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        return torch.stack([relative_square(features[layer], self.target[layer]) for layer in self.layers]).mean()
+        return torch.stack([distance(features[layer]) for layer, distance in self.distances.items()]).mean()
 
 
 class GramLoss:
@@ -59,11 +83,11 @@ class GramLoss:
 
     def __init__(self, target: Mapping[str, Moments]):
         self.layers = tuple(target)
-        self.target = {layer: m.second.detach() for layer, m in target.items()}
+        self.distances = {layer: RelativeSquare(m.second) for layer, m in target.items()}
 
     def by_layer(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The loss of every layer: layer -> scalar."""
-        return {layer: relative_square(gram(features[layer])[0], self.target[layer]) for layer in self.layers}
+        return {layer: distance(gram(features[layer])[0]) for layer, distance in self.distances.items()}
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         return torch.stack(list(self.by_layer(features).values())).mean()
@@ -120,14 +144,14 @@ class GuidedGramLoss:
         self.layers = tuple(targets[0])
         self.masks = masks
         self.shares = masks.mean(dim=(1, 2, 3))
-        self.targets = [{layer: m.second.detach() for layer, m in target.items()} for target in targets]
+        self.distances = [{layer: RelativeSquare(m.second) for layer, m in target.items()} for target in targets]
         self._regions: dict[tuple[int, int, torch.dtype], list[Places]] = {}
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         parts = []
         for layer in self.layers:
-            for share, region, target in zip(self.shares, self.regions(features[layer]), self.targets, strict=True):
-                parts.append(share * relative_square(region_moments(features[layer], region).second, target[layer]))
+            for share, region, distance in zip(self.shares, self.regions(features[layer]), self.distances, strict=True):
+                parts.append(share * distance[layer](region_moments(features[layer], region).second))
         return torch.stack(parts).sum() / len(self.layers)
 
     def regions(self, features: Tensor) -> list[Places]:
@@ -190,13 +214,18 @@ class BagLoss(PatchLoss):
     `block` positions are compared at a time; it bounds memory and does not change the result.
     """
 
+    def __init__(self, bags: Mapping[str, Tensor], *, block: int = 2048):
+        """`bags`: layer -> patches (n, 9 C) from `patches`."""
+        super().__init__(bags, block=block)
+        self.palettes = {layer: RelativeSquare(centre) for layer, centre in self.centre.items()}
+
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         parts = []
         for layer in self.layers:
             found = patches(features[layer])
             centre = found.mean(dim=0)
             unlike = _unlikeness(F.normalize(found - centre, dim=1), self.bags[layer], self.block)
-            parts.append(unlike + relative_square(centre, self.centre[layer]))
+            parts.append(unlike + self.palettes[layer](centre))
         return BALANCE * torch.stack(parts).mean()
 
 
@@ -222,13 +251,13 @@ class EmbeddingLoss:
     def __init__(self, retrieved: Sequence[tuple[float, Mapping[str, Tensor]]]):
         """`retrieved`: (weight, layer -> vector (2 C,)) of every work; weights sum to one."""
         self.layers = tuple(retrieved[0][1])
-        self.retrieved = retrieved
+        self.retrieved = [(weight, {layer: RelativeSquare(v) for layer, v in vectors.items()}) for weight, vectors in retrieved]
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         parts = []
         for layer in self.layers:
             v = style_vector(features[layer])[0]
-            parts += [weight * relative_square(v, vectors[layer]) for weight, vectors in self.retrieved]
+            parts += [weight * distance[layer](v) for weight, distance in self.retrieved]
         return torch.stack(parts).sum() / len(self.layers)
 
 

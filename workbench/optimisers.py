@@ -9,6 +9,7 @@ decides on the host.
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -20,6 +21,8 @@ STRETCH = 2.0  # times the mean of s y / y D y: how directions are scaled that n
 REFIT = 15  # evaluations between two looks at how moves and turns are spread over the coordinates
 MEMORY = 0.95  # of a pair's weight in these is left after the next one
 BLOCK = 2**16  # coordinates at a time, where a whole matrix would have to be copied
+PARTS = 24  # at most, into which vectors are divided for products that all cores take part in
+GROWING = ("cpu",)  # devices on which passes over the history are as short as it is yet: a recorded step cannot grow
 EXTREME = 16.0  # times the geometric mean: no coordinate is thought to be more or less curved than that
 
 
@@ -129,6 +132,7 @@ class LBFGS(Optimiser):
         self.newest = torch.zeros((), dtype=torch.int64, device=start.device)  # row of the last pair
         self.steps = 0  # so far
         self._rows = torch.arange(history + 1, device=start.device)
+        self._parts = max(parts for parts in range(1, PARTS + 1) if len(start) % parts == 0)
 
     def trial(self) -> Tensor:
         if not self.started:
@@ -141,16 +145,15 @@ class LBFGS(Optimiser):
             self.gradient.copy_(gradient)
             self.length.fill_(1.0)
             yes = torch.ones_like(self.count, dtype=torch.bool)
-            self.along.copy_(self._along())
-            self._descend(~yes, yes)
+            self._descend(self._look_along(), ~yes, yes)
             self.started = True
             return yes
         accepted = loss <= self.loss + ARMIJO * self.length * self.slope
-        self._remember(trial, gradient, accepted)
+        scaled = self._remember(trial, gradient, accepted)
         self.loss.copy_(torch.where(accepted, loss, self.loss))
         self.length.copy_(torch.where(accepted, 1.0, self.length / 2))
         misled = ~accepted & (self.length < SHORTEST) & (self.count > 0)
-        self._descend(misled, accepted)
+        self._descend(scaled, misled, accepted)
         return accepted
 
     def settle(self) -> None:
@@ -158,9 +161,10 @@ class LBFGS(Optimiser):
         self.steps += 1
         if self.local_mean is not None and self.steps % REFIT == 0:
             self.diagonal.copy_(self.learnt())
-            parts = zip(self.turns.split(BLOCK, dim=1), self.diagonal.split(BLOCK), strict=True)
-            self.products[1].copy_(sum((turns * d) @ turns.T for turns, d in parts))
-            self.along.copy_(self._along())
+            used = self._used
+            parts = zip(self.turns[:used].split(BLOCK, dim=1), self.diagonal.split(BLOCK), strict=True)
+            self.products[1, :used, :used] = sum((turns * d) @ turns.T for turns, d in parts)
+            self._look_along()
 
     def learnt(self) -> Tensor:
         """What D should be by all that was seen so far, (n,), over its geometric mean; D itself where nothing was."""
@@ -180,27 +184,49 @@ class LBFGS(Optimiser):
         super().load(state)
         self.steps = int(state["steps"])
 
-    def _along(self) -> Tensor:
-        """(moves @ gradient, turns @ D gradient), (2, rows)."""
-        return torch.stack([self.moves @ self.gradient, self.turns @ (self.diagonal * self.gradient)]).to(self.loss.dtype)
+    @property
+    def _used(self) -> int:
+        """Rows from the first on beyond which no pair can be yet."""
+        rows = len(self._rows)
+        return min(self.steps + 2, rows) if self.point.device.type in GROWING else rows
 
-    def _remember(self, trial: Tensor, gradient: Tensor, accepted: Tensor) -> None:
-        """Go to `trial` and its `gradient` if it was `accepted`, and put the pair on record if it is sound."""
+    def _look_along(self) -> Tensor:
+        """See to `along`: (moves @ gradient, turns @ D gradient). Returns D gradient."""
+        used, scaled = self._used, self.diagonal * self.gradient
+        found = torch.stack([self._onto(self.moves[:used], self.gradient), self._onto(self.turns[:used], scaled)])
+        self.along.copy_(F.pad(found, (0, len(self._rows) - used)))
+        return scaled
+
+    def _onto(self, rows: Tensor, vector: Tensor) -> Tensor:
+        """rows @ vector, part by part: a matrix of few rows, each of them long, is read by one core alone."""
+        parts = rows.view(len(rows), self._parts, -1).permute(1, 2, 0)
+        return torch.bmm(vector.view(self._parts, 1, -1), parts).sum(dim=0)[0]
+
+    def _mixture(self, weights: Tensor, rows: Tensor) -> Tensor:
+        """weights @ rows, part by part likewise."""
+        parts = rows.view(len(rows), self._parts, -1).transpose(0, 1)
+        return torch.bmm(weights.expand(self._parts, 1, -1), parts).flatten()
+
+    def _remember(self, trial: Tensor, gradient: Tensor, accepted: Tensor) -> Tensor:
+        """Go to `trial` and its `gradient` if it was `accepted`, and put the pair on record if it is sound.
+
+        Returns D times the gradient at the point.
+        """
         row = (self.newest + 1) % len(self._rows)
         # What was refused may hold infinities, which would outlive a weight of zero.
         trial, gradient = torch.where(accepted, trial, self.point), torch.where(accepted, gradient, self.gradient)
         move, turn = trial - self.point, gradient - self.gradient
         self.moves.index_copy_(0, row[None], move[None])
         self.turns.index_copy_(0, row[None], turn[None])
-        scaled = self.diagonal * turn
-        own = torch.stack([move @ self.gradient, scaled @ self.gradient]).to(self.loss.dtype)
+        bent = self.diagonal * turn
+        own = torch.stack([move @ self.gradient, bent @ self.gradient]).to(self.loss.dtype)
         before = self.along.index_copy(1, row[None], own[:, None])
         self.point.copy_(trial)
         self.gradient.copy_(gradient)
-        self.along.copy_(self._along())
+        scaled = self._look_along()
         # Products with the newest turn, as differences: one pass over each matrix. No older turn is multiplied by a newer move.
         across = self.along - before
-        curvature, steepness = (move @ turn).to(self.loss.dtype), (scaled @ turn).to(self.loss.dtype)
+        curvature, steepness = (move @ turn).to(self.loss.dtype), (bent @ turn).to(self.loss.dtype)
         across = across.index_copy(1, row[None], torch.stack([curvature, steepness])[:, None])
         self.products.index_copy_(2, row[None], across[:, :, None])
         self.products[1].index_copy_(0, row[None], across[1:])
@@ -216,10 +242,14 @@ class LBFGS(Optimiser):
             share = torch.where(sound, (1 - MEMORY) / curvature, 0.0).to(move.dtype)
             for mean, change in ((self.moved, move), (self.turned, turn)):
                 mean.mul_(fading).addcmul_(change, share * change)
+        return scaled
 
-    def _descend(self, steepest: Tensor, accepted: Tensor) -> None:
-        """The next direction: steepest descent where asked, or where nothing is on record; else, if `accepted`, -H gradient."""
-        dtype, scaled = self.point.dtype, self.diagonal * self.gradient
+    def _descend(self, scaled: Tensor, steepest: Tensor, accepted: Tensor) -> None:
+        """The next direction: steepest descent where asked, or where nothing is on record; else, if `accepted`, -H gradient.
+
+        `scaled`: D gradient.
+        """
+        dtype = self.point.dtype
         energy = (scaled @ scaled).to(self.loss.dtype)
         scale = torch.where(energy > 0, self.first_move * (len(self.point) / energy).sqrt(), 0.0)  # 0 at a minimum
         coefficients, newton, slope = self._quasi_newton((self.gradient @ scaled).to(self.loss.dtype))
@@ -228,8 +258,9 @@ class LBFGS(Optimiser):
         coefficients = torch.where(usable, coefficients, 0.0).to(dtype)
         own = torch.where(usable, newton, torch.where(steepest, -scale, 0.0)).to(dtype)
         keep = (~accepted & ~steepest).to(dtype)
-        self.direction.mul_(keep).addcmul_(scaled, own).addcmul_(self.diagonal, coefficients[1] @ self.turns)
-        self.direction.add_(coefficients[0] @ self.moves)
+        used = self._used
+        turns, moves = (self._mixture(coefficients[i, :used], rows[:used]) for i, rows in ((1, self.turns), (0, self.moves)))
+        self.direction.mul_(keep).addcmul_(scaled, own).addcmul_(self.diagonal, turns).add_(moves)
         self.slope.copy_((self.gradient @ self.direction).to(self.loss.dtype).clamp_max(0.0))
         self.count.copy_(torch.where(steepest, 0, self.count))
         self.length.copy_(torch.where(steepest, 1.0, self.length))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 2048  # positions whose features are multiplied at once: they stay in a core's cache
-NARROW = 256  # likewise, where products are rounded to bfloat16; fewer would cost time, more precision
+NARROW = (256, 128)  # likewise, where products are rounded to bfloat16: the first of which there are four; fewer cost time
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,15 @@ def gram(features: Tensor) -> Tensor:
     """Gram matrices G = F F^T / P of `features` (N, C, H, W): (N, C, C), P = H W (Gatys et al. 2016, eq. 3, per position).
 
     Features in half precision are summed in float32; float64 stays float64. On a CPU, where a gradient is asked for, the
-    products of every 256 positions of bfloat16 features are rounded to bfloat16 before they are summed in float32, three
-    times as fast: that changes a matrix by some .002 over the square root of the number of such blocks, which for VGG-19 is
-    a fifth or less of what its bfloat16 convolutions change. Not rounded are features of fewer than 1024 positions, and what
-    is measured without a gradient, such as the statistics of a painting.
+    products of every 256 positions of bfloat16 features (128, where there are fewer than 1024) are rounded to bfloat16 before
+    they are summed in float32, two to three times as fast: that changes a matrix by some .002 over the square root of the
+    number of such blocks, which for VGG-19 is a quarter or less of what its bfloat16 convolutions change. Not rounded are
+    features of fewer than 512 positions, and what is measured without a gradient, such as the statistics of a painting.
     """
-    many = features.shape[-2] * features.shape[-1] >= 4 * NARROW
-    half = features.dtype == torch.bfloat16 and features.device.type == "cpu" and many
-    return _Gram.apply(features, half and features.requires_grad and torch.is_grad_enabled())
+    half = features.dtype == torch.bfloat16 and features.device.type == "cpu"
+    rounded = half and features.requires_grad and torch.is_grad_enabled()
+    positions = features.shape[-2] * features.shape[-1]
+    return _Gram.apply(features, next((block for block in NARROW if positions >= 4 * block), 0) if rounded else 0)
 
 
 class _Gram(torch.autograd.Function):
@@ -48,14 +49,14 @@ class _Gram(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, features: Tensor, rounded: bool) -> Tensor:
+    def forward(ctx, features: Tensor, narrow: int) -> Tensor:
         ctx.save_for_backward(features)
         rows, dtype = features.flatten(2).transpose(1, 2), torch.promote_types(features.dtype, torch.float32)
         out = features.new_zeros(len(rows), rows.shape[2], rows.shape[2], dtype=dtype)
-        whole = rows.shape[1] // NARROW * NARROW if rounded else 0
+        whole = rows.shape[1] // narrow * narrow if narrow else 0
         for picture, total in zip(rows, out, strict=True):
             if whole:
-                blocks = picture[:whole].view(-1, NARROW, picture.shape[1])
+                blocks = picture[:whole].view(-1, narrow, picture.shape[1])
                 torch.sum(torch.bmm(blocks.transpose(1, 2), blocks), 0, dtype=dtype, out=total)
                 picture = picture[whole:]
             for block in picture.split(len(picture) if features.is_cuda else BLOCK):

@@ -42,7 +42,7 @@ HELD = 12.0  # times its weight that the content has at coarser scales
 HOLD = 4.0  # likewise at full size, at first, in as many evaluations as a coarser scale takes
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
-VERSION = 5  # raised whenever the same settings come to another picture
+VERSION = 6  # raised whenever the same settings come to another picture
 LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
 

@@ -1,6 +1,7 @@
 """Plain stacks of 3x3 convolutions, ReLU and 2x2 pooling: VGG-19, and what is made in its image."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import product
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from workbench import progress
 from workbench.encoders.allocator import keep_pages
 from workbench.encoders.base import Encoder, frozen
+from workbench.encoders.fused import RectifiedConvolution
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYERS = ("relu4_2",)
@@ -21,6 +23,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 LARGE = 2_000_000  # pixels above which a block's features are computed again for the gradient instead of being kept
 
 Pooling = Literal["max", "average"]
+Tell = Callable[[str, Tensor], tuple[Tensor, Tensor]]
+"""(layer, its activations) -> (the same activations, from which the network goes on; what is told of them)"""
 
 
 class ConvolutionalEncoder(Encoder):
@@ -49,7 +53,7 @@ class ConvolutionalEncoder(Encoder):
         self.convolutions = nn.ModuleDict()
         width = 3
         for layer, out in widths.items():
-            self.convolutions[layer] = nn.Conv2d(width, out, 3, padding=0 if width == 3 else 1)
+            self.convolutions[layer] = RectifiedConvolution(width, out, 3, padding=0 if width == 3 else 1)
             width = out
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
@@ -73,6 +77,10 @@ class ConvolutionalEncoder(Encoder):
 
     def activations(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """What the convolutions called `layers` give for `image` after their ReLU, in the precision they compute in."""
+        return self.told(image, layers, lambda layer, x: (x, x))
+
+    def told(self, image: Tensor, layers: Iterable[str], tell: Tell) -> dict[str, Tensor]:
+        """What `tell` tells of the activations of `image` at `layers`, on the way through the network."""
         wanted = set(layers)
         if not wanted:
             return {}
@@ -89,16 +97,13 @@ class ConvolutionalEncoder(Encoder):
         found: dict[str, Tensor] = {}
         x = image
         for block in blocks:
-            taps = [layer for layer in block if layer in wanted or layer == block[-1]]
-            if again:
-                found |= checkpoint(self._block, x, block, taps, use_reentrant=False, preserve_rng_state=False)
-            else:
-                found |= self._block(x, block, taps)
-            x = found[block[-1]] if block[-1] in wanted else found.pop(block[-1])
+            passed = partial(self._block, block=block, wanted=wanted, tell=tell)
+            x, told = checkpoint(passed, x, use_reentrant=False, preserve_rng_state=False) if again else passed(x)
+            found |= told
         return found
 
-    def _block(self, x: Tensor, block: list[str], taps: list[str]) -> dict[str, Tensor]:
-        """What the layers `taps` of `block` give; x is the image, or what the block before gave."""
+    def _block(self, x: Tensor, block: list[str], wanted: set[str], tell: Tell) -> tuple[Tensor, dict[str, Tensor]]:
+        """(what `block` gives, what is told of its layers); x is the image, or what the block before gave."""
         if block[0] == "relu1_1":
             x = ((x - self.mean) / self.std).to(self.convolutions["relu1_1"].weight.dtype)
             framed = _Framed.apply(x) if min(x.shape[-2:]) >= 2 else F.pad(x, (1, 1, 1, 1), mode="replicate")
@@ -108,26 +113,23 @@ class ConvolutionalEncoder(Encoder):
         found = {}
         for layer in block:
             progress.check()  # one evaluation of a large picture takes seconds, and a stop should not
-            x = F.relu_(self.convolutions[layer](x))
-            if layer in taps:
-                found[layer] = x
+            x = self.convolutions[layer](x)
+            if layer in wanted:
+                x, found[layer] = tell(layer, x)
         if x.requires_grad:
             x.register_hook(_check_on_the_way_back)
-        return found
+        return x, found
 
     def around(self, image: Tensor, layer: str) -> tuple[Tensor, Tensor]:
         """What goes into the convolution called `layer` and what comes out of it before its ReLU: (N, C, h, w), float32."""
-        seen: list[Tensor] = []
-
-        def keep(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-            seen.extend((inputs[0].float(), output.float().clone()))  # the ReLU that follows works in place
-
-        handle = self.convolutions[layer].register_forward_hook(keep)
+        convolution, seen = self.convolutions[layer], []
+        handle = convolution.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         try:
             self.activations(image, [layer])
         finally:
             handle.remove()
-        return seen[0], seen[1]
+        (x,) = seen
+        return x.float(), F.conv2d(x, convolution.weight, convolution.bias, padding=convolution.padding).float()
 
     def _pool(self, x: Tensor) -> Tensor:
         # ceil_mode lets an image smaller than the network's stride pass as a single cell instead of failing.

@@ -15,6 +15,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling
+from workbench.encoders.fused import Head
 from workbench.errors import WorkbenchError
 from workbench.storage import atomic
 
@@ -49,7 +50,7 @@ class DistilledEncoder(ConvolutionalEncoder):
         super().__init__(name, widths, pooling=pooling, dtype=dtype)
         self.widths = dict(widths)
         self.channels = {layer: components[layer] for layer in widths if layer in components}
-        self.heads = nn.ModuleDict({layer: nn.Conv2d(widths[layer], components[layer], 1) for layer in self.channels})
+        self.heads = nn.ModuleDict({layer: Head(widths[layer], components[layer]) for layer in self.channels})
         self.embedding = tuple(embedding)
         self.register_buffer("embedding_weight", torch.zeros(sum(widths[layer] for layer in embedding), EMBEDDING))
         self.register_buffer("embedding_bias", torch.zeros(EMBEDDING))
@@ -60,8 +61,7 @@ class DistilledEncoder(ConvolutionalEncoder):
         return self
 
     def taps(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        hidden = self.activations(image, self.check_layers(layers))
-        return {layer: self.heads[layer](x) for layer, x in hidden.items()}
+        return self.told(image, self.check_layers(layers), lambda layer, x: self.heads[layer].beside(x))
 
     def means(self, image: Tensor, cells: int = 1) -> Tensor:
         """Channel means of the embedding's layers in a grid of cells x cells over the picture: (N, cells^2, channels)."""

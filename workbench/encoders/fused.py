@@ -1,0 +1,120 @@
+"""Convolutions together with what follows them, on a CPU as one operation of oneDNN over weights laid out beforehand.
+
+torch lays weights out anew at every call, and makes a pass of its own over all features for what follows. Where no gradient of
+the weights is asked for, neither is needed; everywhere else these are torch's own convolutions. No bit differs but where said.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+OFFERED = hasattr(torch.ops.mkldnn, "_convolution_pointwise") and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
+
+
+class FusedConvolution(nn.Conv2d):
+    """A convolution of stride 1 with a square kernel and zero padding."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, *, padding: int = 0):
+        super().__init__(channels_in, channels_out, kernel, padding=padding)
+        self._layouts: tuple[tuple[Any, ...], Tensor, Tensor] | None = None
+
+    @property
+    def padding_back(self) -> int:
+        """Of the convolution that takes a gradient from what this one gave to what it was given."""
+        return self.kernel_size[0] - 1 - self.padding[0]
+
+    def layouts(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        """The weights for an input of this shape, and those of the way back; kept until the shape or the weights change."""
+        key = (shape, self.weight.dtype, self.weight.data_ptr(), self.weight._version)
+        kept = self._layouts
+        if kept is None or kept[0] != key:
+            back = self.weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+            gradient = (shape[0], self.out_channels, *(side + self.padding[0] - self.padding_back for side in shape[2:]))
+            kept = key, _laid_out(self.weight, self.padding[0], shape), _laid_out(back, self.padding_back, gradient)
+            self._layouts = kept
+        return kept[1:]
+
+    def can_be_fused(self, x: Tensor) -> bool:
+        """Whether torch would leave this to oneDNN as well, and no gradient of the weights is asked for."""
+        if not OFFERED or x.device.type != "cpu" or not torch.backends.mkldnn.enabled or x.numel() == 0:
+            return False
+        if x.dtype != self.weight.dtype or self.weight.requires_grad or self.bias.requires_grad:
+            return False
+        return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_layouts": None}  # oneDNN's own memory cannot be copied
+
+
+class RectifiedConvolution(FusedConvolution):
+    """relu(convolution(x))."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.can_be_fused(x):
+            return F.relu_(super().forward(x))
+        if torch.is_grad_enabled() and x.requires_grad:
+            return _Rectified.apply(x, self)
+        return _convolve(x, self.weight, self.bias, self.padding[0], "relu")
+
+
+class _Rectified(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, convolution: FusedConvolution) -> Tensor:
+        forth, ctx.back = convolution.layouts(x.shape)
+        ctx.padding = convolution.padding_back
+        out = _convolve(x, forth, convolution.bias, convolution.padding[0], "relu")
+        ctx.save_for_backward(out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (out,) = ctx.saved_tensors
+        return _convolve(torch.ops.aten.threshold_backward(gradient, out, 0), ctx.back, None, ctx.padding), None
+
+
+class Head(FusedConvolution):
+    """A linear map of features at every place, beside a network that goes on from the same features."""
+
+    def __init__(self, channels_in: int, channels_out: int):
+        super().__init__(channels_in, channels_out, 1)
+
+    def beside(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(x, what is told of it): who goes on from this x gets both gradients in one operation.
+
+        They are added before they are rounded, not after.
+        """
+        if torch.is_grad_enabled() and x.requires_grad and self.can_be_fused(x):
+            return _Beside.apply(x, self)
+        return x, self(x)
+
+
+class _Beside(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, head: Head) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        forth, ctx.back = head.layouts(x.shape)
+        return x, _convolve(x, forth, head.bias, 0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, further: Tensor | None, gradient: Tensor | None) -> tuple[Tensor | None, None]:
+        if gradient is None or further is None:
+            return further if gradient is None else _convolve(gradient, ctx.back, None, 0), None
+        both = torch.ops.mkldnn._convolution_pointwise.binary(
+            gradient, further, ctx.back, None, [0, 0], [1, 1], [1, 1], 1, "add", None, None, [], None
+        )
+        return both, None
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, then: str = "none") -> Tensor:
+    return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, [padding] * 2, [1, 1], [1, 1], 1, then, [], "")
+
+
+def _laid_out(weight: Tensor, padding: int, shape: tuple[int, ...]) -> Tensor:
+    """`weight` as oneDNN likes it best for an input of this shape."""
+    plain = weight.detach().to_mkldnn()
+    return torch._C._nn.mkldnn_reorder_conv2d_weight(plain, [padding] * 2, [1, 1], [1, 1], 1, list(shape))
