@@ -378,7 +378,7 @@ def test_average_pooling_has_the_gradient_of_torchs(shape, dtype):
         assert torch.autograd.gradcheck(convolutional._AveragePool.apply, (x,))
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 2, 2), (2, 3, 2, 9), (1, 3, 31, 18)])
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (1, 3, 1, 6), (1, 3, 2, 2), (2, 3, 2, 9), (1, 3, 31, 18)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_a_frame_is_torchs_and_so_is_its_gradient(shape, dtype):
     generator = torch.Generator().manual_seed(0)
@@ -387,7 +387,8 @@ def test_a_frame_is_torchs_and_so_is_its_gradient(shape, dtype):
     assert torch.equal(found, expected)
     slope = torch.randn(found.shape, generator=generator).to(dtype).to(memory_format=torch.channels_last)
     own, of_torch = (torch.autograd.grad(y, x, slope)[0] for y in (found, expected))
-    assert torch.equal(own, of_torch)
+    assert torch.allclose(own, of_torch, rtol=4 * torch.finfo(dtype).eps, atol=8 * torch.finfo(dtype).eps)
+    assert torch.equal(own[..., 1:-1, 1:-1], of_torch[..., 1:-1, 1:-1])
     if dtype == torch.float64:
         assert torch.autograd.gradcheck(convolutional._Framed.apply, (x,))
 

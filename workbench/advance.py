@@ -43,7 +43,7 @@ def once(transfers: Sequence["Transfer"]) -> None:
     """One evaluation of each. Raises Diverged; no transfer has then moved."""
     evaluated = _evaluated(transfers)
     for transfer, (_, _, gradient, values) in zip(transfers, evaluated, strict=True):
-        if not (torch.isfinite(values[-1]) & torch.isfinite(gradient @ gradient)):
+        if not torch.isfinite(values[-1] + gradient @ gradient):
             raise Diverged(len(transfer.history) + 1, transfer.image)
     for transfer, found in zip(transfers, evaluated, strict=True):
         transfer.take(*found)
@@ -97,7 +97,7 @@ class Step:
     def _take(self, evaluated: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]) -> None:
         for found, transfer, picture, row in zip(evaluated, self.transfers, self.pictures, self.rows, strict=True):
             point, seen, gradient, values = found
-            finite = torch.isfinite(values[-1]) & torch.isfinite(gradient @ gradient) & (row[-1] > 0)
+            finite = torch.isfinite(values[-1] + gradient @ gradient) & (row[-1] > 0)
             moved = transfer.optimiser.tell(point, values[-1], gradient) & finite
             picture.copy_(torch.where(moved, seen, picture))
             row.copy_(torch.cat([torch.where(moved, values, row[:-1]), finite[None].to(row.dtype)]))

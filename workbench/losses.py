@@ -43,27 +43,27 @@ class RelativeSquare:
 
     def __init__(self, target: Tensor):
         self.target = target.detach()
-        self.square = self.target.square().sum().clamp_min(torch.finfo(target.dtype).tiny)
+        self.share = 1 / self.target.square().sum().clamp_min(torch.finfo(target.dtype).tiny)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return _RelativeSquare.apply(x, self.target, self.square)
+        return _RelativeSquare.apply(x, self.target, self.share)
 
 
 class _RelativeSquare(torch.autograd.Function):
     """Fewer operations there and back than torch's own: at deep layers an operation costs more than its numbers."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, target: Tensor, square: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, target: Tensor, share: Tensor) -> Tensor:
         ctx.dtype = x.dtype
         difference = x.to(target.dtype) - target
-        ctx.save_for_backward(difference, square)
-        return difference.square().sum() / square
+        ctx.save_for_backward(difference, share)
+        return difference.square().sum() * share
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
-        difference, square = ctx.saved_tensors
-        return (difference * (2 * (slope / square))).to(ctx.dtype), None, None
+        difference, share = ctx.saved_tensors
+        return (difference * (2 * slope * share)).to(ctx.dtype), None, None
 
 
 class ContentLoss:

@@ -226,14 +226,14 @@ class LBFGS(Optimiser):
         scaled = self._look_along()
         # Products with the newest turn, as differences: one pass over each matrix. No older turn is multiplied by a newer move.
         across = self.along - before
-        curvature, steepness = (move @ turn).to(self.loss.dtype), (bent @ turn).to(self.loss.dtype)
-        across = across.index_copy(1, row[None], torch.stack([curvature, steepness])[:, None])
+        found = torch.stack([move @ turn, bent @ turn, turn @ turn, move @ move]).to(self.loss.dtype)
+        across = across.index_copy(1, row[None], found[:2, None])
         self.products.index_copy_(2, row[None], across[:, :, None])
         self.products[1].index_copy_(0, row[None], across[1:])
         # Curvature must be positive for a descent direction, and large enough to divide by.
         tiny = 1e6 * torch.finfo(move.dtype).tiny
-        square = (turn @ turn).to(self.loss.dtype)
-        enough = (1e-8 * (move @ move).to(self.loss.dtype).sqrt() * square.sqrt()).clamp_min(tiny)
+        curvature, _, square, far = found.unbind()
+        enough = (1e-8 * (square * far).sqrt()).clamp_min(tiny)
         sound = accepted & (curvature > enough) & (square > tiny)
         self.newest.copy_(torch.where(sound, row, self.newest))
         self.count.copy_(torch.where(sound, (self.count + 1).clamp_max(self.history), self.count))

@@ -68,7 +68,7 @@ class _Gram(torch.autograd.Function):
     def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
         (features,) = ctx.saved_tensors
         flat = features.flatten(2)
-        both = ((slope + slope.transpose(1, 2)) / flat.shape[-1]).to(features.dtype)
+        both = ((slope + slope.mT) / flat.shape[-1]).to(features.dtype)
         # Not a view of the product: autograd adds in place only to a gradient that owns its memory.
         gradient = torch.empty(features.shape, dtype=features.dtype, device=features.device, memory_format=torch.channels_last)
         torch.bmm(flat.transpose(1, 2), both, out=gradient.permute(0, 2, 3, 1).view(len(flat), -1, flat.shape[1]))

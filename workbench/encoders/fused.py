@@ -4,6 +4,7 @@ torch lays weights out anew at every call, and makes a pass of its own over all 
 the weights is asked for, neither is needed; everywhere else these are torch's own convolutions. No bit differs but where said.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,7 +19,13 @@ def by_onednn(x: Tensor) -> bool:
     """Whether torch leaves convolutions of `x` to oneDNN."""
     if x.device.type != "cpu" or not torch.backends.mkldnn.enabled or x.numel() == 0:
         return False
-    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _half())
+
+
+@cache
+def _half() -> bool:
+    """Whether oneDNN computes in bfloat16 on this processor."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def average_pool(x: Tensor) -> Tensor:
