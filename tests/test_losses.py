@@ -226,3 +226,16 @@ def test_w2_of_a_single_position_has_a_finite_gradient():
     x = features(21, height=1, width=1).requires_grad_()  # no covariance at all
     losses.W2Loss({"l": statistics.moments(features(22, height=1, width=1))})(X, {"l": x}).backward()
     assert torch.isfinite(x.grad).all()
+
+
+def test_a_relative_square_is_its_formula_and_has_its_gradient():
+    generator = torch.Generator().manual_seed(0)
+    x, target = (torch.randn(2, 3, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    distance = losses.RelativeSquare(target)
+    assert float(distance(x)) == pytest.approx(float((x - target).square().sum() / target.square().sum()), rel=1e-12)
+    assert torch.autograd.gradcheck(distance, (x.requires_grad_(),))
+    half = x.detach().bfloat16().requires_grad_()
+    (slope,) = torch.autograd.grad(losses.RelativeSquare(target.float())(half), half)
+    assert slope.dtype == torch.bfloat16
+    nothing = losses.RelativeSquare(torch.zeros(3))
+    assert float(nothing(torch.zeros(3))) == 0 and float(nothing(torch.full((3,), 1e-3))) > 1

@@ -238,3 +238,25 @@ def test_an_infinite_trial_is_only_a_refused_step():
     assert not optimiser.step(lambda x: infinite)
     run(optimiser, evaluate, 150)
     assert (optimiser.point - centre).norm() < 0.01 * centre.norm()
+
+
+@pytest.mark.parametrize("size", [7, 3 * 16 * 11])
+def test_a_history_that_grows_is_passed_over_as_a_whole_one_would_be(monkeypatch, size):
+    """Also where the number of coordinates is prime, and so cannot be shared out."""
+    curvatures = torch.logspace(0, 2, size, dtype=torch.float64)
+
+    def quadratic(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return (curvatures * x * x).sum() / 2, curvatures * x
+
+    def path() -> list[torch.Tensor]:
+        optimiser = LBFGS(torch.ones(size, dtype=torch.float64), history=5, local_mean=lambda x: x)
+        points = []
+        for _ in range(2 * REFIT):
+            optimiser.step(quadratic)
+            points.append(optimiser.point.clone())
+        return points
+
+    growing = path()
+    monkeypatch.setattr("workbench.optimisers.GROWING", ())
+    for one, other in zip(growing, path(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-6, atol=1e-9)

@@ -36,10 +36,11 @@ Init = Literal["content", "noise"]
 Draft = Literal["auto", "none"]
 Colour = Literal["style", "content", "luminance"]
 SMALLEST = 96  # px: sizes are halved for coarser scales as long as none is smaller than that
-SHARE = 0.2  # of the evaluations at full size that a coarser scale takes
+COARSE = 0.15  # of the evaluations at full size: what a coarser scale takes
 DRAFT = 0.4  # likewise at full size, where a draft is made
 HELD = 12.0  # times its weight that the content has at coarser scales
-HOLD = 4.0  # likewise at full size, at first, in as many evaluations as a coarser scale takes
+HOLD = 4.0  # likewise at full size, at first
+FIRST = 0.2  # of the evaluations at full size: those in which it is held there
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
 VERSION = 6  # raised whenever the same settings come to another picture
@@ -66,7 +67,7 @@ class Settings:
     size: int = 384
     """Long side of the result, px."""
     steps: int = 100
-    """Evaluations of the objective at full size; coarser scales take 0.2 times as many each, a draft at full size 0.4 times."""
+    """Evaluations of the objective at full size; a coarser scale takes 0.15 times as many, a draft at full size 0.4 times."""
     alpha: float = 0.05
     """Weight of the content loss."""
     beta: float = 1.0
@@ -131,11 +132,12 @@ class Settings:
     def stages(self, drafted: bool, holds: bool) -> tuple[Stage, ...]:
         """What a transfer consists of, in order; `drafted`: whether there is a network to make a draft with; `holds`: whether
         the content weighs more at first."""
-        coarse = max(1, round(SHARE * self.steps))
+        coarse = max(1, round(COARSE * self.steps))
         before = [Stage(size, coarse, drafted, HELD if holds else 1.0) for size in self.scales[:-1]]
         full = max(1, round(DRAFT * self.steps)) if drafted else self.steps
         # The first evaluation of a stage moves nothing: fewer than two are none.
-        held = coarse if holds and 2 <= coarse <= full - 2 else 0
+        first = round(FIRST * self.steps)
+        held = first if holds and 2 <= first <= full - 2 else 0
         at_size = [Stage(self.size, n, drafted, hold) for n, hold in ((held, HOLD), (full - held, 1.0)) if n]
         return (*before, *at_size, *([Stage(self.size, self.steps, False, 1.0)] if drafted else []))
 

@@ -1,7 +1,8 @@
 """Convolutions together with what follows them, on a CPU as one operation of oneDNN over weights laid out beforehand.
 
 torch lays weights out anew at every call, and makes a pass of its own over all features for what follows. Where no gradient of
-the weights is asked for, neither is needed; everywhere else these are torch's own convolutions. No bit differs but where said.
+the weights is asked for, neither is needed; everywhere else these are torch's own convolutions. No bit differs but where said,
+and where torch leaves very small pictures to something else.
 """
 
 from functools import cache

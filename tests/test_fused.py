@@ -1,0 +1,123 @@
+"""What oneDNN does in one operation is what torch does in several."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from workbench.encoders import fused
+from workbench.encoders.fused import Head, RectifiedConvolution, average_pool
+
+DTYPES = [torch.float32, *([torch.bfloat16] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else [])]
+SHAPES = [(1, 3, 3, 3), (1, 3, 5, 7), (2, 3, 33, 18), (1, 3, 170, 131)]
+LARGE = 20_480  # numbers, up to which torch computes a single picture in float32 without oneDNN
+
+
+def frozen(convolution, dtype, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in convolution.parameters():
+        parameter.data.copy_(torch.randn(parameter.shape, generator=generator) / 3)
+    return convolution.to(dtype=dtype, memory_format=torch.channels_last).requires_grad_(False)
+
+
+def picture(shape, dtype, seed=1):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+    return x.contiguous(memory_format=torch.channels_last).requires_grad_()
+
+
+@pytest.fixture
+def plainly(monkeypatch):
+    """Calls a function where nothing is fused."""
+
+    def call(function):
+        with monkeypatch.context() as patch:
+            patch.setattr(fused, "OFFERED", False)
+            return function()
+
+    return call
+
+
+def test_this_processor_fuses():
+    """Or the tests below would compare torch with itself."""
+    assert fused.OFFERED and frozen(RectifiedConvolution(3, 4, 3), torch.float32).can_be_fused(torch.zeros(1, 3, 4, 4))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_rectified_convolution_and_its_gradient_are_torchs_to_the_last_bit(dtype, shape, padding, plainly):
+    convolution, x = frozen(RectifiedConvolution(3, 20, 3, padding=padding), dtype), picture(shape, dtype)
+
+    def both():
+        out = convolution(x)
+        slope = torch.linspace(-1, 1, out.numel()).view(out.shape).to(dtype)
+        return out.detach(), torch.autograd.grad(out, x, slope)[0]
+
+    (out, gradient), (expected, expected_gradient) = both(), plainly(both)
+    if shape[0] > 1 or x.numel() > LARGE or dtype == torch.bfloat16:
+        assert torch.equal(out, expected) and torch.equal(gradient, expected_gradient)
+    assert torch.allclose(out, expected, atol=1e-6) and torch.allclose(gradient, expected_gradient, atol=1e-5)
+    assert out.is_contiguous(memory_format=torch.channels_last) and (out > 0).any()
+    with torch.no_grad():
+        assert torch.equal(convolution(x), out)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reads", ["both", "what is told", "what goes on"])
+def test_a_head_beside_a_network_gives_the_gradients_of_both(dtype, reads, plainly):
+    head, x = frozen(Head(6, 5), dtype), picture((2, 6, 9, 4), dtype)
+
+    def both():
+        on, told = head.beside(x)
+        parts = {"both": (on.square().sum(), told.square().sum()), "what is told": (told.square().sum(),)}
+        (gradient,) = torch.autograd.grad(sum(parts.get(reads, (on.square().sum(),))), x)
+        return told.detach(), gradient
+
+    (told, gradient), (expected, expected_gradient) = both(), plainly(both)
+    assert torch.allclose(told, expected, atol=1e-6)
+    # Two gradients are added before they are rounded.
+    assert torch.allclose(gradient, expected_gradient, rtol=2 * torch.finfo(dtype).eps, atol=8 * torch.finfo(dtype).eps)
+
+
+def test_layouts_follow_the_shape_and_the_weights():
+    convolution = frozen(RectifiedConvolution(3, 4, 3, padding=1), torch.float32)
+    x, wide = picture((1, 3, 8, 8), torch.float32), picture((1, 3, 8, 20), torch.float32)
+    first = convolution(x)
+    kept = convolution.layouts(x.shape)
+    assert all(one is other for one, other in zip(kept, convolution.layouts(x.shape), strict=True))
+    assert convolution(wide).shape == (1, 4, 8, 20)
+    assert torch.equal(convolution(x), first)
+    convolution.weight.mul_(2)
+    convolution.bias.mul_(2)
+    assert torch.allclose(convolution(x), 2 * first)
+    convolution.weight.data = convolution.weight.data / 2
+    convolution.bias.data = convolution.bias.data / 2
+    assert torch.allclose(convolution(x), first)
+
+
+def test_weights_that_are_learnt_get_their_gradient():
+    convolution = frozen(RectifiedConvolution(3, 4, 3, padding=1), torch.float32).requires_grad_()
+    convolution(picture((1, 3, 8, 8), torch.float32)).sum().backward()
+    assert convolution.weight.grad.abs().sum() > 0 and convolution.bias.grad.abs().sum() > 0
+
+
+def test_a_convolution_that_was_used_can_be_copied():
+    convolution, x = frozen(RectifiedConvolution(3, 4, 3, padding=1), torch.float32), picture((1, 3, 8, 8), torch.float32)
+    out = convolution(x)
+    assert torch.equal(copy.deepcopy(convolution)(x), out)
+
+
+def test_without_onednn_torch_computes(monkeypatch):
+    convolution, x = frozen(RectifiedConvolution(3, 4, 3, padding=1), torch.float32), picture((1, 3, 8, 8), torch.float32)
+    out = convolution(x)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not convolution.can_be_fused(x) and torch.allclose(convolution(x), out, atol=1e-6)
+        assert torch.equal(average_pool(x), F.avg_pool2d(x, 2))
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float64])
+@pytest.mark.parametrize("shape", [(1, 3, 2, 2), (1, 16, 7, 5), (2, 5, 40, 31)])
+def test_average_pooling_is_torchs_to_the_last_bit(dtype, shape):
+    x = picture(shape, dtype).detach()
+    assert torch.equal(average_pool(x), F.avg_pool2d(x, 2))
