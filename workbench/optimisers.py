@@ -233,7 +233,7 @@ class LBFGS(Optimiser):
         # Curvature must be positive for a descent direction, and large enough to divide by.
         tiny = 1e6 * torch.finfo(move.dtype).tiny
         curvature, _, square, far = found.unbind()
-        enough = (1e-8 * (square * far).sqrt()).clamp_min(tiny)
+        enough = (1e-8 * square.sqrt() * far.sqrt()).clamp_min(tiny)
         sound = accepted & (curvature > enough) & (square > tiny)
         self.newest.copy_(torch.where(sound, row, self.newest))
         self.count.copy_(torch.where(sound, (self.count + 1).clamp_max(self.history), self.count))
