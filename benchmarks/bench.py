@@ -94,14 +94,18 @@ def engine_steps(encoder: ConvolutionalEncoder, picture: torch.Tensor, style: Wo
     transfer.picture = transfer.scaled(size)
     transfer.ready()
     advance([transfer])  # the first evaluation of a stage is another
+    # Steps get longer until the history is full. Rows without a pair have no effect, whatever is in them.
+    transfer.optimiser.steps = transfer.optimiser.history
+    for rows in (transfer.optimiser.moves, transfer.optimiser.turns):
+        rows.fill_(1.0)
     return transfer
 
 
 def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, ConvolutionalEncoder]) -> dict[str, Any]:
     """Seconds of one step of a transfer at `size` x `size` px, for the reference and for every encoder in the engine.
 
-    A step is one evaluation, its gradient, what the optimiser makes of it, and what is kept of it. The engine's L-BFGS always
-    passes over its whole history of 20; the reference's is still short here, which is in its favour. Beside a step stands the
+    A step is one evaluation, its gradient, what the optimiser makes of it, and what is kept of it. The engine's L-BFGS passes
+    over a full history of 20; the reference's is still short here, which is in its favour. Beside a step stands the
     peak: the bare convolutions of the same network forward to relu5_1 and back to the pixels, in the same precision.
     """
     device = driving["vgg19 float32"].device

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from workbench.encoders import fused
 from workbench.encoders.fused import Head, RectifiedConvolution, average_pool
 
-DTYPES = [torch.float32, *([torch.bfloat16] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else [])]
+pytestmark = pytest.mark.skipif(not fused.OFFERED, reason="torch without oneDNN")
+DTYPES = [torch.float32, *([torch.bfloat16] if fused.OFFERED and torch.ops.mkldnn._is_mkldnn_bf16_supported() else [])]
 SHAPES = [(1, 3, 3, 3), (1, 3, 5, 7), (2, 3, 33, 18), (1, 3, 170, 131)]
 LARGE = 20_480  # numbers, up to which torch computes a single picture in float32 without oneDNN
 
@@ -40,7 +41,7 @@ def plainly(monkeypatch):
 
 def test_this_processor_fuses():
     """Or the tests below would compare torch with itself."""
-    assert fused.OFFERED and frozen(RectifiedConvolution(3, 4, 3), torch.float32).can_be_fused(torch.zeros(1, 3, 4, 4))
+    assert frozen(RectifiedConvolution(3, 4, 3), torch.float32).can_be_fused(torch.zeros(1, 3, 4, 4))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -113,10 +114,27 @@ def test_without_onednn_torch_computes(monkeypatch):
     out = convolution(x)
     with torch.backends.mkldnn.flags(enabled=False):
         assert not convolution.can_be_fused(x) and torch.allclose(convolution(x), out, atol=1e-6)
-        assert torch.equal(average_pool(x), F.avg_pool2d(x, 2))
+        assert not fused.by_onednn(x) and torch.equal(average_pool(x), F.avg_pool2d(x, 2))
 
 
-@pytest.mark.parametrize("dtype", [*DTYPES, torch.float64])
+def test_autocast_is_left_to_torch():
+    convolution, x = frozen(RectifiedConvolution(3, 4, 3, padding=1), torch.float32), picture((1, 3, 8, 8), torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert convolution(x).dtype == torch.bfloat16
+        assert average_pool(x.detach()).dtype == F.avg_pool2d(x.detach(), 2).dtype
+
+
+def test_weights_of_another_address_are_never_taken_for_those_before():
+    convolution, x = frozen(RectifiedConvolution(3, 4, 3, padding=1), torch.float32), picture((1, 3, 8, 8), torch.float32)
+    for factor in range(1, 40):
+        convolution.weight.data = torch.full_like(convolution.weight, 0.01 * factor)
+        convolution.weight.data = torch.full_like(convolution.weight, 0.02 * factor)
+        with torch.no_grad():
+            expected = convolution(x)
+        assert torch.equal(convolution(x), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 3, 2, 2), (1, 16, 7, 5), (2, 5, 40, 31)])
 def test_average_pooling_is_torchs_to_the_last_bit(dtype, shape):
     x = picture(shape, dtype).detach()

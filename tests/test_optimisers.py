@@ -240,7 +240,7 @@ def test_an_infinite_trial_is_only_a_refused_step():
     assert (optimiser.point - centre).norm() < 0.01 * centre.norm()
 
 
-@pytest.mark.parametrize("size", [7, 3 * 16 * 11])
+@pytest.mark.parametrize("size", [31, 3 * 16 * 11])
 def test_a_history_that_grows_is_passed_over_as_a_whole_one_would_be(monkeypatch, size):
     """Also where the number of coordinates is prime, and so cannot be shared out."""
     curvatures = torch.logspace(0, 2, size, dtype=torch.float64)

@@ -38,6 +38,11 @@ class Loss(Protocol):
         """A scalar for image (1, 3, H, W) and its features, layer -> (1, C, h, w) in any precision; computed in float32."""
 
 
+def relative_square(x: Tensor, target: Tensor) -> Tensor:
+    """||x - target||^2 / ||target||^2, a scalar."""
+    return RelativeSquare(target)(x)
+
+
 class RelativeSquare:
     """x -> ||x - target||^2 / ||target||^2, a scalar, for one target of any shape; x may be in half precision."""
 

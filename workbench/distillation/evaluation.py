@@ -127,7 +127,7 @@ def drive_matched(
 
 
 def _operations(x: Sequence[int], *shapes: Sequence[int] | None, out_shape: Sequence[int], **_: Any) -> int:
-    """Of a fused convolution, counted as torch counts those of its own. A tensor that is added comes before the weights."""
+    """Of a fused convolution, every multiplication and every addition. A tensor that is added comes before the weights."""
     weight = shapes[1] if shapes[1] is not None and len(shapes[1]) == 4 else shapes[0]
     return conv_flop_count(list(x), list(weight), list(out_shape))
 

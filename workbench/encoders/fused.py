@@ -2,7 +2,7 @@
 
 torch lays weights out anew at every call, and makes a pass of its own over all features for what follows. Where no gradient of
 the weights is asked for, neither is needed; everywhere else these are torch's own convolutions. No bit differs but where said,
-and where torch leaves very small pictures to something else.
+and where torch leaves very small pictures to something else. What is not a number comes out of a fused ReLU as 0.
 """
 
 from functools import cache
@@ -13,12 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-OFFERED = hasattr(torch.ops.mkldnn, "_convolution_pointwise") and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
+OFFERED = (
+    torch.backends.mkldnn.is_available()
+    and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
+)
 
 
 def by_onednn(x: Tensor) -> bool:
-    """Whether torch leaves convolutions of `x` to oneDNN."""
-    if x.device.type != "cpu" or not torch.backends.mkldnn.enabled or x.numel() == 0:
+    """Whether torch leaves convolutions of `x` to oneDNN, in the precision that `x` has."""
+    if not OFFERED or not torch.backends.mkldnn.enabled or torch.is_autocast_enabled("cpu"):
+        return False
+    if x.device.type != "cpu" or x.numel() == 0:
         return False
     return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _half())
 
@@ -42,7 +48,7 @@ class FusedConvolution(nn.Conv2d):
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, *, padding: int = 0):
         super().__init__(channels_in, channels_out, kernel, padding=padding)
-        self._layouts: tuple[tuple[Any, ...], Tensor, Tensor] | None = None
+        self._layouts: tuple[tuple[Any, ...], Tensor, Tensor, Tensor] | None = None
 
     @property
     def padding_back(self) -> int:
@@ -50,20 +56,23 @@ class FusedConvolution(nn.Conv2d):
         return self.kernel_size[0] - 1 - self.padding[0]
 
     def layouts(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """The weights for an input of this shape, and those of the way back; kept until the shape or the weights change."""
+        """The weights for an input of this shape, and those of the way back; kept until the shape or the weights change.
+
+        What is done to `weight.data` in place is not noticed, as torch does not notice it.
+        """
         key = (shape, self.weight.dtype, self.weight.data_ptr(), self.weight._version)
         kept = self._layouts
         if kept is None or kept[0] != key:
             back = self.weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
             gradient = (shape[0], self.out_channels, *(side + self.padding[0] - self.padding_back for side in shape[2:]))
-            kept = key, _laid_out(self.weight, self.padding[0], shape), _laid_out(back, self.padding_back, gradient)
-            self._layouts = kept
-        return kept[1:]
+            laid_out = _laid_out(self.weight, self.padding[0], shape), _laid_out(back, self.padding_back, gradient)
+            self._layouts = kept = key, self.weight.detach(), *laid_out  # the weights too: nothing else may get their address
+        return kept[2:]
 
     def can_be_fused(self, x: Tensor) -> bool:
         """Whether torch would leave this to oneDNN as well, and no gradient of the weights is asked for."""
-        learnt = self.weight.requires_grad or self.bias.requires_grad
-        return OFFERED and x.dtype == self.weight.dtype and not learnt and by_onednn(x)
+        learnt = self.weight.requires_grad or self.bias.requires_grad or self.weight.is_inference()
+        return x.dtype == self.weight.dtype and not learnt and by_onednn(x)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_layouts": None}  # oneDNN's own memory cannot be copied
