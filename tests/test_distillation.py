@@ -295,7 +295,7 @@ def test_pairs_are_nobodys_choice(corpus):
 
 def test_content_weights_are_found_by_matching_the_content_distance(corpus, encoder):
     works = list(corpus)
-    chosen, settings = evaluation.pairs(works[0:4:2], [works[1:4:2]], 2), Settings(size=48, steps=12)
+    chosen, settings = evaluation.pairs(works[0:4:2], [works[1:4:2]], 2), Settings(size=48, steps=20)
     goal = evaluation.drive(chosen, encoder, encoder, replace(settings, alpha=0.5))
     driven = evaluation.drive_matched(chosen, encoder, encoder, settings, goal.content)
     assert abs(driven.content - goal.content) <= 0.1 * goal.content  # so few steps end now here, now there
