@@ -131,8 +131,10 @@ class _Beside(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, further: Tensor | None, gradient: Tensor | None) -> tuple[Tensor | None, None]:
-        if gradient is None or further is None:
-            return further if gradient is None else _convolve(gradient, ctx.back, None, 0), None
+        if gradient is None:  # nobody asked for what was told
+            return further, None
+        if further is None:  # the network does not go on
+            return _convolve(gradient, ctx.back, None, 0), None
         both = torch.ops.mkldnn._convolution_pointwise.binary(
             gradient, further, ctx.back, None, [0, 0], [1, 1], [1, 1], 1, "add", None, None, [], None
         )
