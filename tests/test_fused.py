@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from workbench.encoders import fused
 from workbench.encoders.fused import Head, RectifiedConvolution, average_pool
+from workbench.statistics import gram
 
 pytestmark = pytest.mark.skipif(not fused.OFFERED, reason="torch without oneDNN")
 DTYPES = [torch.float32, *([torch.bfloat16] if fused.OFFERED and torch.ops.mkldnn._is_mkldnn_bf16_supported() else [])]
@@ -81,12 +82,41 @@ def test_a_head_beside_a_network_gives_the_gradients_of_both(dtype, reads, plain
     assert torch.allclose(gradient, expected_gradient, rtol=2 * torch.finfo(dtype).eps, atol=8 * torch.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [(16, 20), (31, 11), (3, 3)])  # in the last, matrices are too large to gain anything
+@pytest.mark.parametrize("reads", ["Gram", "Gram and what is told", "Gram and what goes on", "all"])
+def test_gram_matrices_of_what_a_head_tells_have_the_gradient_that_they_have_of_any_features(dtype, size, reads, plainly):
+    head, x = frozen(Head(6, 5), dtype), picture((2, 6, *size), dtype)
+
+    def gradient():
+        on, told = head.beside(x * 1)
+        found = gram(told).square().sum()
+        if reads in ("Gram and what is told", "all"):
+            found = found + told.square().mean()
+        if reads in ("Gram and what goes on", "all"):
+            found = found + on.square().mean()
+        return hasattr(told, "proxy"), torch.autograd.grad(found, x)[0]
+
+    (shortened, found), (_, expected) = gradient(), plainly(gradient)
+    assert shortened == (size != (3, 3))
+    assert (found - expected).abs().max() <= 4 * torch.finfo(dtype).eps * expected.abs().max()
+
+
+def test_a_gram_matrix_of_one_picture_of_several_has_its_gradient():
+    """What was told is cut apart then, and nothing can stand for it."""
+    head, x = frozen(Head(6, 5), torch.float32), picture((2, 6, 16, 20), torch.float32)
+    told = head.beside(x)[1]
+    assert hasattr(told, "proxy") and not any(hasattr(one, "proxy") for one in told.split(1))
+    (one,) = torch.autograd.grad(gram(told.split(1)[1]).sum(), x, retain_graph=True)
+    (whole,) = torch.autograd.grad(gram(told)[1].sum(), x)
+    assert not one[0].any() and torch.allclose(one, whole, rtol=1e-4, atol=1e-6)
+
+
 def test_layouts_follow_the_shape_and_the_weights():
     convolution = frozen(RectifiedConvolution(3, 4, 3, padding=1), torch.float32)
     x, wide = picture((1, 3, 8, 8), torch.float32), picture((1, 3, 8, 20), torch.float32)
     first = convolution(x)
-    kept = convolution.layouts(x.shape)
-    assert all(one is other for one, other in zip(kept, convolution.layouts(x.shape), strict=True))
+    assert convolution.layouts(x.shape) is convolution.layouts(x.shape)
     assert convolution(wide).shape == (1, 4, 8, 20)
     assert torch.equal(convolution(x), first)
     convolution.weight.mul_(2)
@@ -136,6 +166,7 @@ def test_weights_of_another_address_are_never_taken_for_those_before():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 3, 2, 2), (1, 16, 7, 5), (2, 5, 40, 31)])
-def test_average_pooling_is_torchs_to_the_last_bit(dtype, shape):
+def test_average_pooling_is_torchs_to_the_last_bit(dtype, shape, monkeypatch):
+    monkeypatch.setattr(fused, "LARGE", 0)
     x = picture(shape, dtype).detach()
     assert torch.equal(average_pool(x), F.avg_pool2d(x, 2))

@@ -241,22 +241,23 @@ def test_an_infinite_trial_is_only_a_refused_step():
 
 
 @pytest.mark.parametrize("size", [31, 3 * 16 * 11])
-def test_a_history_that_grows_is_passed_over_as_a_whole_one_would_be(monkeypatch, size):
-    """Also where the number of coordinates is prime, and so cannot be shared out."""
+def test_a_device_that_makes_nobody_wait_takes_the_same_path(monkeypatch, size):
+    """Where steps are refused too; and where the number of coordinates is prime, and so cannot be shared out."""
     curvatures = torch.logspace(0, 2, size, dtype=torch.float64)
 
     def quadratic(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return (curvatures * x * x).sum() / 2, curvatures * x
 
-    def path() -> list[torch.Tensor]:
-        optimiser = LBFGS(torch.ones(size, dtype=torch.float64), history=5, local_mean=lambda x: x)
-        points = []
+    def path() -> tuple[list[torch.Tensor], int]:
+        optimiser = LBFGS(torch.ones(size, dtype=torch.float64), history=5, first_move=3.0, local_mean=lambda x: x)
+        points, refused = [], 0
         for _ in range(2 * REFIT):
-            optimiser.step(quadratic)
+            refused += not optimiser.step(quadratic)
             points.append(optimiser.point.clone())
-        return points
+        return points, refused
 
-    growing = path()
-    monkeypatch.setattr("workbench.optimisers.GROWING", ())
-    for one, other in zip(growing, path(), strict=True):
+    (prompt, refused), _ = path(), monkeypatch.setattr("workbench.optimisers.PROMPT", ())
+    waited_for, refused_too = path()
+    assert refused == refused_too > 0
+    for one, other in zip(prompt, waited_for, strict=True):
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-9)

@@ -88,11 +88,11 @@ class GramLoss:
 
     def __init__(self, target: Mapping[str, Moments]):
         self.layers = tuple(target)
-        self.distances = {layer: RelativeSquare(m.second) for layer, m in target.items()}
+        self.distances = {layer: RelativeSquare(m.second[None]) for layer, m in target.items()}
 
     def by_layer(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The loss of every layer: layer -> scalar."""
-        return {layer: distance(gram(features[layer])[0]) for layer, distance in self.distances.items()}
+        return {layer: distance(gram(features[layer])) for layer, distance in self.distances.items()}
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         return torch.stack(list(self.by_layer(features).values())).mean()
@@ -284,7 +284,7 @@ class OutOfRange:
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         # Where the clamp has a slope, its distance to the pixel is 0: it adds nothing to the first derivative but work.
-        return (image - image.clamp(0, 1).detach()).square().mean()
+        return _RelativeSquare.apply(image, image.detach().clamp(0, 1), image.new_full((), 1 / image.numel()))
 
 
 class Objective:

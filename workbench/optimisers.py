@@ -22,7 +22,7 @@ REFIT = 15  # evaluations between two looks at how moves and turns are spread ov
 MEMORY = 0.95  # of a pair's weight in these is left after the next one
 BLOCK = 2**16  # coordinates at a time, where a whole matrix would have to be copied
 PARTS = 24  # at most, into which vectors are divided for products that all cores take part in
-GROWING = ("cpu",)  # devices on which passes over the history are as short as it is yet: a recorded step cannot grow
+PROMPT = ("cpu",)  # devices that never make the host wait: it may look at what was found, and choose what to do by it
 EXTREME = 16.0  # times the geometric mean: no coordinate is thought to be more or less curved than that
 
 
@@ -32,7 +32,7 @@ def wide(point: Tensor) -> torch.dtype:
 
 
 class Optimiser:
-    """What both have in common: `point`, its `loss`, and a state in tensors that are changed in place."""
+    """What both have in common: `point`, its `loss`, and a state in tensors."""
 
     kept: tuple[str, ...]
     point: Tensor
@@ -185,10 +185,27 @@ class LBFGS(Optimiser):
         self.steps = int(state["steps"])
 
     @property
+    def _prompt(self) -> bool:
+        return self.point.device.type in PROMPT
+
+    def _either(self, condition: Tensor, one: Tensor, other: Tensor) -> Tensor:
+        """`one` where the `condition`, a scalar, is true, else `other`; without a copy where the host can tell."""
+        if self._prompt:
+            return one if condition else other
+        return torch.where(condition, one, other)
+
+    def _become(self, name: str, value: Tensor) -> None:
+        """Let the attribute `name` be `value`; in the same tensor as before where steps may be recorded."""
+        if self._prompt:
+            setattr(self, name, value)
+        else:
+            getattr(self, name).copy_(value)
+
+    @property
     def _used(self) -> int:
         """Rows from the first on beyond which no pair can be yet."""
         rows = len(self._rows)
-        return min(self.steps + 2, rows) if self.point.device.type in GROWING else rows
+        return min(self.steps + 2, rows) if self._prompt else rows  # a step that is recorded cannot grow
 
     def _look_along(self) -> Tensor:
         """See to `along`: (moves @ gradient, turns @ D gradient). Returns D gradient."""
@@ -214,15 +231,15 @@ class LBFGS(Optimiser):
         """
         row = (self.newest + 1) % len(self._rows)
         # What was refused may hold infinities, which would outlive a weight of zero.
-        trial, gradient = torch.where(accepted, trial, self.point), torch.where(accepted, gradient, self.gradient)
+        trial, gradient = self._either(accepted, trial, self.point), self._either(accepted, gradient, self.gradient)
         move, turn = trial - self.point, gradient - self.gradient
         self.moves.index_copy_(0, row[None], move[None])
         self.turns.index_copy_(0, row[None], turn[None])
         bent = self.diagonal * turn
         own = torch.stack([move @ self.gradient, bent @ self.gradient]).to(self.loss.dtype)
         before = self.along.index_copy(1, row[None], own[:, None])
-        self.point.copy_(trial)
-        self.gradient.copy_(gradient)
+        self._become("point", trial)
+        self._become("gradient", gradient)
         scaled = self._look_along()
         # Products with the newest turn, as differences: one pass over each matrix. No older turn is multiplied by a newer move.
         across = self.along - before
@@ -257,10 +274,10 @@ class LBFGS(Optimiser):
         steepest = steepest | (accepted & ~usable)
         coefficients = torch.where(usable, coefficients, 0.0).to(dtype)
         own = torch.where(usable, newton, torch.where(steepest, -scale, 0.0)).to(dtype)
-        keep = (~accepted & ~steepest).to(dtype)
         used = self._used
         turns, moves = (self._mixture(coefficients[i, :used], rows[:used]) for i, rows in ((1, self.turns), (0, self.moves)))
-        self.direction.mul_(keep).addcmul_(scaled, own).addcmul_(self.diagonal, turns).add_(moves)
+        found = moves.addcmul_(scaled, own).addcmul_(self.diagonal, turns)
+        self._become("direction", self._either(accepted | steepest, found, self.direction))
         self.slope.copy_((self.gradient @ self.direction).to(self.loss.dtype).clamp_max(0.0))
         self.count.copy_(torch.where(steepest, 0, self.count))
         self.length.copy_(torch.where(steepest, 1.0, self.length))

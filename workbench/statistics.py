@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 2048  # positions whose features are multiplied at once: they stay in a core's cache
-NARROW = (256, 128)  # likewise, where products are rounded to bfloat16: the first of which there are four; fewer cost time
+NARROW = {512: 64, 256: 4, 128: 4}  # likewise, where products are rounded to bfloat16: the first of which there are so many
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ def gram(features: Tensor) -> Tensor:
     half = features.dtype == torch.bfloat16 and features.device.type == "cpu"
     rounded = half and features.requires_grad and torch.is_grad_enabled()
     positions = features.shape[-2] * features.shape[-1]
-    return _Gram.apply(features, next((block for block in NARROW if positions >= 4 * block), 0) if rounded else 0)
+    narrow = next((block for block, count in NARROW.items() if positions >= count * block), 0) if rounded else 0
+    return _Gram.apply(features, narrow, getattr(features, "proxy", None))
 
 
 class _Gram(torch.autograd.Function):
@@ -49,8 +50,9 @@ class _Gram(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, features: Tensor, narrow: int) -> Tensor:
+    def forward(ctx, features: Tensor, narrow: int, proxy: Tensor | None) -> Tensor:
         ctx.save_for_backward(features)
+        ctx.proxy = proxy is not None
         rows, dtype = features.flatten(2).transpose(1, 2), torch.promote_types(features.dtype, torch.float32)
         out = features.new_zeros(len(rows), rows.shape[2], rows.shape[2], dtype=dtype)
         whole = rows.shape[1] // narrow * narrow if narrow else 0
@@ -65,14 +67,16 @@ class _Gram(torch.autograd.Function):
         return out.div_(rows.shape[1])
 
     @staticmethod
-    def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
         (features,) = ctx.saved_tensors
         flat = features.flatten(2)
         both = ((slope + slope.mT) / flat.shape[-1]).to(features.dtype)
+        if ctx.proxy:
+            return None, None, both
         # Not a view of the product: autograd adds in place only to a gradient that owns its memory.
         gradient = torch.empty(features.shape, dtype=features.dtype, device=features.device, memory_format=torch.channels_last)
         torch.bmm(flat.transpose(1, 2), both, out=gradient.permute(0, 2, 3, 1).view(len(flat), -1, flat.shape[1]))
-        return gradient, None
+        return gradient, None, None
 
 
 def moments(features: Tensor, weights: Tensor | None = None) -> Moments:

@@ -43,7 +43,7 @@ HOLD = 4.0  # likewise at full size, at first
 FIRST = 0.2  # of the evaluations at full size: those in which it is held there
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
-VERSION = 6  # raised whenever the same settings come to another picture
+VERSION = 7  # raised whenever the same settings come to another picture
 LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
 
@@ -454,13 +454,14 @@ def objective(
     show: bool = False,
 ) -> losses.Objective:
     """The objective for `content` (1, 3, H, W) at long side `size`. `recolour` changes the paintings' colours."""
-    with torch.no_grad():
+    style = _style_loss(content, target, encoder, settings, size, recolour, show)
+    with torch.no_grad():  # last: a network on a CPU goes on most quickly with the size that it saw before
         content_features = encoder.features(content, encoder.content_layers)
     return losses.Objective(
         encoder,
         {
             "content": (settings.alpha, losses.ContentLoss(content_features)),
-            "style": (settings.beta, _style_loss(content, target, encoder, settings, size, recolour, show)),
+            "style": (settings.beta, style),
             "tv": (settings.tv, losses.TotalVariation()),
             "range": (1.0, losses.OutOfRange()),
         },

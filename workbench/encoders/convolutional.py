@@ -151,9 +151,11 @@ class _AveragePool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        each = F.interpolate(gradient / 4, scale_factor=2, mode="nearest")
-        down, across = (whole - even for whole, even in zip(ctx.shape, each.shape[-2:], strict=True))
-        return F.pad(each, (0, across, 0, down)) if down or across else each
+        height, width = ctx.shape
+        quarter = gradient / 4
+        if height % 2 or width % 2:  # what is left over was not pooled
+            quarter = F.pad(quarter, (0, width % 2, 0, height % 2))
+        return F.interpolate(quarter, scale_factor=2, mode="nearest")[..., :height, :width]
 
 
 class _Framed(torch.autograd.Function):

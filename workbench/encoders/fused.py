@@ -5,7 +5,9 @@ the weights is asked for, neither is needed; everywhere else these are torch's o
 and where torch leaves very small pictures to something else. What is not a number comes out of a fused ReLU as 0.
 """
 
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, cached_property, lru_cache
+from itertools import product
 from typing import Any
 
 import torch
@@ -18,6 +20,9 @@ OFFERED = (
     and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
 )
+FEW = 8  # channels
+MANY = 32  # places for every channel
+LARGE = 400_000  # numbers
 
 
 def by_onednn(x: Tensor) -> bool:
@@ -36,11 +41,15 @@ def _half() -> bool:
 
 
 def average_pool(x: Tensor) -> Tensor:
-    """2x2 average pooling of (N, C, H, W), H and W at least 2; in a third of the time where oneDNN does it."""
-    if not by_onednn(x):
+    """2x2 average pooling of (N, C, H, W), H and W at least 2; as a convolution where that is up to seven times as fast."""
+    if x.numel() < LARGE or not by_onednn(x):
         return F.avg_pool2d(x, 2)
-    quarters = x.new_full((x.shape[1], 1, 2, 2), 0.25)
-    return F.conv2d(x, quarters, stride=2, groups=x.shape[1])
+    return _convolve(x, _quarters(x.shape, x.dtype), None, [0, 0], [2, 2], x.shape[1])
+
+
+@lru_cache(maxsize=32)
+def _quarters(shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    return _laid_out(torch.full((shape[1], 1, 2, 2), 0.25, dtype=dtype), [0, 0], [2, 2], shape, shape[1])
 
 
 class FusedConvolution(nn.Conv2d):
@@ -48,26 +57,18 @@ class FusedConvolution(nn.Conv2d):
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, *, padding: int = 0):
         super().__init__(channels_in, channels_out, kernel, padding=padding)
-        self._layouts: tuple[tuple[Any, ...], Tensor, Tensor, Tensor] | None = None
+        self._layouts: tuple[tuple[Any, ...], Layouts] | None = None
 
-    @property
-    def padding_back(self) -> int:
-        """Of the convolution that takes a gradient from what this one gave to what it was given."""
-        return self.kernel_size[0] - 1 - self.padding[0]
-
-    def layouts(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """The weights for an input of this shape, and those of the way back; kept until the shape or the weights change.
+    def layouts(self, shape: torch.Size) -> "Layouts":
+        """The weights for an input of this shape; kept until the shape or the weights change.
 
         What is done to `weight.data` in place is not noticed, as torch does not notice it.
         """
         key = (shape, self.weight.dtype, self.weight.data_ptr(), self.weight._version)
         kept = self._layouts
         if kept is None or kept[0] != key:
-            back = self.weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-            gradient = (shape[0], self.out_channels, *(side + self.padding[0] - self.padding_back for side in shape[2:]))
-            laid_out = _laid_out(self.weight, self.padding[0], shape), _laid_out(back, self.padding_back, gradient)
-            self._layouts = kept = key, self.weight.detach(), *laid_out  # the weights too: nothing else may get their address
-        return kept[2:]
+            self._layouts = kept = key, Layouts(self.weight.detach(), self.bias, self.padding[0], shape)
+        return kept[1]
 
     def can_be_fused(self, x: Tensor) -> bool:
         """Whether torch would leave this to oneDNN as well, and no gradient of the weights is asked for."""
@@ -78,6 +79,53 @@ class FusedConvolution(nn.Conv2d):
         return self.__dict__ | {"_layouts": None}  # oneDNN's own memory cannot be copied
 
 
+class Layouts:
+    """The weights (out, in, k, k) of a convolution, laid out for an input of one shape, and for the way back."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, padding: int, shape: torch.Size):
+        self.weight = weight  # as long as it is held, nothing else gets its address
+        self.bias = bias
+        self.padding = [padding] * 2
+        self.shape = shape
+
+    def convolve(self, x: Tensor, then: str = "none") -> Tensor:
+        """The convolution of `x`, and what is to come `then`: "relu", or nothing."""
+        return _convolve(x, self._there, self.bias, self.padding, [1, 1], then=then)
+
+    @cached_property
+    def _there(self) -> Tensor:
+        return _laid_out(self.weight, self.padding, [1, 1], self.shape)
+
+    def back(self, gradient: Tensor, onto: Tensor | None = None) -> Tensor:
+        """From the gradient of what the convolution gave to that of its input, and `onto` that, added before it is rounded."""
+        weight, padding, stride = self._back
+        if onto is not None and stride == [1, 1]:
+            return torch.ops.mkldnn._convolution_pointwise.binary(
+                gradient, onto, weight, None, padding, stride, [1, 1], 1, "add", None, None, [], None
+            )
+        found = _convolve(gradient, weight, None, padding, stride)
+        if stride != [1, 1]:
+            apart = found.unflatten(1, (self.shape[1], *stride)).permute(0, 1, 4, 2, 5, 3)
+            found = apart.flatten(4, 5).flatten(2, 3)[..., -self.shape[2] :, -self.shape[3] :]
+        return found if onto is None else found + onto
+
+    @cached_property
+    def _back(self) -> tuple[Tensor, list[int], list[int]]:
+        """(weights, padding, stride) of the convolution that is the way back."""
+        weight, kernel = self.weight.flip(2, 3).transpose(0, 1), self.weight.shape[2]
+        padding, stride = [kernel - 1 - side for side in self.padding], [1, 1]
+        given = [side + 2 * along - kernel + 1 for side, along in zip(self.shape[2:], self.padding, strict=True)]
+        if len(weight) < FEW and kernel > 1:
+            # Few channels fill little of a vector: two by two places are found at once, as so many channels more. Where their
+            # number is odd, they begin a place before the first.
+            each = weight.new_zeros(len(weight), 2, 2, weight.shape[1], kernel + 1, kernel + 1)
+            for down, across in product(range(2), repeat=2):
+                each[:, down, across, :, down : down + kernel, across : across + kernel] = weight
+            weight, stride = each.flatten(0, 2), [2, 2]
+            padding = [along + side % 2 for along, side in zip(padding, self.shape[2:], strict=True)]
+        return _laid_out(weight, padding, stride, (self.shape[0], weight.shape[1], *given)), padding, stride
+
+
 class RectifiedConvolution(FusedConvolution):
     """relu(convolution(x))."""
 
@@ -86,15 +134,14 @@ class RectifiedConvolution(FusedConvolution):
             return F.relu_(super().forward(x))
         if torch.is_grad_enabled() and x.requires_grad:
             return _Rectified.apply(x, self)
-        return _convolve(x, self.weight, self.bias, self.padding[0], "relu")
+        return self.layouts(x.shape).convolve(x, "relu")
 
 
 class _Rectified(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, convolution: FusedConvolution) -> Tensor:
-        forth, ctx.back = convolution.layouts(x.shape)
-        ctx.padding = convolution.padding_back
-        out = _convolve(x, forth, convolution.bias, convolution.padding[0], "relu")
+        ctx.layouts = convolution.layouts(x.shape)
+        out = ctx.layouts.convolve(x, "relu")
         ctx.save_for_backward(out)
         return out
 
@@ -102,7 +149,7 @@ class _Rectified(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (out,) = ctx.saved_tensors
-        return _convolve(torch.ops.aten.threshold_backward(gradient, out, 0), ctx.back, None, ctx.padding), None
+        return ctx.layouts.back(torch.ops.aten.threshold_backward(gradient, out, 0)), None
 
 
 class Head(FusedConvolution):
@@ -112,40 +159,60 @@ class Head(FusedConvolution):
         super().__init__(channels_in, channels_out, 1)
 
     def beside(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(x, what is told of it): who goes on from this x gets both gradients in one operation.
+        """(x, what is told of it): who goes on from this x gets the gradients of both, added before they are rounded.
 
-        They are added before they are rounded, not after.
+        `told` may have an attribute `proxy` then, zeros (N, C, C) for its C channels. A loss whose gradient is what was told
+        times a matrix, as that of Gram matrices is, may hand that matrix to the proxy and none to `told`: it is multiplied by
+        the head's weights first, and what was told by both at once.
         """
-        if torch.is_grad_enabled() and x.requires_grad and self.can_be_fused(x):
-            return _Beside.apply(x, self)
-        return x, self(x)
+        if not (torch.is_grad_enabled() and x.requires_grad and self.can_be_fused(x)):
+            return x, self(x)
+        x, told, proxy = _Beside.apply(x, self)
+        if proxy is not None:
+            told.proxy = proxy
+        return x, told
 
 
 class _Beside(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, head: Head) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, head: Head) -> tuple[Tensor, Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
-        forth, ctx.back = head.layouts(x.shape)
-        return x, _convolve(x, forth, head.bias, 0)
+        ctx.layouts = head.layouts(x.shape)
+        told = ctx.layouts.convolve(x)
+        ctx.save_for_backward(told)
+        channels = head.out_channels
+        worthwhile = x.shape[2] * x.shape[3] >= MANY * channels
+        return x, told, told.new_zeros(len(told), channels, channels) if worthwhile else None
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, further: Tensor | None, gradient: Tensor | None) -> tuple[Tensor | None, None]:
-        if gradient is None:  # nobody asked for what was told
-            return further, None
-        if further is None:  # the network does not go on
-            return _convolve(gradient, ctx.back, None, 0), None
-        both = torch.ops.mkldnn._convolution_pointwise.binary(
-            gradient, further, ctx.back, None, [0, 0], [1, 1], [1, 1], 1, "add", None, None, [], None
-        )
-        return both, None
+    def backward(
+        ctx: Any, further: Tensor | None, gradient: Tensor | None, matrix: Tensor | None
+    ) -> tuple[Tensor | None, None]:
+        (told,) = ctx.saved_tensors
+        found = further  # None where the network does not go on
+        if gradient is not None:
+            found = ctx.layouts.back(gradient, found)
+        if matrix is not None:
+            rows, weight = _rows(told), matrix @ ctx.layouts.weight.flatten(1)
+            # In place: whoever goes on from x is one convolution or pooling, whose gradient nobody else reads.
+            both = torch.bmm(rows, weight) if found is None else _rows(found).baddbmm_(rows, weight)
+            found = both.unflatten(1, told.shape[2:]).permute(0, 3, 1, 2)
+        return found, None
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, then: str = "none") -> Tensor:
-    return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, [padding] * 2, [1, 1], [1, 1], 1, then, [], "")
+def _rows(features: Tensor) -> Tensor:
+    """Features (N, C, H, W) in channels_last as (N, H W, C), without a copy."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def _laid_out(weight: Tensor, padding: int, shape: tuple[int, ...]) -> Tensor:
+def _convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], stride: list[int], groups: int = 1, then: str = "none"
+) -> Tensor:
+    return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, padding, stride, [1, 1], groups, then, [], "")
+
+
+def _laid_out(weight: Tensor, padding: list[int], stride: list[int], shape: Sequence[int], groups: int = 1) -> Tensor:
     """`weight` as oneDNN likes it best for an input of this shape."""
-    plain = weight.detach().to_mkldnn()
-    return torch._C._nn.mkldnn_reorder_conv2d_weight(plain, [padding] * 2, [1, 1], [1, 1], 1, list(shape))
+    plain = weight.contiguous(memory_format=torch.channels_last).to_mkldnn()
+    return torch._C._nn.mkldnn_reorder_conv2d_weight(plain, padding, stride, [1, 1], groups, list(shape))
