@@ -12,8 +12,9 @@ import torchvision
 from safetensors.torch import load_file, save_file
 
 from workbench import encoders
-from workbench.encoders import convolutional
+from workbench.encoders import convolutional, fused
 from workbench.errors import UsageError, WorkbenchError
+from workbench.statistics import gram
 
 TINY_CLIP = {
     "embed_dim": 16,
@@ -181,7 +182,9 @@ def test_recomputing_blocks_changes_no_bit(embedded, layers):
         embedded.recompute = recompute
         x = image.clone().requires_grad_()
         features = embedded.taps(x, layers)
-        total = sum(f.square().mean() for f in features.values())
+        if "relu1_1" in layers:
+            assert hasattr(features["relu1_1"], "proxy") == fused.OFFERED
+        total = sum(f.square().mean() + gram(f).square().mean() for f in features.values())
         found.append((*features.values(), torch.autograd.grad(total, x)[0]))
     embedded.recompute = False
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

@@ -48,7 +48,9 @@ def test_this_processor_fuses():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("padding", [0, 1])
-def test_a_rectified_convolution_and_its_gradient_are_torchs_to_the_last_bit(dtype, shape, padding, plainly):
+@pytest.mark.parametrize("huge", [1, fused.HUGE])
+def test_a_rectified_convolution_and_its_gradient_are_torchs_to_the_last_bit(dtype, shape, padding, huge, plainly, monkeypatch):
+    monkeypatch.setattr(fused, "HUGE", huge)
     convolution, x = frozen(RectifiedConvolution(3, 20, 3, padding=padding), dtype), picture(shape, dtype)
 
     def both():

@@ -20,9 +20,10 @@ OFFERED = (
     and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
 )
-FEW = 8  # channels
-MANY = 32  # places for every channel
-LARGE = 400_000  # numbers
+FEW = 8  # channels of an input: below, its gradient is found at two by two places at once
+MANY = 32  # places for every channel that is told: from there on, gradients of Gram matrices take the short way
+LARGE = 400_000  # numbers, from which on oneDNN pools more quickly than torch
+HUGE = 8_000_000  # numbers, from which on memory counts more than a step of autograd
 
 
 def by_onednn(x: Tensor) -> bool:
@@ -133,23 +134,44 @@ class RectifiedConvolution(FusedConvolution):
         if not self.can_be_fused(x):
             return F.relu_(super().forward(x))
         if torch.is_grad_enabled() and x.requires_grad:
-            return _Rectified.apply(x, self)
+            if self.out_channels * x.shape[0] * x.shape[2] * x.shape[3] < HUGE:
+                return _Rectified.apply(x, self, True)
+            return _Mask.apply(_Rectified.apply(x, self, False))
         return self.layouts(x.shape).convolve(x, "relu")
 
 
 class _Rectified(torch.autograd.Function):
+    """relu(convolution(x)); the way back through the ReLU too if it is `whole`, else through the convolution alone."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, convolution: FusedConvolution) -> Tensor:
+    def forward(ctx: Any, x: Tensor, convolution: FusedConvolution, whole: bool) -> Tensor:
         ctx.layouts = convolution.layouts(x.shape)
         out = ctx.layouts.convolve(x, "relu")
+        if whole:
+            ctx.save_for_backward(out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        for out in ctx.saved_tensors:  # one, or none
+            gradient = torch.ops.aten.threshold_backward(gradient, out, 0)
+        return ctx.layouts.back(gradient), None, None
+
+
+class _Mask(torch.autograd.Function):
+    """What a ReLU gave, as it is; the way back through the ReLU. After a step of its own, what came in is let go."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor) -> Tensor:
         ctx.save_for_backward(out)
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (out,) = ctx.saved_tensors
-        return ctx.layouts.back(torch.ops.aten.threshold_backward(gradient, out, 0)), None
+        return torch.ops.aten.threshold_backward(gradient, out, 0)
 
 
 class Head(FusedConvolution):
