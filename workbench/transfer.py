@@ -454,14 +454,13 @@ def objective(
     show: bool = False,
 ) -> losses.Objective:
     """The objective for `content` (1, 3, H, W) at long side `size`. `recolour` changes the paintings' colours."""
-    style = _style_loss(content, target, encoder, settings, size, recolour, show)
-    with torch.no_grad():  # last: a network on a CPU goes on most quickly with the size that it saw before
+    with torch.no_grad():
         content_features = encoder.features(content, encoder.content_layers)
     return losses.Objective(
         encoder,
         {
             "content": (settings.alpha, losses.ContentLoss(content_features)),
-            "style": (settings.beta, style),
+            "style": (settings.beta, _style_loss(content, target, encoder, settings, size, recolour, show)),
             "tv": (settings.tv, losses.TotalVariation()),
             "range": (1.0, losses.OutOfRange()),
         },

@@ -116,9 +116,9 @@ class Layouts:
         weight, kernel = self.weight.flip(2, 3).transpose(0, 1), self.weight.shape[2]
         padding, stride = [kernel - 1 - side for side in self.padding], [1, 1]
         given = [side + 2 * along - kernel + 1 for side, along in zip(self.shape[2:], self.padding, strict=True)]
-        if len(weight) < FEW and kernel > 1:
+        if len(weight) < FEW and kernel > 1 and weight.dtype == torch.bfloat16:
             # Few channels fill little of a vector: two by two places are found at once, as so many channels more. Where their
-            # number is odd, they begin a place before the first.
+            # number is odd, they begin a place before the first. In float32 other last bits would come of it, and no gain.
             each = weight.new_zeros(len(weight), 2, 2, weight.shape[1], kernel + 1, kernel + 1)
             for down, across in product(range(2), repeat=2):
                 each[:, down, across, :, down : down + kernel, across : across + kernel] = weight
@@ -137,7 +137,8 @@ class RectifiedConvolution(FusedConvolution):
             if self.out_channels * x.shape[0] * x.shape[2] * x.shape[3] < HUGE:
                 return _Rectified.apply(x, self, True)
             return _Mask.apply(_Rectified.apply(x, self, False))
-        return self.layouts(x.shape).convolve(x, "relu")
+        # Once is not worth a layout: in a corpus, no picture is as large as the one before.
+        return _convolve(x, self.weight, self.bias, list(self.padding), [1, 1], then="relu")
 
 
 class _Rectified(torch.autograd.Function):
