@@ -127,6 +127,11 @@ def test_layouts_follow_the_shape_and_the_weights():
     convolution.weight.data = convolution.weight.data / 2
     convolution.bias.data = convolution.bias.data / 2
     assert torch.allclose(convolution(x), first)
+    convolution.bias = torch.nn.Parameter(convolution.bias + 1, requires_grad=False)
+    with torch.no_grad():
+        assert torch.equal(convolution(x), convolution(x.detach())) and not torch.allclose(convolution(x), first)
+        expected = convolution(x.detach())
+    assert torch.equal(convolution(x), expected)
 
 
 def test_weights_that_are_learnt_get_their_gradient():
@@ -142,6 +147,7 @@ def test_a_convolution_that_was_used_can_be_copied():
 
 
 def test_without_onednn_torch_computes(monkeypatch):
+    monkeypatch.setattr(fused, "LARGE", 0)
     convolution, x = frozen(RectifiedConvolution(3, 4, 3, padding=1), torch.float32), picture((1, 3, 8, 8), torch.float32)
     out = convolution(x)
     with torch.backends.mkldnn.flags(enabled=False):
@@ -149,7 +155,8 @@ def test_without_onednn_torch_computes(monkeypatch):
         assert not fused.by_onednn(x) and torch.equal(average_pool(x), F.avg_pool2d(x, 2))
 
 
-def test_autocast_is_left_to_torch():
+def test_autocast_is_left_to_torch(monkeypatch):
+    monkeypatch.setattr(fused, "LARGE", 0)
     convolution, x = frozen(RectifiedConvolution(3, 4, 3, padding=1), torch.float32), picture((1, 3, 8, 8), torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         assert convolution(x).dtype == torch.bfloat16

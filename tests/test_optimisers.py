@@ -261,3 +261,18 @@ def test_a_device_that_makes_nobody_wait_takes_the_same_path(monkeypatch, size):
     assert refused == refused_too > 0
     for one, other in zip(prompt, waited_for, strict=True):
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-9)
+
+
+def test_a_gradient_may_be_written_over_once_it_was_told():
+    evaluate, centre = quadratic()
+    fresh, reused = LBFGS(torch.zeros_like(centre)), LBFGS(torch.zeros_like(centre))
+    buffer = torch.zeros_like(centre)
+
+    def into_one_buffer(x):
+        loss, gradient = evaluate(x)
+        return loss, buffer.copy_(gradient)
+
+    for _ in range(20):
+        fresh.step(evaluate)
+        reused.step(into_one_buffer)
+    assert torch.equal(fresh.point, reused.point)

@@ -220,7 +220,7 @@ def test_style_vector_is_means_and_deviations():
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("height", "width", "blocks"), [(37, 61, 8), (23, 31, 5), (16, 31, 0)])
+@pytest.mark.parametrize(("height", "width", "blocks"), [(182, 181, 64), (37, 61, 8), (23, 31, 5), (16, 31, 0)])
 def test_gram_in_blocks_equals_the_whole_product(layout, dtype, height, width, blocks):
     """More positions than a block holds, two pictures at once, and the gradient against autograd's."""
     generator = torch.Generator().manual_seed(0)
@@ -235,9 +235,9 @@ def test_gram_in_blocks_equals_the_whole_product(layout, dtype, height, width, b
     assert gradient.dtype == dtype
     half = dtype == torch.bfloat16  # then the products of that many blocks are rounded, on the way to a gradient
     off = (found.double() - expected).norm() / expected.norm()
-    assert 1e-5 < off < 2e-3 if half and blocks else off < 1e-6
+    assert 1e-5 < off < 2e-3 if half and blocks else off < 4e-6
     with torch.no_grad():
-        assert torch.allclose(statistics.gram(features).double(), expected, rtol=1e-5, atol=1e-6)
+        assert torch.allclose(statistics.gram(features).double(), expected, rtol=1e-5, atol=1e-5)
     unit = 2**-8 if half else 1e-6
     assert (gradient.double() - expected_gradient).norm() < unit * expected_gradient.norm()
 

@@ -14,7 +14,7 @@ def run(transfers: Sequence[Transfer], *, show: bool = False) -> list[Result]:
     """Run `transfers` to their ends, in step, and return their results in order; Ctrl-C stops all, with complete=False.
 
     They need one encoder, equal sizes and equal stages; targets, contents and weights may differ. A transfer that
-    reaches its plateau is over, the others go on. Convolutions over a batch may round otherwise than over one picture: the
+    reaches its plateau is over, the others go on. Convolutions and gradients over a batch may round otherwise: the
     results are those of single transfers but for what such differences grow to. `seconds` is shared out among them.
 
     Raises UsageError for transfers that cannot keep step, and Diverged, which ends them all.

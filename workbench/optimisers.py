@@ -2,8 +2,8 @@
 
 torch's own L-BFGS stops at absolute gradients of 1e-7 and drops curvature pairs below 1e-10: with dimensionless losses
 over a hundred thousand pixels every gradient is that small. Here both tests are relative. It also asks the device for two
-numbers per pair on record; here nothing leaves the device: what is found decides by `where`, and only the number of steps made
-decides on the host.
+numbers per pair on record; here nothing leaves a GPU: what is found decides by `where`, and only the number of steps made
+decides on the host. On a CPU, where a look costs nothing, the host decides more, and fewer copies are made.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ REFIT = 15  # evaluations between two looks at how moves and turns are spread ov
 MEMORY = 0.95  # of a pair's weight in these is left after the next one
 BLOCK = 2**16  # coordinates at a time, where a whole matrix would have to be copied
 PARTS = 24  # at most, into which vectors are divided for products that all cores take part in
-PROMPT = ("cpu",)  # devices that never make the host wait: it may look at what was found, and choose what to do by it
+PROMPT = ("cpu",)  # devices at whose results the host can look for nothing, and choose what to do by them
 EXTREME = 16.0  # times the geometric mean: no coordinate is thought to be more or less curved than that
 
 
@@ -46,7 +46,8 @@ class Optimiser:
     def tell(self, trial: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
         """What was found at the last `trial`, once for each; whether the point moved there, a scalar.
 
-        After the first since a start, all is decided on the device and by the same operations: it can be recorded.
+        `trial` may be kept: it is not to be changed afterwards. After the first since a start, all is decided on a GPU by the
+        same operations: it can be recorded.
         """
         raise NotImplementedError
 
@@ -239,7 +240,7 @@ class LBFGS(Optimiser):
         own = torch.stack([move @ self.gradient, bent @ self.gradient]).to(self.loss.dtype)
         before = self.along.index_copy(1, row[None], own[:, None])
         self._become("point", trial)
-        self._become("gradient", gradient)
+        self.gradient.copy_(gradient)
         scaled = self._look_along()
         # Products with the newest turn, as differences: one pass over each matrix. No older turn is multiplied by a newer move.
         across = self.along - before

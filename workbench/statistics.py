@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 2048  # positions whose features are multiplied at once: they stay in a core's cache
-NARROW = {512: 64, 256: 4, 128: 4}  # likewise, where products are rounded to bfloat16: the first of which there are so many
+NARROW = {512: 64, 256: 4, 128: 4}  # likewise, where products are rounded to bfloat16: block -> from so many of them on
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,11 @@ def gram(features: Tensor) -> Tensor:
     """Gram matrices G = F F^T / P of `features` (N, C, H, W): (N, C, C), P = H W (Gatys et al. 2016, eq. 3, per position).
 
     Features in half precision are summed in float32; float64 stays float64. On a CPU, where a gradient is asked for, the
-    products of every 256 positions of bfloat16 features (128, where there are fewer than 1024) are rounded to bfloat16 before
-    they are summed in float32, two to three times as fast: that changes a matrix by some .002 over the square root of the
-    number of such blocks, which for VGG-19 is a quarter or less of what its bfloat16 convolutions change. Not rounded are
-    features of fewer than 512 positions, and what is measured without a gradient, such as the statistics of a painting.
+    products of every 512 positions of bfloat16 features (256, where there are fewer than 32,768; 128, where there are fewer
+    than 1024) are rounded to bfloat16 before they are summed in float32, two to three times as fast: that changes a matrix by
+    some .002 over the square root of the number of such blocks, which for VGG-19 is a quarter or less of what its bfloat16
+    convolutions change. Not rounded are features of fewer than 512 positions, and what is measured without a gradient, such
+    as the statistics of a painting.
     """
     half = features.dtype == torch.bfloat16 and features.device.type == "cpu"
     rounded = half and features.requires_grad and torch.is_grad_enabled()
@@ -51,8 +52,9 @@ class _Gram(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, features: Tensor, narrow: int, proxy: Tensor | None) -> Tensor:
-        ctx.save_for_backward(features)
-        ctx.proxy = proxy is not None
+        if proxy is None:
+            ctx.save_for_backward(features)
+        ctx.positions, ctx.dtype = features.shape[2] * features.shape[3], features.dtype
         rows, dtype = features.flatten(2).transpose(1, 2), torch.promote_types(features.dtype, torch.float32)
         out = features.new_zeros(len(rows), rows.shape[2], rows.shape[2], dtype=dtype)
         whole = rows.shape[1] // narrow * narrow if narrow else 0
@@ -68,11 +70,12 @@ class _Gram(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, slope: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-        (features,) = ctx.saved_tensors
-        flat = features.flatten(2)
-        both = ((slope + slope.mT) / flat.shape[-1]).to(features.dtype)
-        if ctx.proxy:
+        both = ((slope + slope.mT) / ctx.positions).to(ctx.dtype)
+        saved = ctx.saved_tensors
+        if not saved:  # the proxy gets it
             return None, None, both
+        (features,) = saved
+        flat = features.flatten(2)
         # Not a view of the product: autograd adds in place only to a gradient that owns its memory.
         gradient = torch.empty(features.shape, dtype=features.dtype, device=features.device, memory_format=torch.channels_last)
         torch.bmm(flat.transpose(1, 2), both, out=gradient.permute(0, 2, 3, 1).view(len(flat), -1, flat.shape[1]))

@@ -6,7 +6,7 @@ and where torch leaves very small pictures to something else. What is not a numb
 """
 
 from collections.abc import Sequence
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import Any
 
@@ -20,7 +20,7 @@ OFFERED = (
     and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
 )
-FEW = 8  # channels of an input: below, its gradient is found at two by two places at once
+FEW = 8  # channels of an input: below, its gradient in bfloat16 is found at two by two places at once
 MANY = 32  # places for every channel that is told: from there on, gradients of Gram matrices take the short way
 LARGE = 400_000  # numbers, from which on oneDNN pools more quickly than torch
 HUGE = 8_000_000  # numbers, from which on memory counts more than a step of autograd
@@ -42,7 +42,7 @@ def _half() -> bool:
 
 
 def average_pool(x: Tensor) -> Tensor:
-    """2x2 average pooling of (N, C, H, W), H and W at least 2; as a convolution where that is up to seven times as fast."""
+    """2x2 average pooling of (N, C, H, W), H and W at least 2, without a gradient; as a convolution where that is faster."""
     if x.numel() < LARGE or not by_onednn(x):
         return F.avg_pool2d(x, 2)
     return _convolve(x, _quarters(x.shape, x.dtype), None, [0, 0], [2, 2], x.shape[1])
@@ -50,7 +50,7 @@ def average_pool(x: Tensor) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _quarters(shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    return _laid_out(torch.full((shape[1], 1, 2, 2), 0.25, dtype=dtype), [0, 0], [2, 2], shape, shape[1])
+    return _laid_out(torch.full((shape[1], 1, 2, 2), 0.25, dtype=dtype, device="cpu"), [0, 0], [2, 2], shape, shape[1])
 
 
 class FusedConvolution(nn.Conv2d):
@@ -68,7 +68,7 @@ class FusedConvolution(nn.Conv2d):
         key = (shape, self.weight.dtype, self.weight.data_ptr(), self.weight._version)
         kept = self._layouts
         if kept is None or kept[0] != key:
-            self._layouts = kept = key, Layouts(self.weight.detach(), self.bias, self.padding[0], shape)
+            self._layouts = kept = key, Layouts(self.weight.detach(), self.padding[0], shape)
         return kept[1]
 
     def can_be_fused(self, x: Tensor) -> bool:
@@ -83,24 +83,21 @@ class FusedConvolution(nn.Conv2d):
 class Layouts:
     """The weights (out, in, k, k) of a convolution, laid out for an input of one shape, and for the way back."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, padding: int, shape: torch.Size):
+    def __init__(self, weight: Tensor, padding: int, shape: torch.Size):
         self.weight = weight  # as long as it is held, nothing else gets its address
-        self.bias = bias
         self.padding = [padding] * 2
         self.shape = shape
+        self._there = _laid_out(weight, self.padding, [1, 1], shape)
+        self._back = self._laid_out_back()
 
-    def convolve(self, x: Tensor, then: str = "none") -> Tensor:
+    def convolve(self, x: Tensor, bias: Tensor, then: str = "none") -> Tensor:
         """The convolution of `x`, and what is to come `then`: "relu", or nothing."""
-        return _convolve(x, self._there, self.bias, self.padding, [1, 1], then=then)
-
-    @cached_property
-    def _there(self) -> Tensor:
-        return _laid_out(self.weight, self.padding, [1, 1], self.shape)
+        return _convolve(x, self._there, bias, self.padding, [1, 1], then=then)
 
     def back(self, gradient: Tensor, onto: Tensor | None = None) -> Tensor:
         """From the gradient of what the convolution gave to that of its input, and `onto` that, added before it is rounded."""
         weight, padding, stride = self._back
-        if onto is not None and stride == [1, 1]:
+        if onto is not None:  # of heads alone, whose stride is 1
             return torch.ops.mkldnn._convolution_pointwise.binary(
                 gradient, onto, weight, None, padding, stride, [1, 1], 1, "add", None, None, [], None
             )
@@ -108,10 +105,9 @@ class Layouts:
         if stride != [1, 1]:
             apart = found.unflatten(1, (self.shape[1], *stride)).permute(0, 1, 4, 2, 5, 3)
             found = apart.flatten(4, 5).flatten(2, 3)[..., -self.shape[2] :, -self.shape[3] :]
-        return found if onto is None else found + onto
+        return found
 
-    @cached_property
-    def _back(self) -> tuple[Tensor, list[int], list[int]]:
+    def _laid_out_back(self) -> tuple[Tensor, list[int], list[int]]:
         """(weights, padding, stride) of the convolution that is the way back."""
         weight, kernel = self.weight.flip(2, 3).transpose(0, 1), self.weight.shape[2]
         padding, stride = [kernel - 1 - side for side in self.padding], [1, 1]
@@ -147,7 +143,7 @@ class _Rectified(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, convolution: FusedConvolution, whole: bool) -> Tensor:
         ctx.layouts = convolution.layouts(x.shape)
-        out = ctx.layouts.convolve(x, "relu")
+        out = ctx.layouts.convolve(x, convolution.bias, "relu")
         if whole:
             ctx.save_for_backward(out)
         return out
@@ -184,9 +180,10 @@ class Head(FusedConvolution):
     def beside(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(x, what is told of it): who goes on from this x gets the gradients of both, added before they are rounded.
 
+        One operation may go on from it, which makes a gradient of its own, as convolutions and poolings do: it is overwritten.
         `told` may have an attribute `proxy` then, zeros (N, C, C) for its C channels. A loss whose gradient is what was told
         times a matrix, as that of Gram matrices is, may hand that matrix to the proxy and none to `told`: it is multiplied by
-        the head's weights first, and what was told by both at once.
+        the head's weights first, and what was told by both at once. A gradient of `told` itself then lacks that part.
         """
         if not (torch.is_grad_enabled() and x.requires_grad and self.can_be_fused(x)):
             return x, self(x)
@@ -201,31 +198,31 @@ class _Beside(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, head: Head) -> tuple[Tensor, Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
         ctx.layouts = head.layouts(x.shape)
-        told = ctx.layouts.convolve(x)
-        ctx.save_for_backward(told)
+        told = ctx.layouts.convolve(x, head.bias)
         channels = head.out_channels
-        worthwhile = x.shape[2] * x.shape[3] >= MANY * channels
-        return x, told, told.new_zeros(len(told), channels, channels) if worthwhile else None
+        if x.shape[2] * x.shape[3] < MANY * channels:
+            return x, told, None
+        ctx.save_for_backward(told)
+        return x, told, told.new_zeros(len(told), channels, channels)
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, further: Tensor | None, gradient: Tensor | None, matrix: Tensor | None
     ) -> tuple[Tensor | None, None]:
-        (told,) = ctx.saved_tensors
         found = further  # None where the network does not go on
         if gradient is not None:
             found = ctx.layouts.back(gradient, found)
         if matrix is not None:
+            (told,) = ctx.saved_tensors
             rows, weight = _rows(told), matrix @ ctx.layouts.weight.flatten(1)
-            # In place: whoever goes on from x is one convolution or pooling, whose gradient nobody else reads.
             both = torch.bmm(rows, weight) if found is None else _rows(found).baddbmm_(rows, weight)
             found = both.unflatten(1, told.shape[2:]).permute(0, 3, 1, 2)
         return found, None
 
 
 def _rows(features: Tensor) -> Tensor:
-    """Features (N, C, H, W) in channels_last as (N, H W, C), without a copy."""
+    """Features (N, C, H, W) in channels_last as (N, H W, C), without a copy where they are dense."""
     return features.permute(0, 2, 3, 1).flatten(1, 2)
 
 
@@ -237,5 +234,4 @@ def _convolve(
 
 def _laid_out(weight: Tensor, padding: list[int], stride: list[int], shape: Sequence[int], groups: int = 1) -> Tensor:
     """`weight` as oneDNN likes it best for an input of this shape."""
-    plain = weight.contiguous(memory_format=torch.channels_last).to_mkldnn()
-    return torch._C._nn.mkldnn_reorder_conv2d_weight(plain, padding, stride, [1, 1], groups, list(shape))
+    return torch._C._nn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), padding, stride, [1, 1], groups, list(shape))
