@@ -256,7 +256,8 @@ def test_a_device_that_makes_nobody_wait_takes_the_same_path(monkeypatch, size):
             points.append(optimiser.point.clone())
         return points, refused
 
-    (prompt, refused), _ = path(), monkeypatch.setattr("workbench.optimisers.PROMPT", ())
+    prompt, refused = path()
+    monkeypatch.setattr("workbench.optimisers.PROMPT", ())
     waited_for, refused_too = path()
     assert refused == refused_too > 0
     for one, other in zip(prompt, waited_for, strict=True):
