@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from workbench import clustering, embeddings, encoders, index, progress, statistics
+from workbench import clustering, embeddings, encoders, images, index, progress, statistics
 from workbench.corpus import Corpus
 from workbench.errors import UsageError, WorkbenchError
 
@@ -175,22 +175,41 @@ def test_pictures_are_read_in_their_order_ahead_or_not(corpus):
     works = list(corpus)[:7]
     for count in (0, 1, 4, 7):
         one_by_one = embeddings.read(works[:count], 32, torch.device("cpu"))
-        for pictures in (embeddings.read_ahead(works[:count], 32), embeddings.read_by_workers(works[:count], 32), one_by_one):
+        decoded = [decode(works[:count], 32) for decode in (embeddings.decode_by_groups, embeddings.decode_by_workers)]
+        resized = [(images.resize(images.from_levels(levels), sides) for levels, sides in each) for each in decoded]
+        for pictures in (embeddings.read_ahead(works[:count], 32), one_by_one, *resized):
             pictures = list(pictures)
             assert len(pictures) == count
             assert all(torch.equal(picture, work.load(32)) for picture, work in zip(pictures, works, strict=False))
 
 
+def test_pictures_of_one_shape_are_looked_at_together_and_keep_their_descriptors(corpus, encoder, fresh_cache, monkeypatch):
+    """As on CUDA, here on a CPU."""
+    folder = fresh_cache / "shapes"
+    folder.mkdir()
+    for i, size in enumerate([(64, 48), (48, 48), (64, 48), (48, 64), (64, 48), (48, 48)]):
+        images.to_pil(list(corpus)[i].load()).resize(size).save(folder / f"{i}.png")
+    works = list(Corpus.open(folder))
+    alone = {kind: embeddings.embed(works, encoder, kind, size=48).raw for kind in embeddings.KINDS}
+    by_shape, describe_each, seen = embeddings.by_shape, embeddings.describe_each, []
+    monkeypatch.setenv("WORKBENCH_CACHE", str(fresh_cache / "anew"))
+    monkeypatch.setattr(embeddings, "by_shape", lambda works, size, _: by_shape(works, size, torch.device("cuda")))
+    monkeypatch.setattr(embeddings, "BATCH", 2)
+    monkeypatch.setattr(embeddings, "describe_each", lambda some, *how: seen.append(len(some)) or describe_each(some, *how))
+    for kind in embeddings.KINDS:
+        assert np.allclose(embeddings.embed(works, encoder, kind, size=48).raw, alone[kind], atol=1e-5)
+    assert sorted(seen) == sorted([1, 1, 2, 2] * 3)
+
+
 def test_a_group_is_no_larger_than_fits_and_what_came_before_a_bad_file_is_given(corpus, tmp_path, monkeypatch):
     works = list(corpus)[:7]
-    monkeypatch.setattr(embeddings, "GROUP", 3)
-    assert [len(group) for group in embeddings._groups(works, 32)] == [3, 3, 1]
+    assert [len(group) for group in embeddings._groups(works, 32, 3)] == [3, 3, 1]
     pixels = [load.shape[-2] * load.shape[-1] for load in (work.load(32) for work in works)]
     monkeypatch.setattr(embeddings, "GROUP_PIXELS", max(pixels) + min(pixels))
-    groups = list(embeddings._groups(works, 32))
+    groups = list(embeddings._groups(works, 32, 3))
     assert list(chain(*groups)) == works and max(map(len, groups)) == 2
     monkeypatch.setattr(embeddings, "GROUP_PIXELS", 1)
-    assert [len(group) for group in embeddings._groups(works, 32)] == [1] * 7 and not list(embeddings._groups([], 32))
+    assert [len(group) for group in embeddings._groups(works, 32, 3)] == [1] * 7 and not list(embeddings._groups([], 32, 3))
     monkeypatch.undo()
     damaged = tmp_path / works[2].name
     damaged.write_bytes(b"no longer a picture")
@@ -221,13 +240,15 @@ def test_what_a_worker_process_meets_is_told_as_it_is_and_no_process_is_left(cor
     copy = tmp_path / works[2].name
     copy.write_bytes(b"no longer a picture")
     works[2] = replace(works[2], path=copy)
-    read = embeddings.read_by_workers(works, 32)
-    assert torch.equal(next(read), works[0].load(32)) and torch.equal(next(read), works[1].load(32))
+    read = embeddings.decode_by_workers(works, 32)
+    for work in works[:2]:
+        levels, sides = next(read)
+        assert torch.equal(images.resize(images.from_levels(levels), sides), work.load(32))
     with pytest.raises(WorkbenchError, match=works[2].name) as met:
         next(read)
     assert "Traceback" not in str(met.value)
     state = torch.random.get_rng_state()
-    read = embeddings.read_by_workers(works[:2], 32)
+    read = embeddings.decode_by_workers(works[:2], 32)
     next(read)
     assert torch.equal(torch.random.get_rng_state(), state)
     read.close()
@@ -245,9 +266,9 @@ def test_a_file_that_went_bad_stops_the_reading_there_and_what_was_embedded_stay
     with pytest.raises(WorkbenchError, match=works[3].name):
         embeddings.embed(works, encoder, "content", size=48)
     known = []
-    describe = embeddings.describe
+    describe = embeddings.describe_each
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embeddings, "describe", lambda *given: known.append(1) or describe(*given))
+        patch.setattr(embeddings, "describe_each", lambda *given: known.append(1) or describe(*given))
         embeddings.embed(works[:3], encoder, "content", size=48)
     assert not known  # all three came from the cache
 

@@ -2,20 +2,20 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from workbench import losses
-from workbench.capture import record
+from workbench.capture import apart, record
 from workbench.encoders.convolutional import LARGE
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.transfer import Transfer
 
-RECORDS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)  # torch before does not recover where recording fails
 STRIDE = 10  # evaluations on CUDA between two looks of the host at what they found
 
 
@@ -56,20 +56,20 @@ class Step:
     all that was found is finite.
     """
 
-    def __init__(self, transfers: Sequence["Transfer"]):
+    def __init__(self, transfers: Sequence["Transfer"], *, warm: bool = False):
+        """`warm`: whether steps of these kinds were made before, in an earlier stage."""
         self.transfers = tuple(transfers)
         self.objects = [(transfer.objective, transfer.optimiser) for transfer in transfers]
-        self.stages = [transfer.stage_number for transfer in transfers]  # they differ in weights, which a recording keeps
         self.pictures = [torch.empty_like(transfer.picture) for transfer in transfers]
         self.rows = [transfer.picture.new_zeros(len(transfer.objective.terms) + 3) for transfer in transfers]
         self._left: list[Tensor | None] = [None] * len(transfers)
         self._launch: Callable[[], None] | None = None
-        self._warm = self._asked = False
+        self.warm = warm
+        self._begun = self._asked = False
 
     def of(self, transfers: Sequence["Transfer"]) -> bool:
         """Whether it is that of these transfers as they are now."""
-        same = len(transfers) == len(self.transfers) and self.stages == [transfer.stage_number for transfer in transfers]
-        return same and all(
+        return len(transfers) == len(self.transfers) and all(
             one is other and one.objective is objective and one.optimiser is optimiser
             for one, other, (objective, optimiser) in zip(transfers, self.transfers, self.objects, strict=True)
         )
@@ -92,30 +92,34 @@ class Step:
 
     def once(self) -> None:
         """The evaluations, and nothing that decides on the host."""
-        self._take(_evaluated_at_once(self.transfers))
+        evaluated = _evaluated_at_once(self.transfers)
+        apart([partial(self._take, i, *found) for i, found in enumerate(evaluated)], self.pictures[0].device)
 
-    def _take(self, evaluated: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]) -> None:
-        for found, transfer, picture, row in zip(evaluated, self.transfers, self.pictures, self.rows, strict=True):
-            point, seen, gradient, values = found
-            finite = torch.isfinite(values[-1] + gradient @ gradient) & (row[-1] > 0)
-            moved = transfer.optimiser.tell(point, values[-1], gradient) & finite
-            picture.copy_(torch.where(moved, seen, picture))
-            row.copy_(torch.cat([torch.where(moved, values, row[:-1]), finite[None].to(row.dtype)]))
+    def _take(self, i: int, point: Tensor, seen: Tensor, gradient: Tensor, values: Tensor) -> None:
+        """See to what was found for the transfer number `i`."""
+        picture, row = self.pictures[i], self.rows[i]
+        finite = torch.isfinite(values[-1] + gradient @ gradient) & (row[-1] > 0)
+        moved = self.transfers[i].optimiser.tell(point, values[-1], gradient) & finite
+        picture.copy_(torch.where(moved, seen, picture))
+        row.copy_(torch.cat([torch.where(moved, values, row[:-1]), finite[None].to(row.dtype)]))
 
     def launch(self) -> None:
-        """One evaluation; as a graph where that is possible, once the operations have been done twice one by one.
+        """One evaluation; as a graph where that is possible, once the operations have been done one by one.
 
-        The first evaluation of a stage differs from those that follow, and libraries set themselves up where they are new.
+        The first evaluation of a stage differs from those that follow, and libraries set themselves up where sizes or
+        operations are new.
         """
-        if self._warm and not self._asked:
+        started = all(transfer.optimiser.started for transfer in self.transfers)
+        if started and self._begun and self.warm and not self._asked:
             self._asked = True
             if recordable(self.transfers):
                 self._launch = record(self.once, self.pictures[0].device)
-        self._warm = self._warm or all(transfer.optimiser.started for transfer in self.transfers)
-        if self._launch is not None:
+        self._begun, self.warm = True, self.warm or started
+        if started and self._launch is not None:
             self._launch()
         else:
-            self._take(_evaluated(self.transfers))
+            for i, found in enumerate(_evaluated(self.transfers)):
+                self._take(i, *found)
         for transfer in self.transfers:
             transfer.optimiser.settle()
 
@@ -123,7 +127,7 @@ class Step:
 def recordable(transfers: Sequence["Transfer"]) -> bool:
     """Whether a step is worth recording, and nothing in it makes the device wait for the host."""
     first = transfers[0]
-    if first.content.device.type != "cuda" or not RECORDS or first.picture.shape[-2] * first.picture.shape[-1] > LARGE:
+    if first.content.device.type != "cuda" or first.picture.shape[-2] * first.picture.shape[-1] > LARGE:
         return False
     waits = (isinstance(loss, losses.W2Loss) for transfer in transfers for _, loss in transfer.objective.terms.values())
     return not any(waits) and all(transfer.settings.colour != "luminance" for transfer in transfers)
@@ -138,7 +142,7 @@ def unwatched(transfers: Sequence["Transfer"], count: int) -> None:
     """
     step = transfers[0].recorded
     if step is None or not step.of(transfers):
-        step = transfers[0].recorded = Step(transfers)
+        step = transfers[0].recorded = Step(transfers, warm=step is not None and step.warm)
     step.begin()
     found: list[list[Tensor]] = []
     stopped = None

@@ -1,9 +1,10 @@
 """A step over tensors that stay where they are, recorded once as a CUDA graph and then launched as one."""
 
+import gc
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 
 import torch
@@ -27,21 +28,70 @@ def record(step: Callable[[], None], device: torch.device) -> Callable[[], None]
 
 
 def _recorded(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    graph, stream = torch.cuda.CUDAGraph(), _stream(device)
+    graph, stream, pool = torch.cuda.CUDAGraph(), _stream(device), torch.cuda.graph_pool_handle()
     torch.cuda.synchronize(device)
-    torch.cuda.empty_cache()  # what was kept for steps one by one cannot serve a recording
-    with torch.cuda.device(device), torch.cuda.stream(stream):
+    if torch.cuda.mem_get_info(device)[0] < torch.cuda.memory_reserved(device):
+        torch.cuda.empty_cache()  # what was kept for steps one by one cannot serve a recording
+    with torch.cuda.device(device), torch.cuda.stream(stream), _nothing_collected():
+        generator = torch.cuda.default_generators[torch.cuda.current_device()]
+        randomness = generator.clone_state()
         # Other threads, such as those of a page, may allocate meanwhile.
-        graph.capture_begin(capture_error_mode="thread_local")
+        graph.capture_begin(pool, capture_error_mode="thread_local")
         try:
             step()
+            graph.capture_end()
         except BaseException:
-            with suppress(RuntimeError):  # of a recording that is void already
-                graph.capture_end()
+            _give_up(graph, pool)
+            generator.graphsafe_set_state(randomness)  # or random numbers would be refused from now on
             raise
-        graph.capture_end()
     torch.cuda.current_stream(device).wait_stream(stream)
     return graph.replay
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """An older recording that is found to be garbage meanwhile would make the new one void."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _give_up(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> None:
+    """End a recording that failed, and let its memory go: torch does that only where a recording ends well."""
+    with suppress(RuntimeError):
+        graph.capture_end()
+        return
+    for end in (torch._C._cuda_endAllocateToPool, torch._C._cuda_releasePool):
+        with suppress(RuntimeError):
+            end(torch.cuda.current_device(), pool)
+
+
+def apart(tasks: Sequence[Callable[[], None]], device: torch.device) -> None:
+    """Do `tasks`, which have nothing to do with each other, on CUDA in branches of a recording that run side by side.
+
+    What they read must be kept until they are done.
+    """
+    if device.type != "cuda" or len(tasks) == 1:
+        for task in tasks:
+            task()
+        return
+    trunk = torch.cuda.current_stream(device)
+    streams = [_branch(device, i) for i in range(len(tasks))]
+    for stream, task in zip(streams, tasks, strict=True):
+        stream.wait_stream(trunk)
+        with torch.cuda.stream(stream):
+            task()
+    for stream in streams:
+        trunk.wait_stream(stream)
+
+
+@cache
+def _branch(device: torch.device, i: int) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 @cache

@@ -27,7 +27,7 @@ TITLES = {
 }
 COMBINED = {"pooled": "", "barycentre": ", barycentre", "apart": ", soft-min", "bag": ", patches"}
 THUMBNAIL = 200  # px
-AT_ONCE = 4  # transfers of a batch on CUDA
+AT_ONCE, AT_ONCE_PIXELS = 8, 2_100_000  # transfers of a batch on CUDA: at most so many, and so many pixels of them
 MATCHES = 4  # pieces shown for a region
 VEIL = 0.75  # how far what lies outside a region fades
 
@@ -80,12 +80,18 @@ def transfer_each(
     """Transfer `content` (1, 3, H, W) to every target, with equal settings, and yield each result in turn, measured.
 
     `oeuvre`: moments of the whole corpus at `settings.size`. `at_once`: transfers that share a pass through the network, see
-    `batch.run`; by default four on CUDA, and one on a CPU, where a batch gains little and the first picture comes sooner.
+    `batch.run`; by default up to eight on CUDA, of 512 px or less, and fewer of larger pictures; one on a CPU, where a batch
+    gains little and the first picture comes sooner.
     Ctrl-C raises KeyboardInterrupt after yielding the transfers it stopped, whose results say complete=False, so that no
     picture is lost.
     """
-    size = (AT_ONCE if encoder.device.type == "cuda" else 1) if at_once is None else at_once
-    require(size >= 1, f"at_once = {at_once}: choose at least 1")
+    if at_once is None:
+        height, width = images.fit(*content.shape[-2:], settings.size)
+        fitting = max(1, min(AT_ONCE, AT_ONCE_PIXELS // (height * width)))
+        size = fitting if encoder.device.type == "cuda" else 1
+    else:
+        require(at_once >= 1, f"at_once = {at_once}: choose at least 1")
+        size = at_once
     chosen = list(chosen)
     for first in range(0, len(chosen), size):
         running = [Transfer(content, target, encoder, settings) for target in chosen[first : first + size]]

@@ -4,13 +4,13 @@ import hashlib
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,22 +21,30 @@ from torch.utils.data import DataLoader, Dataset
 from workbench import images, progress, statistics, storage
 from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
-from workbench.encoders.allocator import release_pages
+from workbench.encoders.allocator import keep_pages, release_pages
 from workbench.errors import UsageError, WorkbenchError
 
+T = TypeVar("T")
 Kind = Literal["content", "style", "gram"]
 KINDS: tuple[Kind, ...] = ("content", "style", "gram")
 SIZE = 384
 SKETCH = 32
-AHEAD = 4  # pictures that are read before they are needed
-FEW, MANY = 4, 32  # pictures that are worth the start of threads, and of processes
-WORKERS = 8
+AHEAD = 4  # pictures that are read before they are needed, by each reader
+FEW, MANY = 4, 500  # pictures that are worth the start of threads, and of processes
+THREADS, WORKERS = 8, 16  # at most beside a GPU: more threads than that wait for each other
+BATCH = 8  # pictures of one shape that a GPU looks at together
 GROUP, GROUP_PIXELS = 16, 20_000_000  # what is read at once: pictures, and pixels of the size asked for (240 MB)
+GROUP_OF_BYTES = 64  # pictures that are decoded at once for a GPU
 VERSION = 1
 
 
 def describe(image: Tensor, encoder: Encoder, kind: Kind) -> np.ndarray:
-    """The raw descriptor of one image (1, 3, H, W) in [0, 1]: (D,) float32.
+    """The raw descriptor of one image (1, 3, H, W) in [0, 1]: (D,) float32. See `describe_each`."""
+    return describe_each(image, encoder, kind)[0]
+
+
+def describe_each(pictures: Tensor, encoder: Encoder, kind: Kind) -> np.ndarray:
+    """The raw descriptors of images (N, 3, H, W) in [0, 1]: (N, D) float32.
 
     content: the encoder's image embedding, normalised to length one.
     style:   channel means and standard deviations of every style layer, each layer's block scaled to length one.
@@ -45,13 +53,16 @@ def describe(image: Tensor, encoder: Encoder, kind: Kind) -> np.ndarray:
     """
     with torch.no_grad():
         if kind == "content":
-            blocks = [encoder.embed(image)[0]]
+            blocks = [encoder.embed(pictures)]
         else:
-            features = encoder.features(image, encoder.style_layers)
-            blocks = [
-                statistics.style_vector(f)[0] if kind == "style" else _sketch(statistics.gram(f)[0]) for f in features.values()
-            ]
-    return torch.cat([block / block.norm().clamp_min(1e-12) for block in blocks]).cpu().numpy()
+            features = encoder.features(pictures, encoder.style_layers).values()
+            blocks = [statistics.style_vector(f) if kind == "style" else _sketches(statistics.gram(f)) for f in features]
+        rows = [torch.cat([block / block.norm().clamp_min(1e-12) for block in row]) for row in zip(*blocks, strict=True)]
+    return torch.stack(rows).cpu().numpy()
+
+
+def _sketches(grams: Tensor) -> Tensor:
+    return torch.stack([_sketch(gram) for gram in grams])
 
 
 def _sketch(gram: Tensor) -> Tensor:
@@ -128,16 +139,41 @@ def embed(corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size
     folder = storage.cache_dir("embeddings", key)
     rows = {work.sha256: _known(folder / f"{work.sha256}.npy") for work in works}
     missing = list({work.sha256: work for work in works if rows[work.sha256] is None}.values())
+    missing, at_once = by_shape(missing, size, encoder.device)
     with closing(read(missing, size, encoder.device)) as pictures:
         each = zip(missing, pictures, strict=True)
-        for work, picture in progress.track(each, total=len(missing), label=f"embedding ({kind})", show=show):
-            row = describe(picture, encoder, kind)
-            with storage.atomic(folder / f"{work.sha256}.npy") as temporary:
-                np.save(temporary, row, allow_pickle=False)
-            rows[work.sha256] = row
+        tracked = progress.track(each, total=len(missing), label=f"embedding ({kind})", show=show)
+        for batch in batches(tracked, at_once):
+            described = describe_each(torch.cat([picture for _, picture in batch]), encoder, kind)
+            for (work, _), row in zip(batch, described, strict=True):
+                with storage.atomic(folder / f"{work.sha256}.npy") as temporary:
+                    np.save(temporary, row, allow_pickle=False)
+                rows[work.sha256] = row
     if missing:
         release_pages()
     return Embeddings(kind, encoder.name, tuple(work.name for work in works), np.stack([rows[work.sha256] for work in works]))
+
+
+def by_shape(works: Sequence[Work], size: int, device: torch.device) -> tuple[list[Work], int]:
+    """The order in which pictures of long side `size` are looked at on `device`, and at most how many at once."""
+    if device.type != "cuda":  # a CPU gains nothing by it
+        return list(works), 1
+    return sorted(works, key=lambda work: images.fit(work.height, work.width, size)), BATCH
+
+
+def batches(pictures: Iterable[tuple[Work, Tensor]], limit: int) -> Iterator[list[tuple[Work, Tensor]]]:
+    """`pictures`, each with its work, in their order: as many at once as follow each other in one shape, at most `limit`."""
+    batch: list[tuple[Work, Tensor]] = []
+    for work, picture in pictures:
+        if batch and batch[0][1].shape != picture.shape:
+            yield batch
+            batch = []
+        batch.append((work, picture))
+        if len(batch) == limit:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _known(path: Path) -> np.ndarray | None:
@@ -154,17 +190,22 @@ def _known(path: Path) -> np.ndarray | None:
 def read(works: Sequence[Work], size: int, device: torch.device) -> Iterator[Tensor]:
     """The pictures of `works`, long side `size`, on `device`: (1, 3, H, W) in [0, 1].
 
-    Beside a GPU they are read ahead: by worker processes (for a few pictures, and elsewhere than on Linux, by a thread), and
-    copied from pinned memory. On a CPU they are read a group at a time, by all cores (see `read_by_groups`).
+    On a CPU they are read a group at a time, by all cores (see `read_by_groups`). For CUDA they are decoded likewise, many of
+    them ahead by worker processes (not elsewhere than on Linux), copied as bytes from pinned memory, and made as large as
+    asked for by the GPU: what a CPU finds, but for the last bits. Beside another GPU a thread reads ahead.
     """
-    if device.type == "cpu":
+    if device.type == "cuda":
+        # Elsewhere processes start by running a script anew, which not every script bears.
+        by_workers = len(works) >= MANY and sys.platform == "linux"
+        with closing(decode_by_workers(works, size) if by_workers else decode_by_groups(works, size)) as decoded:
+            for levels, sides in decoded:
+                copied = levels.pin_memory().to(device, non_blocking=True)
+                yield images.resize(images.from_levels(copied), sides)
+    elif device.type == "cpu":
         yield from read_by_groups(works, size)
-        return
-    pinned = device.type == "cuda"
-    # Elsewhere processes start by running a script anew, which not every script bears.
-    by_workers = pinned and len(works) >= MANY and sys.platform == "linux"
-    for picture in read_by_workers(works, size) if by_workers else read_ahead(works, size):
-        yield (picture.pin_memory() if pinned else picture).to(device, non_blocking=pinned)
+    else:
+        for picture in read_ahead(works, size):
+            yield picture.to(device)
 
 
 def read_by_groups(works: Sequence[Work], size: int) -> Iterator[Tensor]:
@@ -177,15 +218,26 @@ def read_by_groups(works: Sequence[Work], size: int) -> Iterator[Tensor]:
     if len(works) < FEW:
         yield from (work.load(size) for work in works)
         return
-    readers = ThreadPoolExecutor(min(_cores(), GROUP), initializer=_alone)
+    yield from _by_groups(_groups(works, size, GROUP), lambda work: work.load(size), min(_cores(), GROUP))
+
+
+def decode_by_groups(works: Sequence[Work], size: int) -> Iterator[tuple[Tensor, tuple[int, int]]]:
+    """`images.decode` of every work likewise: who gives work to a GPU meanwhile would wait for Python's lock."""
+    keep_pages(True)
+    groups = _groups(works, size, GROUP_OF_BYTES)
+    yield from _by_groups(groups, lambda work: images.decode(work.path, size), max(1, min(_cores(), THREADS, len(works))))
+
+
+def _by_groups(groups: Iterable[Sequence[Work]], task: Callable[[Work], T], threads: int) -> Iterator[T]:
+    readers = ThreadPoolExecutor(threads, initializer=_alone)
     try:
-        for group in _groups(works, size):
-            pictures = deque(readers.submit(work.load, size) for work in group)
-            for picture in pictures:
-                wait([picture])
+        for group in groups:
+            results = deque(readers.submit(task, work) for work in group)
+            for result in results:
+                wait([result])
                 progress.check()
-            while pictures:
-                yield pictures.popleft().result()
+            while results:
+                yield results.popleft().result()
     finally:
         readers.shutdown(cancel_futures=True)
 
@@ -196,14 +248,14 @@ def _alone() -> None:
     threadpool_limits(1, user_api="openmp")
 
 
-def _groups(works: Sequence[Work], size: int) -> Iterator[list[Work]]:
-    """`works` in their order, in groups of at most GROUP pictures that have GROUP_PIXELS together, or of one."""
+def _groups(works: Sequence[Work], size: int, most: int) -> Iterator[list[Work]]:
+    """`works` in their order, in groups of at most `most` pictures that have GROUP_PIXELS together, or of one."""
     group: list[Work] = []
     pixels = 0
     for work in works:
         height, width = images.fit(work.height, work.width, size)
         own = height * width
-        if group and (len(group) == GROUP or pixels + own > GROUP_PIXELS):
+        if group and (len(group) == most or pixels + own > GROUP_PIXELS):
             yield group
             group, pixels = [], 0
         group.append(work)
@@ -230,8 +282,8 @@ def read_ahead(works: Sequence[Work], size: int) -> Iterator[Tensor]:
         reader.shutdown(cancel_futures=True)
 
 
-def read_by_workers(works: Sequence[Work], size: int) -> Iterator[Tensor]:
-    """The same by processes, one for every core but one and at most eight, `AHEAD` pictures each before they are needed.
+def decode_by_workers(works: Sequence[Work], size: int) -> Iterator[tuple[Tensor, tuple[int, int]]]:
+    """The same ahead, by processes: one for every core but one, at most sixteen, `AHEAD` pictures each before they are needed.
 
     Raises WorkbenchError for a picture that cannot be read.
     """
@@ -243,19 +295,23 @@ def read_by_workers(works: Sequence[Work], size: int) -> Iterator[Tensor]:
         collate_fn=_as_it_is,
         generator=torch.Generator(),  # or the caller's would be drawn from
     )
-    for picture in loader:
-        if isinstance(picture, WorkbenchError):
-            raise picture
-        yield torch.from_numpy(picture)
+    for decoded in loader:
+        if isinstance(decoded, WorkbenchError):
+            raise decoded
+        levels, sides = decoded
+        yield torch.from_numpy(levels), sides
 
 
-def _as_it_is(picture: np.ndarray | WorkbenchError) -> np.ndarray | WorkbenchError:
+Answer = tuple[np.ndarray, tuple[int, int]] | WorkbenchError
+
+
+def _as_it_is(answer: Answer) -> Answer:
     """As an array, which comes through a pipe: tensors come through shared memory, of which containers have little."""
-    return picture
+    return answer
 
 
 class _Pictures(Dataset):
-    """The pictures of `works` as arrays, or the errors that came of reading them: torch would wrap what a worker raises."""
+    """The pictures of `works` decoded, or the errors that came of it: torch would wrap what a worker raises."""
 
     def __init__(self, works: Sequence[Work], size: int):
         self.works = works
@@ -264,9 +320,10 @@ class _Pictures(Dataset):
     def __len__(self) -> int:
         return len(self.works)
 
-    def __getitem__(self, index: int) -> np.ndarray | WorkbenchError:
+    def __getitem__(self, index: int) -> Answer:
         try:
-            return self.works[index].load(self.size).numpy()
+            levels, sides = images.decode(self.works[index].path, self.size)
+            return levels.numpy(), sides
         except WorkbenchError as error:
             return error
         except Exception as error:  # not all errors come through a pipe

@@ -335,10 +335,19 @@ def load(path: str | os.PathLike, size: int | None = None) -> Tensor:
     Raises WorkbenchError as `read` does, UsageError as `check_size` does.
     """
     if size is not None:
-        check_size(size)
-        found = read(path, enough=OVERSAMPLED * size)
-        return resize(to_tensor(found.image), fit(*found.full, size))
+        levels, sides = decode(path, size)
+        return resize(from_levels(levels), sides)
     return to_tensor(read(path).image)
+
+
+def decode(path: str | os.PathLike, size: int) -> tuple[Tensor, tuple[int, int]]:
+    """What `load` does first: (levels (h, w, 3), uint8, of the picture or a reduced one; its sides (H, W) at long side `size`).
+
+    `resize(from_levels(levels), sides)` is what comes next, on any device. Raises as `load` does.
+    """
+    check_size(size)
+    found = read(path, enough=OVERSAMPLED * size)
+    return _levels(found.image), fit(*found.full, size)
 
 
 def fit(height: int, width: int, size: int) -> tuple[int, int]:
@@ -368,7 +377,15 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
 def to_tensor(image: Image.Image) -> Tensor:
     """An "RGB" image as float32 (1, 3, H, W) in [0, 1]: level / 255."""
     require(image.mode == "RGB", f"image has mode {image.mode}, not RGB; read its file with images.read")
-    levels = torch.from_numpy(np.array(image))  # a copy: the array of a PIL image is read-only
+    return from_levels(_levels(image))
+
+
+def _levels(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image))  # a copy: the array of a PIL image is read-only
+
+
+def from_levels(levels: Tensor) -> Tensor:
+    """Levels (h, w, 3), uint8, as float32 (1, 3, h, w) in [0, 1]: level / 255."""
     return levels.permute(2, 0, 1).contiguous().unsqueeze(0).float().div_(255)  # put in order as bytes, a quarter of the size
 
 

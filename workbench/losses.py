@@ -20,7 +20,6 @@ from workbench.statistics import (
     gram,
     moments,
     places,
-    psd_sqrt,
     region_moments,
     spread,
     style_vector,
@@ -174,13 +173,12 @@ class W2Loss:
     def __init__(self, target: Mapping[str, Moments]):
         self.layers = tuple(target)
         self.target = dict(target)
-        self.roots = {layer: psd_sqrt(m.covariance) for layer, m in target.items()}
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         parts = []
         for layer in self.layers:
             m, target = moments(features[layer]), self.target[layer]
-            parts.append(gaussian_w2(m.mean, m.covariance, target, root=self.roots[layer]) / target.second.trace())
+            parts.append(gaussian_w2(m.mean, m.covariance, target) / target.second.trace())
         return torch.stack(parts).mean()
 
 
@@ -291,28 +289,45 @@ class Objective:
     """The weighted sum of losses, L = sum of weight * loss, over a single forward pass through the encoder."""
 
     def __init__(self, encoder: Encoder, terms: Mapping[str, tuple[float, Loss]]):
-        """`terms`: name -> (weight, loss). Terms of weight 0 are left out.
-
-        `held`, empty at first: name -> times its weight that a term has for the time being.
-        """
+        """`terms`: name -> (weight, loss). Terms of weight 0 are left out."""
         self.encoder = encoder
-        self.held: dict[str, float] = {}
         self.terms = {name: term for name, term in terms.items() if term[0] != 0}
         self.layers = tuple({layer: None for _, loss in self.terms.values() for layer in loss.layers})
+        self._held: dict[str, float] = {}
+        self._weights: tuple[Tensor, Tensor] | None = None
+
+    def hold(self, times: Mapping[str, float]) -> None:
+        """From now on a term called `name` weighs `times[name]` times its weight in the sum; the others their own."""
+        self._held = dict(times)
+        if self._weights is not None:  # in place, where a recording finds them
+            for weights, now in zip(self._weights, self._as_tensors(self._weights[0]), strict=True):
+                weights.copy_(now)
+
+    def _as_tensors(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The weights for the time being, and the true ones: (terms,) each, in the precision of `like` and on its device."""
+        true = [weight for weight, _ in self.terms.values()]
+        now = [self._held.get(name, 1.0) * weight for name, weight in zip(self.terms, true, strict=True)]
+        return like.new_tensor(now), like.new_tensor(true)
+
+    def _weighted(self, parts: Mapping[str, Tensor], which: int) -> Tensor:
+        values = torch.stack([parts[name] for name in self.terms])
+        known = self._weights
+        if known is None or known[0].dtype != values.dtype or known[0].device != values.device:
+            self._weights = self._as_tensors(values.detach())
+        return (values * self._weights[which]).sum()
 
     def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """(weighted sum, name -> unweighted loss) for image (1, 3, H, W); a term that is `held` weighs more in the sum."""
+        """(weighted sum, name -> unweighted loss) for image (1, 3, H, W); see `hold`."""
         return self.of(image, self.encoder.taps(image, self.layers) if self.layers else {})
 
     def of(self, image: Tensor, features: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The same, where the features of `image` at `layers` are known: layer -> (1, C, h, w)."""
         parts = {name: loss(image, features) for name, (_, loss) in self.terms.items()}
-        total = torch.stack([self.held.get(name, 1.0) * weight * parts[name] for name, (weight, _) in self.terms.items()]).sum()
-        return total, parts
+        return self._weighted(parts, 0), parts
 
     def total(self, parts: Mapping[str, Tensor]) -> Tensor:
         """The sum of unweighted losses, name -> scalar, by the weights themselves, whatever is held."""
-        return torch.stack([weight * parts[name] for name, (weight, _) in self.terms.items()]).sum()
+        return self._weighted(parts, 1)
 
 
 def together(objectives: Sequence[Objective], images: Sequence[Tensor]) -> list[tuple[Tensor, dict[str, Tensor]]]:
@@ -321,12 +336,21 @@ def together(objectives: Sequence[Objective], images: Sequence[Tensor]) -> list[
         return [objectives[0](images[0])]
     layers = tuple({layer: None for objective in objectives for layer in objective.layers})
     features = objectives[0].encoder.taps(torch.cat(list(images)), layers) if layers else {}
-    # Split once: a slice for every picture would be added up on the way back over as many batches of zeros.
-    each = {layer: f.split(1) for layer, f in features.items()}
+    each = {layer: _one_by_one(f) for layer, f in features.items()}
     return [
         objective.of(image, {layer: each[layer][i] for layer in objective.layers})
         for i, (objective, image) in enumerate(zip(objectives, images, strict=True))
     ]
+
+
+def _one_by_one(features: Tensor) -> Sequence[Tensor]:
+    """The features of each picture, with its part of their `proxy` (see encoders.fused) where they have one."""
+    # Split once: a slice for every picture would be added up on the way back over as many batches of zeros.
+    each = features.split(1)
+    if getattr(features, "proxy", None) is not None:
+        for one, proxy in zip(each, features.proxy.split(1), strict=True):
+            one.proxy = proxy
+    return each
 
 
 def gatys_content(features: Tensor, target: Tensor) -> Tensor:

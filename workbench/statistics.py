@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,11 @@ class Moments:
     def covariance(self) -> Tensor:
         """S = G - mu mu^T, (C, C)."""
         return self.second - torch.outer(self.mean, self.mean)
+
+    @cached_property
+    def root(self) -> Tensor:
+        """S^{1/2}, (C, C)."""
+        return psd_sqrt(self.covariance)
 
 
 def gram(features: Tensor) -> Tensor:
@@ -56,6 +62,8 @@ class _Gram(torch.autograd.Function):
             ctx.save_for_backward(features)
         ctx.positions, ctx.dtype = features.shape[2] * features.shape[3], features.dtype
         rows, dtype = features.flatten(2).transpose(1, 2), torch.promote_types(features.dtype, torch.float32)
+        if features.is_cuda and dtype != features.dtype:  # exact products of half precision, summed in float32
+            return torch.bmm(rows.mT, rows, out_dtype=dtype).div_(rows.shape[1])
         out = features.new_zeros(len(rows), rows.shape[2], rows.shape[2], dtype=dtype)
         whole = rows.shape[1] // narrow * narrow if narrow else 0
         for picture, total in zip(rows, out, strict=True):
@@ -205,33 +213,34 @@ def psd_sqrt(matrix: Tensor) -> Tensor:
 
 
 def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, ascending, and eigenvectors of a symmetric matrix, on its device."""
+    """Eigenvalues, ascending, and eigenvectors of a symmetric matrix, on its device and in its precision."""
     values, vectors = torch.linalg.eigh(_where_eigenvalues_are(matrix))
-    return values.to(matrix.device), vectors.to(matrix.device)
+    return values.to(matrix), vectors.to(matrix)
 
 
-def gaussian_w2(
-    mean: Tensor, covariance: Tensor, target: Moments, *, root: Tensor | None = None, floor: float = 1e-12
-) -> Tensor:
+def gaussian_w2(mean: Tensor, covariance: Tensor, target: Moments, *, floor: float = 1e-12) -> Tensor:
     """Squared 2-Wasserstein distance of two Gaussians (Dowson & Landau 1982):
 
         ||mu - mu*||^2 + tr(S + S* - 2 (S*^{1/2} S S*^{1/2})^{1/2}).
 
-    mean (C,), covariance (C, C); a scalar, never below zero, differentiable in mean and covariance. `root` is S*^{1/2},
-    where it is known. The trace of the root is the sum of the roots of eigenvalues; `floor`, relative to the largest,
-    keeps the root's slope finite at zero.
+    mean (C,), covariance (C, C); a scalar, never below zero, differentiable in mean and covariance. The trace of the root is
+    the sum of the roots of eigenvalues; `floor`, relative to the largest, keeps the root's slope finite at zero.
     """
-    root = psd_sqrt(target.covariance) if root is None else root
-    values = torch.linalg.eigvalsh(_where_eigenvalues_are(root @ covariance @ root)).to(mean.device)
+    values = torch.linalg.eigvalsh(_where_eigenvalues_are(target.root @ covariance @ target.root))
     tiny = torch.finfo(values.dtype).tiny
     values = values.clamp_min((floor * values.detach().amax()).clamp_min(tiny))
-    trace = covariance.trace() + target.covariance.trace() - 2 * values.sqrt().sum()
+    trace = covariance.trace() + target.covariance.trace() - 2 * values.sqrt().sum().to(mean)
     return (mean - target.mean).square().sum() + trace.clamp_min(0)
 
 
 def _where_eigenvalues_are(matrix: Tensor) -> Tensor:
-    """`matrix`, on the CPU if it lies on an Apple GPU, where torch has no symmetric eigenvalues in every version."""
-    return matrix.cpu() if matrix.device.type == "mps" else matrix
+    """`matrix`, on the CPU if it lies on an Apple GPU, where torch has no symmetric eigenvalues in every version.
+
+    On CUDA it is in float64, whose method takes a third of the time that the one for float32 takes (on an H100, 512 rows).
+    """
+    if matrix.device.type == "mps":
+        return matrix.cpu()
+    return matrix.double() if matrix.is_cuda else matrix
 
 
 def style_vector(features: Tensor) -> Tensor:

@@ -106,7 +106,8 @@ class StyleTarget:
     def _features(
         self, encoder: Encoder, size: int, layers: Sequence[str], recolour: Recolouring | None = None
     ) -> Iterator[tuple[float, dict[str, Tensor]]]:
-        with torch.no_grad(), closing(embeddings.read_by_groups(self.works, size)) as pictures:
+        where = encoder.device if recolour is None else torch.device("cpu")
+        with torch.no_grad(), closing(embeddings.read(self.works, size, where)) as pictures:
             each = zip(self.weights, pictures, strict=True)
             for weight, painting in progress.track(each, total=len(self.works), label="", show=False):  # for stops alone
                 if recolour is not None:

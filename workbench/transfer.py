@@ -353,7 +353,7 @@ class Transfer:
             self.objective = objective(
                 content, self.target, self.driver, self.settings, stage.size, recolour=self._recolour, show=self.show
             )
-        self.objective.held = {"content": stage.hold}
+        self.objective.hold({"content": stage.hold})
 
     def _enlarged(self, content: Tensor) -> Tensor:
         """The picture so far, as large as `content`, whose detail it gets where it began as a coarse copy of it."""

@@ -1,7 +1,7 @@
 """Visual encoders under one protocol, each chosen by a name: "embedded", "vgg19", "random", "clip:MODEL/PRETRAINED"."""
 
 import difflib
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -90,7 +90,13 @@ def load(
 
 
 def imitation(encoder: Encoder) -> Encoder | None:
-    """A cheaper network that tells nearly what `encoder` does, on its device and in its precision; None if there is none."""
-    if encoder.name != "vgg19":
-        return None
-    return load("embedded", device=str(encoder.device), precision=encoder.precision)
+    """A cheaper network that tells nearly what `encoder` does, on its device and in its precision; None if there is none.
+
+    It is one for all that ask.
+    """
+    return _imitation(str(encoder.device), encoder.precision) if encoder.name == "vgg19" else None
+
+
+@cache
+def _imitation(device: str, precision: Precision) -> Encoder:
+    return load("embedded", device=device, precision=precision)

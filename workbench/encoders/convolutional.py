@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from workbench import progress
 from workbench.encoders.allocator import keep_pages
 from workbench.encoders.base import Encoder, frozen
-from workbench.encoders.fused import RectifiedConvolution, average_pool
+from workbench.encoders.fused import RectifiedConvolution, average_pool, enlarge, tapped
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYERS = ("relu4_2",)
@@ -76,7 +76,7 @@ class ConvolutionalEncoder(Encoder):
 
     def activations(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """What the convolutions called `layers` give for `image` after their ReLU, in the precision they compute in."""
-        return self.told(image, layers, lambda layer, x: (x, x))
+        return self.told(image, layers, lambda layer, x: tapped(x))
 
     def told(self, image: Tensor, layers: Iterable[str], tell: Tell) -> dict[str, Tensor]:
         """What `tell` tells of the activations of `image` at `layers`, on the way through the network."""
@@ -151,11 +151,7 @@ class _AveragePool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        height, width = ctx.shape
-        quarter = gradient / 4
-        if height % 2 or width % 2:  # what is left over was not pooled
-            quarter = F.pad(quarter, (0, width % 2, 0, height % 2))
-        return F.interpolate(quarter, scale_factor=2, mode="nearest")[..., :height, :width]
+        return enlarge(gradient / 4, *ctx.shape)  # what is left over was not pooled
 
 
 class _Framed(torch.autograd.Function):

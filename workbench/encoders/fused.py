@@ -1,8 +1,10 @@
-"""Convolutions together with what follows them, on a CPU as one operation of oneDNN over weights laid out beforehand.
+"""Convolutions together with what follows them: one operation of oneDNN on a CPU, over weights laid out beforehand, and of
+cuDNN on NVIDIA's GPUs.
 
-torch lays weights out anew at every call, and makes a pass of its own over all features for what follows. Where no gradient of
-the weights is asked for, neither is needed; everywhere else these are torch's own convolutions. No bit differs but where said,
-and where torch leaves very small pictures to something else. What is not a number comes out of a fused ReLU as 0.
+On a CPU torch lays weights out anew at every call, and everywhere it makes passes of its own over all features for what
+follows. Where no gradient of the weights is asked for, neither is needed; everywhere else these are torch's own convolutions.
+On a CPU no bit differs but where said, and where torch leaves very small pictures to something else; on a GPU a bias is added
+before what was found is rounded to bfloat16. What is not a number comes out of a fused ReLU as 0.
 """
 
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ OFFERED = (
 FEW = 8  # channels of an input: below, its gradient in bfloat16 is found at two by two places at once
 MANY = 32  # places for every channel that is told: from there on, gradients of Gram matrices take the short way
 LARGE = 400_000  # numbers, from which on oneDNN pools more quickly than torch
+WIDEST = torch.complex128  # of what a GPU copies number by number
 HUGE = 8_000_000  # numbers, from which on memory counts more than a step of autograd
 
 
@@ -41,11 +44,46 @@ def _half() -> bool:
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def by_cudnn(x: Tensor) -> bool:
+    """Whether torch leaves convolutions of `x` to cuDNN, and what follows them can be left to it too."""
+    if x.device.type != "cuda" or torch.version.cuda is None or torch.is_autocast_enabled("cuda"):
+        return False
+    offered = torch.backends.cudnn.enabled and torch.backends.cudnn.is_available()
+    return offered and x.numel() > 0 and x.dtype in (torch.float32, torch.bfloat16)
+
+
 def average_pool(x: Tensor) -> Tensor:
-    """2x2 average pooling of (N, C, H, W), H and W at least 2, without a gradient; as a convolution where that is faster."""
+    """2x2 average pooling of (N, C, H, W), H and W at least 2, without a gradient; by what is fastest."""
+    if x.device.type == "cuda":  # several times as fast as torch's pooling of features that lie side by side
+        height, width = x.shape[2] // 2, x.shape[3] // 2
+        found = x.new_empty(len(x), height, width, x.shape[1])
+        return torch.mean(_by_cells(x[..., : 2 * height, : 2 * width]), (2, 4), out=found).permute(0, 3, 1, 2)
     if x.numel() < LARGE or not by_onednn(x):
         return F.avg_pool2d(x, 2)
     return _convolve(x, _quarters(x.shape, x.dtype), None, [0, 0], [2, 2], x.shape[1])
+
+
+def enlarge(x: Tensor, height: int, width: int) -> Tensor:
+    """Every place of (N, C, h, w) two by two times: (N, C, height, width), zeros where that is larger than 2 h by 2 w.
+
+    `height` is 2 h or one more, `width` 2 w or one more.
+    """
+    if height % 2 or width % 2:
+        x = F.pad(x, (0, width % 2, 0, height % 2))
+    if x.device.type == "cuda":
+        found = x.new_empty(len(x), x.shape[2] * 2, x.shape[3] * 2, x.shape[1]).permute(0, 3, 1, 2)
+        cells, places = _by_cells(found), x.permute(0, 2, 3, 1).contiguous()[:, :, None, :, None]
+        if places.shape[-1] * places.element_size() % WIDEST.itemsize == 0:  # the time is that of the numbers, however large
+            cells, places = cells.view(WIDEST), places.view(WIDEST)
+        cells.copy_(places)
+    else:
+        found = F.interpolate(x, scale_factor=2, mode="nearest")
+    return found[..., :height, :width]
+
+
+def _by_cells(x: Tensor) -> Tensor:
+    """(N, C, H, W) as cells of two by two places, (N, H / 2, 2, W / 2, 2, C), without a copy."""
+    return x.permute(0, 2, 3, 1).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
 
 
 @lru_cache(maxsize=32)
@@ -58,9 +96,9 @@ class FusedConvolution(nn.Conv2d):
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, *, padding: int = 0):
         super().__init__(channels_in, channels_out, kernel, padding=padding)
-        self._layouts: tuple[tuple[Any, ...], Layouts] | None = None
+        self._layouts: tuple[tuple[Any, ...], Layouts | Cudnn] | None = None
 
-    def layouts(self, shape: torch.Size) -> "Layouts":
+    def layouts(self, shape: torch.Size) -> "Layouts | Cudnn":
         """The weights for an input of this shape; kept until the shape or the weights change.
 
         What is done to `weight.data` in place is not noticed, as torch does not notice it.
@@ -68,13 +106,14 @@ class FusedConvolution(nn.Conv2d):
         key = (shape, self.weight.dtype, self.weight.data_ptr(), self.weight._version)
         kept = self._layouts
         if kept is None or kept[0] != key:
-            self._layouts = kept = key, Layouts(self.weight.detach(), self.padding[0], shape)
+            layouts = Cudnn if self.weight.is_cuda else Layouts
+            self._layouts = kept = key, layouts(self.weight.detach(), self.padding[0], shape)
         return kept[1]
 
     def can_be_fused(self, x: Tensor) -> bool:
-        """Whether torch would leave this to oneDNN as well, and no gradient of the weights is asked for."""
+        """Whether torch would leave this to oneDNN or cuDNN as well, and no gradient of the weights is asked for."""
         learnt = self.weight.requires_grad or self.bias.requires_grad or self.weight.is_inference()
-        return x.dtype == self.weight.dtype and not learnt and by_onednn(x)
+        return x.dtype == self.weight.dtype and not learnt and (by_onednn(x) or by_cudnn(x))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_layouts": None}  # oneDNN's own memory cannot be copied
@@ -123,6 +162,26 @@ class Layouts:
         return _laid_out(weight, padding, stride, (self.shape[0], weight.shape[1], *given)), padding, stride
 
 
+class Cudnn:
+    """What `Layouts` does, by cuDNN, which needs no weights laid out beforehand."""
+
+    def __init__(self, weight: Tensor, padding: int, shape: torch.Size):
+        self.weight = weight
+        self.padding = [padding] * 2
+        self.shape = shape
+
+    def convolve(self, x: Tensor, bias: Tensor, then: str = "none") -> Tensor:
+        """See `Layouts.convolve`."""
+        if then == "relu":
+            return torch.cudnn_convolution_relu(x, self.weight, bias, [1, 1], self.padding, [1, 1], 1)
+        return F.conv2d(x, self.weight, bias, padding=self.padding)
+
+    def back(self, gradient: Tensor, onto: Tensor | None = None) -> Tensor:
+        """See `Layouts.back`; `onto` is overwritten."""
+        found = F.conv_transpose2d(gradient, self.weight, padding=self.padding)
+        return found if onto is None else onto.add_(found)
+
+
 class RectifiedConvolution(FusedConvolution):
     """relu(convolution(x))."""
 
@@ -134,6 +193,8 @@ class RectifiedConvolution(FusedConvolution):
                 return _Rectified.apply(x, self, True)
             return _Mask.apply(_Rectified.apply(x, self, False))
         # Once is not worth a layout: in a corpus, no picture is as large as the one before.
+        if x.is_cuda:
+            return self.layouts(x.shape).convolve(x, self.bias, "relu")
         return _convolve(x, self.weight, self.bias, list(self.padding), [1, 1], then="relu")
 
 
@@ -219,6 +280,35 @@ class _Beside(torch.autograd.Function):
             both = torch.bmm(rows, weight) if found is None else _rows(found).baddbmm_(rows, weight)
             found = both.unflatten(1, told.shape[2:]).permute(0, 3, 1, 2)
         return found, None
+
+
+def tapped(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(x, x), on NVIDIA's GPUs the second with a `proxy`, as `Head.beside` has it: the second can be told."""
+    if not (x.is_cuda and torch.is_grad_enabled() and x.requires_grad):
+        return x, x
+    x, told, proxy = _Tapped.apply(x)
+    told.proxy = proxy
+    return x, told
+
+
+class _Tapped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        told = x.detach()
+        ctx.save_for_backward(told)
+        return x.view_as(x), told.view_as(told), x.new_zeros(len(x), x.shape[1], x.shape[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, further: Tensor | None, gradient: Tensor | None, matrix: Tensor | None) -> Tensor | None:
+        found = further if gradient is None else gradient if further is None else further.add_(gradient)
+        if matrix is not None:
+            (told,) = ctx.saved_tensors
+            rows = _rows(told)
+            both = torch.bmm(rows, matrix) if found is None else _rows(found).baddbmm_(rows, matrix)
+            found = both.unflatten(1, told.shape[2:]).permute(0, 3, 1, 2)
+        return found
 
 
 def _rows(features: Tensor) -> Tensor:
