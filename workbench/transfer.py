@@ -43,7 +43,7 @@ HOLD = 4.0  # likewise at full size, at first
 FIRST = 0.2  # of the evaluations at full size: those in which it is held there
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
-VERSION = 7  # raised whenever the same settings come to another picture
+VERSION = 8  # raised whenever the same settings come to another picture
 LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
 

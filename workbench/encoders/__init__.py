@@ -60,7 +60,8 @@ def load(
             floor), "embedded:FILE" (your own, from `workbench distil`), or "clip:MODEL/PRETRAINED".
         device: "auto", or a torch device.
         precision: of the convolutions; "auto" is bfloat16 where the processor has it, which is about twice as fast, and
-            float32 elsewhere. CLIP ignores it.
+            float32 elsewhere. CLIP ignores it. On NVIDIA's GPUs torch computes convolutions in float32 by TF32 unless
+            torch.backends.cudnn.allow_tf32 is false.
         pooling: "max" or "average", which Gatys et al. (2016) prefer for synthesis; None is what suits the network: max
             for vgg19, as it was trained and as retrieval needs it, average for the others. CLIP ignores it.
 

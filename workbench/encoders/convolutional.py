@@ -65,7 +65,8 @@ class ConvolutionalEncoder(Encoder):
 
     @property
     def identity(self) -> str:
-        return f"{super().identity}:{self.pooling}:{str(self.dtype).removeprefix('torch.')}"
+        rounding = ":fused" if self.device.type == "cuda" else ""  # to change whenever a GPU comes to round otherwise
+        return f"{super().identity}:{self.pooling}:{str(self.dtype).removeprefix('torch.')}{rounding}"
 
     def taps(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         return self.activations(image, self.check_layers(layers))
