@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,20 @@ def test_targets_at_once_come_to_what_they_come_to_in_turn(outcomes):
     for one, other in zip(done, together, strict=True):
         assert other.style.gram == pytest.approx(one.style.gram, rel=0.2)
         assert other.content == pytest.approx(one.content, rel=0.2)
+
+
+def test_targets_whose_transfers_cannot_keep_step_are_made_in_turn(outcomes):
+    """A bag of patches has no hold on the content, and so other stages."""
+    content, encoder, oeuvre, done = outcomes
+    pooled = done[2].target
+    chosen = [pooled, replace(pooled, combine="apart"), replace(pooled, combine="bag"), pooled]
+    settings = transfer.Settings(size=64, steps=10)
+    together = list(comparison.transfer_each(content, chosen, oeuvre, encoder, settings, show=False, at_once=8))
+    assert [outcome.target for outcome in together] == chosen and all(outcome.result.complete for outcome in together)
+
+
+def test_a_gpu_makes_as_many_pictures_at_once_as_fit():
+    assert [comparison._fitting(side, side) for side in (64, 512, 768, 1024, 8192)] == [8, 8, 3, 2, 1]
 
 
 def test_no_transfer_at_once_is_refused(outcomes):

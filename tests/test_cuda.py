@@ -95,9 +95,12 @@ def test_gram_matrices_of_half_precision_are_summed_in_float32():
 
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 @pytest.mark.parametrize("style_loss", ["gram", "embedding"])
-def test_a_recorded_transfer_has_the_bytes_of_one_that_is_not(content, chosen, network, monkeypatch, optimiser, style_loss):
+def test_a_recorded_transfer_has_the_bytes_of_one_that_is_not(
+    content, chosen, network, monkeypatch, capsys, optimiser, style_loss
+):
     settings = Settings(size=192, steps=30, optimiser=optimiser, style_loss=style_loss, plateau=0)
     found = Transfer(content, chosen[0], network, settings).run()
+    assert "one operation at a time" not in capsys.readouterr().err
     monkeypatch.setattr(advance, "recordable", lambda transfers: False)
     again, plainly = Transfer(content, chosen[0], network, settings), Transfer(content, chosen[0], network, settings)
     plainly.stride = 1
@@ -105,9 +108,10 @@ def test_a_recorded_transfer_has_the_bytes_of_one_that_is_not(content, chosen, n
         assert torch.equal(found.image, result.image) and found.history == result.history
 
 
-def test_a_recorded_batch_has_the_bytes_of_one_that_is_not(content, chosen, network, monkeypatch):
+def test_a_recorded_batch_has_the_bytes_of_one_that_is_not(content, chosen, network, monkeypatch, capsys):
     settings = Settings(size=192, steps=30, plateau=0)
     found = batch.run([Transfer(content, target, network, settings) for target in chosen])
+    assert "one operation at a time" not in capsys.readouterr().err
     again = batch.run([Transfer(content, target, network, settings) for target in chosen])
     monkeypatch.setattr(advance, "recordable", lambda transfers: False)
     plainly = batch.run([Transfer(content, target, network, settings) for target in chosen])
@@ -183,10 +187,12 @@ def test_descriptors_are_those_of_a_cpu(corpus, encoder, exactly, kind):
     assert np.allclose(found.raw, embeddings.embed(corpus, encoder, kind, size=64).raw, atol=1e-4)
 
 
-def test_eigenvalues_are_found_in_float64(network):
+def test_eigenvalues_are_found_in_float64(monkeypatch):
+    found_in, eigvalsh = [], torch.linalg.eigvalsh
+    monkeypatch.setattr(torch.linalg, "eigvalsh", lambda matrix: found_in.append(matrix.dtype) or eigvalsh(matrix))
     features = torch.rand(1, 64, 40, 30, device=DEVICE)
     m, other = statistics.moments(features), statistics.moments(features.flip(1) ** 2)
     found = statistics.gaussian_w2(m.mean, m.covariance, other)
-    assert found.dtype == torch.float32 and other.root.dtype == torch.float32
+    assert found_in == [torch.float64] and found.dtype == torch.float32 and other.root.dtype == torch.float32
     m, other = (statistics.Moments(some.mean.double().cpu(), some.second.double().cpu()) for some in (m, other))
     assert float(found) == pytest.approx(float(statistics.gaussian_w2(m.mean, m.covariance, other)), rel=1e-3)

@@ -201,16 +201,49 @@ def test_pictures_of_one_shape_are_looked_at_together_and_keep_their_descriptors
     assert sorted(seen) == sorted([1, 1, 2, 2] * 3)
 
 
-def test_a_group_is_no_larger_than_fits_and_what_came_before_a_bad_file_is_given(corpus, tmp_path, monkeypatch):
+def test_what_is_much_larger_than_asked_for_is_made_smaller_where_it_is_decoded(corpus, monkeypatch):
+    """Or a group of large pictures would fill the memory."""
+    works = list(corpus)[:4]  # of 64 px
+    for decode in (embeddings.decode_by_groups, embeddings.decode_by_workers):
+        assert [levels.shape[2] for levels, _ in decode(works, 16)] == [3] * 4  # levels, of four times the size
+    monkeypatch.setattr(embeddings, "REDUCED", 2)
+    for decode in (embeddings.decode_by_groups, embeddings.decode_by_workers):
+        found = list(decode(works, 16))
+        assert all(torch.equal(picture, work.load(16)) for (picture, _), work in zip(found, works, strict=True))
+
+
+@pytest.mark.parametrize("error", [WorkbenchError("a bad file"), KeyboardInterrupt()])
+def test_what_was_read_before_a_batch_was_broken_off_is_looked_at(error):
+    def pictures():
+        for i in range(5):
+            yield i, torch.zeros(1, 3, 4, 4)
+        raise error
+
+    found = []
+    with pytest.raises(type(error)):
+        for batch in embeddings.batches(pictures(), 3):
+            found.append([i for i, _ in batch])
+    assert found == [[0, 1, 2], [3, 4]]
+    left = embeddings.batches(pictures(), 2)
+    next(left)
+    left.close()
+
+
+def test_one_picture_at_a_time_is_given_before_the_next_is_read():
+    read = []
+    batches = embeddings.batches(((read.append(i), torch.zeros(1)) for i in range(3)), 1)
+    next(batches)
+    assert read == [0]
+
+
+def test_a_group_is_no_larger_than_fits_and_what_came_before_a_bad_file_is_given(corpus, tmp_path):
     works = list(corpus)[:7]
-    assert [len(group) for group in embeddings._groups(works, 32, 3)] == [3, 3, 1]
+    assert [len(group) for group in embeddings._groups(works, 32, 3, 10**6)] == [3, 3, 1]
     pixels = [load.shape[-2] * load.shape[-1] for load in (work.load(32) for work in works)]
-    monkeypatch.setattr(embeddings, "GROUP_PIXELS", max(pixels) + min(pixels))
-    groups = list(embeddings._groups(works, 32, 3))
+    groups = list(embeddings._groups(works, 32, 3, max(pixels) + min(pixels)))
     assert list(chain(*groups)) == works and max(map(len, groups)) == 2
-    monkeypatch.setattr(embeddings, "GROUP_PIXELS", 1)
-    assert [len(group) for group in embeddings._groups(works, 32, 3)] == [1] * 7 and not list(embeddings._groups([], 32, 3))
-    monkeypatch.undo()
+    assert [len(group) for group in embeddings._groups(works, 32, 3, 1)] == [1] * 7
+    assert not list(embeddings._groups([], 32, 3, 1))
     damaged = tmp_path / works[2].name
     damaged.write_bytes(b"no longer a picture")
     read = embeddings.read_by_groups([*works[:2], replace(works[2], path=damaged), *works[3:]], 32)

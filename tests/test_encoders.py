@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import open_clip
 import pytest
@@ -402,3 +403,11 @@ def test_pictures_of_a_pixel_have_a_gradient():
         image = torch.rand(1, 3, *shape, requires_grad=True)
         encoder.features(image, ["relu1_1"])["relu1_1"].sum().backward()
         assert image.grad.shape == image.shape and image.grad.abs().sum() > 0
+
+
+def test_one_imitation_serves_all_and_saves_memory_only_where_the_encoder_does():
+    wide = SimpleNamespace(name="vgg19", device=torch.device("cpu"), precision="float32", recompute=False)
+    draft = encoders.imitation(wide)
+    assert draft.economise() and draft.recompute
+    assert encoders.imitation(wide) is draft and not draft.recompute
+    assert encoders.imitation(SimpleNamespace(name="embedded")) is None

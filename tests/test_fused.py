@@ -114,6 +114,39 @@ def test_a_gram_matrix_of_one_picture_of_several_has_its_gradient():
     assert not one[0].any() and torch.allclose(one, whole, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [(16, 20), (31, 11)])
+@pytest.mark.parametrize("reads", ["Gram", "told", "Gram and told", "Gram and further", "told and further", "all"])
+def test_what_is_tapped_has_the_gradients_of_all_that_read_it(dtype, size, reads):
+    """As on a GPU, where Gram matrices hand theirs over as matrices; here on a CPU."""
+    x = picture((2, 6, *size), torch.float32).to(dtype)
+    weight = torch.randn(4, 6, 3, 3, dtype=dtype, generator=torch.Generator().manual_seed(2))
+
+    def loss(further, told):
+        parts = {
+            "Gram": gram(told).square().sum() + gram(told.split(1)[1]).sum(),
+            "told": told.sum(),
+            "further": F.conv2d(further, weight).square().mean(),
+        }
+        return sum(part for name, part in parts.items() if name in reads or reads == "all")
+
+    y = x * 1
+    (expected,) = torch.autograd.grad(loss(y, y), x)
+    further, told, proxy = fused._Tapped.apply(x * 1)
+    told.proxy = proxy
+    (found,) = torch.autograd.grad(loss(further, told), x)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
+
+
+def test_a_gradient_that_is_handed_in_is_not_written_over():
+    x = picture((1, 6, 16, 20), torch.float32)
+    _, told, proxy = fused._Tapped.apply(x * 1)
+    handed = torch.ones_like(told)
+    told.proxy = proxy
+    torch.autograd.grad([gram(told).sum(), told], x, [torch.ones(()), handed])
+    assert torch.equal(handed, torch.ones_like(told))
+
+
 def test_layouts_follow_the_shape_and_the_weights():
     convolution = frozen(RectifiedConvolution(3, 4, 3, padding=1), torch.float32)
     x, wide = picture((1, 3, 8, 8), torch.float32), picture((1, 3, 8, 20), torch.float32)

@@ -206,6 +206,21 @@ def test_the_objective_is_the_weighted_sum_over_one_forward_pass():
     )
 
 
+def test_an_objective_that_was_asked_without_gradients_has_them_later_and_in_any_precision():
+    objective = losses.Objective(None, {"tv": (0.5, losses.TotalVariation()), "range": (2.0, losses.OutOfRange())})
+    image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        objective(image)
+    for weight in (0.5, 1.5):
+        objective.hold({"tv": 2 * weight})
+        for x in (image.clone().requires_grad_(), image.double().requires_grad_()):
+            total, parts = objective(x)
+            (gradient,) = torch.autograd.grad(total, x)
+            assert total.dtype == x.dtype and gradient.any()
+            assert total.item() == pytest.approx(weight * parts["tv"].item() + 2 * parts["range"].item())
+    assert objective.total(parts).item() == pytest.approx(0.5 * parts["tv"].item() + 2 * parts["range"].item())
+
+
 def test_the_papers_normalisation_and_ours_differ_by_a_constant():
     x, t = features(12), features(13)
     ours = losses.GramLoss({"l": statistics.moments(t)})(X, {"l": x})

@@ -86,15 +86,9 @@ def transfer_each(
     picture is lost.
     """
     if at_once is None:
-        height, width = images.fit(*content.shape[-2:], settings.size)
-        fitting = max(1, min(AT_ONCE, AT_ONCE_PIXELS // (height * width)))
-        size = fitting if encoder.device.type == "cuda" else 1
-    else:
-        require(at_once >= 1, f"at_once = {at_once}: choose at least 1")
-        size = at_once
-    chosen = list(chosen)
-    for first in range(0, len(chosen), size):
-        running = [Transfer(content, target, encoder, settings) for target in chosen[first : first + size]]
+        at_once = _fitting(*images.fit(*content.shape[-2:], settings.size)) if encoder.device.type == "cuda" else 1
+    require(at_once >= 1, f"at_once = {at_once}: choose at least 1")
+    for running in _batches((Transfer(content, target, encoder, settings) for target in chosen), at_once):
         results = batch.run(running, show=show) if len(running) > 1 else [running[0].run(show=show)]
         for transfer, result in zip(running, results, strict=True):
             yield Outcome(
@@ -106,6 +100,23 @@ def transfer_each(
             )
         if not all(result.complete for result in results):
             raise KeyboardInterrupt
+
+
+def _fitting(height: int, width: int) -> int:
+    """How many pictures of that many pixels a GPU makes at once."""
+    return max(1, min(AT_ONCE, AT_ONCE_PIXELS // (height * width)))
+
+
+def _batches(transfers: Iterable[Transfer], limit: int) -> Iterator[list[Transfer]]:
+    """`transfers` in their order, as many at once as have the same stages, at most `limit`."""
+    running: list[Transfer] = []
+    for transfer in transfers:
+        if running and (len(running) == limit or transfer.stages != running[0].stages):
+            yield running
+            running = []
+        running.append(transfer)
+    if running:
+        yield running
 
 
 def painted(

@@ -34,7 +34,8 @@ FEW, MANY = 4, 500  # pictures that are worth the start of threads, and of proce
 THREADS, WORKERS = 8, 16  # at most beside a GPU: more threads than that wait for each other
 BATCH = 8  # pictures of one shape that a GPU looks at together
 GROUP, GROUP_PIXELS = 16, 20_000_000  # what is read at once: pictures, and pixels of the size asked for (240 MB)
-GROUP_OF_BYTES = 64  # pictures that are decoded at once for a GPU
+GROUP_FOR_GPU = 64, 5_000_000  # likewise, decoded for a GPU, which are up to sixteen times as large, in bytes (240 MB)
+REDUCED = 4  # times the size asked for that a picture for a GPU has at most
 VERSION = 1
 
 
@@ -166,16 +167,26 @@ def by_shape(works: Sequence[Work], size: int, device: torch.device) -> tuple[li
 
 
 def batches(pictures: Iterable[tuple[Work, Tensor]], limit: int) -> Iterator[list[tuple[Work, Tensor]]]:
-    """`pictures`, each with its work, in their order: as many at once as follow each other in one shape, at most `limit`."""
+    """`pictures`, each with its work, in their order: as many at once as follow each other in one shape, at most `limit`.
+
+    Where reading fails or is stopped, what was read before comes first.
+    """
     batch: list[tuple[Work, Tensor]] = []
-    for work, picture in pictures:
-        if batch and batch[0][1].shape != picture.shape:
+    try:
+        for work, picture in pictures:
+            if batch and batch[0][1].shape != picture.shape:
+                full, batch = batch, []
+                yield full
+            batch.append((work, picture))
+            if len(batch) == limit:
+                full, batch = batch, []
+                yield full
+    except GeneratorExit:  # nobody asks for more
+        raise
+    except BaseException:
+        if batch:
             yield batch
-            batch = []
-        batch.append((work, picture))
-        if len(batch) == limit:
-            yield batch
-            batch = []
+        raise
     if batch:
         yield batch
 
@@ -204,7 +215,7 @@ def read(works: Sequence[Work], size: int, device: torch.device) -> Iterator[Ten
         with closing(decode_by_workers(works, size) if by_workers else decode_by_groups(works, size)) as decoded:
             for levels, sides in decoded:
                 copied = levels.pin_memory().to(device, non_blocking=True)
-                yield images.resize(images.from_levels(copied), sides)
+                yield images.resize(images.from_levels(copied) if copied.dtype == torch.uint8 else copied, sides)
     elif device.type == "cpu":
         yield from read_by_groups(works, size)
     else:
@@ -222,14 +233,25 @@ def read_by_groups(works: Sequence[Work], size: int) -> Iterator[Tensor]:
     if len(works) < FEW:
         yield from (work.load(size) for work in works)
         return
-    yield from _by_groups(_groups(works, size, GROUP), lambda work: work.load(size), min(_cores(), GROUP))
+    yield from _by_groups(_groups(works, size, GROUP, GROUP_PIXELS), lambda work: work.load(size), min(_cores(), GROUP))
 
 
 def decode_by_groups(works: Sequence[Work], size: int) -> Iterator[tuple[Tensor, tuple[int, int]]]:
-    """`images.decode` of every work likewise: who gives work to a GPU meanwhile would wait for Python's lock."""
+    """`_decoded` of every work likewise: who gives work to a GPU meanwhile would wait for Python's lock."""
+    groups, threads = _groups(works, size, *GROUP_FOR_GPU), max(1, min(_cores(), THREADS, len(works)))
     keep_pages(True)
-    groups = _groups(works, size, GROUP_OF_BYTES)
-    yield from _by_groups(groups, lambda work: images.decode(work.path, size), max(1, min(_cores(), THREADS, len(works))))
+    try:
+        yield from _by_groups(groups, lambda work: _decoded(work, size), threads)
+    finally:
+        keep_pages(False)
+
+
+def _decoded(work: Work, size: int) -> tuple[Tensor, tuple[int, int]]:
+    """`images.decode`; where that is much larger than what is asked for, (the picture itself, its sides)."""
+    levels, sides = images.decode(work.path, size)
+    if max(levels.shape[:2]) <= REDUCED * size:
+        return levels, sides
+    return images.resize(images.from_levels(levels), sides), sides
 
 
 def _by_groups(groups: Iterable[Sequence[Work]], task: Callable[[Work], T], threads: int) -> Iterator[T]:
@@ -252,14 +274,14 @@ def _alone() -> None:
     threadpool_limits(1, user_api="openmp")
 
 
-def _groups(works: Sequence[Work], size: int, most: int) -> Iterator[list[Work]]:
-    """`works` in their order, in groups of at most `most` pictures that have GROUP_PIXELS together, or of one."""
+def _groups(works: Sequence[Work], size: int, most: int, pixels_at_most: int) -> Iterator[list[Work]]:
+    """`works` in their order, in groups of at most `most` pictures that have so many pixels together at `size`, or of one."""
     group: list[Work] = []
     pixels = 0
     for work in works:
         height, width = images.fit(work.height, work.width, size)
         own = height * width
-        if group and (len(group) == most or pixels + own > GROUP_PIXELS):
+        if group and (len(group) == most or pixels + own > pixels_at_most):
             yield group
             group, pixels = [], 0
         group.append(work)
@@ -326,7 +348,7 @@ class _Pictures(Dataset):
 
     def __getitem__(self, index: int) -> Answer:
         try:
-            levels, sides = images.decode(self.works[index].path, self.size)
+            levels, sides = _decoded(self.works[index], self.size)
             return levels.numpy(), sides
         except WorkbenchError as error:
             return error

@@ -294,14 +294,13 @@ class Objective:
         self.terms = {name: term for name, term in terms.items() if term[0] != 0}
         self.layers = tuple({layer: None for _, loss in self.terms.values() for layer in loss.layers})
         self._held: dict[str, float] = {}
-        self._weights: tuple[Tensor, Tensor] | None = None
+        self._weights: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
 
     def hold(self, times: Mapping[str, float]) -> None:
         """From now on a term called `name` weighs `times[name]` times its weight in the sum; the others their own."""
         self._held = dict(times)
-        if self._weights is not None:  # in place, where a recording finds them
-            for weights, now in zip(self._weights, self._as_tensors(self._weights[0]), strict=True):
-                weights.copy_(now)
+        for weights, _ in self._weights.values():  # in place, where a recording finds them
+            weights.copy_(self._as_tensors(weights)[0])
 
     def _as_tensors(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """The weights for the time being, and the true ones: (terms,) each, in the precision of `like` and on its device."""
@@ -311,10 +310,11 @@ class Objective:
 
     def _weighted(self, parts: Mapping[str, Tensor], which: int) -> Tensor:
         values = torch.stack([parts[name] for name in self.terms])
-        known = self._weights
-        if known is None or known[0].dtype != values.dtype or known[0].device != values.device:
-            self._weights = self._as_tensors(values.detach())
-        return (values * self._weights[which]).sum()
+        kind = values.dtype, values.device
+        if kind not in self._weights:
+            with torch.inference_mode(False):  # or a later call could not have a gradient
+                self._weights[kind] = self._as_tensors(values.detach())
+        return (values * self._weights[kind][which]).sum()
 
     def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(weighted sum, name -> unweighted loss) for image (1, 3, H, W); see `hold`."""

@@ -30,7 +30,8 @@ class Moments:
     @cached_property
     def root(self) -> Tensor:
         """S^{1/2}, (C, C)."""
-        return psd_sqrt(self.covariance)
+        with torch.inference_mode(False):  # it is kept
+            return psd_sqrt(self.covariance)
 
 
 def gram(features: Tensor) -> Tensor:
@@ -214,7 +215,7 @@ def psd_sqrt(matrix: Tensor) -> Tensor:
 
 def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues, ascending, and eigenvectors of a symmetric matrix, on its device and in its precision."""
-    values, vectors = torch.linalg.eigh(_where_eigenvalues_are(matrix))
+    values, vectors = torch.linalg.eigh(_for_eigenvalues(matrix))
     return values.to(matrix), vectors.to(matrix)
 
 
@@ -226,14 +227,14 @@ def gaussian_w2(mean: Tensor, covariance: Tensor, target: Moments, *, floor: flo
     mean (C,), covariance (C, C); a scalar, never below zero, differentiable in mean and covariance. The trace of the root is
     the sum of the roots of eigenvalues; `floor`, relative to the largest, keeps the root's slope finite at zero.
     """
-    values = torch.linalg.eigvalsh(_where_eigenvalues_are(target.root @ covariance @ target.root))
+    values = torch.linalg.eigvalsh(_for_eigenvalues(target.root @ covariance @ target.root))
     tiny = torch.finfo(values.dtype).tiny
     values = values.clamp_min((floor * values.detach().amax()).clamp_min(tiny))
     trace = covariance.trace() + target.covariance.trace() - 2 * values.sqrt().sum().to(mean)
     return (mean - target.mean).square().sum() + trace.clamp_min(0)
 
 
-def _where_eigenvalues_are(matrix: Tensor) -> Tensor:
+def _for_eigenvalues(matrix: Tensor) -> Tensor:
     """`matrix`, on the CPU if it lies on an Apple GPU, where torch has no symmetric eigenvalues in every version.
 
     On CUDA it is in float64, whose method takes a third of the time that the one for float32 takes (on an H100, 512 rows).

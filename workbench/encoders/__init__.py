@@ -93,11 +93,15 @@ def load(
 def imitation(encoder: Encoder) -> Encoder | None:
     """A cheaper network that tells nearly what `encoder` does, on its device and in its precision; None if there is none.
 
-    It is one for all that ask.
+    It is one for all that ask, and computes features twice if `encoder` does.
     """
-    return _imitation(str(encoder.device), encoder.precision) if encoder.name == "vgg19" else None
+    if encoder.name != "vgg19":
+        return None
+    found = _imitation(str(encoder.device), encoder.precision)
+    found.recompute = encoder.recompute
+    return found
 
 
 @cache
-def _imitation(device: str, precision: Precision) -> Encoder:
+def _imitation(device: str, precision: Precision) -> ConvolutionalEncoder:
     return load("embedded", device=device, precision=precision)

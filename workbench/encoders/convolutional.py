@@ -65,7 +65,9 @@ class ConvolutionalEncoder(Encoder):
 
     @property
     def identity(self) -> str:
-        rounding = ":fused" if self.device.type == "cuda" else ""  # to change whenever a GPU comes to round otherwise
+        rounding = ""
+        if self.device.type == "cuda":  # to change whenever a GPU comes to round otherwise
+            rounding = ":fused:tf32" if self.dtype == torch.float32 and torch.backends.cudnn.allow_tf32 else ":fused"
         return f"{super().identity}:{self.pooling}:{str(self.dtype).removeprefix('torch.')}{rounding}"
 
     def taps(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:

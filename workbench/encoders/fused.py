@@ -168,7 +168,6 @@ class Cudnn:
     def __init__(self, weight: Tensor, padding: int, shape: torch.Size):
         self.weight = weight
         self.padding = [padding] * 2
-        self.shape = shape
 
     def convolve(self, x: Tensor, bias: Tensor, then: str = "none") -> Tensor:
         """See `Layouts.convolve`."""
@@ -276,14 +275,12 @@ class _Beside(torch.autograd.Function):
             found = ctx.layouts.back(gradient, found)
         if matrix is not None:
             (told,) = ctx.saved_tensors
-            rows, weight = _rows(told), matrix @ ctx.layouts.weight.flatten(1)
-            both = torch.bmm(rows, weight) if found is None else _rows(found).baddbmm_(rows, weight)
-            found = both.unflatten(1, told.shape[2:]).permute(0, 3, 1, 2)
+            found = _product(told, matrix @ ctx.layouts.weight.flatten(1), found)
         return found, None
 
 
 def tapped(x: Tensor) -> tuple[Tensor, Tensor]:
-    """(x, x), on NVIDIA's GPUs the second with a `proxy`, as `Head.beside` has it: the second can be told."""
+    """(x, x), on NVIDIA's GPUs the second with a `proxy`, as `Head.beside` has it: who goes on from the first does as there."""
     if not (x.is_cuda and torch.is_grad_enabled() and x.requires_grad):
         return x, x
     x, told, proxy = _Tapped.apply(x)
@@ -302,13 +299,20 @@ class _Tapped(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, further: Tensor | None, gradient: Tensor | None, matrix: Tensor | None) -> Tensor | None:
-        found = further if gradient is None else gradient if further is None else further.add_(gradient)
+        found = further
+        if gradient is not None:
+            found = gradient.clone() if further is None else further.add_(gradient)
         if matrix is not None:
             (told,) = ctx.saved_tensors
-            rows = _rows(told)
-            both = torch.bmm(rows, matrix) if found is None else _rows(found).baddbmm_(rows, matrix)
-            found = both.unflatten(1, told.shape[2:]).permute(0, 3, 1, 2)
+            found = _product(told, matrix, found)
         return found
+
+
+def _product(told: Tensor, matrix: Tensor, onto: Tensor | None) -> Tensor:
+    """`told` (N, C, H, W) times `matrix` (N, C, D) at every place, and `onto` that, which is overwritten: (N, D, H, W)."""
+    rows = _rows(told)
+    both = torch.bmm(rows, matrix) if onto is None else _rows(onto).baddbmm_(rows, matrix)
+    return both.unflatten(1, told.shape[2:]).permute(0, 3, 1, 2)
 
 
 def _rows(features: Tensor) -> Tensor:
