@@ -29,6 +29,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#1
 TITLE, HEAD, BODY, SMALL = 13.0, 10.0, 8.0, 7.5  # points
 JPEG_QUALITY = 90
 LEADING = 1.3  # line pitch, in ems
+DESCENT = 0.25  # of letters below their line, in ems
 PAGE = 10.0  # inches: at this width BODY is 10 px on a 900 px page and 5.6 pt across two columns
 MARGIN = 0.12  # inches, on every side
 STORED_DPI = 300  # pictures are kept at no more than this; print asks for no more
@@ -127,6 +128,14 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     return 1.03 * width / 72
 
 
+@functools.lru_cache(maxsize=8192)
+def fitting_size(text: str, size: float, bold: bool = False) -> float:
+    """`size` in points, or less where a letter of `text` is so high that it would touch the line above, as a bold Ǘ is."""
+    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+    _, height, descent = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return size * min(1.0, (LEADING - DESCENT) * size / max(height - descent, 1e-9))
+
+
 def line_height(size: float) -> float:
     """Inches from one line of text to the next."""
     return LEADING * size / 72
@@ -212,10 +221,8 @@ class Canvas:
     ) -> float:
         """Set `lines` with the top of the first at y, and return the y below the last."""
         for line in lines:
-            weight = "bold" if bold else "normal"
-            self.page.text(
-                x, y + 0.98 * size / 72, line, size=size, color=color, weight=weight, ha=align, va="baseline", zorder=1
-            )
+            looks = {"size": fitting_size(line, size, bold), "color": color, "weight": "bold" if bold else "normal"}
+            self.page.text(x, y + 0.98 * size / 72, line, ha=align, va="baseline", zorder=1, **looks)
             y += line_height(size)
         return y
 
