@@ -80,7 +80,7 @@ def apart(tasks: Sequence[Callable[[], None]], device: torch.device) -> None:
             task()
         return
     trunk = torch.cuda.current_stream(device)
-    streams = [_branch(device, i) for i in range(len(tasks))]
+    streams = [_stream(device, 1 + i) for i in range(len(tasks))]
     for stream, task in zip(streams, tasks, strict=True):
         stream.wait_stream(trunk)
         with torch.cuda.stream(stream):
@@ -90,11 +90,6 @@ def apart(tasks: Sequence[Callable[[], None]], device: torch.device) -> None:
 
 
 @cache
-def _branch(device: torch.device, i: int) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)
-
-
-@cache
-def _stream(device: torch.device) -> torch.cuda.Stream:
-    """The stream to record on: one for all recordings, because libraries keep memory for every stream that they have seen."""
+def _stream(device: torch.device, branch: int = 0) -> torch.cuda.Stream:
+    """The stream to record on, or a branch of it: one for all recordings, because libraries keep memory for every stream."""
     return torch.cuda.Stream(device)

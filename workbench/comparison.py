@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +111,9 @@ def _fitting(height: int, width: int) -> int:
 
 def _batches(transfers: Iterable[Transfer], limit: int) -> Iterator[list[Transfer]]:
     """`transfers` in their order, as many at once as have the same stages, at most `limit`."""
-    running: list[Transfer] = []
-    for transfer in transfers:
-        if running and (len(running) == limit or transfer.stages != running[0].stages):
+    for _, alike in groupby(transfers, key=attrgetter("stages")):
+        while running := list(islice(alike, limit)):
             yield running
-            running = []
-        running.append(transfer)
-    if running:
-        yield running
 
 
 def painted(

@@ -57,13 +57,14 @@ def describe_each(pictures: Tensor, encoder: Encoder, kind: Kind) -> np.ndarray:
             blocks = [encoder.embed(pictures)]
         else:
             features = encoder.features(pictures, encoder.style_layers).values()
-            blocks = [statistics.style_vector(f) if kind == "style" else _sketches(statistics.gram(f)) for f in features]
+            tell = statistics.style_vector if kind == "style" else _sketches
+            blocks = [tell(f) for f in features]
         rows = [torch.cat([block / block.norm().clamp_min(1e-12) for block in row]) for row in zip(*blocks, strict=True)]
     return torch.stack(rows).cpu().numpy()
 
 
-def _sketches(grams: Tensor) -> Tensor:
-    return torch.stack([_sketch(gram) for gram in grams])
+def _sketches(features: Tensor) -> Tensor:
+    return torch.stack([_sketch(gram) for gram in statistics.gram(features)])
 
 
 def _sketch(gram: Tensor) -> Tensor:

@@ -308,13 +308,14 @@ class Objective:
         now = [self._held.get(name, 1.0) * weight for name, weight in zip(self.terms, true, strict=True)]
         return like.new_tensor(now), like.new_tensor(true)
 
-    def _weighted(self, parts: Mapping[str, Tensor], which: int) -> Tensor:
+    def _weigh(self, parts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The losses (terms,) of `parts`, and `_as_tensors` like them, which are kept."""
         values = torch.stack([parts[name] for name in self.terms])
         kind = values.dtype, values.device
         if kind not in self._weights:
             with torch.inference_mode(False):  # or a later call could not have a gradient
                 self._weights[kind] = self._as_tensors(values.detach())
-        return (values * self._weights[kind][which]).sum()
+        return values, *self._weights[kind]
 
     def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(weighted sum, name -> unweighted loss) for image (1, 3, H, W); see `hold`."""
@@ -323,11 +324,13 @@ class Objective:
     def of(self, image: Tensor, features: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The same, where the features of `image` at `layers` are known: layer -> (1, C, h, w)."""
         parts = {name: loss(image, features) for name, (_, loss) in self.terms.items()}
-        return self._weighted(parts, 0), parts
+        values, now, _ = self._weigh(parts)
+        return (values * now).sum(), parts
 
     def total(self, parts: Mapping[str, Tensor]) -> Tensor:
         """The sum of unweighted losses, name -> scalar, by the weights themselves, whatever is held."""
-        return self._weighted(parts, 1)
+        values, _, true = self._weigh(parts)
+        return (values * true).sum()
 
 
 def together(objectives: Sequence[Objective], images: Sequence[Tensor]) -> list[tuple[Tensor, dict[str, Tensor]]]:

@@ -96,18 +96,19 @@ class FusedConvolution(nn.Conv2d):
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, *, padding: int = 0):
         super().__init__(channels_in, channels_out, kernel, padding=padding)
-        self._layouts: tuple[tuple[Any, ...], Layouts | Cudnn] | None = None
+        self._layouts: tuple[tuple[Any, ...], Layouts] | None = None
 
     def layouts(self, shape: torch.Size) -> "Layouts | Cudnn":
         """The weights for an input of this shape; kept until the shape or the weights change.
 
         What is done to `weight.data` in place is not noticed, as torch does not notice it.
         """
+        if self.weight.is_cuda:
+            return Cudnn(self.weight.detach(), self.padding[0])
         key = (shape, self.weight.dtype, self.weight.data_ptr(), self.weight._version)
         kept = self._layouts
         if kept is None or kept[0] != key:
-            layouts = Cudnn if self.weight.is_cuda else Layouts
-            self._layouts = kept = key, layouts(self.weight.detach(), self.padding[0], shape)
+            self._layouts = kept = key, Layouts(self.weight.detach(), self.padding[0], shape)
         return kept[1]
 
     def can_be_fused(self, x: Tensor) -> bool:
@@ -165,7 +166,7 @@ class Layouts:
 class Cudnn:
     """What `Layouts` does, by cuDNN, which needs no weights laid out beforehand."""
 
-    def __init__(self, weight: Tensor, padding: int, shape: torch.Size):
+    def __init__(self, weight: Tensor, padding: int):
         self.weight = weight
         self.padding = [padding] * 2
 

@@ -123,17 +123,21 @@ def as_picture(image: Any, name: str = "image") -> Image.Image:
 @functools.lru_cache(maxsize=8192)
 def text_width(text: str, size: float, bold: bool = False) -> float:
     """Inches that `text` takes at `size` points, with 3 % to spare for the hinting of screen fonts."""
-    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
-    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    width, _, _ = _measured(text, size, bold)
     return 1.03 * width / 72
 
 
 @functools.lru_cache(maxsize=8192)
 def fitting_size(text: str, size: float, bold: bool = False) -> float:
     """`size` in points, or less where a letter of `text` is so high that it would touch the line above, as a bold Ǘ is."""
-    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
-    _, height, descent = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    _, height, descent = _measured(text, size, bold)
     return size * min(1.0, (LEADING - DESCENT) * size / max(height - descent, 1e-9))
+
+
+def _measured(text: str, size: float, bold: bool) -> tuple[float, float, float]:
+    """Width, height and descent of `text`, in points."""
+    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+    return text_to_path.get_text_width_height_descent(text, font, ismath=False)
 
 
 def line_height(size: float) -> float:
