@@ -4,6 +4,7 @@ On tensors as small as those of the tests a second thread costs more than it bri
 """
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,18 @@ def cache(tmp_path_factory):
         os.environ["WORKBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     torch.set_num_threads(1)
     return Path(os.environ["WORKBENCH_CACHE"])
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as a terminal gives it: it is heard here, and by the processes that the test starts.
+
+    A shell without job control, such as one that runs a script, starts `make test &` with SIGINT ignored. That is handed down
+    to every process started from there, and a Python that finds it so installs no handler.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

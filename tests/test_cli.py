@@ -65,8 +65,6 @@ def the_line(err):
 
 def spawn(*argv, **options):
     command = [sys.executable, "-m", "workbench", *(str(word) for word in argv)]
-    if sys.platform != "win32":  # tests started in the background hand down a Ctrl-C that is ignored
-        options["preexec_fn"] = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options)
 
@@ -451,7 +449,7 @@ def test_metadata_that_does_not_fit_is_found_out_before_the_work(workbench, two_
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(two_styles, photograph, tmp_path):
+def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(ctrl_c, two_styles, photograph, tmp_path):
     """Ctrl-C to a real process. It stops between two steps; the state goes on to the same bytes."""
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--size", 192, "--steps", 50)
     whole = spawn(*argv, "-o", "whole.png", cwd=tmp_path)
@@ -484,7 +482,7 @@ def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("twice", [False, True])
-def test_once_stops_after_the_step_and_twice_at_once(workbench, two_styles, photograph, monkeypatch, twice):
+def test_once_stops_after_the_step_and_twice_at_once(workbench, ctrl_c, two_styles, photograph, monkeypatch, twice):
     class Signalled(transfer.Transfer):
         def _step(self):
             if len(self.history) == 2:
@@ -502,6 +500,20 @@ def test_once_stops_after_the_step_and_twice_at_once(workbench, two_styles, phot
     assert Path("out.png").is_file()
     assert Path("state").is_file() != twice  # amid a step there is no state to go on from
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_ctrl_c_that_the_command_was_started_to_ignore_stays_ignored(workbench, ctrl_c, two_styles, photograph, monkeypatch):
+    class Signalled(transfer.Transfer):
+        def _step(self):
+            signal.raise_signal(signal.SIGINT)
+            super()._step()
+
+    monkeypatch.setattr(transfer, "Transfer", Signalled)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as by a shell that starts it in the background
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", "out.png")
+    status, out, _ = workbench(*argv)
+    assert status == 0 and out.endswith("out.png\n") and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_a_stop_before_the_first_step_writes_nothing(workbench, two_styles, photograph, monkeypatch):

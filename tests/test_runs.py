@@ -518,7 +518,7 @@ def test_a_run_that_fails_says_so_however_it_fails(notebook, tmp_path, cells, ti
     assert (made["status"], made["error"]) == ("failed", error)
 
 
-def test_an_interrupt_is_recorded_and_stops_the_caller(notebook, tmp_path):
+def test_an_interrupt_is_recorded_and_stops_the_caller(ctrl_c, notebook, tmp_path):
     path = notebook("size: int = 8", f"open({str(tmp_path / 'on')!r}, 'w').close()\nimport time; time.sleep(60)")
     code = f"from workbench import runs; runs.run({str(path)!r}, {{}}, out={str(tmp_path / 'runs')!r})"
     caller = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
