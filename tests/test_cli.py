@@ -1,5 +1,6 @@
 """The command line: what is asked is done, what is refused is refused in one line before anything is left behind."""
 
+import contextlib
 import csv
 import functools
 import json
@@ -18,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from workbench import cli, embeddings, encoders, figures, images, runs, targets, transfer
+from workbench import cli, embeddings, encoders, figures, images, runs, storage, targets, transfer
 from workbench.corpus import Corpus
 from workbench.encoders import Encoder
 
@@ -514,6 +515,29 @@ def test_a_ctrl_c_that_the_command_was_started_to_ignore_stays_ignored(workbench
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", "out.png")
     status, out, _ = workbench(*argv)
     assert status == 0 and out.endswith("out.png\n") and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_whenever_a_stop_is_asked_for_its_last_step_is_in_the_checkpoint(workbench, two_styles, photograph, monkeypatch):
+    """Also when it comes between any two looks at whether it did."""
+
+    class Asked:
+        """Asked to stop from the look number `at` on."""
+
+        def __init__(self, at):
+            self.left = at
+
+        def __bool__(self):
+            self.left -= 1
+            return self.left <= 0
+
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "--checkpoint", "state")
+    for at in (1, 2, 3):
+        monkeypatch.setattr(cli.transfer, "_stop_between_steps", lambda at=at: contextlib.nullcontext(Asked(at)))
+        Path("state").unlink(missing_ok=True)
+        status, _, err = workbench(*argv, "-o", "out.png")
+        stopped = int(re.search(r"interrupted at step (\d) of 4", the_line(err))[1])
+        assert status == cli.INTERRUPTED
+        assert len(json.loads(storage.read_checkpoint("state")[0]["history"])) == stopped
 
 
 def test_a_stop_before_the_first_step_writes_nothing(workbench, two_styles, photograph, monkeypatch):

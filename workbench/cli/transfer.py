@@ -333,9 +333,10 @@ def _advance(transfer: "Transfer", checkpoint: Path | None) -> bool:
     # Asked twice, it stops amid a step: the picture is good, but the state is not one to write to the checkpoint.
     with suppress(KeyboardInterrupt), _stop_between_steps() as asked:
         for iterate in progress.track(transfer, total=steps - len(transfer.history), label=label, show=True):
-            if checkpoint and (asked or iterate.step % CHECKPOINT_EVERY == 0):
+            stopping = bool(asked)  # looked at once: what comes after this line waits for the next step, and its checkpoint
+            if checkpoint and (stopping or iterate.step % CHECKPOINT_EVERY == 0):
                 transfer.checkpoint(checkpoint)
-            if asked:
+            if stopping:
                 break
     return transfer.finished
 
