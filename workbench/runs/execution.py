@@ -68,27 +68,27 @@ def run(
     parameters = check(notebook, given)
     folder = _folder(notebook, parameters, Path(out))
     made = pv.provenance(parameters, parameters.get("seed"), {}, {})
-    record.start(folder, notebook.stem, parameters, made)
     watch = _Watch(notebook.stem, progress and not sys.stderr.isatty())
     began = time.monotonic()
+    record.start(folder, notebook.stem, parameters, made)
     try:
         error = _execute(notebook, folder, {name: parameters[name] for name in given}, timeout, progress, watch)
+        # A session writes "figures" when it begins, and sets the status when the notebook calls finish.
+        left = record.read(folder)
+        if error is None and "figures" in left and left["status"] != "complete":
+            error = "the notebook ended without calling run.finish()"
+        seconds = time.monotonic() - began
+        status = "complete" if error is None else "failed"
+        if error is None:
+            (folder / KERNEL_LOG).unlink()
+        record.end(folder, status, error, seconds)
+        return RunResult(status, folder, seconds, error)
     except KeyboardInterrupt:
         record.end(folder, "interrupted", f"interrupted in {watch.cell}", time.monotonic() - began)
         raise
     except BaseException as unexpected:
         record.end(folder, "failed", _line(f"{type(unexpected).__name__}: {unexpected}"), time.monotonic() - began)
         raise
-    # A session writes "figures" when it begins, and sets the status when the notebook calls finish.
-    left = record.read(folder)
-    if error is None and "figures" in left and left["status"] != "complete":
-        error = "the notebook ended without calling run.finish()"
-    seconds = time.monotonic() - began
-    status = "complete" if error is None else "failed"
-    if error is None:
-        (folder / KERNEL_LOG).unlink()
-    record.end(folder, status, error, seconds)
-    return RunResult(status, folder, seconds, error)
 
 
 def read_settings(path: Path) -> dict[str, object]:
