@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
+from waiting import until
 
 from workbench import clustering, embeddings, encoders, images, index, progress, statistics
 from workbench.corpus import Corpus
@@ -286,7 +287,7 @@ def test_what_a_worker_process_meets_is_told_as_it_is_and_no_process_is_left(cor
     assert torch.equal(torch.random.get_rng_state(), state)
     read.close()
     gc.collect()
-    assert not multiprocessing.active_children()
+    until(lambda: not multiprocessing.active_children())
 
 
 def test_a_file_that_went_bad_stops_the_reading_there_and_what_was_embedded_stays(corpus, encoder, fresh_cache):

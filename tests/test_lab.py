@@ -5,13 +5,16 @@ import shlex
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from PIL import Image
+from waiting import PATIENCE, until
 
 from workbench import figures, images, inputs, lab, progress, runs
+from workbench.corpus import Work
 from workbench.errors import UsageError, WorkbenchError
 from workbench.lab.blind import BlindStudy
 from workbench.lab.compare import Compare
@@ -31,14 +34,7 @@ SMALL = Settings(size=64, steps=4, plateau=0)
 def exploration(two_styles):
     made = Exploration(Choice(corpus=str(two_styles), target="blend", settings=SMALL))
     yield made
-    made.stop(timeout=30)
-
-
-def until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert condition()
+    made.stop(PATIENCE)
 
 
 # The plain object
@@ -46,7 +42,7 @@ def until(condition, seconds=30):
 
 def test_a_run_gives_what_the_transfer_gives(exploration):
     exploration.start()
-    assert exploration.wait(60) and not exploration.error
+    assert exploration.wait(PATIENCE) and not exploration.error
     (kept,) = exploration.kept
     expected = Transfer(images.load(_hopper()), exploration.target(), exploration._encoder("embedded"), SMALL).run()
     assert kept.complete and torch.equal(kept.picture, expected.image) and kept.losses == expected.history
@@ -57,15 +53,18 @@ def _hopper():
     return inputs.content_path("grace_hopper")
 
 
-def test_the_caller_is_free_and_a_stop_takes_effect_at_once(exploration):
+def test_the_caller_is_free_and_a_stop_takes_effect_within_a_step(exploration, monkeypatch):
+    free, target, step, asked = threading.Event(), exploration.target, Transfer._step, []
+    monkeypatch.setattr(exploration, "target", lambda choice: free.wait(PATIENCE) and target(choice))
+    monkeypatch.setattr(Transfer, "_step", lambda self: (asked.append(exploration._stop.is_set()), step(self)))
     exploration.change(steps=20_000)
-    began = time.monotonic()
     exploration.start()
-    assert time.monotonic() - began < 0.5 and exploration.running
+    assert exploration.running and exploration.picture is None
+    free.set()
     until(lambda: len(exploration.losses) > 3)
     assert exploration.seconds_left > 0
-    began = time.monotonic()
-    assert exploration.stop() and time.monotonic() - began < 0.5
+    assert exploration.stop(PATIENCE)
+    assert sum(asked) <= 1  # steps that began after the stop: one, if it came just before
     assert exploration.resumable and not exploration.kept[-1].complete
     assert exploration.picture.shape[0] == 1
 
@@ -74,10 +73,10 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(exploration):
     exploration.change(steps=30)
     exploration.start()
     until(lambda: len(exploration.losses) > 2)
-    exploration.stop()
+    exploration.stop(PATIENCE)
     if exploration.resumable:  # a fast machine may have been done already
         exploration.resume()
-    exploration.wait(60)
+    exploration.wait(PATIENCE)
     (kept,) = exploration.kept
     expected = Transfer(
         images.load(_hopper()), exploration.target(), exploration._encoder("embedded"), exploration.choice.settings
@@ -89,7 +88,7 @@ def test_listeners_hear_of_the_beginning_and_the_end(exploration):
     heard = []
     exploration.listen(lambda: heard.append((exploration.running, threading.current_thread().name)))
     exploration.start()
-    exploration.wait(60)
+    exploration.wait(PATIENCE)
     until(lambda: heard and not heard[-1][0])
     assert heard[0][0] and {name for _, name in heard} == {"transfer"}
 
@@ -106,11 +105,11 @@ def test_two_runs_at_a_time_and_a_resume_of_nothing_are_refused(exploration):
 def test_what_goes_wrong_in_the_thread_is_said(exploration):
     exploration.change(content="no-such-file.jpg")
     exploration.start()
-    exploration.wait(30)
+    exploration.wait(PATIENCE)
     assert "no-such-file.jpg" in exploration.error and not exploration.kept
     exploration.change(content="grace_hopper")
     exploration.start()
-    exploration.wait(60)
+    exploration.wait(PATIENCE)
     assert exploration.error == "" and exploration.kept
 
 
@@ -138,28 +137,48 @@ def test_a_work_that_is_left_out_does_not_stand_in_the_way_of_a_genre(exploratio
     assert exploration.choice.pinned == () and len(exploration.target().works) == 5
 
 
-def test_the_time_left_is_that_of_the_steps_to_come(exploration):
-    exploration.change(steps=2000)
+@pytest.mark.parametrize("made", [25, 60])
+def test_the_time_left_is_that_of_the_steps_to_come(exploration, monkeypatch, made):
+    """By a clock that a step at full size moves by a second, and a smaller one by as much less as it has fewer pixels."""
+
+    def timed(self):
+        passed.append((self.stages[self.stage_number].size / 192) ** 2)
+        step(self)
+        if len(self.history) == made:
+            exploration._stop.set()
+
+    passed, step = [0.0], Transfer._step
+    monkeypatch.setattr(Transfer, "_step", timed)
+    monkeypatch.setattr("workbench.lab.exploration.time", SimpleNamespace(monotonic=lambda: sum(passed)))
+    exploration.change(size=192, steps=200)
     exploration.start()
-    until(lambda: len(exploration.losses) > 40)
-    left, began, made = exploration.seconds_left, time.monotonic(), len(exploration.losses)
-    until(lambda: len(exploration.losses) > made + 40)
-    pace = (time.monotonic() - began) / (len(exploration.losses) - made)
-    assert left == pytest.approx(pace * (2000 - made), rel=0.9)
+    assert exploration.wait(PATIENCE) and len(exploration.losses) == made
+    seconds = [(stage.size / 192) ** 2 for stage in exploration._transfer.stages for _ in range(stage.evaluations)]
+    assert (seconds[made] == 1) == (made == 60)  # at full size, or before
+    assert exploration.seconds_left == pytest.approx(sum(seconds[made:]))
 
 
 def test_a_view_that_fails_loses_no_run(exploration, capsys):
     exploration.listen(lambda: 1 / 0)
     exploration.start()
-    exploration.wait(60)
+    exploration.wait(PATIENCE)
     assert exploration.kept[-1].complete and "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_a_stop_while_paintings_are_measured_takes_effect(exploration):
+def test_a_stop_while_paintings_are_measured_takes_effect(exploration, monkeypatch):
+    reading, load = threading.Event(), Work.load
+
+    def slow(*given):
+        reading.set()
+        until(exploration._stop.is_set)
+        return load(*given)
+
+    monkeypatch.setattr(Work, "load", slow)
     exploration.change(target="blend/bag", size=256, tau=10)
     exploration.start()
-    time.sleep(0.05)
-    assert exploration.stop(timeout=5) and not exploration.error
+    assert reading.wait(PATIENCE) and exploration.running
+    assert exploration.stop(PATIENCE) and not exploration.error
+    assert exploration.picture is None  # not even one step was made of what had been measured
 
 
 def test_another_corpus_forgets_what_was_left_out(exploration):
@@ -181,7 +200,7 @@ def test_a_choice_that_does_not_exist_is_refused(exploration):
 def test_the_code_repeats_the_run(exploration, changes):
     exploration.change(**changes, genre="portrait", brush=0.5)
     exploration.start()
-    exploration.wait(60)
+    exploration.wait(PATIENCE)
     namespace = {}
     code = exploration.code()
     ast.parse(code)
@@ -259,14 +278,14 @@ def test_a_stop_before_the_first_evaluation_is_said(exploration):
 
     def target(choice=None):
         begun.set()
-        for _ in progress.track(range(1000), total=1000, label="", show=False):
+        for _ in progress.track(range(100 * PATIENCE), total=100 * PATIENCE, label="", show=False):
             time.sleep(0.01)
         return slow(choice)
 
     until(lambda: panel.strip.gallery.items)
     exploration.target = target
     panel.run.click()
-    begun.wait(10)
+    assert begun.wait(PATIENCE)
     panel.refresh()
     assert "measuring" in panel.says.value
     panel.stop.click()
@@ -327,7 +346,7 @@ def test_results_are_kept_with_their_settings_which_can_be_taken_up_again(explor
     for tau in (0.05, 1.0):
         panel.tau.value = tau
         panel.run.click()
-        exploration.wait(60)
+        exploration.wait(PATIENCE)
         until(lambda: not panel.run.disabled)
     until(lambda: len(panel.kept.items) == 2)
     assert "0.05" in panel.kept.items[0]["title"] and panel.kept._read("0").startswith(b"\xff\xd8")
@@ -398,14 +417,13 @@ def test_a_new_corpus_is_measured_beside_the_page(exploration, tmp_path, corpus)
     measured, slow = threading.Event(), exploration._selected
 
     def selected(choice):
-        measured.wait(10)
+        measured.wait(PATIENCE)
         return slow(choice)
 
     exploration._selected = selected
     exploration.change(corpus=str(tmp_path))
-    began = time.monotonic()
-    strip.refresh()
-    assert time.monotonic() - began < 1 and "measuring" in strip.says.value
+    strip.refresh()  # nobody waits
+    assert "measuring" in strip.says.value
     exploration.change(tau=10)  # what is chosen meanwhile counts
     strip.refresh()
     measured.set()
@@ -421,14 +439,14 @@ def test_what_cannot_be_measured_is_said_once_and_not_tried_for_ever(exploration
     exploration.change(corpus=str(tmp_path))
     strip.refresh()
     until(lambda: 'role="alert"' in strip.says.value)
-    time.sleep(0.3)
-    assert len(tries) == 1 and strip.gallery.items == []
+    strip.refresh()
+    assert not exploration.measuring and len(tries) == 1 and strip.gallery.items == []
 
 
 def test_regions_are_drawn_over_the_content(exploration):
     exploration.change(target="regions")
     strip = WorksStrip(exploration)
-    until(lambda: strip.matches.layout.display == "", seconds=120)
+    until(lambda: strip.matches.layout.display == "")
     target = strip.target
     assert len(target.guides) > 0 and strip.matches.words.value.count("<li>") == len(target.guides)
     assert bytes(strip.matches.picture.data).startswith(b"\xff\xd8") and target.guides[0].line in strip.matches.picture.alt
