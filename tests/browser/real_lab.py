@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE = 90  # seconds until a wait is given up: two slow cores, and others at work on them
+PATIENCE = 300  # seconds until a wait is given up: two slow cores, and others at work on them
 FORGOTTEN = 600  # seconds after which a server that nobody uses ends by itself: for whoever kills the tests without mercy
 
 CONFIGURATION = {

@@ -181,14 +181,18 @@ def test_moving_tau_changes_the_strip(start):
 
 
 def test_a_run_stops_within_a_second_and_the_kernel_lives(start):
+    """A second more than it takes to be answered at all, which is longer the more else the machine has to do."""
     choose_a_long_run(start)
     go(start)
-    assert start.ask("trial.running, 6 * 7") == "(True, 42)"  # nobody waits for the run
-    taken = [stop(start)]
-    assert start.ask("trial.running, trial.resumable") == "(False, True)" and drawn(picture(start))
-    while min(taken) > 1 and len(taken) < 5:  # the machine may have been busy with something else
-        go(start, "Resume")
-        taken.append(stop(start))
+    taken = []
+    while not taken or (min(taken) > 1 and len(taken) < 5):
+        if taken:
+            go(start, "Resume")
+        began = time.monotonic()
+        assert start.ask("trial.running, 6 * 7") == "(True, 42)"  # nobody waits for the run
+        answered = time.monotonic() - began
+        taken.append(stop(start) - answered)
+        assert start.ask("trial.running, trial.resumable") == "(False, True)" and drawn(picture(start))
     assert min(taken) < 1
     go(start, "Resume")
     goes_on(start)
