@@ -153,7 +153,7 @@ def test_own_works_exceed_the_threshold_in_a_twentieth_of_places(margins, noises
 def test_the_margin_is_the_formula(margins, noises, encoder):
     grids = [leak.patch_grids(work.load(), encoder)[0].flatten(0, 1) for work in noises[0]]
     patches = leak.patch_grids(noises[1], encoder)[0].flatten(0, 1)
-    names, label = np.unique([work.group for work in noises[0]], return_inverse=True)
+    _, label = np.unique([work.group for work in noises[0]], return_inverse=True)
     best = torch.stack([(patches @ grid.T).amax(dim=1) for grid in grids], dim=1)
     expected = best.sort(dim=1, descending=True).values
     group, margin = margins._margins(patches, 0)

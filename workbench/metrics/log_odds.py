@@ -50,7 +50,7 @@ class Probe:
     """
 
     def __init__(self, points: np.ndarray, his: np.ndarray, groups: Sequence[str], *, folds: int = FOLDS, seed: int = 0):
-        """`groups`: what belongs together, such as a series, (n,). UsageError with fewer than `folds` groups of either class."""
+        """`groups`: what belongs together, such as a series, (n,). UsageError with fewer than `folds` of either class."""
         self.his = np.asarray(his, dtype=bool)
         self.groups = np.asarray(groups, dtype=object).astype(str)
         self.folds = folds
@@ -80,9 +80,7 @@ class Probe:
             for kind in (True, False):
                 left = len(set(self.groups[inside[self.his[inside] == kind]]))
                 whose = "by the artist" if kind else "by others"
-                require(
-                    left >= self.folds, f"{left} groups of works {whose} are left to train a probe on; {self.folds} are needed"
-                )
+                require(left >= self.folds, f"{left} groups of works {whose} are left to train on; {self.folds} are needed")
             split = StratifiedGroupKFold(self.folds, shuffle=True, random_state=self.seed)
             held = [left_out]
             for _, test in split.split(inside, self.his[inside], self.groups[inside]):
@@ -142,7 +140,7 @@ class ArtistOdds:
     def __init__(
         self, encoder: Encoder, works: Sequence[Work], others: Sequence[Work], *, size: int = SIZE, show: bool = False
     ):
-        """`others`: paintings by other artists, and photographs. UsageError without style layers, and where works are too few."""
+        """`others`: paintings by other artists, and photographs. UsageError without style layers, or where works are few."""
         require(len(encoder.style_layers) >= LAYERS, f"encoder {encoder.name} has no style layers to probe")
         self.encoder = encoder
         self.size = size
@@ -170,9 +168,9 @@ class ArtistOdds:
     def of(self, picture: Tensor, *, sources: Sequence[Work] = (), genre: str = "") -> LogOdds:
         """Where `picture` (1, 3, H, W) in [0, 1] stands among his works of `genre`'s family.
 
-        `sources`: works that it was made from, and its content where that is among the works; they and all of their groups are
-        left out of training. Where he has fewer than four groups of that genre, all his works count. UsageError when the sources
-        leave too few works to train on.
+        `sources`: works that it was made from, and its content where that is among the works; their groups are left out of
+        training. Where he has fewer than four groups of that genre, all his works count. UsageError when the sources leave
+        too few works to train on.
         """
         without = sorted({work.group for work in sources})
         point = self.describe(picture)

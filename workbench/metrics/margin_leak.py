@@ -19,10 +19,10 @@ from workbench.metrics.leak import CHANCE, SCALES, patch_grids
 class MarginLeak:
     """rate: the share of places, in [0, 1], where one source stands out by more than the threshold.
 
-    expected: the mean of the same over the artist's works that are no sources, which copied nothing: .05 at most, .05 where
-    all groups are sources; excess: rate - expected, in [-.05, 1], which is what compares methods of one source and of many.
-    p: how often such a work has as high a rate, in (0, 1]; heat: (h, w) float32, by how much (cosine) each place exceeds the
-    threshold where it leaked, else 0; groups: of works that the sources belong to.
+    expected: the mean of the same over the artist's works that are no sources, which copied nothing: near 0 for one source,
+    .05 where all groups are sources; excess: rate - expected, about 0 by chance, and a little less where the content's own
+    places do not count; p: how often such a work has as high a rate, in (0, 1]; heat: (h, w) float32, by how much (cosine)
+    each place exceeds the threshold where it leaked, else 0; groups: of works that the sources belong to.
     """
 
     rate: float

@@ -36,9 +36,9 @@ def strokes(picture: Tensor, *, cells: int = CELLS) -> Strokes:
     """The strokes of `picture` (1, 3, H, W) in [0, 1], in a grid of `cells` along the long side; 1 is the whole picture.
 
     With the structure tensor J = g_{2s} * (grad L)(grad L)^T of lightness L (CIE L* / 100, smoothed by s), energy E = tr J,
-    coherence k = |l_1 - l_2| / (l_1 + l_2) of its eigenvalues, and theta the direction across its main gradient, each place adds
-    E k to the bin of theta and E (1 - k) evenly to all bins, so that what has no direction has a flat histogram. Bands are
-    differences of Gaussians an octave apart, their energies divided by what each passes of its own wavelength.
+    coherence k = |l_1 - l_2| / (l_1 + l_2) of its eigenvalues, and theta the direction across its main gradient, each place
+    adds E k to the bin of theta and E (1 - k) evenly to all bins, so that what has no direction has a flat histogram. Bands
+    are differences of Gaussians, an octave apart, each scaled to pass its own wavelength unchanged.
     The amount of contrast does not count, only how it is made up. UsageError for fewer than one cell.
     """
     require(cells >= 1, f"{cells} cells: choose at least 1")

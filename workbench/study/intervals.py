@@ -102,10 +102,10 @@ def bootstrap(values: ArrayLike, *, confidence: float = 0.95, resamples: int = R
 def t_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
     """The mean of `values`, (n,), such as differences of n pairs, with Student's t interval; NaN is left out.
 
-    mean +- t s / sqrt(n), t being the (1 + confidence) / 2 quantile of Student's distribution with n - 1 degrees of freedom and s
-    the standard deviation of the values (ddof 1). Right for few values, where percentiles of a bootstrap are too narrow, if they
-    are about normal and independent: cells of a crossed design share their rows and columns, so average over one of these first
-    if an interval is to be about other rows or columns.
+    mean ± t s / √n, t being the (1 + confidence) / 2 quantile of Student's distribution with n - 1 degrees of freedom and s
+    the standard deviation of the values (ddof 1). Right for few values, where percentiles of a bootstrap are too narrow, if
+    they are about normal and independent. Cells of a crossed design share their rows and columns: average over one of these
+    first if the interval is to be about other rows or columns.
 
     Raises UsageError for fewer than three values, for an array of more than one axis, and for infinite values.
     """
