@@ -23,13 +23,13 @@ class Strokes:
 
     direction: (c, scales, 12), along which edges and strokes run, bins about 0, 15, ... 165 degrees, 0 being horizontal and 90
     vertical, anticlockwise; coherence: (c, scales, 5), from 0 (no direction) to 1 (parallel); bands: (c, 4), the shares of
-    energy about the wavelengths 4, 8, 16 and 32 px; energy: (c,), each cell's share of the contrast, summing to one.
+    energy about the wavelengths 4, 8, 16 and 32 px; contrast: (c,), the root of each cell's energy in units of the mean cell's.
     """
 
     direction: np.ndarray = field(repr=False)
     coherence: np.ndarray = field(repr=False)
     bands: np.ndarray = field(repr=False)
-    energy: np.ndarray = field(repr=False)
+    contrast: np.ndarray = field(repr=False)
 
 
 def strokes(picture: Tensor, *, cells: int = CELLS) -> Strokes:
@@ -37,7 +37,7 @@ def strokes(picture: Tensor, *, cells: int = CELLS) -> Strokes:
 
     With the structure tensor J = g_{2s} * (grad L)(grad L)^T of lightness L (CIE L* / 100, smoothed by s), energy E = tr J,
     coherence k = |l_1 - l_2| / (l_1 + l_2) of its eigenvalues, and theta the direction across its main gradient, each place
-    adds E k to the bin of theta and E (1 - k) evenly to all bins, so that what has no direction has a flat histogram. Bands
+    adds √E k to the bin of theta and √E (1 - k) evenly to all bins, so that what has no direction has a flat histogram. Bands
     are differences of Gaussians, an octave apart, each scaled to pass its own wavelength unchanged.
     The amount of contrast does not count, only how it is made up. UsageError for fewer than one cell.
     """
@@ -47,12 +47,12 @@ def strokes(picture: Tensor, *, cells: int = CELLS) -> Strokes:
     count = int(where.max()) + 1
     directions, coherences = zip(*(_oriented(light, scale, where, count) for scale in SCALES), strict=True)
     bands = np.stack([_sums(_band(light, length) ** 2, where, count) for length in WAVELENGTHS], axis=1)
-    energy = bands.sum(axis=1)
+    contrast = np.sqrt(bands.sum(axis=1))
     return Strokes(
         np.stack(directions, axis=1),
         np.stack(coherences, axis=1),
         _shares(bands, DARK * len(light.flat) / count),
-        energy / max(energy.sum(), 1e-30),
+        contrast / max(float(contrast.mean()), 1e-15),
     )
 
 
@@ -70,7 +70,7 @@ def strokes_distance(picture: Tensor, reference: Tensor, *, cells: int = CELLS) 
         variation(a.coherence, b.coherence).mean(axis=1),
         variation(a.bands, b.bands),
     ]
-    weight = a.energy + b.energy
+    weight = a.contrast + b.contrast
     return float((np.mean(apart, axis=0) * weight).sum() / weight.sum()) if weight.sum() > 0 else 0.0
 
 
@@ -86,12 +86,13 @@ def _oriented(light: np.ndarray, scale: float, where: np.ndarray, count: int) ->
     energy = xx + yy
     apart = np.hypot(xx - yy, 2 * xy)
     coherence = np.divide(apart, energy, out=np.zeros_like(energy), where=energy > DARK).clip(0, 1)
+    weight = np.sqrt(energy)  # not energy itself, of which contours would have nearly all, and strokes nothing
     across = 0.5 * np.arctan2(-2 * xy, xx - yy)  # of the gradient; minus, because rows count downwards
     bins = ((across / np.pi + 0.5) % 1) * DIRECTIONS
-    direction = _binned(bins, energy * coherence, where, count, DIRECTIONS, round_trip=True)
-    direction += _sums(energy * (1 - coherence), where, count)[:, None] / DIRECTIONS
-    order = _binned(coherence * (COHERENCES - 1), energy, where, count, COHERENCES, round_trip=False)
-    least = DARK * light.size / count
+    direction = _binned(bins, weight * coherence, where, count, DIRECTIONS, round_trip=True)
+    direction += _sums(weight * (1 - coherence), where, count)[:, None] / DIRECTIONS
+    order = _binned(coherence * (COHERENCES - 1), weight, where, count, COHERENCES, round_trip=False)
+    least = np.sqrt(DARK) * light.size / count
     return _shares(direction, least), _shares(order, least)
 
 
