@@ -29,8 +29,7 @@ from workbench.study.intervals import proportion
 LEAST = 448  # px, long side of a picture
 SMALL = 224  # of the content and of each work
 REFERENCES, GAP = 6, 16
-QUESTIONS = ("artist", "content", "hang")
-WINNERS = ("left", "right", "tie")
+QUESTIONS, WINNERS = ("artist", "content", "hang"), ("left", "right", "tie")
 Row = dict[str, str]  # of trial.csv, or of the answers
 
 

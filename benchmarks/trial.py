@@ -31,9 +31,7 @@ from workbench.study.measures import write_table
 ODDS, LEAK = ("value", "place", "low", "median", "high"), ("rate", "expected", "excess")
 MEASURES = ("value", "place", "rate", "excess", "away", "face")
 UNTOUCHED = "content"
-NAN = float("nan")
-Row = dict[str, str | float]
-Works = tuple[Work, ...]
+NAN, Row, Works = float("nan"), dict[str, str | float], tuple[Work, ...]
 Content = tuple[Tensor, str, Works]
 
 
@@ -42,7 +40,8 @@ def contents_of(names: list[str]) -> dict[str, Content]:
     found = {}
     for name in names:
         path = inputs.content_path(name)
-        works = tuple(work for work in Corpus.open(path.parent) if work.path == path.resolve()) if Path(name).is_file() else ()
+        beside = Corpus.open(path.parent) if Path(name).is_file() else ()
+        works = tuple(work for work in beside if work.path == path.parent.resolve() / path.name)
         require(path.stem not in found, f"two contents are called {path.stem}")
         found[path.stem] = images.load(path), works[0].genre if works else "", works
     return found
@@ -53,7 +52,7 @@ def face_kept(content: Tensor, picture: Tensor) -> float:
     try:
         found = importlib.import_module("workbench.metrics.faces").kept(content, picture)
     except ImportError:
-        return NAN
+        found = None
     return NAN if found is None else float(found)
 
 
@@ -78,8 +77,7 @@ def measured(args: argparse.Namespace, ways: list[Setup], common: dict) -> list[
     corpora = {corpus.name: corpus for corpus in map(inputs.corpus, args.corpora)}
     require(set(args.artists) <= set(corpora), f"--artists are names of --corpora: {', '.join(corpora)}")
     strangers = [work for name in args.photographs for work in inputs.corpus(name)]
-    contents = contents_of(args.contents)
-    rows: list[Row] = []
+    contents, rows = contents_of(args.contents), []
     for artist in args.artists:
         corpus = corpora[artist]
         others = [work for other in corpora.values() if other is not corpus for work in other] + strangers
@@ -95,9 +93,8 @@ def measured(args: argparse.Namespace, ways: list[Setup], common: dict) -> list[
             for setup, (picture, sources) in pictures.items():
                 path = images.save(picture, args.out / "by_name" / artist / name / f"{setup}.png")
                 found = judged(picture, sources, of, odds, leaks, judge)
-                row = {"artist": artist, "content": name, "genre": of[1], "setup": setup, **found}
-                row["file"] = path.relative_to(args.out).as_posix()
-                rows.append({**row, "sources": "|".join(work.name for work in sources)})
+                files = {"file": path.relative_to(args.out).as_posix(), "sources": "|".join(work.name for work in sources)}
+                rows.append({"artist": artist, "content": name, "genre": of[1], "setup": setup, **found, **files})
                 print(artist, name, setup, *(f"{key} {found[key]:.3g}" for key in MEASURES), flush=True)
             write_table(args.out / "trial.csv", rows)
     return rows
@@ -109,25 +106,21 @@ def lines(rows: list[Row]) -> list[str]:
     for setup in dict.fromkeys(row["setup"] for row in rows):
         cells = []
         for name in MEASURES:
-            values = np.array([row[name] for row in rows if row["setup"] == setup], dtype=float)
-            values = values[~np.isnan(values)]
-            few = f"{values.mean():.3g}" if len(values) else "-"
-            cells.append(str(t_interval(values)) if len(values) >= 3 else few)
-        found.append(f"{setup:18}" + "".join(f"{cell:>28}" for cell in cells))
+            values = [row[name] for row in rows if row["setup"] == setup and row[name] == row[name]]  # but NaN
+            cells.append(t_interval(values) if len(values) >= 3 else f"{np.mean(values):.3g}" if values else "-")
+        found.append(f"{setup:18}" + "".join(f"{cell!s:>28}" for cell in cells))
     return found
 
 
 def sheets(rows: list[Row], out: Path, sheet: Path) -> list[Path]:
     """A contact sheet for every artist, contents down and setups across."""
-    made = []
-    names = list(dict.fromkeys(row["setup"] for row in rows))
+    made: list[Path] = []
     files = {(row["artist"], row["content"], row["setup"]): out / str(row["file"]) for row in rows}
-    artists, contents = (list(dict.fromkeys(row[key] for row in rows)) for key in ("artist", "content"))
+    artists, contents, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("artist", "content", "setup"))
     for artist in artists:
         pictures = [[images.load(files[artist, content, setup]) for setup in names] for content in contents]
         figure = figures.grid(pictures, [str(content).replace("_", " ") for content in contents], names, title=str(artist))
-        stem = sheet.with_suffix("") if len(artists) == 1 else sheet.with_name(f"{sheet.stem}_{artist}")
-        made += figures.save(figure, stem, dpi=150, suffixes=(".jpg",))
+        made += figures.save(figure, sheet.with_name(f"{sheet.stem}_{artist}"), dpi=150, suffixes=(".jpg",))
     return made
 
 
@@ -139,14 +132,14 @@ def main() -> None:
     parser.add_argument("--photographs", nargs="*", default=[], help="folders of photographs, which he did not paint either")
     parser.add_argument("--setups", type=Path, required=True, help="JSON file of setups")
     parser.add_argument("--out", type=Path, default=Path("runs/trial"))
-    parser.add_argument("--sheet", type=Path, help="contact sheets, as .jpg, one for every artist")
+    parser.add_argument("--sheet", type=Path, metavar="OUT.jpg", help="a contact sheet for every artist, OUT_ARTIST.jpg")
     parser.add_argument("--judge", default="vgg19")
     parser.add_argument("--judge-size", type=int, default=256, help="long side of pictures and works as they are judged, px")
     parser.add_argument("--size", type=int, default=384)
     args = parser.parse_args()
     ways, common = setups.read(args.setups), {"size": args.size}
-    require(UNTOUCHED not in (way.name for way in ways), f"no setup is called {UNTOUCHED}")
     for way in ways:
+        require(way.name != UNTOUCHED, f"no setup is called {UNTOUCHED}")
         way.made_with(common)  # before hours are spent
     rows = measured(args, ways, common)
     print("", *lines(rows), *(sheets(rows, args.out, args.sheet) if args.sheet else ()), sep="\n")

@@ -228,7 +228,9 @@ def test_a_trial_is_judged_and_its_pairs_are_blind(scripts, arguments, tmp_path,
     scripts("trial").main()
     with (tmp_path / "trial/trial.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["setup"] for row in rows] == ["content", "neighbours", "plain", "bold"] * 2 and (tmp_path / "s.jpg").exists()
+    assert [row["setup"] for row in rows] == ["content", "neighbours", "plain", "bold"] * 2 and (
+        tmp_path / "s_warm.jpg"
+    ).exists()
     assert all(row["value"] and 0 <= float(row["place"]) <= 1 and row["away"] for row in rows)
     assert all(bool(row["rate"]) == (row["setup"] != "content") for row in rows)
     assert str(tmp_path) not in (tmp_path / "trial/trial.csv").read_text()
