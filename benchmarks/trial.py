@@ -31,7 +31,8 @@ from workbench.study.measures import write_table
 ODDS, LEAK = ("value", "place", "low", "median", "high"), ("rate", "expected", "excess")
 MEASURES = ("value", "place", "rate", "excess", "away", "face")
 UNTOUCHED = "content"
-NAN, Row, Works = float("nan"), dict[str, str | float], tuple[Work, ...]
+NAN = float("nan")
+Row, Works = dict[str, str | float], tuple[Work, ...]
 Content = tuple[Tensor, str, Works]
 
 
@@ -73,11 +74,10 @@ def judged(picture: Tensor, sources: Works, of: Content, odds: ArtistOdds, leaks
 
 def measured(args: argparse.Namespace, ways: list[Setup], common: dict) -> list[Row]:
     """A row for every artist, content and setup, and for every untouched content; OUT/trial.csv grows by cells."""
-    judge = setups.loaded(args.judge, precision="float32")
     corpora = {corpus.name: corpus for corpus in map(inputs.corpus, args.corpora)}
     require(set(args.artists) <= set(corpora), f"--artists are names of --corpora: {', '.join(corpora)}")
     strangers = [work for name in args.photographs for work in inputs.corpus(name)]
-    contents, rows = contents_of(args.contents), []
+    contents, judge, rows = contents_of(args.contents), setups.loaded(args.judge, precision="float32"), []
     for artist in args.artists:
         corpus = corpora[artist]
         others = [work for other in corpora.values() if other is not corpus for work in other] + strangers
@@ -102,13 +102,13 @@ def measured(args: argparse.Namespace, ways: list[Setup], common: dict) -> list[
 
 def lines(rows: list[Row]) -> list[str]:
     """A line for every setup: means with t intervals over cells, without an interval where there are fewer than three."""
-    found = [f"{'setup':18}" + "".join(f"{name:>28}" for name in MEASURES)]
+    found = [f"{'setup':18}" + "".join(f"{name:>32}" for name in MEASURES)]
     for setup in dict.fromkeys(row["setup"] for row in rows):
         cells = []
         for name in MEASURES:
             values = [row[name] for row in rows if row["setup"] == setup and row[name] == row[name]]  # but NaN
             cells.append(t_interval(values) if len(values) >= 3 else f"{np.mean(values):.3g}" if values else "-")
-        found.append(f"{setup:18}" + "".join(f"{cell!s:>28}" for cell in cells))
+        found.append(f"{setup:18}" + "".join(f"{cell!s:>32}" for cell in cells))
     return found
 
 

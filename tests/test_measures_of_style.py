@@ -1,5 +1,7 @@
 """Log-odds of the artist, leaks by a margin, strokes, t intervals: closed forms, averages, and negative controls."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -66,15 +68,14 @@ def test_labels_without_meaning_are_not_told_apart():
 def test_groups_left_out_are_not_trained_on(two_clouds):
     probe, points = two_clouds
     out = ["his 0", "his 1"]
-    changed = points.copy()
     (whole, first), *folds = probe.probes(out)
     assert set(probe.groups[whole]) == set(out)
     assert all(not (held & whole).any() for held, _ in folds)
     assert np.sum([held for held, _ in folds], axis=0).tolist() == (~whole).astype(int).tolist()
     for held, _ in folds:  # a group is on one side
         assert not set(probe.groups[held]) & set(probe.groups[~held & ~whole])
-    alone = log_odds.LogisticRegression(C=log_odds.PENALTY, class_weight="balanced", tol=1e-6, max_iter=2000)
-    alone.fit(probe._coordinates(changed)[4:], probe.his[4:])
+    alone = LogisticRegression(C=log_odds.PENALTY, class_weight="balanced", tol=1e-6, max_iter=2000)
+    alone.fit(probe._coordinates(points)[4:], probe.his[4:])
     assert first.coef_ == pytest.approx(alone.coef_)
     with pytest.raises(UsageError, match="groups of works by the artist are left"):
         probe.probes([f"his {i}" for i in range(12)])
@@ -83,8 +84,6 @@ def test_groups_left_out_are_not_trained_on(two_clouds):
 @pytest.fixture(scope="module")
 def many(corpus):
     """`corpus`, each of its works a group."""
-    from dataclasses import replace
-
     works = [replace(w, metadata={k: v for k, v in w.metadata.items() if k != "series"}) for w in corpus]
     return works[::2], works[1::2]
 
