@@ -1,110 +1,96 @@
-"""Which choice of paintings comes closest to what the painter would have painted? Asked of the synthetic painters, who tell.
+"""Which way to paint comes closest to what the painter would have painted? Asked of the synthetic painters, who tell.
 
     python benchmarks/truth.py --out runs/truth
+    python benchmarks/truth.py --out runs/truth --setups setups.json --baseline blend
 
-Every sample photograph after every sample painter by every target, each result compared with the painter's own picture of the
-photograph. Writes OUT/truth.csv, a row for every result, and OUT/truth.json; prints the means, and how much nearer than
-the single painting each target is, with intervals over painters and photographs. What is painted is not painted again.
+Every sample photograph after every sample painter by every setup (see setups.py), each result compared with the painter's own
+picture of the photograph. Writes OUT/truth.csv, a row for every result and for every untouched photograph; prints, for each
+setup, its distances over those of the baseline: geometric means with t intervals over the cells, and in how many it is nearer.
+Cells share painters and photographs: the intervals are about these. What is painted is not painted again.
 """
 
 import argparse
-import csv
-import io
-import json
 from itertools import product
 from pathlib import Path
 
-import numpy as np
+import setups
+from setups import Selections, Setup
 
-from workbench import comparison, encoders, images, inputs, metrics, samples, storage, targets
+from workbench import images, inputs, metrics, samples
 from workbench.cli.compare import TARGETS
-from workbench.transfer import Settings, check_combination
+from workbench.encoders import Encoder
+from workbench.metrics.strokes import strokes_distance
+from workbench.study.intervals import ratio_interval
+from workbench.study.measures import write_table
 
-KINDS = ("style", "content", "colour")
-RESAMPLES = 10_000
+KINDS = ("style", "content", "colour", "strokes")
+UNTOUCHED = "photograph"
+Row = dict[str, str | float]
 
 
-def measured(args: argparse.Namespace) -> list[dict[str, str | float]]:
-    """A row for every painter, photograph and target, and one for every untouched photograph."""
-    encoder = encoders.load(args.encoder)
-    judge = encoders.load(args.judge, precision="float32")
-    settings = Settings(size=args.size, steps=args.steps, alpha=args.alpha, plateau=0)
-    rows = []
-    for painter, photograph in product(samples.PAINTERS, samples.PHOTOGRAPHS):
+def measured(
+    ways: list[Setup], judge: Encoder, common: dict, out: Path, painters: list[str], photographs: list[str]
+) -> list[Row]:
+    """A row for every painter, photograph and setup, and one for every untouched photograph; OUT/truth.csv grows by cells."""
+    rows: list[Row] = []
+    for painter, photograph in product(painters, photographs):
         content = inputs.content(photograph)
-        truth = inputs.truth(photograph, painter, args.size)
-        selection = targets.Selection(inputs.corpus(painter), content, encoder)
-        pictures = {"photograph": images.resize(content, args.size)}
-        for words in args.targets:
-            target = selection.choose(words, single=inputs.striking_work(painter))
-            name = f"{photograph}-{painter}"
-            pictures[words] = comparison.painted(content, target, encoder, settings, args.out / "pictures", name)
-        for words, picture in pictures.items():
-            found = metrics.distances(picture, truth, judge)
-            rows.append({"painter": painter, "photograph": photograph, "target": words, **found})
+        truth = inputs.truth(photograph, painter, common["size"])
+        chosen = Selections(inputs.corpus(painter), content)
+        pictures = {UNTOUCHED: images.resize(content, common["size"])}
+        for way in ways:
+            pictures[way.name], _ = setups.paint(way, chosen, common, out / "pictures", f"{photograph}-{painter}")
+        for name, picture in pictures.items():
+            found = {**metrics.distances(picture, truth, judge), "strokes": strokes_distance(picture, truth)}
+            rows.append({"painter": painter, "photograph": photograph, "setup": name, **found})
             print(*(f"{v:.3f}" if isinstance(v, float) else v for v in rows[-1].values()), flush=True)
+        write_table(out / "truth.csv", rows)
     return rows
 
 
-def table(rows: list[dict[str, str | float]]) -> dict[str, dict[str, dict[str, float]]]:
-    """target -> kind -> mean, and how much of the distance of "single" is gained, with a 95 % interval.
-
-    The gain is the mean over pairs of 1 - distance / distance of single. Painters and photographs are drawn with
-    replacement, each for itself (a two-way bootstrap): three of each make wide intervals, and they are what there is.
-    """
-    painters, photographs = (sorted({row[name] for row in rows}) for name in ("painter", "photograph"))
-    names = list(dict.fromkeys(row["target"] for row in rows))
-    cube = {name: np.zeros((len(painters), len(photographs), len(KINDS))) for name in names}
-    for row in rows:
-        place = painters.index(row["painter"]), photographs.index(row["photograph"])
-        cube[row["target"]][place] = [row[kind] for kind in KINDS]
-    generator = np.random.default_rng(0)
-    drawn = [generator.integers(0, n, (RESAMPLES, n)) for n in (len(painters), len(photographs))]
-    found = {}
+def ratios(rows: list[Row], baseline: str) -> dict[str, dict[str, tuple]]:
+    """setup -> kind -> (interval of its distance over the baseline's, cells in which it is nearer, cells)."""
+    cells = {(row["setup"], row["painter"], row["photograph"]): row for row in rows}
+    names = [name for name in dict.fromkeys(row["setup"] for row in rows) if name != baseline]
+    found: dict[str, dict[str, tuple]] = {}
     for name in names:
-        gain = 1 - cube[name] / cube["single"]
-        resampled = gain[drawn[0][:, :, None], drawn[1][:, None, :]].mean(axis=(1, 2))
-        low, high = np.quantile(resampled, (0.025, 0.975), axis=0)
-        found[name] = {
-            kind: {
-                "mean": float(cube[name][..., k].mean()),
-                "gain": float(gain[..., k].mean()),
-                "low": float(low[k]),
-                "high": float(high[k]),
-            }
-            for k, kind in enumerate(KINDS)
-        }
+        pairs = [(row, cells[baseline, *key[1:]]) for key, row in cells.items() if key[0] == name]
+        found[name] = {}
+        for kind in KINDS:
+            mine, its = ([float(row[kind]) for row in side] for side in zip(*pairs, strict=True))
+            nearer = sum(a < b for a, b in zip(mine, its, strict=True))
+            found[name][kind] = ratio_interval(mine, its) if len(pairs) >= 3 else None, nearer, len(pairs)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/truth"))
-    parser.add_argument("--encoder", default="embedded", help="drives the transfers")
-    parser.add_argument("--judge", default="embedded", help="measures style and content")
-    parser.add_argument("--targets", nargs="+", default=list(TARGETS))
+    parser.add_argument("--setups", type=Path, help="JSON file of setups; without it, every target with --encoder")
+    parser.add_argument("--baseline", default="", help="the setup that others are compared with (default: the first)")
+    parser.add_argument("--encoder", default="embedded", help="drives the transfers where there is no file of setups")
+    parser.add_argument("--judge", default="vgg19", help="measures style and content")
+    parser.add_argument("--painters", nargs="+", default=list(samples.PAINTERS), choices=list(samples.PAINTERS))
+    parser.add_argument("--photographs", nargs="+", default=list(samples.PHOTOGRAPHS), choices=list(samples.PHOTOGRAPHS))
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--alpha", type=float, default=0.1)
     args = parser.parse_args()
-    for words in args.targets:
-        name, combine = targets.check_words(words)
-        check_combination(combine, Settings(), guided=name == "regions")
-    if "single" not in args.targets:
-        parser.error("--targets: single is what the others are compared with")
-    rows = measured(args)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0])
-    writer.writeheader()
-    writer.writerows(rows)
-    storage.write_text(args.out / "truth.csv", text.getvalue())
-    found = table(rows)
-    parameters = {name: getattr(args, name) for name in ("encoder", "judge", "size", "steps", "alpha")}
-    storage.write_text(args.out / "truth.json", json.dumps({"parameters": parameters, "table": found}, indent=1) + "\n")
-    print(f"{'target':18}" + "".join(f"{kind:>10}{'gain over single':>28}" for kind in KINDS))
+    entries = [{"name": words.replace("/", "-"), "target": words, "encoder": args.encoder} for words in TARGETS]
+    ways = setups.read(args.setups) if args.setups else setups.parsed(entries)
+    baseline = args.baseline or ways[0].name
+    if baseline not in (way.name for way in ways) or UNTOUCHED in (way.name for way in ways):
+        parser.error(f"--baseline is one of the setups ({', '.join(way.name for way in ways)}); none is called {UNTOUCHED}")
+    common = {"size": args.size, "steps": args.steps, "alpha": args.alpha, "plateau": 0}
+    for way in ways:
+        way.made_with(common)  # before hours are spent
+    judge = setups.loaded(args.judge, precision="float32")
+    found = ratios(measured(ways, judge, common, args.out, args.painters, args.photographs), baseline)
+    print(f"\nDistance to the truth over that of {baseline}: below 1 is nearer")
+    print(f"{'setup':18}" + "".join(f"{kind:>32}" for kind in KINDS))
     for name, kinds in found.items():
-        cells = (f"{k['mean']:10.3f}{k['gain']:>10.0%} ({k['low']:>5.0%} to {k['high']:>4.0%})" for k in kinds.values())
-        print(f"{name:18}" + "".join(f"{cell:38}" for cell in cells))
+        cells = (f"{interval or '-'}, {nearer} of {count}" for interval, nearer, count in kinds.values())
+        print(f"{name:18}" + "".join(f"{cell:>32}" for cell in cells))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,20 @@
 """The benchmark measures what it says: its plain reference has the engine's objective, and its ratios are ratios."""
 
+import csv
 import importlib.util
 import itertools
+import json
+import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from workbench import encoders
+from workbench import encoders, images
+from workbench.errors import UsageError, WorkbenchError
 from workbench.transfer import Transfer
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -162,21 +168,122 @@ def load(name):
     return module
 
 
-def test_gains_over_the_single_painting_and_their_intervals():
-    """A target that is always half as far gains half, without doubt; one that is as often nearer as farther, nothing."""
+@pytest.fixture
+def scripts(monkeypatch):
+    """`load`, for scripts that import one another."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return load
+
+
+def test_ratios_to_a_baseline_are_geometric_means_with_their_intervals(scripts):
     rows = []
     for i, painter in enumerate("abc"):
         for j, photograph in enumerate("xyz"):
             far = 1.0 + i + j
-            factor = {"single": 1.0, "half": 0.5, "either": 1.5 if (i + j) % 2 else 0.5}
-            for target, times in factor.items():
-                row = {kind: times * far for kind in ("style", "content", "colour")}
-                rows.append({"painter": painter, "photograph": photograph, "target": target, **row})
-    found = load("truth").table(rows)
-    assert found["single"]["style"] == pytest.approx({"mean": 3.0, "gain": 0, "low": 0, "high": 0})
-    assert found["half"]["colour"] == pytest.approx({"mean": 1.5, "gain": 0.5, "low": 0.5, "high": 0.5})
-    either = found["either"]["content"]
-    assert either["gain"] == pytest.approx(0.5 * 5 / 9 - 0.5 * 4 / 9) and either["low"] < 0 < either["high"]
+            factor = {"blend": 1.0, "half": 0.5, "either": 2.0 if (i + j) % 2 else 0.5}
+            for setup, times in factor.items():
+                row = dict.fromkeys(("style", "content", "colour", "strokes"), times * far)
+                rows.append({"painter": painter, "photograph": photograph, "setup": setup, **row})
+    found = scripts("truth").ratios(rows, "blend")
+    interval, nearer, cells = found["half"]["colour"]
+    assert (interval.mean, interval.low, interval.high) == pytest.approx((0.5, 0.5, 0.5)) and (nearer, cells) == (9, 9)
+    interval, nearer, _ = found["either"]["strokes"]
+    assert interval.mean == pytest.approx(2 ** (-1 / 9)) and interval.low < 1 < interval.high and nearer == 5
+    assert list(found) == ["half", "either"]
+
+
+def test_setups_are_checked_before_anything_is_painted(scripts):
+    setups = scripts("setups")
+    one = setups.parsed([{"name": "a", "target": "whole", "settings": {"alpha": 0.3}}])[0]
+    assert one.made_with({"alpha": 0.1, "size": 96}).alpha == 0.3
+    for entries, said in (
+        ([{"name": "a", "target": "hole"}], "target 'hole'"),
+        ([{"name": "a"}, {"name": "a"}], "differ"),
+        ([{"name": "../a"}], "plain file name"),
+        ([{"name": "a", "colour": 1}], "not as it should be"),
+        ([], "none given"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            setups.parsed(entries)
+    with pytest.raises(UsageError, match="setup 'a'"):
+        setups.parsed([{"name": "a", "settings": {"brushes": 2}}])[0].made_with({})
+
+
+@pytest.fixture
+def arguments(two_styles, tmp_path):
+    """What both trial.py and blind.py need: two hands in folders of their own, and two contents."""
+    for place, artist in enumerate(("warm", "cool")):
+        (tmp_path / artist).mkdir()
+        rows = ["file_name,artist,genre"]
+        for path in sorted(two_styles.glob("*.png"))[place::2]:
+            shutil.copy(path, tmp_path / artist)
+            rows.append(f"{path.name},{artist},portrait")
+        (tmp_path / artist / "metadata.csv").write_text("\n".join(rows) + "\n")
+    for name, seed in (("one", 1), ("two", 2)):
+        generator = torch.Generator().manual_seed(seed)
+        images.save(torch.rand(1, 3, 40, 64, generator=generator), tmp_path / "contents" / f"{name}.png")
+    contents = ["--contents", *map(str, sorted((tmp_path / "contents").glob("*.png")))]
+    return [*contents, "--corpora", str(tmp_path / "warm"), str(tmp_path / "cool")]
+
+
+def test_a_trial_is_judged_and_its_pairs_are_blind(scripts, arguments, tmp_path, monkeypatch, capsys):
+    ways = [{"name": name, "target": "nearest", "settings": {"alpha": alpha, "steps": 2}} for name, alpha in
+            (("neighbours", 0.1), ("plain", 1.0), ("bold", 0.01))]  # fmt: skip
+    (tmp_path / "setups.json").write_text(json.dumps(ways))
+    out = ["--out", str(tmp_path / "trial")]
+    options = ["--artists", "warm", "--setups", str(tmp_path / "setups.json"), "--judge", "embedded", "--judge-size", "64"]
+    monkeypatch.setattr(
+        sys, "argv", ["trial.py", *arguments, *options, *out, "--size", "48", "--sheet", str(tmp_path / "s.jpg")]
+    )
+    scripts("trial").main()
+    with (tmp_path / "trial/trial.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["setup"] for row in rows] == ["content", "neighbours", "plain", "bold"] * 2 and (
+        tmp_path / "s_warm.jpg"
+    ).exists()
+    assert all(row["value"] and 0 <= float(row["place"]) <= 1 and row["away"] for row in rows)
+    assert all(bool(row["rate"]) == (row["setup"] != "content") for row in rows)
+    assert str(tmp_path) not in (tmp_path / "trial/trial.csv").read_text()
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "trial/pictures").rglob("*.png")}
+    scripts("trial").main()
+    assert len(kept) == 6 and kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "trial/pictures").rglob("*.png")}
+
+    blind = scripts("blind")
+    asked = [str(tmp_path / "trial"), "--of", "neighbours", *arguments, "--out", str(tmp_path / "blind"), "--pairs", "4"]
+    monkeypatch.setattr(sys, "argv", ["blind.py", *asked])
+    blind.main()
+    key = json.loads((tmp_path / "blind/key.json").read_text())
+    assert sorted(path.name for path in (tmp_path / "blind").glob("*.jpg")) == [f"pair_00{i}.jpg" for i in range(1, 5)]
+    assert Counter(({pair["left"], pair["right"]} - {"neighbours"}).pop() for pair in key["pairs"]) == {"plain": 2, "bold": 2}
+    for path in (tmp_path / "blind").glob("*.jpg"):
+        assert Image.open(path).width >= 2 * 448 and not any(way["name"].encode() in path.read_bytes() for way in ways)
+    with pytest.raises(UsageError, match="key already"):
+        blind.main()
+    answers = ["pair,question,winner"]
+    for pair in key["pairs"]:
+        mine = "left" if pair["left"] == "neighbours" else "right"
+        other = {"left": "right", "right": "left"}[mine]
+        answers += [f"{pair['pair']},artist,{mine}", f"{pair['pair']},content,{other}", f"{pair['pair']},hang,tie"]
+    (tmp_path / "answers.csv").write_text("\n".join(answers) + "\n")
+    monkeypatch.setattr(sys, "argv", ["blind.py", "--out", str(tmp_path / "blind"), "--score", str(tmp_path / "answers.csv")])
+    capsys.readouterr()
+    blind.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6 and sum("won 2, tied 0, lost 0" in line for line in lines if line.startswith("artist")) == 2
+    assert all("won 0, tied 0, lost 2" in line for line in lines if line.startswith("content"))
+    assert all("won 0, tied 2, lost 0" in line for line in lines if line.startswith("hang"))
+    with pytest.raises(WorkbenchError, match="line 2"):
+        blind.score(key, [{"pair": "9", "question": "artist", "winner": "left"}])
+
+
+def test_sides_of_pairs_are_by_chance_and_by_the_seed(scripts):
+    rows = [{"content": f"{i}", "artist": "a", "setup": setup} for i in range(60) for setup in ("mine", "other", "content")]
+    blind = scripts("blind")
+    left = [pair[0]["setup"] == "mine" for pair in blind.drawn(rows, "mine", 60, 0)]
+    assert 18 < sum(left) < 42
+    assert blind.drawn(rows, "mine", 60, 0) == blind.drawn(rows, "mine", 60, 0) != blind.drawn(rows, "mine", 60, 1)
+    with pytest.raises(UsageError, match="the folder has 60"):
+        blind.drawn(rows, "mine", 61, 0)
 
 
 def test_students_of_a_frontier_keep_the_order_of_their_widths():

@@ -59,7 +59,7 @@ class Leaks:
         self.works = tuple(works)
         self._groups = np.array([work.group for work in self.works])
         self._unseen = np.isin([work.sha256 for work in self.works], [work.sha256 for work in unseen])
-        self._patches = [self._scales(work.load(size)) for work in self.works]
+        self._patches = [patch_grids(work.load(size), encoder) for work in self.works]
 
     @cached_property
     def _of_unseen(self) -> list[dict[int, Tensor]]:
@@ -73,28 +73,13 @@ class Leaks:
         """The best cosine of every patch of `grid` (h, w, D) among those of each work: (h, w, works)."""
         return torch.stack([(grid @ found[scale].flatten(0, 1).T).amax(dim=2) for found in self._patches], dim=2)
 
-    def _scales(self, picture: Tensor) -> list[Tensor]:
-        """At every scale, the patches of `picture` (1, 3, H, W), centred and of length one: (h, w, 256)."""
-        layer = self.encoder.style_layers[LAYER]
-        with torch.no_grad():
-            features = self.encoder.features(picture.to(self.encoder.device), (layer,))[layer].cpu()
-            found = []
-            for scale in SCALES:
-                cells = F.avg_pool2d(features, scale) if min(features.shape[-2:]) >= 3 * scale else features
-                step = max(1, EVERY // scale)
-                height, width = cells.shape[-2:]
-                grid = (patches(cells) @ _projection(9 * cells.shape[1])).view(height, width, -1)[::step, ::step]
-                found.append(F.normalize(grid - grid.mean(dim=(0, 1)), dim=2))
-        return found
-
     def measure(self, picture: Tensor, content: Tensor, target: StyleTarget, genre: str) -> Leak:
         """What `picture` (1, 3, H, W), made from `content`, has of the paintings that weigh most in `target`.
 
         The sources are the heaviest works that hold nine tenths of the target's weight. The artist's works of `genre`'s family
         are what they are compared with, or all his works where there are too few. UsageError when none is left.
         """
-        heaviest = np.searchsorted(np.cumsum(target.weights), HELD - 1e-9) + 1
-        wanted = {work.sha256 for work in target.works[:heaviest]}
+        wanted = {work.sha256 for work in sources_of(target)}
         sources = np.array([work.sha256 in wanted for work in self.works])
         require(sources.sum() == len(wanted), f"{target.name}: a source is no work of this artist, so nothing can leak from it")
         subject = np.array([work.genre in family(genre) for work in self.works]) & ~sources
@@ -103,7 +88,7 @@ class Leaks:
         unseen = np.flatnonzero(subject & self._unseen)
         require(len(set(self._groups[subject])) > 1 and len(unseen) > 0, "no unseen work is left to compare a leak with")
         like = images.fit(*picture.shape[-2:], self.size)
-        theirs, its = (self._scales(images.resize(image, like)) for image in (picture, content))
+        theirs, its = (patch_grids(images.resize(image, like), self.encoder) for image in (picture, content))
         rates, heats, usual = [], [], []
         for scale in range(len(SCALES)):
             null = [
@@ -121,6 +106,26 @@ class Leaks:
         heat = torch.stack([F.interpolate(h[None, None], size=shape, mode="nearest")[0, 0] for h in heats]).amax(dim=0)
         rate, real = float(np.mean(rates)), np.mean(usual, axis=0)
         return Leak(rate, float((1 + (real >= rate).sum()) / (len(real) + 1)), heat.numpy(), int(sources.sum()))
+
+
+def sources_of(target: StyleTarget) -> tuple[Work, ...]:
+    """The heaviest works of `target` that hold nine tenths of its weight: what a picture may have copied from."""
+    return target.works[: np.searchsorted(np.cumsum(target.weights), HELD - 1e-9) + 1]
+
+
+def patch_grids(picture: Tensor, encoder: Encoder) -> list[Tensor]:
+    """At every scale, the patches of `picture` (1, 3, H, W), about their mean and of length one: (h, w, 256), on the CPU."""
+    layer = encoder.style_layers[LAYER]
+    with torch.no_grad():
+        features = encoder.features(picture.to(encoder.device), (layer,))[layer].cpu()
+        found = []
+        for scale in SCALES:
+            cells = F.avg_pool2d(features, scale) if min(features.shape[-2:]) >= 3 * scale else features
+            step = max(1, EVERY // scale)
+            height, width = cells.shape[-2:]
+            grid = (patches(cells) @ _projection(9 * cells.shape[1])).view(height, width, -1)[::step, ::step]
+            found.append(F.normalize(grid - grid.mean(dim=(0, 1)), dim=2))
+    return found
 
 
 def _statistic(nearest: Tensor, sources: np.ndarray, others: np.ndarray) -> Tensor:

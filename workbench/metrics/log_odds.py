@@ -1,0 +1,191 @@
+"""Linear artist log-odds: a picture's place among an artist's works, by a probe that gains nothing from averaging."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor
+
+from workbench import embeddings, images
+from workbench.corpus import Work
+from workbench.encoders import Encoder
+from workbench.errors import require
+from workbench.metrics.judging import LEAST, family
+
+LAYERS = 4  # of the style layers: relu1_1 to relu4_1; relu5_1 tells more of what is shown
+SIZE = 256  # px, long side of all pictures
+FOLDS = 5
+PENALTY = 0.01  # scikit-learn's C, of standardised dimensions
+FLOOR = 1e-3  # least standard deviation of a channel, in units of its layer's descriptor: a dead channel says nothing
+FLAT = 1e-6  # spread over all works below which a dimension is left out
+
+
+@dataclass(frozen=True)
+class LogOdds:
+    """Where a picture stands.
+
+    value: log-odds (nats) that the artist painted it, at equal prior odds; any real number. place: the share in [0, 1] of the
+    artist's works that score less, each by a probe that was trained neither on that work's group nor on the picture's sources:
+    0 is a miss, .5 typical, 1 a caricature. low, median, high: log-odds of these works, quantiles .1, .5 and .9.
+    works: how many these are; compared: of which genre, or "all genres".
+    """
+
+    value: float
+    place: float
+    low: float
+    median: float
+    high: float
+    works: int
+    compared: str
+
+
+class Probe:
+    """Logistic regression of "his" (n,) bool on points (n, D), with whole groups left out at will.
+
+    score(x) = w . z(x) + b, where z standardises over all n points; w and b minimise |w|^2 / 2 + PENALTY * sum of log losses,
+    both classes weighing the same. The score is linear: that of a mean of points is the mean of their scores.
+    """
+
+    def __init__(self, points: np.ndarray, his: np.ndarray, groups: Sequence[str], *, folds: int = FOLDS, seed: int = 0):
+        """`groups`: what belongs together, such as a series, (n,). UsageError with fewer than `folds` of either class."""
+        self.his = np.asarray(his, dtype=bool)
+        self.groups = np.asarray(groups, dtype=object).astype(str)
+        self.folds = folds
+        self.seed = seed
+        points = np.asarray(points, dtype=np.float64)
+        self._centre = points.mean(axis=0)
+        spread = points.std(axis=0)
+        self._scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > FLAT)
+        standardised = (points - self._centre) * self._scale
+        # The weights lie in the span of the points: a fit in its coordinates is the same, and faster where D > n.
+        _, values, self._axes = np.linalg.svd(standardised, full_matrices=False)
+        self._axes = self._axes[values > 1e-9 * max(values[0], 1e-12)]
+        self._points = standardised @ self._axes.T
+        self._fits: dict[bytes, list[tuple[np.ndarray, LogisticRegression]]] = {}
+        self.probes()
+
+    def probes(self, without: Sequence[str] = ()) -> list[tuple[np.ndarray, LogisticRegression]]:
+        """(held out (n,) bool, a probe trained without these) for every fold; no probe is trained on the groups `without`.
+
+        The first is trained on all other works, and holds out `without` alone. Every point of another group is held out by
+        just one of the rest. UsageError when too few groups are left.
+        """
+        left_out = np.isin(self.groups, list(without))
+        key = left_out.tobytes()
+        if key not in self._fits:
+            inside = np.flatnonzero(~left_out)
+            for kind in (True, False):
+                left = len(set(self.groups[inside[self.his[inside] == kind]]))
+                whose = "by the artist" if kind else "by others"
+                require(left >= self.folds, f"{left} groups of works {whose} are left to train on; {self.folds} are needed")
+            split = StratifiedGroupKFold(self.folds, shuffle=True, random_state=self.seed)
+            held = [left_out]
+            for _, test in split.split(inside, self.his[inside], self.groups[inside]):
+                out = np.zeros(len(self.his), dtype=bool)
+                out[inside[test]] = True
+                held.append(out)
+            self._fits[key] = [(out, self._fitted(~out & ~left_out)) for out in held]
+        return self._fits[key]
+
+    def _fitted(self, rows: np.ndarray) -> LogisticRegression:
+        model = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=2000, tol=1e-6)
+        return model.fit(self._points[rows], self.his[rows])
+
+    def _coordinates(self, points: np.ndarray) -> np.ndarray:
+        return ((np.asarray(points, dtype=np.float64) - self._centre) * self._scale) @ self._axes.T
+
+    def scores(self, points: np.ndarray, without: Sequence[str] = ()) -> np.ndarray:
+        """Log-odds of new points (m, D): (m,)."""
+        return self.probes(without)[0][1].decision_function(self._coordinates(points))
+
+    def held_out(self, without: Sequence[str] = ()) -> np.ndarray:
+        """Log-odds of all points of the probe, (n,), each by a probe that was not trained on its group."""
+        found = np.empty(len(self.his))
+        for out, model in self.probes(without):
+            if out.any():
+                found[out] = model.decision_function(self._points[out])
+        return found
+
+    def place(self, point: np.ndarray, among: np.ndarray, without: Sequence[str] = ()) -> float:
+        """The share of the points `among` (n,) bool that score less than a new point (D,), in [0, 1]; a tie is half.
+
+        A point and the new one are compared by the same probe, which was trained on neither: the "CV+" of Barber et al.
+        (2021, Ann. Statist. 49, "Predictive inference with the jackknife+"). A new work of his is about uniform on 0..1.
+        """
+        lower = 0.0
+        for out, model in self.probes(without):
+            rows = out & among
+            if rows.any():
+                mine = model.decision_function(self._coordinates(point[None]))[0]
+                theirs = model.decision_function(self._points[rows])
+                lower += float((theirs < mine).sum() + 0.5 * (theirs == mine).sum())
+        return lower / int(among.sum())
+
+    @property
+    def auc(self) -> float:
+        """How often a held-out work of his scores more than one that is not his, in [0, 1]; .5 is chance."""
+        return float(roc_auc_score(self.his, self.held_out()))
+
+
+class ArtistOdds:
+    """Log-odds of pictures that one artist painted them, as one encoder sees it.
+
+    A picture is described by the channels' means and log standard deviations at relu1_1 to relu4_1 (`embeddings.describe`, kind
+    "style", from the cache); the probe is trained on his works against those of others, and photographs.
+    """
+
+    def __init__(
+        self, encoder: Encoder, works: Sequence[Work], others: Sequence[Work], *, size: int = SIZE, show: bool = False
+    ):
+        """`others`: paintings by other artists, and photographs. UsageError without style layers, or where works are few."""
+        require(len(encoder.style_layers) >= LAYERS, f"encoder {encoder.name} has no style layers to probe")
+        self.encoder = encoder
+        self.size = size
+        self.works = tuple(works)
+        every = [*works, *others]
+        raw = embeddings.embed(every, encoder, "style", size=size, show=show).raw
+        his = np.arange(len(every)) < len(self.works)
+        self.probe = Probe(self._vectors(raw), his, [work.group for work in every])
+
+    def _vectors(self, raw: np.ndarray) -> np.ndarray:
+        """Means and log standard deviations of the first layers, (n, D), of "style" descriptors (n, .)."""
+        start, blocks = 0, []
+        for layer in self.encoder.style_layers[:LAYERS]:
+            width = self.encoder.channels[layer]
+            mean, deviation = raw[:, start : start + width], raw[:, start + width : start + 2 * width]
+            blocks += [mean, np.log(np.maximum(deviation, FLOOR))]
+            start += 2 * width
+        return np.concatenate(blocks, axis=1).astype(np.float64)
+
+    def describe(self, picture: Tensor) -> np.ndarray:
+        """The point (D,) of a picture (1, 3, H, W) in [0, 1], scaled to the probe's size."""
+        picture = images.resize(picture, self.size).to(self.encoder.device)
+        return self._vectors(embeddings.describe(picture, self.encoder, "style")[None])[0]
+
+    def of(self, picture: Tensor, *, sources: Sequence[Work] = (), genre: str = "") -> LogOdds:
+        """Where `picture` (1, 3, H, W) in [0, 1] stands among his works of `genre`'s family.
+
+        `sources`: works that it was made from, and its content where that is among the works; their groups are left out of
+        training. Where he has fewer than four groups of that genre, all his works count. UsageError when the sources leave
+        too few works to train on.
+        """
+        without = sorted({work.group for work in sources})
+        point = self.describe(picture)
+        own = np.flatnonzero(self.probe.his)
+        alike = np.array([work.genre in family(genre) for work in self.works])
+        enough = bool(genre) and len(set(self.probe.groups[own[alike]])) >= LEAST
+        among = np.zeros(len(self.probe.his), dtype=bool)
+        among[own[alike] if enough else own] = True
+        low, median, high = np.quantile(self.probe.held_out(without)[among], (0.1, 0.5, 0.9))
+        return LogOdds(
+            float(self.probe.scores(point[None], without)[0]),
+            self.probe.place(point, among, without),
+            float(low),
+            float(median),
+            float(high),
+            int(among.sum()),
+            genre if enough else "all genres",
+        )
