@@ -67,12 +67,16 @@ class FaceNetwork(nn.Module):
         self.coarser = nn.Sequential(Convolution(96, 96, 3, 2, each=True), Convolution(96, 96), nn.ReLU())
         self.scores = nn.ModuleList(Convolution(96, count) for _, count in self.ANCHORS)
         self.places = nn.ModuleList(Convolution(96, count * self.NUMBERS) for _, count in self.ANCHORS)
-        centres = []
+        centres, mirrored, before = [], [], 0
         for cells, count in self.ANCHORS:
+            places = torch.arange(before, before + cells * cells * count).view(cells, cells, count)
+            mirrored.append(places.flip(1).flatten())
+            before += places.numel()
             along = (torch.arange(cells) + 0.5) * (self.SIZE / cells)
             down, across = torch.meshgrid(along, along, indexing="ij")
             centres.append(torch.stack([across, down], dim=2).flatten(0, 1).repeat_interleave(count, dim=0))
         self.register_buffer("centres", torch.cat(centres), persistent=False)  # (896, 2), x before y
+        self.register_buffer("mirrored", torch.cat(mirrored), persistent=False)  # (896,), the anchor in its place in a mirror
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         fine = self.blocks(F.relu(self.first(picture)))
