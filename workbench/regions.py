@@ -267,10 +267,8 @@ def _tidy(labels: np.ndarray, named: np.ndarray) -> np.ndarray:
         votes = np.stack([ndimage.uniform_filter((rest & (labels == k)).astype(float), 3) for k in range(labels.max() + 1)])
         labels = votes.argmax(axis=0)
     small = np.bincount(labels[rest], minlength=1) / labels.size < SMALLEST
-    if small.all():
-        labels = np.zeros_like(labels)
-    else:
-        labels = _absorbed(np.where(rest, labels, len(small)), np.append(small, True))
+    outside = np.where(rest, labels, len(small))
+    labels = np.zeros_like(labels) if small.all() else _absorbed(outside, np.append(small, True))
     labels = np.where(rest, labels, labels.max() + named)
     return _absorbed(labels, np.array([rest.mean() < SMALLEST]))
 

@@ -134,7 +134,7 @@ class Join(nn.Module):
 
 
 class PersonNetwork(nn.Module):
-    """MediaPipe's selfie segmentation: pictures (N, 3, 256, 256) in [0, 1] -> logits of a person being there (N, 1, 256, 256)."""
+    """MediaPipe's selfie segmentation: pictures (N, 3, 256, 256) in [0, 1] -> logits of a person (N, 1, 256, 256)."""
 
     SIZE = 256
 
