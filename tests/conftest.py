@@ -4,6 +4,7 @@ On tensors as small as those of the tests a second thread costs more than it bri
 """
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from workbench import encoders
+from workbench import encoders, images, inputs
 from workbench.corpus import Corpus
 
 # No example is held to a time: a machine that does other things as well may be slow at any of them.
@@ -81,3 +82,15 @@ def corpus(two_styles):
 def encoder():
     """The encoder that needs no weights, on the CPU."""
     return encoders.load("embedded", device="cpu", precision="float32")
+
+
+@pytest.fixture(scope="session")
+def portraits(two_styles, tmp_path_factory):
+    """A corpus of two portraits, of one sitter in two lights, and of two of the patterns in `two_styles`."""
+    folder = tmp_path_factory.mktemp("portraits")
+    sitter = images.resize(inputs.content("grace_hopper"), 256)
+    images.save(sitter, folder / "sitter.png")
+    images.save((sitter.flip(3) * torch.tensor([1.0, 0.8, 0.6]).view(1, 3, 1, 1)), folder / "by-candle.png")
+    for name in ("work-00.png", "work-01.png"):
+        shutil.copy(two_styles / name, folder)
+    return Corpus.open(folder)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from workbench import images, regions
+from workbench import images, inputs, regions
 from workbench.errors import UsageError
 
 
@@ -25,7 +25,7 @@ def test_textures_side_by_side_are_regions(encoder):
     assert len({int(np.bincount(column).argmax()) for column in middle.T}) == 3
     assert found.shares.sum() == pytest.approx(1) and (np.diff(found.shares) <= 0).all()
     assert torch.equal(found.masks().sum(dim=0), torch.ones(1, 36, 48))
-    assert found.shares.min() >= regions.SMALLEST
+    assert found.shares.min() >= regions.SMALLEST and set(found.names) == {""}
 
 
 def test_dividing_is_deterministic(encoder):
@@ -102,3 +102,42 @@ def test_a_damaged_cache_entry_is_made_again(corpus, encoder, tmp_path, monkeypa
             entry.write_bytes(damage(entry.read_bytes()))
         assert np.array_equal(regions.RegionIndex(corpus.works[:2], encoder).raw, first.raw)
     assert np.array_equal(regions.RegionIndex(corpus.works[:2], encoder).raw, first.raw)
+
+
+@pytest.fixture(scope="module")
+def sitter():
+    return images.resize(inputs.content("grace_hopper"), 256)
+
+
+def test_faces_and_people_are_regions_with_names(sitter, encoder):
+    found = regions.divide(sitter, encoder)
+    assert sorted(found.names)[-2:] == ["face", "person"] and len(found.names) == len(found) <= regions.MOST + 2
+    assert (np.diff(found.shares) <= 0).all() and found.shares.sum() == pytest.approx(1)
+    assert torch.equal(found.masks().sum(dim=0), torch.ones(1, *found.labels.shape))
+    height, width = found.labels.shape
+    assert found.names[found.labels[round(0.42 * height), width // 2]] == "face"
+    assert found.names[found.labels[-1, width // 2]] == "person"
+    assert found.names[found.labels[0, -1]] == ""
+    unnamed = [share for share, name in zip(found.shares, found.names, strict=True) if not name]
+    assert min(unnamed) >= regions.SMALLEST
+
+
+def test_what_people_leave_of_a_picture_is_never_lost(sitter, encoder, monkeypatch):
+    """Everything, and all but a strip too narrow to be a region, is a person."""
+    for free, names in ((0, ("person",)), (1, ("person",)), (8, ("person", ""))):
+        monkeypatch.setattr(
+            regions.people, "parts", lambda p, h, w, free=free: (np.arange(w) >= free) * np.ones((h, 1), np.uint8)
+        )
+        found = regions.divide(sitter, encoder)
+        assert found.names[:1] == names[:1] and set(found.names) == set(names)
+        assert (found.labels[:, 9:] == 0).all()
+
+
+def test_names_are_kept_in_the_cache_and_compared_with_their_like(portraits, encoder, monkeypatch):
+    index = regions.RegionIndex(portraits.works, encoder)
+    assert set(index.names) == {"", "person", "face"}
+    monkeypatch.setattr(regions, "divide", None)
+    assert (regions.RegionIndex(portraits.works, encoder).names == index.names).all()
+    similar = index.similarities(index.raw[:2], ["face", "no such name"])
+    assert (np.isfinite(similar[0]) == (index.names == "face")).all() and np.isfinite(similar[1]).all()
+    assert np.isfinite(index.similarities(index.raw[:2])).all()

@@ -3,8 +3,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from workbench import colour, images, losses, statistics, targets
+from workbench import colour, comparison, images, inputs, losses, statistics, targets
 from workbench.errors import UsageError
 from workbench.regions import Piece, Regions
 from workbench.targets import Guide
@@ -271,3 +272,29 @@ def test_a_corpus_of_one_work_is_its_own_answer_to_everything(corpus, encoder):
         assert target.weights == pytest.approx((1.0,))
         pooled, typical = (target.combined(way).moments(encoder, 48, ["relu2_1"]) for way in ("pooled", "barycentre"))
         assert torch.equal(pooled["relu2_1"].second, typical["relu2_1"].second)
+
+
+def test_faces_come_from_faces_and_people_from_people(portraits, corpus, encoder):
+    content = images.resize(inputs.content("grace_hopper"), 200)
+    target = targets.Selection(portraits, content, encoder).regions()
+    named = {guide.name: guide for guide in target.guides if guide.name}
+    assert set(named) == {"face", "person"} and all(guide.matched for guide in named.values())
+    for name, guide in named.items():
+        assert {piece.name for piece in guide.pieces} == {name} and guide.line.startswith(f"{name}, ")
+        assert guide.pieces[0].work.name == "sitter.png" and sum(guide.weights) == pytest.approx(1)
+        assert guide.usual <= guide.similarity and guide.usual == pytest.approx(guide.usual)  # no infinity in the median
+    rest = [piece.name for guide in target.guides if guide.matched and not guide.name for piece in guide.pieces]
+    assert set(rest) <= {""}
+    strangers = targets.Selection(corpus, content, encoder).regions()  # an artist who painted nobody
+    assert sum(guide.share for guide in strangers.guides) == pytest.approx(1) and sum(strangers.weights) == pytest.approx(1)
+    assert comparison.matches(content, target) is not None
+
+
+def test_a_mask_overrides_the_people_who_are_found(portraits, encoder, tmp_path):
+    mask = Image.new("RGB", (41, 48), "black")
+    mask.paste((255, 255, 255), (0, 0, 41, 24))
+    mask.save(tmp_path / "mask.png")
+    content = images.resize(inputs.content("grace_hopper"), 200)
+    target = targets.Selection(portraits, content, encoder).regions(mask=tmp_path / "mask.png")
+    assert {guide.name for guide in target.guides} == {""}
+    assert all(guide.share == pytest.approx(0.5, abs=0.03) for guide in target.guides) or len(target.guides) == 1

@@ -190,7 +190,7 @@ def matches(content: Tensor, target: StyleTarget) -> Figure:
         missing = MATCHES + 1 - len(row)
         rows.append([*row, *[None] * missing])
         captions.append([*caption, *[""] * missing])
-        labels.append(f"{guide.share:.0%} of the picture")
+        labels.append(guide.where)
     return figures.grid(
         rows, labels, ["Region", *["Pieces, the heaviest first", *[""] * (MATCHES - 1)]], cell_captions=captions
     )

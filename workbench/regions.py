@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
@@ -16,7 +16,7 @@ from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from workbench import colour, images, progress, storage
+from workbench import colour, images, people, progress, storage
 from workbench.corpus import Work
 from workbench.embeddings import read_ahead
 from workbench.encoders import Encoder
@@ -38,7 +38,7 @@ COLOURS = 12  # of a mask image, at most
 BODY = 7  # px of a mask at SIZE: what is nowhere so wide is a soft edge or a slip of the brush
 MANY = 1000  # colours of a mask, edges included, beyond which it is a photograph
 DESCRIBED_BY = 2  # deepest style layers, whose means over a region describe it
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,12 @@ class Regions:
     """The regions of one picture.
 
     labels: (h, w) uint8 on a grid over the picture, 0 is the largest region; descriptors: (n, D) float32, what each
-    region shows, not centred.
+    region shows, not centred; names: "face" or "person" for a region that is one, else ""; none at all where nobody looked.
     """
 
     labels: np.ndarray = field(repr=False)
     descriptors: np.ndarray = field(repr=False)
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.descriptors)
@@ -67,19 +68,26 @@ class Regions:
 
 
 def divide(picture: Tensor, encoder: Encoder) -> Regions:
-    """Divide `picture` (1, 3, H, W) in [0, 1] into at most six regions that look alike inside.
+    """Divide `picture` (1, 3, H, W) in [0, 1] into faces, people without them, and up to six regions that look alike inside.
 
-    k-means on the encoder's features over a pyramid, with some weight on place and colour; k is the number of regions with
-    the best silhouette; regions that look alike are merged, and small ones given to their neighbours. A picture of one
-    colour is one region.
+    People are found as `people.parts` says. In the rest, k-means on the encoder's features over a pyramid, with some weight
+    on place and colour; k is the number of regions with the best silhouette; regions that look alike are merged, and small
+    ones given to their neighbours. A picture of one colour is one region.
     """
     picture = images.resize(picture, SIZE).to(encoder.device)
     height, width = images.fit(*picture.shape[-2:], GRID)
     if float(picture.flatten(2).std(dim=2, correction=0).max()) < FLAT:
         return described(np.zeros((height, width), dtype=np.int64), picture, encoder)
-    cells = _cells(picture, encoder, height, width)
-    labels = _merged(_clustered(cells), cells).reshape(height, width)
-    return described(_tidy(labels), picture, encoder)
+    named = people.parts(picture, height, width)
+    rest = named == 0
+    labels = np.zeros((height, width), dtype=np.int64)
+    if rest.any():
+        cells = _cells(picture, encoder, height, width)[rest.ravel()]
+        cells -= cells.mean(axis=0)
+        labels[rest] = _merged(_clustered(cells), cells)
+    labels = _tidy(labels, named)
+    names = tuple(people.NAMES[named[labels == label].max()] for label in range(labels.max() + 1))
+    return replace(described(labels, picture, encoder), names=names)
 
 
 def from_mask(path: str | Path, picture: Tensor, encoder: Encoder) -> Regions:
@@ -113,6 +121,11 @@ class Piece:
     regions: Regions | None = field(default=None, repr=False, compare=False)
 
     @property
+    def name(self) -> str:
+        """What its region is called, "face" or "person"; else ""."""
+        return self.regions.names[self.label] if self.regions and self.regions.names else ""
+
+    @property
     def mask(self) -> Tensor:
         """(1, 1, h, w) float32 on a grid over the painting: 1 inside, 0 outside."""
         return torch.ones(1, 1, 1, 1) if self.regions is None else self.regions.masks()[self.label : self.label + 1]
@@ -125,16 +138,24 @@ class RegionIndex:
         """Divide every work, or take its regions from the cache; `show` reports progress."""
         divided = _divide_all(tuple(works), encoder, show)
         self.pieces = [Piece(work, label, r) for work, r in zip(works, divided, strict=True) for label in range(len(r))]
+        self.names = np.array([piece.name for piece in self.pieces])
         self.raw = np.concatenate([r.descriptors for r in divided])
         self.centre = self.raw.mean(axis=0) if len(works) > 1 else np.zeros_like(self.raw[0])
         groups = [work.group for work in works]
         self.owner = np.array([group for group, r in zip(groups, divided, strict=True) for _ in range(len(r))])
 
-    def similarities(self, descriptors: np.ndarray) -> np.ndarray:
-        """Cosine of `descriptors` (m, D) to every piece, about the mean of all pieces: (m, pieces) in [-1, 1]."""
+    def similarities(self, descriptors: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
+        """Cosine of `descriptors` (m, D) to every piece, about the mean of all pieces: (m, pieces) in [-1, 1].
+
+        With `names` (m,), -inf where a piece is called otherwise, if any is called so: faces are compared with faces alone.
+        """
         ours, theirs = (x - self.centre for x in (self.raw, descriptors))
         lengths = np.linalg.norm(theirs, axis=1)[:, None] * np.linalg.norm(ours, axis=1)
-        return (theirs @ ours.T) / np.maximum(lengths, 1e-12)
+        found = (theirs @ ours.T) / np.maximum(lengths, 1e-12)
+        for row, name in zip(found, names, strict=bool(names)):
+            if name in self.names:
+                row[self.names != name] = -np.inf
+        return found
 
     @cached_property
     def own(self) -> np.ndarray:
@@ -157,7 +178,7 @@ class RegionIndex:
 
 
 def _divide_all(works: tuple[Work, ...], encoder: Encoder, show: bool) -> list[Regions]:
-    key = hashlib.sha256(f"{VERSION}|{images.DECODER}|{encoder.identity}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{VERSION}|{images.DECODER}|{people.WEIGHTS_SHA256}|{encoder.identity}".encode()).hexdigest()[:24]
     folder = storage.cache_dir("regions", key)
     found = {work.sha256: _known(folder / f"{work.sha256}.npz") for work in works}
     missing = list({work.sha256: work for work in works if found[work.sha256] is None}.values())
@@ -165,7 +186,8 @@ def _divide_all(works: tuple[Work, ...], encoder: Encoder, show: bool) -> list[R
     for work, picture in progress.track(pictures, total=len(missing), label="regions", show=show):
         regions = divide(picture, encoder)
         with storage.atomic(folder / f"{work.sha256}.npz") as temporary:
-            np.savez(temporary, labels=regions.labels, descriptors=regions.descriptors)
+            names = np.array(regions.names, dtype=str)
+            np.savez(temporary, labels=regions.labels, descriptors=regions.descriptors, names=names)
         found[work.sha256] = regions
     return [found[work.sha256] for work in works]
 
@@ -176,7 +198,7 @@ def _known(path: Path) -> Regions | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
-            return Regions(file["labels"], file["descriptors"])
+            return Regions(file["labels"], file["descriptors"], tuple(file["names"].tolist()))
     except (ValueError, EOFError, KeyError, BadZipFile):
         path.unlink(missing_ok=True)
         return None
@@ -235,12 +257,20 @@ def _merged(labels: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return labels
 
 
-def _tidy(labels: np.ndarray) -> np.ndarray:
-    """Labels (h, w) with frayed borders smoothed, and without small regions."""
+def _tidy(labels: np.ndarray, named: np.ndarray) -> np.ndarray:
+    """Labels (h, w) with frayed borders smoothed, and without small regions; what is `named` above 0 is a region as it is.
+
+    Small regions are given to others without a name; where there is none large enough, all of them are one.
+    """
+    rest = named == 0
     for _ in range(2):
-        votes = np.stack([ndimage.uniform_filter((labels == k).astype(float), 3) for k in range(labels.max() + 1)])
+        votes = np.stack([ndimage.uniform_filter((rest & (labels == k)).astype(float), 3) for k in range(labels.max() + 1)])
         labels = votes.argmax(axis=0)
-    return _absorbed(labels, np.bincount(labels.ravel()) / labels.size < SMALLEST)
+    small = np.bincount(labels[rest], minlength=1) / labels.size < SMALLEST
+    outside = np.where(rest, labels, len(small))
+    labels = np.zeros_like(labels) if small.all() else _absorbed(outside, np.append(small, True))
+    labels = np.where(rest, labels, labels.max() + named)
+    return _absorbed(labels, np.array([rest.mean() < SMALLEST]))
 
 
 def _has_body(inside: np.ndarray) -> bool:

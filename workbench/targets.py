@@ -46,7 +46,7 @@ class Guide:
     share: of the content; similarity: cosine of the best piece; usual: median cosine of all pieces, what one drawn at
     random has; familiarity: see regions.RegionIndex; matched: whether the pieces were found by what the region shows. Where
     they were not, because the artist never painted such a thing, they are the whole paintings of the content's style cluster,
-    and their barycentre counts.
+    and their barycentre counts. name: "face" or "person" where the region is one, else "".
     """
 
     mask: Tensor = field(repr=False, compare=False)
@@ -57,15 +57,21 @@ class Guide:
     usual: float
     familiarity: float
     matched: bool
+    name: str = ""
+
+    @property
+    def where(self) -> str:
+        """The region's name, if it has one, and how large it is."""
+        return f"{self.name}{', ' if self.name else ''}{self.share:.0%} of the picture"
 
     @property
     def line(self) -> str:
         """What was matched, and how well, for a reader."""
         if not self.matched:
-            return f"{self.share:.0%} of the picture: never painted (best cosine {self.similarity:.2f}); from the style cluster"
+            return f"{self.where}: never painted (best cosine {self.similarity:.2f}); from the style cluster"
         how = f"cosine {self.similarity:.2f}, {self.usual:.2f} at random"
         how += f", as good as {self.familiarity:.0%} of the artist's own matches"
-        return f"{self.share:.0%} of the picture: {self.pieces[0].work.title} ({how})"
+        return f"{self.where}: {self.pieces[0].work.title} ({how})"
 
 
 @dataclass(frozen=True)
@@ -438,15 +444,19 @@ class Selection:
         """For each region of the content the painted regions that resemble it, w_k = softmax(cos / tau) over all of them.
 
         `mask`: an image whose flat colours say what belongs together (see regions.from_mask); without it the content is
-        divided by what it shows. Regions such as the artist never painted are taken together and get the barycentre of the
+        divided by what it shows, and faces come from faces, people from people, the rest from the rest, as far as the artist
+        painted any. Regions such as the artist never painted are taken together and get the barycentre of the
         style cluster that the content falls into.
         """
         check_tau(tau)
         divided = regions.from_mask(mask, self.content, self.encoder) if mask else regions.divide(self.content, self.encoder)
-        similarities = self.region_index.similarities(divided.descriptors)
+        names = divided.names or ("",) * len(divided)
+        similarities = self.region_index.similarities(divided.descriptors, divided.names)
+        usual = np.array([np.median(row[np.isfinite(row)]) for row in similarities])
         best = similarities.max(axis=1)
         familiar = np.array([self.region_index.familiarity(value) for value in best])
         matched = (familiar >= NEVER) | (best >= ALIKE)
+        matched |= np.array([name != "" and name in self.region_index.names for name in names])
         masks, guides = divided.masks(), []
         for label in np.flatnonzero(matched):
             order, kept = _kept(softmax_weights(similarities[label], tau))
@@ -457,9 +467,10 @@ class Selection:
                     kept,
                     float(divided.shares[label]),
                     float(best[label]),
-                    float(np.median(similarities[label])),
+                    float(usual[label]),
                     float(familiar[label]),
                     True,
+                    names[label],
                 )
             )
         if not matched.all():  # all of it together, or whole paintings would be squeezed into corners
@@ -471,7 +482,7 @@ class Selection:
                     fallback.weights,
                     float(divided.shares[strange].sum()),
                     float(best[strange].max()),
-                    float(np.median(similarities[strange])),
+                    float(np.median(usual[strange])),
                     float(familiar[strange].max()),
                     False,
                 )
