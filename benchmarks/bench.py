@@ -89,7 +89,7 @@ def plain(encoder: ConvolutionalEncoder) -> PlainVGG:
 
 def engine_steps(encoder: ConvolutionalEncoder, picture: torch.Tensor, style: Work, size: int) -> Transfer:
     """A transfer of `picture` that is all at full size and never ends; `advance` makes as many of its steps as its stride."""
-    settings = Settings(size=size, alpha=ALPHA, tv=0.0, plateau=0, draft="none")
+    settings = Settings(method="gram", size=size, alpha=ALPHA, tv=0.0, plateau=0, draft="none")
     transfer = Transfer(picture, targets.single(style), encoder, settings)
     transfer.stages, transfer.starts = (Stage(size, 10**6, False, 1.0),), (0,)
     transfer.picture = transfer.scaled(size)
@@ -235,7 +235,7 @@ def curves(
     judges = {"vgg19": prepare(), "embedded": own_objective(content, style, size, driving)}
     last = {name: known["embedded" if name.startswith("embedded") else "reference"][-1] for name in ("reference", *names)}
     reached: dict[str, list] = {}
-    settings = Settings(size=size, steps=steps, alpha=ALPHA, tv=0.0, plateau=0)
+    settings = Settings(method="gram", size=size, steps=steps, alpha=ALPHA, tv=0.0, plateau=0)
     taken = ReferenceTime()
     taken.measure(prepare, source)
     for name in names:
@@ -281,7 +281,7 @@ def peak_memory(size: int, precision: str, content: Work, style: Work, device: t
         "content, style, size, precision, device = sys.argv[1:]\n"
         "encoder = encoders.load('vgg19', device=device, precision=precision, pooling='average')\n"
         "target = targets.single(Work('style', Path(style), '0' * 64, 1, 1))\n"
-        "Transfer(images.load(content, int(size)), target, encoder, Settings(size=int(size), steps=3)).run()\n"
+        "Transfer(images.load(content, int(size)), target, encoder, Settings(method='gram', size=int(size), steps=3)).run()\n"
         "if device != 'cpu':\n"
         "    print(torch.cuda.max_memory_reserved(device) // 1024)\n"
         "    sys.exit()\n"
@@ -358,7 +358,7 @@ def comparison_seconds(size: int, content: Work, corpus: Corpus, encoder: Convol
 
     The second run of each counts: the first makes what a process needs only once.
     """
-    source, settings = content.load().to(encoder.device), Settings(size=size, steps=80, alpha=0.1, plateau=0)
+    source, settings = content.load().to(encoder.device), Settings(method="gram", size=size, steps=80, alpha=0.1, plateau=0)
     selection = targets.Selection(corpus, source, encoder)
     chosen = [
         selection.single(next(iter(corpus)).name),

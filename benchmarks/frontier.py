@@ -62,7 +62,7 @@ def judge(students: dict[str, Path], corpora: list[Corpus], recipe: Recipe, coun
     networks = {name: encoders.load(f"embedded:{path}", precision="float32") for name, path in students.items()}
     reference = encoders.load("vgg19", pooling="average", precision="float32")
     cost = evaluation.costs({"vgg19": reference, **networks}, SIZE)
-    settings = Settings(size=SIZE, steps=EVALUATIONS)
+    settings = Settings(method="gram", size=SIZE, steps=EVALUATIONS)
     driver = encoders.load("vgg19", pooling="average", precision="bfloat16")
     bar = evaluation.drive(chosen, driver, reference, settings, show=True)
     table = {}

@@ -29,7 +29,7 @@ def main() -> None:
     sides = images.read(args.painting).image.size
     target = targets.single(Work(args.painting.name, args.painting, pv.sha256(args.painting), *sides))
     noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(0)) / 255_000
-    settings = Settings(size=args.size, plateau=0)
+    settings = Settings(method="gram", size=args.size, plateau=0)
     rows, used = [], {}
     for name in ("vgg19", "embedded"):
         judge = encoders.load(name, device=args.device, precision="float32")

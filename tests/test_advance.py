@@ -40,7 +40,7 @@ def strided(content, target, encoder, settings, stride):
 @pytest.mark.parametrize("stride", [2, 5, 100])
 def test_looking_seldom_changes_nothing(content, chosen, encoder, stride, optimiser):
     """Not a byte, whether or not stages are multiples of a stride."""
-    settings = Settings(size=192, steps=13, optimiser=optimiser, init="noise", plateau=0)
+    settings = Settings(method="gram", size=192, steps=13, optimiser=optimiser, init="noise", plateau=0)
     expected = Transfer(content, chosen[0], encoder, settings)
     found = strided(content, chosen[0], encoder, settings, stride)
     told, seen = ([(step.step, step.size, step.losses) for step in transfer] for transfer in (expected, found))
@@ -51,7 +51,7 @@ def test_looking_seldom_changes_nothing(content, chosen, encoder, stride, optimi
 def test_refused_steps_are_told_alike(content, chosen, encoder, monkeypatch):
     """A first move that is far too long is refused at once, and then again."""
     monkeypatch.setattr("workbench.transfer.FIRST_MOVE", 10.0)
-    settings = Settings(**SMALL, plateau=0)
+    settings = Settings(method="gram", **SMALL, plateau=0)
     expected, found = (strided(content, chosen[0], encoder, settings, stride) for stride in (1, 6))
     expected, found = expected.run(), found.run()
     assert expected.history == found.history
@@ -60,7 +60,7 @@ def test_refused_steps_are_told_alike(content, chosen, encoder, monkeypatch):
 
 
 def test_ctrl_c_while_the_host_waits_loses_nothing(content, chosen, encoder, monkeypatch):
-    settings = Settings(**SMALL, plateau=0)
+    settings = Settings(method="gram", **SMALL, plateau=0)
     expected = Transfer(content, chosen[0], encoder, settings).run()
     running = strided(content, chosen[0], encoder, settings, 5)
     read, count = torch.Tensor.tolist, itertools.count()
@@ -79,7 +79,7 @@ def test_ctrl_c_while_the_host_waits_loses_nothing(content, chosen, encoder, mon
 
 def test_alone_and_in_a_batch_by_turns(content, chosen, encoder):
     """What one of them leaves behind does not outlive it."""
-    settings = Settings(**SMALL, plateau=0)
+    settings = Settings(method="gram", **SMALL, plateau=0)
     expected = Transfer(content, chosen[0], encoder, settings).run()
     running = strided(content, chosen[0], encoder, settings, 4)
     next(iter(running))
@@ -88,7 +88,7 @@ def test_alone_and_in_a_batch_by_turns(content, chosen, encoder):
 
 
 def test_strides_resume(content, chosen, encoder, tmp_path):
-    settings = Settings(**SMALL, plateau=0)
+    settings = Settings(method="gram", **SMALL, plateau=0)
     whole = strided(content, chosen[0], encoder, settings, 5).run()
     first = strided(content, chosen[0], encoder, settings, 5)
     for step in first:
@@ -100,7 +100,7 @@ def test_strides_resume(content, chosen, encoder, tmp_path):
 
 
 def test_a_stop_within_a_stride_keeps_what_was_done(content, chosen, encoder, monkeypatch):
-    settings = Settings(**SMALL, plateau=0)
+    settings = Settings(method="gram", **SMALL, plateau=0)
     expected = Transfer(content, chosen[0], encoder, settings).run()
     running = strided(content, chosen[0], encoder, settings, 5)
     evaluate, count = advance._evaluated, itertools.count()
@@ -117,7 +117,7 @@ def test_a_stop_within_a_stride_keeps_what_was_done(content, chosen, encoder, mo
 
 
 def test_a_plateau_ends_strides_too(content, chosen, encoder):
-    settings = Settings(size=64, steps=1000, plateau=0.05)
+    settings = Settings(method="gram", size=64, steps=1000, plateau=0.05)
     at_once = Transfer(content, chosen[0], encoder, settings).run()
     later = strided(content, chosen[0], encoder, settings, 10).run()
     assert len(at_once.history) <= len(later.history) < len(at_once.history) + 10 < 1000
@@ -125,7 +125,7 @@ def test_a_plateau_ends_strides_too(content, chosen, encoder):
 
 
 def test_what_is_not_finite_stops_strides_at_its_step_with_the_last_good_picture(content, chosen, encoder):
-    settings = Settings(**SMALL, plateau=0)
+    settings = Settings(method="gram", **SMALL, plateau=0)
     for stride in (1, 4):
         running = strided(content, chosen[0], encoder, settings, stride)
         good = list(itertools.islice(running, 10))[-1].image  # 2 of one stage, 8 of the next
@@ -137,7 +137,7 @@ def test_what_is_not_finite_stops_strides_at_its_step_with_the_last_good_picture
 
 def test_what_was_once_not_finite_is_not_gone_on_with(content, chosen, encoder, monkeypatch):
     """Though a shorter step may be finite again: the picture is that of the step before."""
-    running = strided(content, chosen[0], encoder, Settings(**SMALL, plateau=0), 5)
+    running = strided(content, chosen[0], encoder, Settings(method="gram", **SMALL, plateau=0), 5)
     list(itertools.islice(running, 2))
     evaluate, count, good = advance._evaluated, itertools.count(), []
 
@@ -217,7 +217,7 @@ def recordings(monkeypatch):
 @pytest.mark.parametrize("style_loss", ["gram", "patches", "embedding"])
 def test_a_recorded_step_does_what_the_step_does(content, chosen, encoder, recordings, monkeypatch, optimiser, style_loss):
     """Also where trials are refused, and where the diagonal is learnt anew."""
-    settings = Settings(size=192, steps=30, optimiser=optimiser, style_loss=style_loss, plateau=0)
+    settings = Settings(method="gram", size=192, steps=30, optimiser=optimiser, style_loss=style_loss, plateau=0)
     monkeypatch.setattr("workbench.transfer.FIRST_MOVE", 0.3)
     expected, found = Transfer(content, chosen[1], encoder, settings), strided(content, chosen[1], encoder, settings, 4)
     told, seen = ([(step.step, step.losses) for step in transfer] for transfer in (expected, found))
@@ -233,7 +233,7 @@ def test_a_recorded_step_does_what_the_step_does(content, chosen, encoder, recor
 
 
 def test_a_batch_is_recorded_anew_when_one_of_it_ends(content, chosen, encoder, recordings):
-    settings = Settings(size=64, steps=100, plateau=0.03)
+    settings = Settings(method="gram", size=64, steps=100, plateau=0.03)
     alone = [strided(content, target, encoder, settings, 4).run() for target in chosen[:2]]
     recordings["recorded"] = 0
     transfers = [strided(content, target, encoder, settings, 4) for target in chosen[:2]]
@@ -247,14 +247,14 @@ def test_a_batch_is_recorded_anew_when_one_of_it_ends(content, chosen, encoder, 
 
 
 def test_pictures_of_a_stride_stay_what_they_were(content, chosen, encoder, recordings):
-    running = strided(content, chosen[0], encoder, Settings(**SMALL, plateau=0), 4)
+    running = strided(content, chosen[0], encoder, Settings(method="gram", **SMALL, plateau=0), 4)
     seen = [(step.image, step.image.clone()) for step in running]
     assert all(torch.equal(image, kept) for image, kept in seen)
     assert not torch.equal(seen[2][0], seen[-1][0])
 
 
 def test_what_cannot_be_recorded_goes_on_operation_by_operation(content, chosen, encoder, monkeypatch):
-    settings = Settings(**SMALL, plateau=0)
+    settings = Settings(method="gram", **SMALL, plateau=0)
     expected = strided(content, chosen[0], encoder, settings, 1).run()
     monkeypatch.setattr(advance, "recordable", lambda transfers: True)
     asked = []
@@ -359,7 +359,7 @@ class Waiting(TorchDispatchMode):
 @pytest.mark.parametrize("style_loss", ["gram", "w2", "patches", "embedding"])
 def test_nothing_waits_for_the_device_inside_of_a_stride(content, chosen, encoder, monkeypatch, style_loss, optimiser):
     monkeypatch.setattr("workbench.optimisers.PROMPT", ())  # this processor passes for a device
-    settings = Settings(size=96, steps=30, plateau=0, style_loss=style_loss, optimiser=optimiser)
+    settings = Settings(method="gram", size=96, steps=30, plateau=0, style_loss=style_loss, optimiser=optimiser)
     transfer = Transfer(content, chosen[1], encoder, settings)
     next(iter(transfer))  # made ready, and the first evaluation done
     advance.unwatched([transfer], 1)  # takes over from there
@@ -385,7 +385,7 @@ def test_nothing_waits_for_the_device_where_regions_are_guided():
 
 def test_a_batch_comes_to_what_single_transfers_come_to(content, chosen, encoder):
     """In float32 batches may round otherwise; over a few evaluations that is all."""
-    settings = Settings(**SMALL, plateau=0)
+    settings = Settings(method="gram", **SMALL, plateau=0)
     alone = [Transfer(content, target, encoder, settings).run() for target in chosen]
     together = batch.run([Transfer(content, target, encoder, settings) for target in chosen])
     for one, other in zip(alone, together, strict=True):
@@ -396,7 +396,7 @@ def test_a_batch_comes_to_what_single_transfers_come_to(content, chosen, encoder
 
 
 def test_looking_seldom_changes_nothing_in_a_batch_but_where_a_plateau_is_seen(content, chosen, encoder):
-    settings = Settings(size=64, steps=60, plateau=0.05)
+    settings = Settings(method="gram", size=64, steps=60, plateau=0.05)
     expected, found = ([strided(content, target, encoder, settings, stride) for target in chosen] for stride in (1, 4))
     for one, other in zip(batch.run(expected), batch.run(found), strict=True):
         assert 20 < len(one.history) <= len(other.history) < len(one.history) + 4
@@ -406,7 +406,7 @@ def test_looking_seldom_changes_nothing_in_a_batch_but_where_a_plateau_is_seen(c
 
 def test_a_batch_takes_several_contents_and_weights(corpus, chosen, encoder):
     contents = [corpus["work-00.png"].load(96), corpus["work-00.png"].load(96).flip(3)]
-    transfers = [Transfer(c, chosen[0], encoder, Settings(**SMALL, alpha=a)) for c, a in zip(contents, (0.05, 0), strict=True)]
+    transfers = [Transfer(c, chosen[0], encoder, Settings(method="gram", **SMALL, alpha=a)) for c, a in zip(contents, (0.05, 0), strict=True)]
     results = batch.run(transfers)
     assert "content" in results[0].history[-1] and "content" not in results[1].history[-1]
     for content, result in zip(contents, results, strict=True):
@@ -415,7 +415,7 @@ def test_a_batch_takes_several_contents_and_weights(corpus, chosen, encoder):
 
 
 def test_a_transfer_of_a_batch_that_is_over_lets_the_others_go_on(content, chosen, encoder):
-    settings = Settings(size=64, steps=60, plateau=0.05)
+    settings = Settings(method="gram", size=64, steps=60, plateau=0.05)
     ends = [Transfer(content, target, encoder, settings) for target in chosen]
     results = batch.run(ends)
     lengths = {len(result.history) for result in results}
@@ -431,19 +431,19 @@ def test_ctrl_c_stops_a_batch_and_keeps_its_pictures(content, chosen, encoder, m
         step(transfers)
 
     monkeypatch.setattr(batch, "advance", interrupted)
-    results = batch.run([Transfer(content, target, encoder, Settings(**SMALL)) for target in chosen])
+    results = batch.run([Transfer(content, target, encoder, Settings(method="gram", **SMALL)) for target in chosen])
     assert [(result.complete, len(result.history)) for result in results] == [(False, 4)] * 3
 
 
 def test_transfers_that_cannot_keep_step_are_refused(content, chosen, encoder):
-    one = Transfer(content, chosen[0], encoder, Settings(**SMALL))
+    one = Transfer(content, chosen[0], encoder, Settings(method="gram", **SMALL))
     odd = [torch.rand(1, 3, height, 1000) for height in (663, 665)]  # of one size at 384 px, but not at 192
-    one_of_384, other_of_384 = (Transfer(picture, chosen[0], encoder, Settings(size=384, steps=3)) for picture in odd)
+    one_of_384, other_of_384 = (Transfer(picture, chosen[0], encoder, Settings(method="gram", size=384, steps=3)) for picture in odd)
     with pytest.raises(UsageError, match="of one batch need"):
         batch.run([one_of_384, other_of_384])
     for other in (
-        Transfer(content, chosen[0], encoder, Settings(size=96, steps=13)),
-        Transfer(content[..., :-9], chosen[0], encoder, Settings(**SMALL)),
+        Transfer(content, chosen[0], encoder, Settings(method="gram", size=96, steps=13)),
+        Transfer(content[..., :-9], chosen[0], encoder, Settings(method="gram", **SMALL)),
     ):
         with pytest.raises(UsageError, match="of one batch need"):
             batch.run([one, other])
@@ -452,7 +452,7 @@ def test_transfers_that_cannot_keep_step_are_refused(content, chosen, encoder):
 
 
 def test_who_has_reached_the_end_is_complete_though_the_batch_is_stopped(content, chosen, encoder, monkeypatch):
-    done, running = (Transfer(content, target, encoder, Settings(**SMALL)) for target in chosen[:2])
+    done, running = (Transfer(content, target, encoder, Settings(method="gram", **SMALL)) for target in chosen[:2])
     done.run()
 
     def interrupted(transfers):

@@ -11,7 +11,7 @@ from workbench.errors import UsageError, WorkbenchError
 def outcomes(corpus, encoder):
     content = corpus["work-00.png"].load(96)
     selection = targets.Selection(corpus, content, encoder)
-    settings = transfer.Settings(size=64, steps=40)
+    settings = transfer.Settings(method="gram", size=64, steps=40)
     oeuvre = selection.whole().moments(encoder, 64, encoder.style_layers)
     chosen = [selection.single("work-01"), selection.nearest(), selection.whole()]
     return content, encoder, oeuvre, list(comparison.transfer_each(content, chosen, oeuvre, encoder, settings, show=False))
@@ -27,7 +27,7 @@ def test_each_outcome_is_nearest_to_its_own_target(outcomes):
 
 def test_targets_at_once_come_to_what_they_come_to_in_turn(outcomes):
     content, encoder, oeuvre, done = outcomes
-    settings = transfer.Settings(size=64, steps=40)
+    settings = transfer.Settings(method="gram", size=64, steps=40)
     chosen = [outcome.target for outcome in done]
     together = list(comparison.transfer_each(content, chosen, oeuvre, encoder, settings, show=False, at_once=2))
     assert [outcome.target for outcome in together] == chosen
@@ -41,7 +41,7 @@ def test_targets_whose_transfers_cannot_keep_step_are_made_in_turn(outcomes):
     content, encoder, oeuvre, done = outcomes
     pooled = done[2].target
     chosen = [pooled, replace(pooled, combine="apart"), replace(pooled, combine="bag"), pooled]
-    settings = transfer.Settings(size=64, steps=10)
+    settings = transfer.Settings(method="gram", size=64, steps=10)
     together = list(comparison.transfer_each(content, chosen, oeuvre, encoder, settings, show=False, at_once=8))
     assert [outcome.target for outcome in together] == chosen and all(outcome.result.complete for outcome in together)
 
@@ -52,7 +52,7 @@ def test_a_gpu_makes_as_many_pictures_at_once_as_fit():
 
 def test_no_transfer_at_once_is_refused(outcomes):
     content, encoder, oeuvre, done = outcomes
-    settings = transfer.Settings(size=64, steps=1)
+    settings = transfer.Settings(method="gram", size=64, steps=1)
     with pytest.raises(UsageError, match="at_once = 0"):
         list(comparison.transfer_each(content, [done[0].target], oeuvre, encoder, settings, show=False, at_once=0))
 

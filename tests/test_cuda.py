@@ -98,7 +98,7 @@ def test_gram_matrices_of_half_precision_are_summed_in_float32():
 def test_a_recorded_transfer_has_the_bytes_of_one_that_is_not(
     content, chosen, network, monkeypatch, capsys, optimiser, style_loss
 ):
-    settings = Settings(size=192, steps=30, optimiser=optimiser, style_loss=style_loss, plateau=0)
+    settings = Settings(method="gram", size=192, steps=30, optimiser=optimiser, style_loss=style_loss, plateau=0)
     found = Transfer(content, chosen[0], network, settings).run()
     assert "one operation at a time" not in capsys.readouterr().err
     monkeypatch.setattr(advance, "recordable", lambda transfers: False)
@@ -109,7 +109,7 @@ def test_a_recorded_transfer_has_the_bytes_of_one_that_is_not(
 
 
 def test_a_recorded_batch_has_the_bytes_of_one_that_is_not(content, chosen, network, monkeypatch, capsys):
-    settings = Settings(size=192, steps=30, plateau=0)
+    settings = Settings(method="gram", size=192, steps=30, plateau=0)
     found = batch.run([Transfer(content, target, network, settings) for target in chosen])
     assert "one operation at a time" not in capsys.readouterr().err
     again = batch.run([Transfer(content, target, network, settings) for target in chosen])
@@ -122,7 +122,7 @@ def test_a_recorded_batch_has_the_bytes_of_one_that_is_not(content, chosen, netw
 def test_every_scale_is_recorded_once(content, chosen, network, monkeypatch):
     recorded, record = [], capture.record
     monkeypatch.setattr(advance, "record", lambda *given: recorded.append(record(*given)) or recorded[-1])
-    Transfer(content, chosen[0], network, Settings(size=192, steps=30, plateau=0)).run()
+    Transfer(content, chosen[0], network, Settings(method="gram", size=192, steps=30, plateau=0)).run()
     assert len(recorded) == 2 and None not in recorded
 
 

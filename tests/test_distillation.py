@@ -295,7 +295,7 @@ def test_pairs_are_nobodys_choice(corpus):
 
 def test_content_weights_are_found_by_matching_the_content_distance(corpus, encoder):
     works = list(corpus)
-    chosen, settings = evaluation.pairs(works[0:4:2], [works[1:4:2]], 2), Settings(size=48, steps=20)
+    chosen, settings = evaluation.pairs(works[0:4:2], [works[1:4:2]], 2), Settings(method="gram", size=48, steps=20)
     goal = evaluation.drive(chosen, encoder, encoder, replace(settings, alpha=0.5))
     driven = evaluation.drive_matched(chosen, encoder, encoder, settings, goal.content)
     assert abs(driven.content - goal.content) <= 0.1 * goal.content  # so few steps end now here, now there
@@ -350,7 +350,7 @@ def test_what_the_command_refuses(arguments, message, judge, two_styles, capsys)
 def test_an_interrupted_transfer_is_not_kept_as_a_judged_one(corpus, encoder, monkeypatch, tmp_path):
     monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
     works = list(corpus)
-    pair, settings = evaluation.Pair(works[0], works[1]), Settings(size=32, steps=3)
+    pair, settings = evaluation.Pair(works[0], works[1]), Settings(method="gram", size=32, steps=3)
     with monkeypatch.context() as patch:
 
         def interrupted(self):

@@ -11,7 +11,7 @@ from workbench.errors import UsageError
 from workbench.study import Artist, Cell, Content, Measures, Study, design, summary, tuned, validation
 from workbench.transfer import Settings
 
-SMALL = Settings(size=64, steps=2, plateau=0)
+SMALL = Settings(method="gram", size=64, steps=2, plateau=0)
 METHODS = ("single", "random", "nearest", "blend", "regions", "wrong")
 
 

@@ -201,7 +201,7 @@ def test_the_halves_of_a_picture_take_the_palettes_of_their_own_painters(corpus,
     )
     target = targets.StyleTarget("regions", (corpus[0], corpus[1]), (0.5, 0.5), guides=(red, blue))
     content = 0.5 + 0.1 * torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
-    image = Transfer(content, target, encoder, Settings(size=64, steps=40, alpha=0.01)).run().image
+    image = Transfer(content, target, encoder, Settings(method="gram", size=64, steps=40, alpha=0.01)).run().image
     left, right = (image[..., :24].mean(dim=(0, 2, 3)), image[..., 40:].mean(dim=(0, 2, 3)))
     assert left[0] > left[2] + 0.15 and right[2] > right[0] + 0.15
 
@@ -214,7 +214,7 @@ def test_a_guided_run_resumes_to_the_bytes_of_an_unbroken_one_and_refuses_other_
         return targets.StyleTarget("regions", (corpus[0], corpus[1]), (0.5, 0.5), guides=tuple(guides))
 
     content = corpus[2].load(64)
-    chosen = Settings(size=64, steps=8, strength=0.8)
+    chosen = Settings(method="gram", size=64, steps=8, strength=0.8)
     whole = Transfer(content, target(sides()), encoder, chosen).run().image
     running = Transfer(content, target(sides()), encoder, chosen)
     for iterate in running:

@@ -29,7 +29,7 @@ def content(corpus):
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 @pytest.mark.parametrize("style_loss", ["gram", "w2", "patches", "embedding"])
 def test_every_style_loss_moves_the_picture_towards_the_painting(content, target, encoder, style_loss, optimiser):
-    chosen = Settings(**SMALL, style_loss=style_loss, optimiser=optimiser)
+    chosen = Settings(method="gram", **SMALL, style_loss=style_loss, optimiser=optimiser)
     result = Transfer(content, target, encoder, chosen).run()
     m = target.moments(encoder, 64, encoder.style_layers)
     before = metrics.style_distance(images.resize(content, 64), m, encoder).gram
@@ -43,7 +43,7 @@ def test_every_style_loss_moves_the_picture_towards_the_painting(content, target
 @pytest.mark.parametrize("combine", ["barycentre", "apart", "bag"])
 def test_every_combination_of_works_moves_the_picture_towards_them(content, corpus, encoder, combine):
     target = targets.weighted("cool", corpus, np.array([0.0, 3, 0, 2, 0, 1] + [0] * 6)).combined(combine)
-    running = Transfer(content, target, encoder, Settings(**SMALL))
+    running = Transfer(content, target, encoder, Settings(method="gram", **SMALL))
     before = metrics.style_distance(running.bare, running.aim(), encoder).gram
     running.run()
     assert metrics.style_distance(running.bare, running.aim(), encoder).gram < 0.9 * before
@@ -54,7 +54,7 @@ def test_the_nearest_of_paintings_kept_apart_wins_where_the_soft_min_is_hard(con
     target = targets.weighted("two", corpus, np.array([0.0, 9, 1] + [0] * 9)).combined("apart")
     end = {}
     for softness in (0.0, 100.0):
-        result = Transfer(content, target, encoder, Settings(size=64, steps=25, softness=softness)).run()
+        result = Transfer(content, target, encoder, Settings(method="gram", size=64, steps=25, softness=softness)).run()
         own = [targets.single(corpus[i]).moments(encoder, 64, encoder.style_layers) for i in (2, 1)]
         end[softness] = [metrics.style_distance(result.image, m, encoder).gram for m in own]
     assert end[0.0][0] < end[100.0][0] and end[0.0][1] > end[100.0][1]
@@ -66,12 +66,12 @@ def test_the_nearest_of_paintings_kept_apart_wins_where_the_soft_min_is_hard(con
 ])  # fmt: skip
 def test_what_does_not_go_together_is_refused_before_the_work(content, target, encoder, combine, settings):
     with pytest.raises(UsageError, match=r"style_loss|strength"):
-        Transfer(content, target.combined(combine), encoder, Settings(**SMALL, **settings))
+        Transfer(content, target.combined(combine), encoder, Settings(method="gram", **SMALL, **settings))
 
 
 def test_strength_runs_from_the_contents_own_style_to_the_paintings(content, target, encoder):
     def aim(strength):
-        return Transfer(content, target, encoder, Settings(**SMALL, strength=strength)).aim()["relu3_1"].second
+        return Transfer(content, target, encoder, Settings(method="gram", **SMALL, strength=strength)).aim()["relu3_1"].second
 
     own = metrics.picture_moments(images.resize(content, 64), encoder)["relu3_1"].second
     assert torch.allclose(aim(0.0), own, atol=1e-6)
@@ -79,25 +79,25 @@ def test_strength_runs_from_the_contents_own_style_to_the_paintings(content, tar
     m = target.moments(encoder, 64, encoder.style_layers)
     distances = []
     for strength in (0.0, 0.5, 1.0):
-        image = Transfer(content, target, encoder, Settings(**SMALL, strength=strength)).run().image
+        image = Transfer(content, target, encoder, Settings(method="gram", **SMALL, strength=strength)).run().image
         distances.append(metrics.style_distance(image, m, encoder).gram)
     assert distances == sorted(distances, reverse=True)
 
 
 def test_the_brush_scales_the_paintings(content, target, encoder):
-    fine = Transfer(content, target, encoder, Settings(**SMALL, brush=0.5)).aim()["relu2_1"].second
+    fine = Transfer(content, target, encoder, Settings(method="gram", **SMALL, brush=0.5)).aim()["relu2_1"].second
     assert torch.equal(fine, target.moments(encoder, 32, ["relu2_1"])["relu2_1"].second)
-    assert Settings(size=100, brush=0.1).painting_size(100) == transfer.LEAST_PAINTING
-    assert Settings(size=100, brush=3).painting_size(100) == 300
+    assert Settings(method="gram", size=100, brush=0.1).painting_size(100) == transfer.LEAST_PAINTING
+    assert Settings(method="gram", size=100, brush=3).painting_size(100) == 300
 
 
 def test_only_luminance_is_transferred_where_that_is_asked_for(content, target, encoder):
-    running = Transfer(content, target, encoder, Settings(**SMALL, colour="luminance"))
+    running = Transfer(content, target, encoder, Settings(method="gram", **SMALL, colour="luminance"))
     before = metrics.style_distance(running.bare, running.aim(), encoder).gram
     for iterate in running:
         assert torch.equal(iterate.image, running.image)
     assert torch.allclose(running.bare, colour.luminance(running.bare), atol=1e-5)
-    noisy = Transfer(content, target, encoder, Settings(**SMALL, colour="luminance", init="noise"))
+    noisy = Transfer(content, target, encoder, Settings(method="gram", **SMALL, colour="luminance", init="noise"))
     noisy.run()
     assert torch.allclose(noisy.bare, colour.luminance(noisy.bare), atol=1e-5)  # no colours that nobody sees
     assert torch.allclose(colour.luminance(running.image), colour.luminance(running.bare), atol=1e-5)
@@ -109,7 +109,7 @@ def test_only_luminance_is_transferred_where_that_is_asked_for(content, target, 
 
 def test_paintings_in_the_colours_of_the_content_leave_it_nearer_to_its_own(content, target, encoder):
     far, near = (
-        Transfer(content, target, encoder, Settings(size=64, steps=30, colour=c)).run().image for c in ("style", "content")
+        Transfer(content, target, encoder, Settings(method="gram", size=64, steps=30, colour=c)).run().image for c in ("style", "content")
     )
     reference = images.resize(content, 64)
     assert metrics.colour_distance(near, reference) < 0.7 * metrics.colour_distance(far, reference)
@@ -117,7 +117,7 @@ def test_paintings_in_the_colours_of_the_content_leave_it_nearer_to_its_own(cont
 
 @pytest.mark.parametrize("change", [{"brush": 0.5}, {"strength": 0.5}, {"colour": "content"}, {"colour": "luminance"}])
 def test_controls_resume_to_the_bytes_of_an_unbroken_run(content, target, encoder, tmp_path, change):
-    chosen = Settings(**SMALL, **change)
+    chosen = Settings(method="gram", **SMALL, **change)
     whole = Transfer(content, target, encoder, chosen).run().image
     running = Transfer(content, target, encoder, chosen)
     for iterate in running:
@@ -129,7 +129,7 @@ def test_controls_resume_to_the_bytes_of_an_unbroken_run(content, target, encode
 
 
 def test_the_total_is_what_lbfgs_lowers(content, target, encoder):
-    running = Transfer(content, target, encoder, Settings(size=192, steps=10))
+    running = Transfer(content, target, encoder, Settings(method="gram", size=192, steps=10))
     history = running.run().history
     assert [(stage.size, stage.evaluations) for stage in running.stages] == [(96, 2), (192, 2), (192, 8)]
     for start, stage in zip(running.starts, running.stages, strict=True):
@@ -143,7 +143,7 @@ def test_the_total_is_what_lbfgs_lowers(content, target, encoder):
 
 def test_the_content_weighs_more_at_first_and_the_last_stage_goes_by_the_weights_asked_for(content, target, encoder):
     """So it comes back to less than it would have been taken away to, and a change of weight costs one evaluation."""
-    running = Transfer(content, target, encoder, Settings(size=192, steps=20, plateau=0))
+    running = Transfer(content, target, encoder, Settings(method="gram", size=192, steps=20, plateau=0))
     assert [stage.hold for stage in running.stages] == [transfer.HELD, transfer.HOLD, 1.0]
     whole = running.objective
     seen = []
@@ -163,7 +163,7 @@ def test_the_content_weighs_more_at_first_and_the_last_stage_goes_by_the_weights
 
 def test_the_content_is_held_where_gram_matrices_are_compared_by_lbfgs(content, corpus, target, encoder):
     def holds(chosen=target, **settings):
-        stages = Transfer(content, chosen, encoder, Settings(size=192, **settings)).stages
+        stages = Transfer(content, chosen, encoder, Settings(method="gram", size=192, **settings)).stages
         return any(stage.hold > 1 for stage in stages)
 
     assert holds() and not holds(style_loss="w2") and not holds(optimiser="adam")
@@ -177,7 +177,7 @@ def test_what_is_held_comes_back_from_the_other_side(shared, monkeypatch, encode
     """Without a hold the picture loses more of the content than it ends with; with one it gives the last of it up late."""
     photograph = next(iter(Corpus.open(shared / "data" / "photos"))).load(256)
     painting = targets.single(next(iter(Corpus.open(shared / "data" / "corpora" / "vincent-van-gogh"))))
-    chosen = Settings(size=256, steps=60, tv=0.0, plateau=0)
+    chosen = Settings(method="gram", size=256, steps=60, tv=0.0, plateau=0)
 
     def content():
         running = Transfer(photograph, painting, encoder, chosen)
@@ -193,7 +193,7 @@ def test_what_is_held_comes_back_from_the_other_side(shared, monkeypatch, encode
 
 def test_a_finer_scale_gets_the_detail_of_its_content_unless_it_began_as_noise(content, target, encoder):
     for init in ("content", "noise"):
-        running = Transfer(content, target, encoder, Settings(size=192, steps=10, init=init))
+        running = Transfer(content, target, encoder, Settings(method="gram", size=192, steps=10, init=init))
         list(itertools.islice(running, 2))
         coarse = running.picture.clamp(0, 1)
         running.ready()
@@ -207,10 +207,10 @@ def test_a_finer_scale_gets_the_detail_of_its_content_unless_it_began_as_noise(c
 def test_a_plateau_ends_a_transfer_unless_it_is_told_not_to(content, target, encoder):
     """With content alone, from the content, nothing is left to gain."""
     still = dict(size=64, steps=60, beta=0.0, alpha=1.0, tv=0.0)
-    stopped = Transfer(content, target, encoder, Settings(**still)).run()
+    stopped = Transfer(content, target, encoder, Settings(method="gram", **still)).run()
     assert stopped.complete and len(stopped.history) == 12 + transfer.WINDOW + 1  # judged by the weights asked for
-    assert len(Transfer(content, target, encoder, Settings(**still, plateau=0)).run().history) == 60
-    moving = Transfer(content, target, encoder, Settings(size=64, steps=30)).run()
+    assert len(Transfer(content, target, encoder, Settings(method="gram", **still, plateau=0)).run().history) == 60
+    moving = Transfer(content, target, encoder, Settings(method="gram", size=64, steps=30)).run()
     assert len(moving.history) == 30
 
 
@@ -230,7 +230,7 @@ def drafted(monkeypatch):
 
 
 def test_a_draft_comes_first_and_the_encoder_has_the_last_word(content, target, encoder, drafted):
-    both = Transfer(content, target, encoder, Settings(size=192, steps=10))
+    both = Transfer(content, target, encoder, Settings(method="gram", size=192, steps=10))
     assert [(s.size, s.evaluations, s.draft) for s in both.stages] == [
         (96, 2, True),
         (192, 2, True),
@@ -239,7 +239,7 @@ def test_a_draft_comes_first_and_the_encoder_has_the_last_word(content, target, 
     ]
     assert both.starts == (0, 2, 4, 6) and both.total_steps == 16
     assert both.boundaries == ((0, "96 px, draft"), (2, "192 px, draft"), (6, "192 px"))
-    own = Transfer(content, target, encoder, Settings(size=192, steps=10, draft="none"))
+    own = Transfer(content, target, encoder, Settings(method="gram", size=192, steps=10, draft="none"))
     assert [(s.size, s.evaluations, s.draft) for s in own.stages] == [(96, 2, False), (192, 2, False), (192, 8, False)]
     assert own.fingerprint() != both.fingerprint()
     losses = {}
@@ -256,7 +256,7 @@ def test_a_draft_comes_first_and_the_encoder_has_the_last_word(content, target, 
 def test_a_run_resumed_about_its_draft_has_the_bytes_of_an_unbroken_one(
     content, target, encoder, drafted, tmp_path, stop, optimiser
 ):
-    chosen = Settings(size=192, steps=10, optimiser=optimiser)
+    chosen = Settings(method="gram", size=192, steps=10, optimiser=optimiser)
     check_resumed(lambda: Transfer(content, target, encoder, chosen), stop, tmp_path / "at.safetensors")
 
 
@@ -266,26 +266,26 @@ def test_the_draft_of_vgg19_is_worth_many_of_its_evaluations(shared, monkeypatch
     photograph = next(iter(Corpus.open(shared / "data" / "photos"))).load()
     painting = targets.single(next(iter(Corpus.open(shared / "data" / "corpora" / "edgar-degas"))))
     chosen = dict(size=128, tv=0.0, plateau=0)
-    with_draft = Transfer(photograph, painting, wide, Settings(**chosen, steps=20))
+    with_draft = Transfer(photograph, painting, wide, Settings(method="gram", **chosen, steps=20))
     assert with_draft.draft.name == "embedded" and with_draft.draft.precision == wide.precision
-    without = Transfer(photograph, painting, wide, Settings(**chosen, steps=25, draft="none"))
+    without = Transfer(photograph, painting, wide, Settings(method="gram", **chosen, steps=25, draft="none"))
     assert without.draft is None
     assert with_draft.run().history[-1]["total"] < without.run().history[-1]["total"]
 
 
 def test_alpha_trades_style_for_content(content, target, encoder):
-    near, far = (Transfer(content, target, encoder, Settings(**SMALL, alpha=a)).run().image for a in (10.0, 0.0))
+    near, far = (Transfer(content, target, encoder, Settings(method="gram", **SMALL, alpha=a)).run().image for a in (10.0, 0.0))
     assert metrics.content_distance(near, content, encoder) < metrics.content_distance(far, content, encoder)
 
 
 def test_style_weight_zero_gives_back_the_content(content, target, encoder):
-    image = Transfer(content, target, encoder, Settings(**SMALL, beta=0.0, alpha=1.0, tv=0.0)).run().image
+    image = Transfer(content, target, encoder, Settings(method="gram", **SMALL, beta=0.0, alpha=1.0, tv=0.0)).run().image
     assert torch.allclose(image, images.resize(content, 64), atol=1e-4)
 
 
 def test_noise_and_content_start_apart_and_noise_follows_its_seed(content, target, encoder):
     starts = [
-        Transfer(content, target, encoder, Settings(**SMALL, init=i, seed=s)).image
+        Transfer(content, target, encoder, Settings(method="gram", **SMALL, init=i, seed=s)).image
         for i, s in (("content", 0), ("noise", 0), ("noise", 1), ("noise", 0))
     ]
     assert torch.equal(starts[0], images.resize(content, 64))
@@ -294,13 +294,13 @@ def test_noise_and_content_start_apart_and_noise_follows_its_seed(content, targe
 
 
 def test_the_same_seed_gives_the_same_bytes(content, target, encoder):
-    a, b = (Transfer(content, target, encoder, Settings(**SMALL, init="noise", seed=5)).run().image for _ in range(2))
+    a, b = (Transfer(content, target, encoder, Settings(method="gram", **SMALL, init="noise", seed=5)).run().image for _ in range(2))
     assert a.numpy().tobytes() == b.numpy().tobytes()
 
 
 @given(st.integers(16, 4096))
 def test_scales_end_at_the_size_and_double(size):
-    scales = Settings(size=size).scales
+    scales = Settings(method="gram", size=size).scales
     assert scales[-1] == size
     assert all(b // 2 == a for a, b in itertools.pairwise(scales))
     assert scales[0] == size or scales[0] >= transfer.SMALLEST
@@ -310,7 +310,7 @@ def test_scales_end_at_the_size_and_double(size):
 @given(st.integers(1, 300), st.booleans(), st.sampled_from([64, 192, 512]), st.booleans())
 def test_stages_make_the_evaluations_asked_for_and_a_hold_takes_two_at_least(steps, drafted, size, holds):
     """The first evaluation of a stage moves nothing."""
-    stages = Settings(size=size, steps=steps).stages(drafted, holds)
+    stages = Settings(method="gram", size=size, steps=steps).stages(drafted, holds)
     assert sum(stage.evaluations for stage in stages if stage.size == size and not stage.draft) == steps
     assert all(stage.evaluations >= 1 for stage in stages) and (stages[-1].hold, stages[-1].draft) == (1, False)
     held = [stage for stage in stages if stage.size == size and stage.hold > 1]
@@ -319,7 +319,7 @@ def test_stages_make_the_evaluations_asked_for_and_a_hold_takes_two_at_least(ste
 
 
 def test_iterates_tell_where_they_are(content, target, encoder):
-    seen = list(Transfer(content, target, encoder, Settings(size=192, steps=2)))
+    seen = list(Transfer(content, target, encoder, Settings(method="gram", size=192, steps=2)))
     assert [(i.step, i.size) for i in seen] == [(1, 96), (2, 192), (3, 192)]
     assert seen[0].steps == 3
     assert [tuple(i.image.shape[2:]) for i in seen] == [(72, 96), (144, 192), (144, 192)]
@@ -328,7 +328,7 @@ def test_iterates_tell_where_they_are(content, target, encoder):
 
 
 def test_an_iterate_keeps_its_own_picture(content, target, encoder):
-    iterates = iter(Transfer(content, target, encoder, Settings(**SMALL, optimiser="adam")))
+    iterates = iter(Transfer(content, target, encoder, Settings(method="gram", **SMALL, optimiser="adam")))
     first = next(iterates)
     before = first.image.clone()
     for _ in range(4):
@@ -337,8 +337,8 @@ def test_an_iterate_keeps_its_own_picture(content, target, encoder):
 
 
 def test_stopping_keeps_the_picture_and_going_on_is_exact(content, target, encoder):
-    unbroken = Transfer(content, target, encoder, Settings(**SMALL)).run()
-    stopped = Transfer(content, target, encoder, Settings(**SMALL))
+    unbroken = Transfer(content, target, encoder, Settings(method="gram", **SMALL)).run()
+    stopped = Transfer(content, target, encoder, Settings(method="gram", **SMALL))
     for iterate in stopped:
         if iterate.step == 5:
             break
@@ -348,7 +348,7 @@ def test_stopping_keeps_the_picture_and_going_on_is_exact(content, target, encod
 
 def test_out_of_memory_is_met_by_computing_twice(content, target, encoder, monkeypatch, capsys):
     """What filled the memory is gone when the evaluation is tried again."""
-    expected = Transfer(content, target, encoder, Settings(**SMALL)).run().image
+    expected = Transfer(content, target, encoder, Settings(method="gram", **SMALL)).run().image
     evaluate, full, ballast = transfer.losses.Objective.__call__, iter([False, False, True]), []
 
     class Ballast: ...
@@ -363,7 +363,7 @@ def test_out_of_memory_is_met_by_computing_twice(content, target, encoder, monke
 
     monkeypatch.setattr(transfer.losses.Objective, "__call__", tight)
     monkeypatch.setattr(encoder, "recompute", False)
-    image = Transfer(content, target, encoder, Settings(**SMALL)).run().image
+    image = Transfer(content, target, encoder, Settings(method="gram", **SMALL)).run().image
     assert encoder.recompute and ballast and "out of memory" in capsys.readouterr().err
     assert torch.equal(image, expected)
 
@@ -375,11 +375,11 @@ def test_out_of_memory_twice_is_an_error(content, target, encoder, monkeypatch):
     monkeypatch.setattr(transfer.losses.Objective, "__call__", none)
     monkeypatch.setattr(encoder, "recompute", False)
     with pytest.raises(torch.OutOfMemoryError):
-        Transfer(content, target, encoder, Settings(**SMALL)).run()
+        Transfer(content, target, encoder, Settings(method="gram", **SMALL)).run()
 
 
 def test_ctrl_c_returns_what_there_is(content, target, encoder, monkeypatch):
-    running = Transfer(content, target, encoder, Settings(**SMALL))
+    running = Transfer(content, target, encoder, Settings(method="gram", **SMALL))
     step, count = running._step, itertools.count()
 
     def interrupted():
@@ -396,12 +396,12 @@ def test_ctrl_c_returns_what_there_is(content, target, encoder, monkeypatch):
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 @pytest.mark.parametrize("stop", [1, 3, 4, 5, 8, 20, 24])
 def test_a_resumed_run_has_the_bytes_of_an_unbroken_one(content, target, encoder, tmp_path, stop, optimiser):
-    chosen = Settings(size=192, steps=20, optimiser=optimiser)  # 4 is the border of two scales, 8 of two weights, 24 the end
+    chosen = Settings(method="gram", size=192, steps=20, optimiser=optimiser)  # 4 is the border of two scales, 8 of two weights, 24 the end
     check_resumed(lambda: Transfer(content, target, encoder, chosen), stop, tmp_path / "at.safetensors")
 
 
 def test_a_finer_scale_begins_with_the_curvature_that_a_coarser_one_taught(content, target, encoder):
-    running = Transfer(content, target, encoder, Settings(size=192, steps=40))
+    running = Transfer(content, target, encoder, Settings(method="gram", size=192, steps=40))
     list(itertools.islice(running, 6))
     coarse, learnt = running._space, running.optimiser.learnt()
     running.ready()
@@ -412,7 +412,7 @@ def test_a_finer_scale_begins_with_the_curvature_that_a_coarser_one_taught(conte
 
 def test_an_interruption_between_two_scales_only_costs_the_way_back(content, target, encoder, monkeypatch, tmp_path):
     def begin():
-        return Transfer(content, target, encoder, Settings(size=192, steps=10))
+        return Transfer(content, target, encoder, Settings(method="gram", size=192, steps=10))
 
     running = begin()
     list(itertools.islice(running, 2))
@@ -433,13 +433,13 @@ def raises(error):
 
 
 def test_a_checkpoint_of_something_else_is_refused(content, target, corpus, encoder, tmp_path):
-    first = Transfer(content, target, encoder, Settings(**SMALL))
+    first = Transfer(content, target, encoder, Settings(method="gram", **SMALL))
     path = first.checkpoint(tmp_path / "c.safetensors")
     other_target = targets.single(corpus["work-03.png"])
     for other in (
-        Transfer(content, target, encoder, Settings(size=64, steps=13)),
-        Transfer(content, other_target, encoder, Settings(**SMALL)),
-        Transfer(content.flip(3), target, encoder, Settings(**SMALL)),
+        Transfer(content, target, encoder, Settings(method="gram", size=64, steps=13)),
+        Transfer(content, other_target, encoder, Settings(method="gram", **SMALL)),
+        Transfer(content.flip(3), target, encoder, Settings(method="gram", **SMALL)),
     ):
         with pytest.raises(UsageError, match="another transfer"):
             other.resume(path)
@@ -452,7 +452,7 @@ def test_a_checkpoint_of_something_else_is_refused(content, target, corpus, enco
 
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_picture(content, target, encoder, optimiser):
-    running = Transfer(content, target, encoder, Settings(**SMALL, optimiser=optimiser))
+    running = Transfer(content, target, encoder, Settings(method="gram", **SMALL, optimiser=optimiser))
     last = list(itertools.islice(running, 3))[-1].image
     running.objective.hold({"style": float("nan")})
     with pytest.raises(Diverged, match="step 4") as stopped:
@@ -469,7 +469,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_picture(content, tar
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused_in_one_line(bad):
     with pytest.raises(UsageError) as error:
-        Settings(**bad)
+        Settings(method="gram", **bad)
     assert "\n" not in str(error.value)
     assert next(iter(bad)) in str(error.value)
 
@@ -509,14 +509,14 @@ def test_colour_distance_equals_littlecms():
 @pytest.mark.parametrize("style_loss", ["gram", "w2"])
 def test_contents_of_any_shape_are_painted(target, encoder, shape, style_loss):
     strip = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0))
-    result = Transfer(strip, target, encoder, Settings(size=16, steps=3, style_loss=style_loss)).run()
+    result = Transfer(strip, target, encoder, Settings(method="gram", size=16, steps=3, style_loss=style_loss)).run()
     assert torch.isfinite(result.image).all()
     assert max(result.image.shape[2:]) == 16
 
 
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 def test_recorded_losses_are_those_of_the_picture(content, target, encoder, optimiser):
-    running = Transfer(content, target, encoder, Settings(**SMALL, optimiser=optimiser, beta=0.0, alpha=1.0, init="noise"))
+    running = Transfer(content, target, encoder, Settings(method="gram", **SMALL, optimiser=optimiser, beta=0.0, alpha=1.0, init="noise"))
     for iterate in running:
         raw = running.picture  # before the clamp that `image` applies
         assert metrics.content_distance(raw, content, encoder) == pytest.approx(iterate.losses["content"], rel=1e-3)
@@ -525,4 +525,4 @@ def test_recorded_losses_are_those_of_the_picture(content, target, encoder, opti
 def test_a_seed_out_of_range_is_refused():
     for seed in (-1, 2**32, 1.5):
         with pytest.raises(UsageError, match="seed"):
-            Settings(seed=seed)
+            Settings(method="gram", seed=seed)

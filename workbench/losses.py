@@ -25,6 +25,7 @@ from workbench.statistics import (
     style_vector,
 )
 
+FLAT = 0.01  # of the mean square: the least variance that a difference is divided by, for paintings of one colour
 BALANCE = 0.25  # of BagLoss: the same alpha then keeps about as much of the content as beside Gram matrices
 
 
@@ -45,9 +46,11 @@ def relative_square(x: Tensor, target: Tensor) -> Tensor:
 class RelativeSquare:
     """x -> ||x - target||^2 / ||target||^2, a scalar, for one target of any shape; x may be in half precision."""
 
-    def __init__(self, target: Tensor):
+    def __init__(self, target: Tensor, unit: Tensor | None = None):
+        """`unit`: what the squared distance is divided by, a scalar, instead of ||target||^2."""
         self.target = target.detach()
-        self.share = 1 / self.target.square().sum().clamp_min(torch.finfo(target.dtype).tiny)
+        unit = self.target.square().sum() if unit is None else unit
+        self.share = 1 / unit.clamp_min(torch.finfo(target.dtype).tiny)
 
     def __call__(self, x: Tensor) -> Tensor:
         return _RelativeSquare.apply(x, self.target, self.share)
@@ -243,6 +246,33 @@ def patches(features: Tensor) -> Tensor:
     """The 3x3 patches of `features` (1, C, H, W), borders replicated: (H W, 9 C)."""
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     return F.unfold(F.pad(features, (1, 1, 1, 1), mode="replicate"), 3)[0].T
+
+
+class NeighbourLoss:
+    """Mean over layers of the mean squared distance to the features taken over, over their variance.
+
+    The target is a feature map that was put together place by place from paintings (Kolkin et al. 2022, section 3.3, with
+    squared distances in place of cosines, which leave contrast open). Positions along the border can be left out: there
+    padding decides what features are, and to match them would draw a frame.
+    """
+
+    def __init__(self, target: Mapping[str, Tensor], rims: Mapping[str, int] | None = None):
+        """`target`: layer -> features (1, C, h, w); `rims`: layer -> positions along each border that do not count (none)."""
+        self.layers = tuple(target)
+        self.rims = {layer: (rims or {}).get(layer, 0) for layer in target}
+        self.distances = {}
+        for layer, f in target.items():
+            f = self._inside(layer, f)
+            deviation = (f - f.mean(dim=(2, 3), keepdim=True)).square().sum()
+            self.distances[layer] = RelativeSquare(f, deviation.clamp_min(FLAT * f.square().sum()))
+
+    def _inside(self, layer: str, f: Tensor) -> Tensor:
+        rim = self.rims[layer]
+        return f[..., rim : f.shape[-2] - rim, rim : f.shape[-1] - rim]
+
+    def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        parts = [distance(self._inside(layer, features[layer])) for layer, distance in self.distances.items()]
+        return torch.stack(parts).mean()
 
 
 class EmbeddingLoss:

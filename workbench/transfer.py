@@ -1,4 +1,4 @@
-"""Style transfer by optimising the pixels, coarse to fine (Gatys et al. 2016 and 2017), for any StyleTarget.
+"""Style transfer by optimising the pixels, coarse to fine (Gatys et al. 2016 and 2017; Kolkin et al. 2022), for any StyleTarget.
 
 Where a cheaper network imitates the encoder, it makes a draft first: all coarse scales, and some evaluations at full size.
 The content weighs more at first: what style takes from it in a few steps, it gets back only in many.
@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from workbench import colour, images, losses, progress, statistics, storage
+from workbench import colour, images, losses, neighbours, progress, statistics, storage
 from workbench.advance import STRIDE, Step, advance
 from workbench.encoders import Encoder, imitation
 from workbench.encoders.allocator import release_pages
@@ -30,20 +30,23 @@ from workbench.parametrisation import Pixels, Spectral
 from workbench.statistics import Moments
 from workbench.targets import StyleTarget
 
+Method = Literal["neighbours", "gram"]
 StyleLoss = Literal["gram", "w2", "patches", "embedding"]
 Optimiser = Literal["lbfgs", "adam"]
 Init = Literal["content", "noise"]
 Draft = Literal["auto", "none"]
 Colour = Literal["style", "content", "luminance"]
-SMALLEST = 96  # px: sizes are halved for coarser scales as long as none is smaller than that
+SMALLEST = 96  # px: sizes are halved for coarser scales as long as none is smaller than that,
+SMALLEST_MATCHED = 160  # or than that where neighbours are matched: eyes have no place of their own in a smaller face
 COARSE = 0.15  # of the evaluations at full size: what a coarser scale takes
+MATCHED = 0.4  # of the evaluations at full size: what every scale takes where neighbours are matched
 DRAFT = 0.4  # likewise at full size, where a draft is made
 HELD = 12.0  # times its weight that the content has at coarser scales
 HOLD = 4.0  # likewise at full size, at first
 FIRST = 0.2  # of the evaluations at full size: those in which it is held there
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
-VERSION = 8  # raised whenever the same settings come to another picture
+VERSION = 9  # raised whenever the same settings come to another picture
 LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
 
@@ -64,10 +67,16 @@ class Stage:
 class Settings:
     """How to optimise L = alpha L_content + beta L_style + tv L_tv. Raises UsageError for values that make no sense."""
 
-    size: int = 384
+    method: Method = "neighbours"
+    """"neighbours": each place of the content takes over the most similar place of the paintings (Kolkin et al. 2022, for many
+    works). "gram": the statistics of the paintings as a whole are matched (Gatys et al. 2016)."""
+    size: int = 512
     """Long side of the result, px."""
     steps: int = 100
-    """Evaluations of the objective at full size; a coarser scale takes 0.15 times as many, a draft at full size 0.4 times."""
+    """Evaluations of the objective at full size; a coarser scale takes 0.15 times as many, a draft at full size 0.4 times.
+    Where neighbours are matched every scale takes 0.4 times as many: the target stands still and is soon reached."""
+    likeness: float = 0.9
+    """neighbours: how much of what is matched is the content, the rest being the picture so far (alpha of Kolkin et al.)."""
     alpha: float = 0.05
     """Weight of the content loss."""
     beta: float = 1.0
@@ -108,20 +117,22 @@ class Settings:
         require(isinstance(self.bag, int) and 1 <= self.bag <= 10**6, f"bag = {self.bag}: choose between 1 and 1000000 patches")
         require(self.softness <= 1000, f"softness = {self.softness}: choose at most 1000, where it is long the mean")
         require(0.1 <= self.brush <= 8, f"brush = {self.brush}: choose between 0.1 (fine) and 8 (coarse)")
+        require(0 <= self.likeness <= 1, f"likeness = {self.likeness}: choose between 0 (the picture so far) and 1 (the content)")
         require(0 <= self.strength <= 1, f"strength = {self.strength}: choose between 0 (the content's own style) and 1")
         require(0 <= self.plateau < 1, f"plateau = {self.plateau}: a share is at least 0 and less than 1")
         require(isinstance(self.seed, int) and 0 <= self.seed < 2**32, f"seed = {self.seed}: choose between 0 and 2**32 - 1")
         require(self.alpha + self.beta > 0, "alpha and beta are both 0: there is nothing to optimise")
-        words = {"style_loss": StyleLoss, "optimiser": Optimiser, "init": Init, "draft": Draft, "colour": Colour}
+        words = {"method": Method, "style_loss": StyleLoss, "optimiser": Optimiser, "init": Init, "draft": Draft, "colour": Colour}
         for name, choices in words.items():
             value = getattr(self, name)
             require(value in get_args(choices), f"{name} = {value!r}: choose {', '.join(get_args(choices))}")
 
     @property
     def scales(self) -> tuple[int, ...]:
-        """Long sides from coarse to fine, each half of the next, none but the last below 96 px."""
+        """Long sides from coarse to fine, each half of the next, none but the last below 96 px (160 px for neighbours)."""
         sizes = [self.size]
-        while sizes[0] // 2 >= SMALLEST:
+        smallest = SMALLEST_MATCHED if self.method == "neighbours" else SMALLEST
+        while sizes[0] // 2 >= smallest:
             sizes.insert(0, sizes[0] // 2)
         return tuple(sizes)
 
@@ -132,6 +143,8 @@ class Settings:
     def stages(self, drafted: bool, holds: bool) -> tuple[Stage, ...]:
         """What a transfer consists of, in order; `drafted`: whether there is a network to make a draft with; `holds`: whether
         the content weighs more at first."""
+        if self.method == "neighbours":
+            return tuple(Stage(size, max(1, round(MATCHED * self.steps)), False, 1.0) for size in self.scales)
         coarse = max(1, round(COARSE * self.steps))
         before = [Stage(size, coarse, drafted, HELD if holds else 1.0) for size in self.scales[:-1]]
         full = max(1, round(DRAFT * self.steps)) if drafted else self.steps
@@ -201,9 +214,10 @@ class Transfer:
         check_combination(target.combine, self.settings, guided=bool(target.guides))
         self._recolour = _recolouring(content, self.settings)
         self._source = colour.luminance(self.content) if self.settings.colour == "luminance" else self.content
-        self.draft = imitation(encoder) if self.settings.draft == "auto" else None
+        self.matches = self.settings.method == "neighbours"
+        self.draft = imitation(encoder) if self.settings.draft == "auto" and not self.matches else None
         # Whether the content weighs more at first, and a finer scale gets its detail: where that was found to pay.
-        gram = self.settings.style_loss == "gram" and target.combine != "bag"
+        gram = self.settings.style_loss == "gram" and target.combine != "bag" and not self.matches
         self.holds = gram and self.settings.optimiser == "lbfgs"
         self.stages = self.settings.stages(self.draft is not None, self.holds)
         self.starts = tuple(accumulate((stage.evaluations for stage in self.stages[:-1]), initial=0))  # evaluations before each
@@ -211,6 +225,7 @@ class Transfer:
         self.seconds = 0.0
         self.show = False  # whether statistics and steps report their progress on stderr
         self.picture = self._start()
+        self._begun = self.picture  # where the scale began: what its neighbours were found for
         self._space: Spectral | Pixels | None = None
         self.optimiser: LBFGS | Adam | None = None
         self.objective: losses.Objective | None = None
@@ -343,7 +358,7 @@ class Transfer:
             if self.picture.shape != content.shape:
                 picture = self._enlarged(content)
                 self._optimise(picture)
-                self.picture = picture  # last: who was interrupted before begins the scale again
+                self._begun = self.picture = picture  # last: who was interrupted before begins the scale again
             elif self.optimiser is not None:
                 self.optimiser.restart()
         if self.optimiser is None:
@@ -351,7 +366,14 @@ class Transfer:
         before = self.stages[max(0, number - 1)]
         if self.objective is None or (before.size, before.draft) != (stage.size, stage.draft):
             self.objective = objective(
-                content, self.target, self.driver, self.settings, stage.size, recolour=self._recolour, show=self.show
+                content,
+                self.target,
+                self.driver,
+                self.settings,
+                stage.size,
+                picture=self._begun,
+                recolour=self._recolour,
+                show=self.show,
             )
         self.objective.hold({"content": stage.hold})
 
@@ -359,7 +381,7 @@ class Transfer:
         """The picture so far, as large as `content`, whose detail it gets where it began as a coarse copy of it."""
         shape = tuple(content.shape[-2:])
         picture = images.resize(self.picture.clamp(0, 1), shape)
-        if self.settings.init != "content" or not self.holds:
+        if self.settings.init != "content" or not (self.holds or self.matches):
             return picture
         coarse = self.scaled(max(self.picture.shape[-2:]))
         return (picture + content - images.resize(coarse, shape)).clamp(0, 1)
@@ -416,7 +438,7 @@ class Transfer:
 
     def checkpoint(self, path: str | os.PathLike) -> Path:
         """Write everything a continuation needs to `path` (safetensors), atomically."""
-        tensors = {"picture": self.picture}
+        tensors = {"picture": self.picture, "begun": self._begun}
         if self.optimiser is not None:
             tensors |= {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -435,7 +457,7 @@ class Transfer:
             raise UsageError(f"{path} is the checkpoint of another transfer: content, target, encoder or settings differ")
         self.history = json.loads(record["history"])
         self.seconds = float(record["seconds"])
-        self.picture = tensors.pop("picture").to(self.content.device)
+        self.picture, self._begun = (tensors.pop(name).to(self.content.device) for name in ("picture", "begun"))
         self.optimiser = self.objective = None
         if tensors:
             self._optimise(self.picture)
@@ -450,17 +472,21 @@ def objective(
     settings: Settings,
     size: int,
     *,
+    picture: Tensor | None = None,
     recolour: colour.Recolouring | None = None,
     show: bool = False,
 ) -> losses.Objective:
-    """The objective for `content` (1, 3, H, W) at long side `size`. `recolour` changes the paintings' colours."""
+    """The objective for `content` (1, 3, H, W) at long side `size`. `recolour` changes the paintings' colours.
+
+    `picture`: the picture so far, as large as the content, which takes part in finding neighbours.
+    """
     with torch.no_grad():
         content_features = encoder.features(content, encoder.content_layers)
     return losses.Objective(
         encoder,
         {
             "content": (settings.alpha, losses.ContentLoss(content_features)),
-            "style": (settings.beta, _style_loss(content, target, encoder, settings, size, recolour, show)),
+            "style": (settings.beta, _style_loss(content, picture, target, encoder, settings, size, recolour, show)),
             "tv": (settings.tv, losses.TotalVariation()),
             "range": (1.0, losses.OutOfRange()),
         },
@@ -520,6 +546,7 @@ def _weakened_regions(
 
 def _style_loss(
     content: Tensor,
+    picture: Tensor | None,
     target: StyleTarget,
     encoder: Encoder,
     settings: Settings,
@@ -528,6 +555,19 @@ def _style_loss(
     show: bool,
 ) -> losses.Loss:
     layers, paintings_at = encoder.style_layers, settings.painting_size(size)
+    if settings.method == "neighbours":
+        return neighbours.loss(
+            content,
+            content if picture is None else picture,
+            target,
+            encoder,
+            size=paintings_at,
+            likeness=settings.likeness,
+            strength=settings.strength,
+            seed=settings.seed,
+            recolour=recolour,
+            show=show,
+        )
     if settings.style_loss == "patches" or target.combine == "bag":
         bag = target.bag(encoder, paintings_at, layers[2:4], limit=settings.bag, seed=settings.seed, recolour=recolour)
         return losses.BagLoss(bag) if target.combine == "bag" else losses.PatchLoss(bag)
@@ -552,7 +592,14 @@ def _recolouring(content: Tensor, settings: Settings) -> colour.Recolouring | No
 
 
 def check_combination(combine: str, settings: Settings, *, guided: bool = False) -> None:
-    """UsageError where a way to combine works, a way to compare styles and a strength do not go together."""
+    """UsageError where a method, a way to combine works, a way to compare styles and a strength do not go together."""
+    if settings.method == "neighbours":
+        require(
+            combine == "pooled" and settings.style_loss == "gram",
+            f"paintings combined as {combine!r} and style_loss = {settings.style_loss!r} go with the method gram: "
+            "neighbours take places from the paintings, not statistics",
+        )
+        return
     goes = {"gram": ("pooled", "barycentre", "apart", "bag"), "w2": ("pooled", "barycentre")}
     ways = goes.get(settings.style_loss, ("pooled",))
     require(

@@ -167,7 +167,7 @@ def _evaluate(args: argparse.Namespace, recipe: "Recipe", corpora: list["Corpus"
     print("Transfers judged by vgg19: relative Gram distances, content weight set so that the content distance matches")
     alphas = dict.fromkeys(students, Settings().alpha)  # the search at a size begins where the one before it ended
     for size in sorted(args.sizes):
-        settings = Settings(size=size, steps=args.evaluations)
+        settings = Settings(method="gram", size=size, steps=args.evaluations)
         driven = {"vgg19": evaluation.drive(chosen, driver, judge, settings, show=True)}
         for label, encoder in students.items():
             near = dataclasses.replace(settings, alpha=alphas[label])

@@ -1,0 +1,372 @@
+"""Neighbours: matches against loops, features taken over against loops, what regions and weights allow, and whole transfers."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from workbench import colour, encoders, images, neighbours, targets
+from workbench.corpus import Corpus
+from workbench.errors import UsageError
+from workbench.hypercolumns import CELL, Space, blocks, grid_of, layers_of, stride
+from workbench.losses import NeighbourLoss, Objective
+from workbench.matching import Lattice, Matcher, nearest
+from workbench.transfer import Settings, Transfer
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return encoders.load("embedded", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def content():
+    y, x = np.mgrid[:96, :80]
+    pixels = np.stack([np.hypot(x - 40, y - 48) / 70, x / 80, y / 96])
+    return torch.from_numpy(pixels.astype(np.float32))[None]
+
+
+@pytest.fixture(scope="module")
+def blend(corpus):
+    works = tuple(corpus)[:3]
+    return targets.StyleTarget("blend", works, (0.5, 0.3, 0.2))
+
+
+def unit(generator, *shape):
+    return F.normalize(torch.randn(*shape, generator=generator), dim=1)
+
+
+def a_matcher(seed=0, regions=1):
+    generator = torch.Generator().manual_seed(seed)
+    grid, grids = (5, 7), [(6, 4), (3, 8)]
+    lattice = Lattice(grids, torch.device("cpu"))
+    query, columns = unit(generator, 35, 6), unit(generator, len(lattice), 6)
+    own, theirs = (torch.randint(0, regions, (n,), generator=generator) for n in (35, len(lattice)))
+    return Matcher(query, grid, own, columns, lattice, theirs), grid, grids, generator
+
+
+# Hypercolumns
+
+
+def test_places_are_positions_of_relu3_1_and_every_layer_is_brought_there(encoder, content):
+    features = encoder.features(content, layers_of(encoder))
+    found = blocks(features)
+    rows, columns = grid_of(features)
+    assert (rows, columns) == (96 // CELL, 80 // CELL)
+    assert {layer: tuple(b.shape) for layer, b in found.items()} == {
+        layer: (rows * columns, encoder.channels[layer]) for layer in features
+    }
+    torch.testing.assert_close(found["relu3_1"], features["relu3_1"][0].flatten(1).T)
+    torch.testing.assert_close(found["relu1_1"][0], features["relu1_1"][0, :, :4, :4].mean(dim=(1, 2)))
+    assert [stride(layer) for layer in features] == [1, 2, 4, 8, 8]
+
+
+def test_the_space_is_centred_on_the_paintings_and_pictures_on_themselves(encoder, content):
+    found = blocks(encoder.features(content, layers_of(encoder)))
+    space = Space.spanned_by([found], torch.Generator().manual_seed(0))
+    torch.testing.assert_close(space.of_painting(found), space.of_picture(found), atol=1e-4, rtol=1e-4)
+    assert space.of_painting(found).mean(dim=0).abs().max() < 1e-3
+    brighter = {layer: b + 1 for layer, b in found.items()}
+    torch.testing.assert_close(space.of_picture(brighter), space.of_picture(found), atol=1e-3, rtol=1e-3)
+
+
+def test_an_encoder_without_the_grid_is_refused(encoder):
+    class Blind:
+        name, channels = "blind", {"relu1_1": 3}
+
+    with pytest.raises(UsageError, match="relu3_1"):
+        layers_of(Blind())
+
+
+# Matching
+
+
+def test_moves_on_the_lattice_stay_in_their_picture():
+    grids = [(3, 2), (2, 4)]
+    lattice = Lattice(grids, torch.device("cpu"))
+    starts = [0, 6]
+    for number, (rows, columns) in enumerate(grids):
+        for row in range(rows):
+            for column in range(columns):
+                place = torch.tensor([starts[number] + row * columns + column])
+                for down in (-2, 0, 1):
+                    for across in (-1, 0, 3):
+                        moved, inside = lattice.moved(place, down, across)
+                        y, x = row + down, column + across
+                        assert bool(inside) == (0 <= y < rows and 0 <= x < columns)
+                        y, x = min(max(y, 0), rows - 1), min(max(x, 0), columns - 1)
+                        assert int(moved) == starts[number] + y * columns + x
+
+
+@pytest.mark.parametrize("block", [1, 7, 100])
+def test_the_search_is_brute_force_whatever_the_block(block):
+    generator = torch.Generator().manual_seed(3)
+    query, columns = unit(generator, 20, 8), unit(generator, 50, 8)
+    brute = torch.stack([torch.argsort(columns @ q, descending=True)[:4] for q in query])
+    assert torch.equal(nearest(query, columns, 4, block=block), brute)
+    assert nearest(query, columns[:2], 4).shape == (20, 2)
+
+
+def test_likeness_and_agreement_are_what_loops_find():
+    matcher, (rows, columns), grids, generator = a_matcher(regions=2)
+    match = torch.randint(0, len(matcher.lattice), (rows * columns,), generator=generator)
+    field = torch.randint(0, len(matcher.lattice), (rows * columns,), generator=generator)
+    likeness, agreement = matcher.likeness(match), matcher.agreement(match, field)
+    starts = [0, grids[0][0] * grids[0][1]]
+
+    def move(place, down, across, number):
+        height, width = grids[number]
+        y, x = divmod(place - starts[number], width)
+        inside = 0 <= y + down < height and 0 <= x + across < width
+        y, x = min(max(y + down, 0), height - 1), min(max(x + across, 0), width - 1)
+        return starts[number] + y * width + x, inside
+
+    for place in range(rows * columns):
+        y, x = divmod(place, columns)
+        m = int(match[place])
+        total = 0.0
+        for down in (-1, 0, 1):
+            for across in (-1, 0, 1):
+                beside = min(max(y + down, 0), rows - 1) * columns + min(max(x + across, 0), columns - 1)
+                other, inside = move(m, down, across, int(m >= starts[1]))
+                total += float(matcher.query[beside] @ matcher.columns[other]) - (0 if inside else 0.3)
+        allowed = matcher.region[m] == matcher.query_region[place]
+        assert float(likeness[place]) == pytest.approx(total / 9 if allowed else -9, abs=1e-5)
+        agreed = 0
+        for down, across in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            if 0 <= y + down < rows and 0 <= x + across < columns:
+                theirs = int(field[(y + down) * columns + x + across])
+                continued, inside = move(theirs, -down, -across, int(theirs >= starts[1]))
+                agreed += inside and continued == m
+        assert float(agreement[place]) == pytest.approx(agreed / 4)
+
+
+def test_matches_respect_regions_and_never_what_is_not_to_be_matched():
+    matcher, *_, generator = a_matcher(regions=3)
+    matcher.region[::4] = -1
+    match = matcher.coherent(matcher.best_alone(generator), generator)
+    assert torch.equal(matcher.region[match], matcher.query_region)
+
+
+def test_a_picture_finds_itself_whole():
+    generator = torch.Generator().manual_seed(1)
+    grid = (12, 10)
+    columns = unit(generator, 120, 16)
+    lattice = Lattice([grid], torch.device("cpu"))
+    region = torch.zeros(120, dtype=torch.long)
+    matcher = Matcher(columns, grid, region, columns, lattice, region)
+    match = matcher.coherent(matcher.best_alone(generator), generator)
+    assert torch.equal(match, torch.arange(120))
+
+
+def test_places_that_look_alike_do_not_all_take_one_match():
+    generator = torch.Generator().manual_seed(1)
+    flat = F.normalize(torch.ones(400, 8) + 0.01 * torch.randn(400, 8, generator=generator), dim=1)
+    lattice = Lattice([(20, 20)], torch.device("cpu"))
+    region = torch.zeros(400, dtype=torch.long)
+    matcher = Matcher(flat[:1].repeat(400, 1), (20, 20), region, flat, lattice, region)
+    match = matcher.coherent(matcher.best_alone(generator), generator)
+    assert len(match.unique()) > 100
+    assert float(matcher.agreement(match, match).mean()) > 0.3  # and yet they go on from one to the next
+
+
+# What is taken over
+
+
+def test_features_of_one_work_matched_with_itself_are_its_own(encoder, content):
+    layers = layers_of(encoder)
+    with torch.no_grad():
+        features = encoder.features(content, layers)
+    grid = grid_of(features)
+    part = neighbours.Part({layer: f[0] for layer, f in features.items()}, torch.ones(grid, dtype=torch.bool), 0)
+    sources = neighbours.Sources([part], torch.Generator().manual_seed(0))
+    match = torch.arange(grid[0] * grid[1])
+    for layer, f in features.items():
+        torch.testing.assert_close(sources.taken(match, grid, layer, tuple(f.shape[-2:])), f)
+
+
+def test_features_taken_over_are_what_loops_take(encoder, content):
+    layers = layers_of(encoder)
+    with torch.no_grad():
+        pictures = [content, content.flip(3)[..., :64, :]]
+        maps = [encoder.features(picture, layers) for picture in pictures]
+    grids = [grid_of(f) for f in maps]
+    parts = [
+        neighbours.Part({layer: f[0] for layer, f in m.items()}, torch.ones(grid, dtype=torch.bool), 0)
+        for m, grid in zip(maps, grids, strict=True)
+    ]
+    generator = torch.Generator().manual_seed(0)
+    sources = neighbours.Sources(parts, generator)
+    rows, columns = 6, 5
+    match = torch.randint(0, len(sources.lattice), (rows * columns,), generator=generator)
+    for layer, sides in {"relu1_1": (24, 20), "relu2_1": (12, 10), "relu3_1": (6, 5), "relu4_1": (3, 2)}.items():
+        found = sources.taken(match, (rows, columns), layer, sides)
+        per = CELL / stride(layer)  # positions of a place
+        for y in range(sides[0]):
+            for x in range(sides[1]):
+                at = ((y + 0.5) / per - 0.5, (x + 0.5) / per - 0.5)
+                corners = [int(np.floor(a)) for a in at]
+                total = torch.zeros(found.shape[1])
+                for dy in (0, 1):
+                    for dx in (0, 1):
+                        weight = 1.0
+                        for d, c, a in zip((dy, dx), corners, at, strict=True):
+                            weight *= a - c if d else 1 - (a - c)
+                        row = min(max(corners[0] + dy, 0), rows - 1)
+                        column = min(max(corners[1] + dx, 0), columns - 1)
+                        m = int(match[row * columns + column])
+                        number = int(m >= grids[0][0] * grids[0][1])
+                        m -= number * grids[0][0] * grids[0][1]
+                        f = maps[number][layer][0]
+                        spot = [
+                            round((p + a - q + 0.5) * per - 0.5)
+                            for p, a, q in zip(divmod(m, grids[number][1]), at, (row, column), strict=True)
+                        ]
+                        total += weight * f[:, min(max(spot[0], 0), f.shape[1] - 1), min(max(spot[1], 0), f.shape[2] - 1)]
+                torch.testing.assert_close(found[0, :, y, x], total, atol=1e-5, rtol=1e-5)
+
+
+def test_the_loss_is_relative_has_exact_gradients_and_leaves_rims_out():
+    generator = torch.Generator().manual_seed(0)
+    target = {"a": torch.rand(1, 2, 8, 8, generator=generator).double(), "b": torch.rand(1, 3, 4, 4, generator=generator).double()}
+    loss = NeighbourLoss(target, {"b": 1})
+    image = torch.zeros(1, 3, 8, 8)
+    assert float(loss(image, target)) == 0
+    means = {layer: f.mean(dim=(2, 3), keepdim=True).expand_as(f) for layer, f in target.items()}
+    inner = means | {"b": target["b"][..., 1:-1, 1:-1].mean(dim=(2, 3), keepdim=True).expand_as(target["b"])}
+    assert float(loss(image, inner)) == pytest.approx(1)  # what has the mean and no structure
+    changed = target["b"].clone()
+    changed[..., 0, :] += 5
+    assert float(loss(image, target | {"b": changed})) == 0
+    moved = [torch.rand_like(f).requires_grad_() for f in target.values()]
+    assert torch.autograd.gradcheck(lambda *f: loss(image, dict(zip(target, f, strict=True))), moved)
+
+
+# What is drawn
+
+
+def test_windows_take_shares_by_weight_and_whole_works_where_they_fit(encoder, blend):
+    layers = layers_of(encoder)
+    generator = torch.Generator().manual_seed(0)
+    parts = neighbours.draw(blend, encoder, layers, 64, 16 * 12, generator)
+    assert [tuple(p.allowed.shape) for p in parts] == [(12, 16)] * 3  # a weight of an eighth or more sees all
+    many = targets.StyleTarget("whole", blend.works, (0.98, 0.01, 0.01))
+    small = neighbours.draw(many, encoder, layers, 512, 16 * 12, generator)
+    assert small[1].allowed.numel() < small[0].allowed.numel()
+
+
+def test_no_painting_is_enlarged(encoder, blend):
+    parts = neighbours.draw(blend, encoder, layers_of(encoder), 4000, 10**6, torch.Generator().manual_seed(0))
+    assert tuple(parts[0].features["relu1_1"].shape[-2:]) == (blend.works[0].height, blend.works[0].width)
+
+
+def test_regions_take_from_their_own_pieces(encoder, content, corpus):
+    selection = targets.Selection(corpus, content, encoder)
+    target = selection.regions()
+    numbers = {part.region for part in neighbours.draw(target, encoder, layers_of(encoder), 64, 400, torch.Generator())}
+    assert numbers == set(range(len(target.guides)))
+    result = Transfer(content, target, encoder, Settings(size=64, steps=10)).run()
+    assert result.complete
+
+
+# Whole transfers
+
+
+def test_a_painting_with_itself_as_content_stays_what_it_is(encoder, corpus):
+    work = tuple(corpus)[0]
+    result = Transfer(work.load(), targets.single(work), encoder, Settings(size=64, steps=20)).run()
+    assert float((result.image - work.load()).abs().mean()) < 0.05
+
+
+def test_the_picture_comes_nearer_to_the_paintings(encoder, content, blend):
+    transfer = Transfer(content, blend, encoder, Settings(size=96, steps=50))
+    result = transfer.run()
+    totals = [found["total"] for found in result.history]
+    assert result.complete
+    assert totals[-1] < 0.7 * totals[0]
+    assert set(result.history[-1]) == {"content", "style", "tv", "range", "total"}
+
+
+def test_a_seed_repeats_and_another_gives_another_picture(encoder, content, corpus):
+    target = targets.whole(corpus)
+
+    def paint(seed):
+        return Transfer(content, target, encoder, Settings(size=96, steps=10, seed=seed)).run().image
+
+    assert torch.equal(paint(1), paint(1))
+    assert not torch.equal(paint(1), paint(2))
+
+
+@pytest.mark.parametrize("after", [3, 8, 11])
+def test_what_was_stopped_goes_on_to_the_same_bytes(encoder, content, blend, tmp_path, after):
+    settings = Settings(size=320, steps=16)  # two scales of 6
+    whole = Transfer(content, blend, encoder, settings).run()
+    stopped = Transfer(content, blend, encoder, settings)
+    for iterate in stopped:
+        if iterate.step == after:
+            break
+    stopped.checkpoint(tmp_path / "state.safetensors")
+    gone_on = Transfer(content, blend, encoder, settings).resume(tmp_path / "state.safetensors").run()
+    assert torch.equal(gone_on.image, whole.image)
+
+
+def test_strength_zero_aims_at_the_content(encoder, content, blend):
+    result = Transfer(content, blend, encoder, Settings(size=96, steps=30, strength=0)).run()
+    plain = Transfer(content, blend, encoder, Settings(size=96, steps=30)).run()
+    shown = images.resize(content, 96)
+    assert float((result.image - shown).abs().mean()) < 0.25 * float((plain.image - shown).abs().mean())
+
+
+def test_no_frame_is_drawn(encoder, corpus):
+    """A content of one colour after one painting: along the border the picture is no lighter or darker than inside."""
+    content = torch.full((1, 3, 128, 128), 0.5)
+    result = Transfer(content, targets.single(tuple(corpus)[1]), encoder, Settings(size=128, steps=60)).run().image
+    rim = torch.ones(128, 128, dtype=torch.bool)
+    rim[4:-4, 4:-4] = False
+    inside, outside = (result[0][:, mask].mean(dim=1) for mask in (~rim, rim))
+    assert float((inside - outside).abs().max()) < 0.04
+
+
+@pytest.mark.parametrize("way", ["content", "luminance"])
+def test_colours_are_kept_where_that_is_asked(encoder, content, blend, way):
+    def chroma(picture):
+        return colour.lab(picture)[:, 1:].mean(dim=(2, 3))
+
+    kept, free = (
+        Transfer(content, blend, encoder, Settings(size=96, steps=40, colour=c)).run().image for c in (way, "style")
+    )
+    away = [float((chroma(picture) - chroma(content)).abs().mean()) for picture in (kept, free)]
+    assert away[0] < 0.5 * away[1]
+
+
+@pytest.mark.parametrize("sides", [(17, 40), (33, 31), (64, 9)])
+def test_odd_and_narrow_pictures_are_painted(encoder, blend, sides):
+    generator = torch.Generator().manual_seed(0)
+    narrow = torch.rand(1, 3, *sides, generator=generator)
+    result = Transfer(narrow, blend, encoder, Settings(size=max(sides), steps=5)).run()
+    assert result.image.shape == narrow.shape
+
+
+def test_a_corpus_of_one_small_picture_serves(encoder, content, tmp_path):
+    images.save(torch.full((1, 3, 40, 40), 0.3), tmp_path / "one.png")
+    target = targets.whole(Corpus.open(tmp_path))
+    assert Transfer(content, target, encoder, Settings(size=96, steps=10)).run().complete
+
+
+@pytest.mark.parametrize("change", [{"style_loss": "w2"}, {"method": "gram", "style_loss": "nothing"}, {"method": "magic"}])
+def test_what_does_not_go_together_is_refused(encoder, content, blend, change):
+    with pytest.raises(UsageError):
+        Transfer(content, blend, encoder, Settings(**change))
+
+
+def test_statistics_that_are_combined_go_with_gram_alone(encoder, content, blend):
+    with pytest.raises(UsageError, match="gram"):
+        Transfer(content, blend.combined("barycentre"), encoder, Settings())
+
+
+def test_the_objective_has_the_features_that_were_found(encoder, content, blend):
+    loss = neighbours.loss(content, content, blend, encoder, size=96, likeness=1, strength=1, seed=0)
+    objective = Objective(encoder, {"style": (1.0, loss)})
+    total, parts = objective(content)
+    assert float(total) == pytest.approx(float(parts["style"]))
+    assert loss.layers == layers_of(encoder)

@@ -1,0 +1,139 @@
+"""Which place of the paintings is most like a place of the picture: exact search, then matches that continue each other.
+
+A brush stroke is larger than a place. If each place found its match alone, strokes would be cut into a woven pattern; so a
+place also tries what its neighbours found, moved by as much (Ashikhmin 2001; Barnes et al. 2009, "PatchMatch"), compares
+three by three places, and is rewarded for going on where its neighbours are.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SEARCHED = 50_000  # places drawn for the exact search; what lies between them is found by moving
+NEAREST = 16  # candidates that the exact search gives, of which one is drawn among those that
+ALIKE = 0.05  # fall short of the best by no more than this cosine: places that look alike should not all take one match
+ROUNDS = 3
+COHERENCE = 0.2  # cosine that a match is worth more if all four neighbours continue it
+CROWDING = 0.1  # cosine that a match costs for every e-fold by which its surroundings are used more often than their share
+NEIGHBOURHOOD = 8  # places: the side of the surroundings whose use is counted
+OUTSIDE = 0.3  # cosine that is lost for a neighbour beyond the painting's edge
+BLOCK = 2048  # places searched for at once; bounds memory
+NOWHERE = -9.0
+
+
+class Lattice:
+    """The places of several pictures, laid end to end: how to get from a place to the one beside it."""
+
+    def __init__(self, grids: Sequence[tuple[int, int]], device: torch.device):
+        """`grids`: (rows, columns) of every picture."""
+        parts = []
+        start = 0
+        for number, (rows, columns) in enumerate(grids):
+            n = torch.arange(rows * columns)
+            same = torch.ones_like(n)
+            parts.append(torch.stack([number * same, n // columns, n % columns, rows * same, columns * same, start * same]))
+            start += rows * columns
+        self.picture, self.row, self.column, self.rows, self.columns, self.start = torch.cat(parts, dim=1).to(device)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def moved(self, places: Tensor, down: int | Tensor, across: int | Tensor) -> tuple[Tensor, Tensor]:
+        """(places moved, held back at the picture's edge; whether they stay inside), both of the shape of `places`."""
+        row, column = self.row[places] + down, self.column[places] + across
+        rows, columns = self.rows[places], self.columns[places]
+        inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+        row, column = row.clamp_min(0).minimum(rows - 1), column.clamp_min(0).minimum(columns - 1)
+        return self.start[places] + row * columns + column, inside
+
+
+def nearest(query: Tensor, columns: Tensor, k: int, *, block: int = BLOCK) -> Tensor:
+    """Indices (P, k) of the rows of `columns` (N, d) with the greatest cosine to each row of `query` (P, d); at most N of them.
+
+    All rows have length one. `block` rows are searched for at a time; it bounds memory and does not change the result.
+    """
+    k = min(k, len(columns))
+    return torch.cat([(rows @ columns.T).topk(k, dim=1).indices for rows in query.split(block)])
+
+
+class Matcher:
+    """Finds, for every place of a picture, its place among the paintings."""
+
+    def __init__(
+        self, query: Tensor, grid: tuple[int, int], query_region: Tensor, columns: Tensor, lattice: Lattice, region: Tensor
+    ):
+        """`query` (P, d), `columns` (N, d): of length one. `query_region` (P,), `region` (N,): a place is matched only within
+        its own region; -1 among the paintings is not to be matched at all."""
+        self.query, self.columns, self.lattice = query, columns, lattice
+        self.query_region, self.region = query_region, region
+        self.own = Lattice([grid], query.device)
+        self.places = torch.arange(len(query), device=query.device)
+        where = torch.stack([lattice.picture, lattice.row // NEIGHBOURHOOD, lattice.column // NEIGHBOURHOOD], dim=1)
+        self.surroundings = torch.unique(where, dim=0, return_inverse=True)[1]
+        around = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1)]
+        self.around = [(down, across, query[self.own.moved(self.places, down, across)[0]]) for down, across in around]
+
+    def likeness(self, match: Tensor) -> Tensor:
+        """(P,): mean cosine of three by three places about each place and its `match` (P,); far below -1 where not allowed."""
+        total = torch.zeros(len(match), device=match.device)
+        for down, across, query in self.around:
+            place, inside = self.lattice.moved(match, down, across)
+            total += (query * self.columns[place]).sum(dim=1).float() - OUTSIDE * (~inside).float()
+        return torch.where(self.region[match] == self.query_region, total / len(self.around), NOWHERE)
+
+    def agreement(self, match: Tensor, field: Tensor) -> Tensor:
+        """(P,): the share of the four neighbours whose matches, by `field` (P,), go on in `match` (P,)."""
+        total = torch.zeros(len(match), device=match.device)
+        for down, across in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            beside, there = self.own.moved(self.places, down, across)
+            continued, inside = self.lattice.moved(field[beside], -down, -across)
+            total += ((continued == match) & inside & there).float()
+        return total / 4
+
+    def best_alone(self, generator: torch.Generator) -> Tensor:
+        """(P,): one of the nearest among at most SEARCHED places drawn from each region, about as good as the best by `likeness`."""
+        found = torch.zeros(len(self.query), min(NEAREST, len(self.region)), dtype=torch.long, device=self.query.device)
+        for region in self.query_region.unique().tolist():
+            allowed = (self.region == region).nonzero().flatten()
+            drawn = allowed[torch.randperm(len(allowed), generator=generator)[:SEARCHED].to(allowed.device)]
+            asking = self.query_region == region
+            candidates = drawn[nearest(self.query[asking], self.columns[drawn], NEAREST)]
+            found[asking] = F.pad(candidates, (0, found.shape[1] - candidates.shape[1]), mode="replicate")
+        scores = torch.stack([self.likeness(candidate) for candidate in found.T])
+        lot = torch.rand(scores.shape, generator=generator).to(scores.device)
+        chosen = torch.where(scores >= scores.amax(dim=0) - ALIKE, lot, -1).argmax(dim=0)
+        return found.gather(1, chosen[:, None])[:, 0]
+
+    def coherent(self, match: Tensor, generator: torch.Generator) -> Tensor:
+        """(P,): `match` (P,) improved by what neighbours found and by places nearby, likeness and coherence together."""
+        for n in range(ROUNDS):
+            self.cost = self.crowding(match)
+            score = self._worth(match, match)
+            for step in (1, 2, 4)[: ROUNDS - n]:
+                for down, across in ((-step, 0), (step, 0), (0, -step), (0, step)):
+                    beside, _ = self.own.moved(self.places, down, across)
+                    match, score = self._better(match, score, *self.lattice.moved(match[beside], -down, -across))
+            for reach in (2, 4):
+                down, across = torch.randint(-reach, reach + 1, (2, len(match)), generator=generator).to(match.device)
+                match, score = self._better(match, score, *self.lattice.moved(match, down, across))
+        return match
+
+    def crowding(self, match: Tensor) -> Tensor:
+        """(N,): what a match to each place costs because its surroundings are used by `match` (P,) more than their share.
+
+        Without it a few places are repeated all over a sky, as a pattern.
+        """
+        used = torch.bincount(self.surroundings[match], minlength=int(self.surroundings.max()) + 1).float()
+        size = torch.bincount(self.surroundings).float()
+        share = used / size.clamp_min(1) * (len(self.region) / len(match))
+        return CROWDING * torch.log1p(share)[self.surroundings]
+
+    def _worth(self, match: Tensor, field: Tensor) -> Tensor:
+        return self.likeness(match) + COHERENCE * self.agreement(match, field) - self.cost[match]
+
+    def _better(self, match: Tensor, score: Tensor, candidate: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        worth = torch.where(inside, self._worth(candidate, match), NOWHERE)
+        better = worth > score
+        return torch.where(better, candidate, match), torch.where(better, worth, score)
