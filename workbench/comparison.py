@@ -16,7 +16,7 @@ from workbench.figures import Figure, Panel
 from workbench.figures.panels import SHOWN
 from workbench.metrics import StyleDistance
 from workbench.statistics import Moments, spread
-from workbench.targets import StyleTarget
+from workbench.targets import StyleTarget, misfit
 from workbench.transfer import Result, Settings, Transfer
 
 TITLES = {
@@ -59,6 +59,7 @@ class Outcome:
             "style": {"gram": self.style.gram, "w2": self.style.w2, "by_layer": self.style.by_layer},
             "oeuvre": {"gram": self.oeuvre.gram, "w2": self.oeuvre.w2},
             "effective_number": self.target.effective_number,
+            "familiarity": self.target.familiarity,
             "combine": self.target.combine,
             "regions": [guide.line for guide in self.target.guides],
             "note": self.target.note,
@@ -191,9 +192,9 @@ def matches(content: Tensor, target: StyleTarget) -> Figure:
         rows.append([*row, *[None] * missing])
         captions.append([*caption, *[""] * missing])
         labels.append(f"{guide.share:.0%} of the picture")
-    return figures.grid(
-        rows, labels, ["Region", *["Pieces, the heaviest first", *[""] * (MATCHES - 1)]], cell_captions=captions
-    )
+    columns = ["Region", "Pieces, the heaviest first", *[""] * (MATCHES - 1)]
+    words = misfit(target.familiarity)
+    return figures.grid(rows, labels, columns, cell_captions=captions, title=words[:1].upper() + words[1:])
 
 
 def veiled(picture: Tensor, mask: Tensor) -> Tensor:

@@ -22,12 +22,11 @@ from workbench import images, progress, statistics, storage
 from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.encoders.allocator import keep_pages, release_pages
-from workbench.errors import UsageError, WorkbenchError
+from workbench.errors import UsageError, WorkbenchError, require
 
 T = TypeVar("T")
 Kind = Literal["content", "style", "gram"]
 KINDS: tuple[Kind, ...] = ("content", "style", "gram")
-SIZE = 384
 SKETCH = 32
 AHEAD = 4  # pictures that are read before they are needed, by each reader
 FEW, MANY = 4, 500  # pictures that are worth the start of threads, and of processes
@@ -40,7 +39,7 @@ VERSION = 1
 
 
 def describe(image: Tensor, encoder: Encoder, kind: Kind) -> np.ndarray:
-    """The raw descriptor of one image (1, 3, H, W) in [0, 1]: (D,) float32. See `describe_each`."""
+    """The raw descriptor of one image (1, 3, H, W) in [0, 1], at the size it has: (D,) float32. See `describe_each`."""
     return describe_each(image, encoder, kind)[0]
 
 
@@ -123,13 +122,40 @@ class Embeddings:
         norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(query)
         return (centred @ query) / np.maximum(norms, 1e-12)
 
+    def own_best(self, groups: Sequence[str]) -> np.ndarray:
+        """How well the works match each other: for every work its best cosine to a work of another group, (m,), ascending.
 
-def embed(corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size: int = SIZE, show: bool = False) -> Embeddings:
+        groups: one per work, such as `Work.group`; of one series a work matches the next, which says little of either. The
+        cosines are about the mean of the works of other groups alone, for a content image has no part in the mean
+        either: with its own weight in the mean a work of a small corpus would look lonelier than it is. Works with fewer
+        than two works of other groups are left out. UsageError unless there is a group for every work.
+        """
+        require(len(groups) == len(self.raw), f"own_best: {len(self.raw)} works and {len(groups)} groups; give one each")
+        names = np.asarray(groups, dtype=object)
+        raw = self.raw.astype(np.float64)
+        products = raw @ raw.T
+        best = []
+        for group in dict.fromkeys(groups):
+            own, others = np.flatnonzero(names == group), np.flatnonzero(names != group)
+            if len(others) < 2:
+                continue
+            # Centred inner products from those at hand: (x - c)(y - c) = xy - xc - yc + cc, c the mean of the others.
+            to_centre = (products.sum(axis=1) - products[:, own].sum(axis=1)) / len(others)
+            square = to_centre[others].mean()
+            lengths = np.sqrt(np.maximum(products.diagonal() - 2 * to_centre + square, 0))
+            centred = products[np.ix_(own, others)] - to_centre[own, None] - to_centre[others] + square
+            cosines = centred / np.maximum(lengths[own, None] * lengths[others], 1e-12)
+            best.append(cosines.max(axis=1))
+        return np.sort(np.concatenate(best)) if best else np.zeros(0)
+
+
+def embed(corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size: int | None = None, show: bool = False) -> Embeddings:
     """Embed every work, from the cache where it is known, resuming where an earlier call stopped.
 
     Args:
         corpus: the works, each loaded with its long side scaled to `size` px.
         encoder: any encoder for "content"; one with style layers for "style" and "gram".
+        size: by default the one that suits the encoder, `encoder.embedding_size`.
         show: progress on stderr.
     """
     if kind not in KINDS:
@@ -137,6 +163,7 @@ def embed(corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size
     works = tuple(corpus)
     if not works:
         raise WorkbenchError("no works to embed")
+    size = size or encoder.embedding_size
     key = hashlib.sha256(f"{VERSION}|{images.DECODER}|{encoder.identity}|{kind}|{size}".encode()).hexdigest()[:24]
     folder = storage.cache_dir("embeddings", key)
     rows = {work.sha256: _known(folder / f"{work.sha256}.npy") for work in works}

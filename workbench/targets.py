@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -16,10 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workbench import clustering as clusters
-from workbench import embeddings, images, progress, regions, statistics, storage
+from workbench import embeddings, encoders, images, progress, regions, statistics, storage
 from workbench.clustering import Clustering
 from workbench.colour import Recolouring
 from workbench.corpus import Corpus, Work
+from workbench.embeddings import Embeddings
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.losses import patches
@@ -28,13 +30,14 @@ from workbench.statistics import Moments
 
 NAMES = ("single", "nearest", "blend", "cluster", "regions", "whole")
 Combination = Literal["pooled", "barycentre", "apart", "bag"]
-TAU = 0.08
+TAU = 0.1  # of lite0's cosines: six to eleven works of van Gogh's, where the content fits
 NEGLIGIBLE = 1e-3
 TOLERANCE = 1e-3  # of a barycentre: relative, far below what a transfer comes near to
 CANDIDATES = 4  # patches drawn for every one that a bag keeps
 SKETCHED = 64  # dimensions in which patches are clustered
-NEVER = 0.05  # familiarity below which the artist is taken never to have painted such a thing,
+NEVER = 0.05  # familiarity below which the artist is taken never to have painted such a thing; for a region,
 ALIKE = 0.4  # unless the best piece has this cosine: an artist who repeats himself is no stranger to what differs a little
+FITS = 0.1  # familiarity from which on the weights of a blend are what the cosines say; down to NEVER they even out
 VERSION = 3
 
 
@@ -76,7 +79,8 @@ class StyleTarget:
     "barycentre", a typical painting (see statistics.barycentre); "apart", each painting for itself, and the transfer is to
     come near to any (see losses.SoftMinGramLoss); "bag", their patches, of which each place takes the nearest (see
     losses.BagLoss). With `guides` each region of the content has pieces of paintings of its own; `works` and `weights` then
-    say what the whole picture takes from each painting.
+    say what the whole picture takes from each painting. `familiarity`, in (0, 1], is how well the best work fits the content,
+    see Selection.familiarity; None where works were not chosen by what the content shows.
     """
 
     name: str
@@ -85,6 +89,7 @@ class StyleTarget:
     note: str = field(default="", compare=False)
     combine: Combination = "pooled"
     guides: tuple[Guide, ...] = field(default=(), repr=False)
+    familiarity: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_combine(self.combine)
@@ -323,35 +328,64 @@ def single(work: Work) -> StyleTarget:
     return StyleTarget("single", (work,), (1.0,), "chosen by hand")
 
 
-def nearest(corpus: Corpus, similarities: np.ndarray) -> StyleTarget:
-    """All weight on the painting most similar to the content."""
+def nearest(corpus: Corpus, similarities: np.ndarray, *, familiarity: float | None = None) -> StyleTarget:
+    """All weight on the painting most similar to the content, however little it fits: the note says how well."""
     best = int(np.argmax(similarities))
-    return StyleTarget("nearest", (tuple(corpus)[best],), (1.0,), f"cosine {similarities[best]:.2f}")
+    note = _noted(f"cosine {similarities[best]:.2f}", familiarity)
+    return StyleTarget("nearest", (tuple(corpus)[best],), (1.0,), note, familiarity=familiarity)
 
 
-def blend(corpus: Corpus, similarities: np.ndarray, tau: float = TAU) -> StyleTarget:
-    """The paintings that fit the content, each by how well: w_k = softmax(cos / tau)."""
-    target = weighted("blend", corpus, softmax_weights(similarities, tau))
-    note = f"τ = {tau:g}, effective number {target.effective_number:.1f}"
-    return StyleTarget(target.name, target.works, target.weights, note)
+def blend(corpus: Corpus, similarities: np.ndarray, tau: float = TAU, *, familiarity: float | None = None) -> StyleTarget:
+    """The paintings that fit the content, each by how well: w_k = softmax(cos / tau), evened out where nothing fits.
+
+    A softmax sees only differences: among works that all show something else it would insist on the one that is by accident
+    a little nearer. So with the share s that familiarity falls short by, from 0 at FITS to 1 at NEVER,
+    w_k = (1 - s) softmax_k + s / n, and what fits nothing is painted after the whole oeuvre.
+    """
+    short = 0.0 if familiarity is None else float(np.clip((FITS - familiarity) / (FITS - NEVER), 0, 1))
+    weights = (1 - short) * softmax_weights(similarities, tau) + short / len(similarities)
+    target = weighted("blend", corpus, weights)
+    evened = f"; {short:.0%} of the weight is spread evenly" if short else ""
+    note = _noted(f"τ = {tau:g}, effective number {target.effective_number:.1f}", familiarity) + evened
+    return replace(target, note=note, familiarity=familiarity)
 
 
-def cluster(corpus: Corpus, similarities: np.ndarray, clustering: Clustering, tau: float = TAU) -> StyleTarget:
+def _noted(note: str, familiarity: float | None) -> str:
+    """`note`, and how well the content fits: what does not fit is said first."""
+    if familiarity is None:
+        return note
+    if familiarity >= FITS:
+        return f"{note}, familiarity {familiarity:.0%}"
+    return f"{misfit(familiarity)}; {note}"
+
+
+def misfit(familiarity: float | None) -> str:
+    """In words, how badly the best work fits the content; "" where it fits, or nothing is known of it."""
+    if familiarity is None or familiarity >= FITS:
+        return ""
+    little = "nothing" if familiarity <= NEVER else "little"
+    return f"{little} here fits: the best match is worse than {math.floor(100 * (1 - familiarity))}% of the artist's own"
+
+
+def cluster(
+    corpus: Corpus,
+    similarities: np.ndarray,
+    clustering: Clustering,
+    tau: float = TAU,
+    *,
+    familiarity: float | None = None,
+) -> StyleTarget:
     """Equal weight on the members of the style cluster that the content falls into.
 
     A photograph has no place of its own among styles of painting, so it falls into the cluster whose members resemble it
-    most in content: the one with the highest mean blend weight per member.
+    most in content: the one with the highest mean softmax weight per member.
     """
     weights = softmax_weights(similarities, tau)
     means = [weights[clustering.labels == label].mean() for label in range(clustering.k)]
     label = int(np.argmax(means))
     inside = clustering.labels == label
-    return weighted(
-        "cluster",
-        corpus,
-        inside.astype(float),
-        f"cluster {label + 1} of {clustering.k}: {inside.sum()} paintings",
-    )
+    note = _noted(f"cluster {label + 1} of {clustering.k}: {inside.sum()} paintings", familiarity)
+    return replace(weighted("cluster", corpus, inside.astype(float), note), familiarity=familiarity)
 
 
 def whole(corpus: Corpus) -> StyleTarget:
@@ -378,13 +412,15 @@ def mix(parts: Sequence[tuple[float, StyleTarget]]) -> StyleTarget:
             weights[work] = weights.get(work, 0.0) + share / total * weight
     works = sorted(weights, key=lambda work: -weights[work])
     note = " and ".join(f"{share / total:.0%} {target.name}" for share, target in parts)
+    note += "".join(f"; {target.name}: {words}" for _, target in parts if (words := misfit(target.familiarity)))
     return StyleTarget("mix", tuple(works), tuple(weights[work] for work in works), note, combine)
 
 
 class Selection:
     """The works of a corpus, weighted for one content image. What a target needs is computed once, when first asked for.
 
-    `retriever` says what pictures show (the content embedding); `encoder`, which needs style layers, how they are painted.
+    `retriever` says what pictures show (the content embedding), `encoders.retriever` unless another is given; `encoder`,
+    which needs style layers, how they are painted.
     """
 
     def __init__(
@@ -394,15 +430,36 @@ class Selection:
         self.corpus = corpus
         self.content = content
         self.encoder = encoder
-        self.retriever = retriever or encoder
+        self._retriever = retriever
         self.show = show
+
+    @property
+    def retriever(self) -> Encoder:
+        """The encoder that says what pictures show."""
+        return self._retriever or encoders.retriever(self.encoder.device)
+
+    @cached_property
+    def space(self) -> Embeddings:
+        """The works by what they show."""
+        return embeddings.embed(self.corpus, self.retriever, "content", show=self.show)
 
     @cached_property
     def similarities(self) -> np.ndarray:
         """Content cosine of every work to the content image, (n,) in [-1, 1], in the order of the corpus."""
-        space = embeddings.embed(self.corpus, self.retriever, "content", show=self.show)
-        content = images.resize(self.content, embeddings.SIZE).to(self.retriever.device)
-        return space.similarities(embeddings.describe(content, self.retriever, "content"))
+        content = images.resize(self.content, self.retriever.embedding_size).to(self.retriever.device)
+        return self.space.similarities(embeddings.describe(content, self.retriever, "content"))
+
+    @cached_property
+    def familiarity(self) -> float:
+        """How well the best work fits the content, beside how well the artist's works fit each other, in (0, 1].
+
+        The share of the artist's works whose best match in another series is no better than the content's best match, with
+        the content counted as one more of them: (1 + works no better) / (1 + works). For a picture of a kind that the
+        artist painted it may be anything, evenly; near 0 it is of a kind that the artist never painted. Counting
+        the content makes few works careful: fewer than nineteen never come down to NEVER. 1 where nothing can be compared.
+        """
+        own = self.space.own_best([work.group for work in self.corpus])
+        return float((1 + np.searchsorted(own, self.similarities.max(), side="right")) / (1 + len(own)))
 
     @cached_property
     def clustering(self) -> Clustering:
@@ -415,15 +472,15 @@ class Selection:
 
     def nearest(self) -> StyleTarget:
         """The work most similar to the content."""
-        return nearest(self.corpus, self.similarities)
+        return nearest(self.corpus, self.similarities, familiarity=self.familiarity)
 
     def blend(self, tau: float = TAU) -> StyleTarget:
-        """All works, each weighted by how well it fits."""
-        return blend(self.corpus, self.similarities, tau)
+        """All works, each weighted by how well it fits; evened out where nothing fits."""
+        return blend(self.corpus, self.similarities, tau, familiarity=self.familiarity)
 
     def cluster(self, tau: float = TAU) -> StyleTarget:
         """The style cluster that the content falls into."""
-        return cluster(self.corpus, self.similarities, self.clustering, tau)
+        return cluster(self.corpus, self.similarities, self.clustering, tau, familiarity=self.familiarity)
 
     def whole(self) -> StyleTarget:
         """The whole corpus, evenly."""
@@ -482,8 +539,9 @@ class Selection:
                 weights[piece.work] = weights.get(piece.work, 0.0) + guide.share * weight
         works = sorted(weights, key=lambda work: -weights[work])
         total = sum(weights.values())
-        note = f"{len(guides)} regions, each with pieces of its own; τ = {tau:g}"
-        return StyleTarget("regions", tuple(works), tuple(weights[w] / total for w in works), note, guides=tuple(guides))
+        note = _noted(f"{len(guides)} regions, each with pieces of its own; τ = {tau:g}", self.familiarity)
+        shares = tuple(weights[work] / total for work in works)
+        return StyleTarget("regions", tuple(works), shares, note, guides=tuple(guides), familiarity=self.familiarity)
 
     def by_hand(self, weights: Mapping[str, float]) -> StyleTarget:
         """The works named, with `weights` in proportion; UsageError for an unknown work or a weight that is not above 0."""
