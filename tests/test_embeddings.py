@@ -82,6 +82,37 @@ def test_one_work_is_not_centred_away():
     assert e.points.shape == (1, 1)
 
 
+def test_own_best_is_the_best_cosine_to_another_group_about_the_mean_of_the_others():
+    generator = np.random.default_rng(0)
+    raw = generator.standard_normal((7, 4)).astype(np.float32) + 3
+    groups = ["a", "a", "b", "c", "c", "c", "d"]
+    e = embeddings.Embeddings("content", "test", tuple("abcdefg"), raw)
+    expected = []
+    for row, group in zip(raw, groups, strict=True):
+        others = raw[[other != group for other in groups]]
+        rest = embeddings.Embeddings("content", "test", (), others)
+        expected.append(rest.similarities(row).max())
+    assert e.own_best(groups) == pytest.approx(np.sort(expected), abs=1e-5)
+
+
+def test_own_best_compares_nothing_where_there_are_no_two_others():
+    e = embeddings.Embeddings("content", "test", ("a", "b", "c"), np.eye(3, dtype=np.float32))
+    assert len(e.own_best(["x", "x", "x"])) == 0
+    assert len(e.own_best(["x", "x", "y"])) == 1  # that of y, which has two others
+    with pytest.raises(UsageError, match="3 works and 2 groups"):
+        e.own_best(["x", "y"])
+
+
+def test_works_are_looked_at_in_the_size_that_suits_the_encoder(corpus, encoder, fresh_cache):
+    default = embeddings.embed(corpus, encoder, "style")
+    assert np.array_equal(default.raw, embeddings.embed(corpus, encoder, "style", size=encoder.embedding_size).raw)
+    retriever = encoders.retriever(torch.device("cpu"))
+    assert retriever.embedding_size == 320
+    found = embeddings.embed(corpus, retriever, "content")
+    picture = corpus.works[3].load(320)
+    assert np.allclose(found.raw[3], embeddings.describe(picture, retriever, "content"), atol=1e-5)
+
+
 def test_search_equals_sklearn(corpus, encoder):
     from sklearn.metrics.pairwise import cosine_similarity
 

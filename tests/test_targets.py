@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import colour, images, losses, statistics, targets
+from workbench.encoders import Encoder
 from workbench.errors import UsageError
 from workbench.regions import Piece, Regions
 from workbench.targets import Guide
@@ -168,6 +171,57 @@ def test_a_selection_finds_the_hand_that_fits(corpus, encoder):
     assert selection.single("work-03").works[0].title == "Work 3"
     with pytest.raises(UsageError):
         selection.single("no such work at all")
+
+
+class Mean(Encoder):
+    """Sees nothing of a picture but its mean colour."""
+
+    name, weights_sha256, channels, embedding_size = "mean", "0" * 64, {}, 64
+    device = torch.device("cpu")
+
+    def embed(self, image):
+        return image.mean(dim=(2, 3))
+
+
+def test_familiarity_is_a_rank_among_the_artists_own_matches(corpus, encoder):
+    """The corpus is warm and cool pictures: a warm content fits, and a green one is further from all than they are."""
+    warm, green = (torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 64, 64) for colour in ([0.8, 0.4, 0.2], [0.1, 1.0, 0.1]))
+    fits, strange = (targets.Selection(corpus, content, encoder, retriever=Mean()) for content in (warm, green))
+    own = fits.space.own_best([work.group for work in corpus])
+    for selection in (fits, strange):
+        better = (own > selection.similarities.max()).sum()
+        assert selection.familiarity == pytest.approx(1 - better / 13)
+        for target in (selection.nearest(), selection.blend(), selection.cluster()):
+            assert target.familiarity == selection.familiarity
+    assert strange.familiarity < fits.familiarity and f"familiarity {fits.familiarity:.0%}" in fits.blend().note
+    assert fits.whole().familiarity is None and fits.single("work-03").familiarity is None
+
+
+def test_a_content_that_is_a_work_is_familiar_and_a_lone_series_compares_nothing(corpus, encoder):
+    assert targets.Selection(corpus, corpus["work-03.png"].load(), encoder).familiarity == 1
+    series = corpus.select(series="series-0")
+    assert targets.Selection(series, torch.rand(1, 3, 64, 64), encoder).familiarity == 1
+
+
+def test_weights_even_out_as_familiarity_fails(corpus):
+    s = np.linspace(-0.4, 0.6, 12)
+    by = {f: targets.blend(corpus, s, 0.05, familiarity=f) for f in (1, targets.NEVER, 0.04, 0.02, 0.005, 0)}
+    assert by[1].weights == by[targets.NEVER].weights == targets.blend(corpus, s, 0.05).weights
+    assert by[0].weights == pytest.approx([1 / 12] * 12)  # the whole oeuvre
+    numbers = [target.effective_number for target in by.values()]
+    assert numbers == sorted(numbers) and len(set(numbers)) == 5
+    slightly = targets.blend(corpus, s, 0.05, familiarity=targets.NEVER - 1e-6)
+    assert slightly.effective_number == pytest.approx(by[1].effective_number, rel=1e-3)  # no jump
+    assert by[0.02].note.startswith("nothing here fits: the best match is worse than 98% of the artist's own")
+    assert "60% of the weight is spread evenly" in by[0.02].note and by[1].note.endswith("familiarity 100%")
+    assert targets.nearest(corpus, s, familiarity=0.01).weights == (1.0,)  # it is asked for one painting
+
+
+def test_a_mixture_says_which_part_does_not_fit(corpus):
+    s = np.linspace(-0.4, 0.6, 12)
+    parts = [targets.blend(corpus, s, familiarity=f) for f in (0.8, 0.03)]
+    target = targets.mix([(1, parts[0]), (1, replace(parts[1], name="other"))])
+    assert target.note.startswith("50% blend and 50% other; other: nothing here fits") and target.note.count("fits") == 1
 
 
 def halves(height=60, width=80):

@@ -37,7 +37,6 @@ CANDIDATES = 4  # patches drawn for every one that a bag keeps
 SKETCHED = 64  # dimensions in which patches are clustered
 NEVER = 0.05  # familiarity below which the artist is taken never to have painted such a thing; for a region,
 ALIKE = 0.4  # unless the best piece has this cosine: an artist who repeats himself is no stranger to what differs a little
-FITS = 0.1  # familiarity from which on the weights of a blend are what the cosines say; down to NEVER they even out
 VERSION = 3
 
 
@@ -339,10 +338,10 @@ def blend(corpus: Corpus, similarities: np.ndarray, tau: float = TAU, *, familia
     """The paintings that fit the content, each by how well: w_k = softmax(cos / tau), evened out where nothing fits.
 
     A softmax sees only differences: among works that all show something else it would insist on the one that is by accident
-    a little nearer. So with the share s that familiarity falls short by, from 0 at FITS to 1 at NEVER,
-    w_k = (1 - s) softmax_k + s / n, and what fits nothing is painted after the whole oeuvre.
+    a little nearer. So where familiarity is below NEVER, a share s = 1 - familiarity / NEVER of the weight goes to all works
+    alike, w_k = (1 - s) softmax_k + s / n: the less the content fits, the nearer is the blend to the whole oeuvre.
     """
-    short = 0.0 if familiarity is None else float(np.clip((FITS - familiarity) / (FITS - NEVER), 0, 1))
+    short = 0.0 if familiarity is None else max(0.0, 1 - familiarity / NEVER)
     weights = (1 - short) * softmax_weights(similarities, tau) + short / len(similarities)
     target = weighted("blend", corpus, weights)
     evened = f"; {short:.0%} of the weight is spread evenly" if short else ""
@@ -354,17 +353,15 @@ def _noted(note: str, familiarity: float | None) -> str:
     """`note`, and how well the content fits: what does not fit is said first."""
     if familiarity is None:
         return note
-    if familiarity >= FITS:
-        return f"{note}, familiarity {familiarity:.0%}"
-    return f"{misfit(familiarity)}; {note}"
+    words = misfit(familiarity)
+    return f"{words}; {note}" if words else f"{note}, familiarity {familiarity:.0%}"
 
 
 def misfit(familiarity: float | None) -> str:
-    """In words, how badly the best work fits the content; "" where it fits, or nothing is known of it."""
-    if familiarity is None or familiarity >= FITS:
+    """In words, that no work fits the content, and by how much; "" where one does, or nothing is known of it."""
+    if familiarity is None or familiarity >= NEVER:
         return ""
-    little = "nothing" if familiarity <= NEVER else "little"
-    return f"{little} here fits: the best match is worse than {math.floor(100 * (1 - familiarity))}% of the artist's own"
+    return f"nothing here fits: the best match is worse than {math.floor(100 * (1 - familiarity))}% of the artist's own"
 
 
 def cluster(
@@ -456,7 +453,7 @@ class Selection:
         The share of the artist's works whose best match in another series is no better than the content's best match, with
         the content counted as one more of them: (1 + works no better) / (1 + works). For a picture of a kind that the
         artist painted it may be anything, evenly; near 0 it is of a kind that the artist never painted. Counting
-        the content makes few works careful: fewer than nineteen never come down to NEVER. 1 where nothing can be compared.
+        the content makes few works careful: fewer than twenty never come below NEVER. 1 where nothing can be compared.
         """
         own = self.space.own_best([work.group for work in self.corpus])
         return float((1 + np.searchsorted(own, self.similarities.max(), side="right")) / (1 + len(own)))
