@@ -102,7 +102,9 @@ def lines(found: dict) -> list[str]:
             far = row.get(f"minus {BASE}")
             versus = f"{100 * far['mean']:+.1f} ({100 * far['low']:+.1f} to {100 * far['high']:+.1f})" if far else ""
             near = " ".join(map(str, row["near"].values()))
-            text.append("{:18}{:6}  {:10}{:>10}{:>8}{:>10}{:>8}  {:24}{}".format(corpus, rows["works"], name, *of, versus, near))
+            text.append(
+                "{:18}{:6}  {:10}{:>10}{:>8}{:>10}{:>8}  {:24}{}".format(corpus, rows["works"], name, *of, versus, near)
+            )
     return text
 
 

@@ -100,6 +100,7 @@ def main() -> None:
     storage.write_text(args.out / "truth.csv", text.getvalue())
     found = table(rows)
     parameters = {name: getattr(args, name) for name in ("encoder", "judge", "size", "steps", "alpha")}
+    parameters["retriever"] = encoders.retriever(encoders.choose_device()).identity
     storage.write_text(args.out / "truth.json", json.dumps({"parameters": parameters, "table": found}, indent=1) + "\n")
     print(f"{'target':18}" + "".join(f"{kind:>10}{'gain over single':>28}" for kind in KINDS))
     for name, kinds in found.items():

@@ -149,7 +149,9 @@ class Embeddings:
         return np.sort(np.concatenate(best)) if best else np.zeros(0)
 
 
-def embed(corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size: int | None = None, show: bool = False) -> Embeddings:
+def embed(
+    corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size: int | None = None, show: bool = False
+) -> Embeddings:
     """Embed every work, from the cache where it is known, resuming where an earlier call stopped.
 
     Args:

@@ -30,7 +30,7 @@ from workbench.statistics import Moments
 
 NAMES = ("single", "nearest", "blend", "cluster", "regions", "whole")
 Combination = Literal["pooled", "barycentre", "apart", "bag"]
-TAU = 0.1  # of lite0's cosines: six to eleven works of van Gogh's, where the content fits
+TAU = 0.1  # of lite0's cosines: five to twelve works of van Gogh's where the content fits
 NEGLIGIBLE = 1e-3
 TOLERANCE = 1e-3  # of a barycentre: relative, far below what a transfer comes near to
 CANDIDATES = 4  # patches drawn for every one that a bag keeps

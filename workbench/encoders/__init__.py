@@ -1,4 +1,4 @@
-"""Visual encoders under one protocol, each chosen by a name: "embedded", "vgg19", "random", "lite0", "clip:MODEL/PRETRAINED"."""
+"""Visual encoders under one protocol, chosen by name: "embedded", "vgg19", "random", "lite0", "clip:MODEL/PRETRAINED"."""
 
 import difflib
 from functools import cache, partial
