@@ -82,25 +82,36 @@ def test_one_work_is_not_centred_away():
     assert e.points.shape == (1, 1)
 
 
-def test_own_best_is_the_best_cosine_to_another_group_about_the_mean_of_the_others():
-    generator = np.random.default_rng(0)
-    raw = generator.standard_normal((7, 4)).astype(np.float32) + 3
-    groups = ["a", "a", "b", "c", "c", "c", "d"]
-    e = embeddings.Embeddings("content", "test", tuple("abcdefg"), raw)
-    expected = []
-    for row, group in zip(raw, groups, strict=True):
-        others = raw[[other != group for other in groups]]
-        rest = embeddings.Embeddings("content", "test", (), others)
-        expected.append(rest.similarities(row).max())
-    assert e.own_best(groups) == pytest.approx(np.sort(expected), abs=1e-5)
+def test_a_match_is_the_best_cosine_and_how_much_the_works_found_agree():
+    raw = np.array([[5, 0.1, 0], [5, 0, 0.1], [5, 0, -0.1], [0, 5, 0], [0, 0, 5], [-5, -5, -5]], dtype=np.float32)
+    e = embeddings.Embeddings("content", "test", tuple("abcdef"), raw)
+    near, between = np.array([4.0, 0, 0]), np.array([2.0, 2, 2])
+    best, agreed = e.match(near, list("abcdef"))
+    assert best == pytest.approx(e.similarities(near).max())
+    units = raw - e.centre
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    assert agreed == pytest.approx((units @ units.T)[np.triu_indices(6, 1)].mean(), abs=1e-6)  # of six works all are found
+    three = ["a", "a", "a", "b", "c", "d"]
+    assert e.match(near, three)[1] < 0.1 < e.match(near, ["x"] * 6)[1] == 1  # of a series the nearest alone is found
+    assert np.isfinite(e.match(between, three)).all()
+    with pytest.raises(UsageError, match="6 works and 2 groups"):
+        e.match(near, ["x", "y"])
 
 
-def test_own_best_compares_nothing_where_there_are_no_two_others():
-    e = embeddings.Embeddings("content", "test", ("a", "b", "c"), np.eye(3, dtype=np.float32))
-    assert len(e.own_best(["x", "x", "x"])) == 0
-    assert len(e.own_best(["x", "x", "y"])) == 1  # that of y, which has two others
-    with pytest.raises(UsageError, match="3 works and 2 groups"):
-        e.own_best(["x", "y"])
+def test_works_that_show_the_same_agree():
+    e = blobs(np.repeat([0, 1, 2], 8), spread=0.05)
+    groups = list(e.names)
+    assert e.match(np.eye(8)[1], groups)[1] > 0.9 > 0.5 > e.match(np.eye(8)[7] * 0.01 + e.centre, groups)[1]
+
+
+def test_own_matches_are_those_of_each_work_among_the_other_series():
+    e = blobs(np.repeat([0, 1, 2], 3))
+    groups = ["a", "a", *"bcdefgh"]
+    found = e.own_matches(groups)
+    assert found.shape == (9, 2)
+    others = embeddings.Embeddings("style", "test", e.names[2:], e.raw[2:])
+    assert found[0] == pytest.approx(others.match(e.raw[0], groups[2:]))  # about the mean of the others
+    assert e.own_matches(["x"] * 9).shape == (0, 2)
 
 
 def test_works_are_looked_at_in_the_size_that_suits_the_encoder(corpus, encoder, fresh_cache):

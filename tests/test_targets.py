@@ -187,10 +187,11 @@ def test_familiarity_is_a_rank_among_the_artists_own_matches(corpus, encoder):
     """The corpus is warm and cool pictures: a warm content fits, and a green one is further from all than they are."""
     warm, green = (torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 64, 64) for colour in ([0.8, 0.4, 0.2], [0.1, 1.0, 0.1]))
     fits, strange = (targets.Selection(corpus, content, encoder, retriever=Mean()) for content in (warm, green))
-    own = fits.space.own_best([work.group for work in corpus])
+    groups = [work.group for work in corpus]
+    own = fits.space.own_matches(groups)
     for selection in (fits, strange):
-        better = (own > selection.similarities.max()).sum()
-        assert selection.familiarity == pytest.approx(1 - better / 13)
+        found = selection.space.match(selection.described, groups)
+        assert selection.familiarity == pytest.approx(max(1 - (own[:, k] > found[k]).sum() / 13 for k in (0, 1)))
         for target in (selection.nearest(), selection.blend(), selection.cluster()):
             assert target.familiarity == selection.familiarity
     assert strange.familiarity < fits.familiarity and f"familiarity {fits.familiarity:.0%}" in fits.blend().note

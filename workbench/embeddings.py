@@ -35,6 +35,8 @@ BATCH = 8  # pictures of one shape that a GPU looks at together
 GROUP, GROUP_PIXELS = 16, 20_000_000  # what is read at once: pictures, and pixels of the size asked for (240 MB)
 GROUP_FOR_GPU = 64, 5_000_000  # likewise, decoded for a GPU, which are up to sixteen times as large, in bytes (240 MB)
 REDUCED = 4  # times the size asked for that a picture for a GPU has at most
+FOUND = 6  # works that are asked whether they agree
+ASKED = 500  # works, at most, that say how well an artist's works match each other
 VERSION = 1
 
 
@@ -122,31 +124,42 @@ class Embeddings:
         norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(query)
         return (centred @ query) / np.maximum(norms, 1e-12)
 
-    def own_best(self, groups: Sequence[str]) -> np.ndarray:
-        """How well the works match each other: for every work its best cosine to a work of another group, (m,), ascending.
+    def match(self, descriptor: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
+        """How well `descriptor` (D,) is matched: (its best cosine to a work, the mean cosine among what it finds).
 
-        groups: one per work, such as `Work.group`; of one series a work matches the next, which says little of either. The
-        cosines are about the mean of the works of other groups alone, for a content image has no part in the mean
-        either: with its own weight in the mean a work of a small corpus would look lonelier than it is. Works with fewer
-        than two works of other groups are left out. UsageError unless there is a group for every work.
+        What it finds is the six works nearest to it, of each group the nearest alone. Where a content shows what the artist
+        painted they show the same as each other; where it does not, one resembles it in this and one in that. The second
+        number holds for photographs after works that are all alike, to which no photograph has a high cosine. It is 1 where
+        there are no two groups. groups: one per work, such as `Work.group`; UsageError otherwise.
         """
-        require(len(groups) == len(self.raw), f"own_best: {len(self.raw)} works and {len(groups)} groups; give one each")
-        names = np.asarray(groups, dtype=object)
-        raw = self.raw.astype(np.float64)
-        products = raw @ raw.T
-        best = []
-        for group in dict.fromkeys(groups):
-            own, others = np.flatnonzero(names == group), np.flatnonzero(names != group)
-            if len(others) < 2:
-                continue
-            # Centred inner products from those at hand: (x - c)(y - c) = xy - xc - yc + cc, c the mean of the others.
-            to_centre = (products.sum(axis=1) - products[:, own].sum(axis=1)) / len(others)
-            square = to_centre[others].mean()
-            lengths = np.sqrt(np.maximum(products.diagonal() - 2 * to_centre + square, 0))
-            centred = products[np.ix_(own, others)] - to_centre[own, None] - to_centre[others] + square
-            cosines = centred / np.maximum(lengths[own, None] * lengths[others], 1e-12)
-            best.append(cosines.max(axis=1))
-        return np.sort(np.concatenate(best)) if best else np.zeros(0)
+        require(len(groups) == len(self.raw), f"match: {len(self.raw)} works and {len(groups)} groups; give one each")
+        similarities = self.similarities(descriptor)
+        nearest: dict[str, int] = {}
+        for i in np.argsort(-similarities, kind="stable"):
+            nearest.setdefault(groups[i], int(i))
+            if len(nearest) == FOUND:
+                break
+        found = self.raw[list(nearest.values())] - self.centre
+        found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        pairs = (found @ found.T)[np.triu_indices(len(found), 1)]
+        return float(similarities.max()), float(pairs.mean()) if len(pairs) else 1.0
+
+    def own_matches(self, groups: Sequence[str]) -> np.ndarray:
+        """`match` of the works themselves, each among the works of other groups: (m, 2).
+
+        Works of one series are no match for each other, for one haystack finds the next whatever the artist painted. The
+        cosines are about the mean of the works of other groups, for a content image has no part in the mean either:
+        with its own weight in it a work of a small corpus would look lonelier than it is. Of more than five hundred works
+        five hundred are asked; those with fewer than two works of other groups are not.
+        """
+        groups = np.asarray(groups, dtype=object)
+        found = []
+        for i in np.unique(np.linspace(0, len(groups) - 1, ASKED).round().astype(int)):
+            others = groups != groups[i]
+            if others.sum() >= 2:
+                rest = Embeddings(self.kind, self.encoder, (), self.raw[others])
+                found.append(rest.match(self.raw[i], groups[others]))
+        return np.array(found).reshape(-1, 2)
 
 
 def embed(

@@ -441,22 +441,30 @@ class Selection:
         return embeddings.embed(self.corpus, self.retriever, "content", show=self.show)
 
     @cached_property
+    def described(self) -> np.ndarray:
+        """What the content image shows, as a descriptor (D,)."""
+        content = images.resize(self.content, self.retriever.embedding_size).to(self.retriever.device)
+        return embeddings.describe(content, self.retriever, "content")
+
+    @cached_property
     def similarities(self) -> np.ndarray:
         """Content cosine of every work to the content image, (n,) in [-1, 1], in the order of the corpus."""
-        content = images.resize(self.content, self.retriever.embedding_size).to(self.retriever.device)
-        return self.space.similarities(embeddings.describe(content, self.retriever, "content"))
+        return self.space.similarities(self.described)
 
     @cached_property
     def familiarity(self) -> float:
-        """How well the best work fits the content, beside how well the artist's works fit each other, in (0, 1].
+        """How well the corpus fits the content, beside how well the artist's works fit each other, in (0, 1].
 
-        The share of the artist's works whose best match in another series is no better than the content's best match, with
-        the content counted as one more of them: (1 + works no better) / (1 + works). For a picture of a kind that the
-        artist painted it may be anything, evenly; near 0 it is of a kind that the artist never painted. Counting
-        the content makes few works careful: fewer than twenty never come below NEVER. 1 where nothing can be compared.
+        The greater of two ranks: that of the content's best cosine among the best cosines of the artist's works to works of
+        other series, and that of how much the works found agree (see Embeddings.match). A rank is the share of the artist's
+        works that are matched no better, the content counted as one more of them: (1 + works no better) / (1 + works). So
+        of pictures that the artist might have painted at most NEVER come below NEVER, and with fewer than twenty works none
+        does. 1 where nothing can be compared.
         """
-        own = self.space.own_best([work.group for work in self.corpus])
-        return float((1 + np.searchsorted(own, self.similarities.max(), side="right")) / (1 + len(own)))
+        groups = [work.group for work in self.corpus]
+        own = self.space.own_matches(groups)
+        ranks = (1 + (own <= self.space.match(self.described, groups)).sum(axis=0)) / (1 + len(own))
+        return float(ranks.max())
 
     @cached_property
     def clustering(self) -> Clustering:
