@@ -326,14 +326,14 @@ def test_a_retriever_chooses_the_paintings(workbench, two_styles, photograph, mo
     genre = {work.name: work.genre for work in Corpus.open(two_styles)}
     assert genre[made["works"][0]["file"]] == "portrait"
     assert set(made["weights"]) == {"embedded", "redness"} and made["parameters"]["retriever"].startswith("redness:")
-    assert 0 < made["familiarity"] <= 1
+    assert 0 < made["fit"]["familiarity"] <= 1
     assert workbench(*argv)[0] == 0
     made = figures.read_provenance("out.png")
     assert made["weights"]["lite0"] == encoders.retriever(torch.device("cpu")).weights_sha256
     assert made["parameters"]["retriever"].startswith("lite0:")
     assert workbench("transfer", warm, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", "out.png")[0] == 0
     made = figures.read_provenance("out.png")
-    assert set(made["weights"]) == {"embedded"} and "familiarity" not in made  # nothing was retrieved
+    assert set(made["weights"]) == {"embedded"} and "fit" not in made  # nothing was retrieved
 
     status, _, err = workbench(*argv, "--encoder", "redness")
     assert status == 2 and "redness has no style layers" in the_line(err)

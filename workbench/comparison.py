@@ -1,7 +1,7 @@
 """The main job: one content, several style targets, the same optimisation for each, and what came of them side by side."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
@@ -16,7 +16,7 @@ from workbench.figures import Figure, Panel
 from workbench.figures.panels import SHOWN
 from workbench.metrics import StyleDistance
 from workbench.statistics import Moments, spread
-from workbench.targets import StyleTarget, misfit
+from workbench.targets import StyleTarget
 from workbench.transfer import Result, Settings, Transfer
 
 TITLES = {
@@ -59,7 +59,7 @@ class Outcome:
             "style": {"gram": self.style.gram, "w2": self.style.w2, "by_layer": self.style.by_layer},
             "oeuvre": {"gram": self.oeuvre.gram, "w2": self.oeuvre.w2},
             "effective_number": self.target.effective_number,
-            "familiarity": self.target.familiarity,
+            "fit": self.target.fit and asdict(self.target.fit),
             "combine": self.target.combine,
             "regions": [guide.line for guide in self.target.guides],
             "note": self.target.note,
@@ -193,8 +193,8 @@ def matches(content: Tensor, target: StyleTarget) -> Figure:
         captions.append([*caption, *[""] * missing])
         labels.append(f"{guide.share:.0%} of the picture")
     columns = ["Region", "Pieces, the heaviest first", *[""] * (MATCHES - 1)]
-    words = misfit(target.familiarity)
-    return figures.grid(rows, labels, columns, cell_captions=captions, title=words[:1].upper() + words[1:])
+    title = target.misfit[:1].upper() + target.misfit[1:]
+    return figures.grid(rows, labels, columns, cell_captions=captions, title=title)
 
 
 def veiled(picture: Tensor, mask: Tensor) -> Tensor:

@@ -71,6 +71,38 @@ class Guide:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """How well works fit a content, beside how well the artist's works fit each other. Two ranks, each in (0, 1].
+
+    familiarity: of the content's best cosine among the best cosines of the artist's works to works of other series;
+    agreement: of how much the works found agree, see Embeddings.match. A rank is the share of the artist's works that are
+    matched no better, the content counted as one more of them: (1 + works no better) / (1 + works). So of pictures that the
+    artist might have painted a share of NEVER at most ranks below NEVER; with fewer than twenty works none can.
+    """
+
+    familiarity: float
+    agreement: float
+
+    @property
+    def shortfall(self) -> float:
+        """From 0, where the works fit, to 1, by how far both ranks are below NEVER.
+
+        Both, because photographs are far from works that are all alike, such as those of a synthetic painter: if what is found
+        agrees, it was found by what it shows.
+        """
+        return max(0.0, 1 - max(self.familiarity, self.agreement) / NEVER)
+
+    @property
+    def words(self) -> str:
+        """For a reader."""
+        if not self.shortfall:
+            agreed = f", agreement {self.agreement:.0%}" if self.familiarity < NEVER else ""
+            return f"familiarity {self.familiarity:.0%}{agreed}"
+        worse = math.floor(100 * (1 - self.familiarity))
+        return f"nothing here fits: the best match is worse than {worse}% of the artist's own"
+
+
+@dataclass(frozen=True)
 class StyleTarget:
     """Works with weights that sum to one, the heaviest first. `note` says how they were chosen.
 
@@ -78,8 +110,8 @@ class StyleTarget:
     "barycentre", a typical painting (see statistics.barycentre); "apart", each painting for itself, and the transfer is to
     come near to any (see losses.SoftMinGramLoss); "bag", their patches, of which each place takes the nearest (see
     losses.BagLoss). With `guides` each region of the content has pieces of paintings of its own; `works` and `weights` then
-    say what the whole picture takes from each painting. `familiarity`, in (0, 1], is how well the best work fits the content,
-    see Selection.familiarity; None where works were not chosen by what the content shows.
+    say what the whole picture takes from each painting. `fit` is how well the works fit the content, None where they were not
+    chosen by what it shows.
     """
 
     name: str
@@ -88,10 +120,20 @@ class StyleTarget:
     note: str = field(default="", compare=False)
     combine: Combination = "pooled"
     guides: tuple[Guide, ...] = field(default=(), repr=False)
-    familiarity: float | None = field(default=None, compare=False)
+    fit: Fit | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_combine(self.combine)
+
+    @property
+    def familiarity(self) -> float | None:
+        """That of `fit`, in (0, 1]: near 0 where the artist never painted such a thing."""
+        return self.fit and self.fit.familiarity
+
+    @property
+    def misfit(self) -> str:
+        """In words, that no work fits the content; "" where one does, or nothing is known of it."""
+        return self.fit.words if self.fit and self.fit.shortfall else ""
 
     @property
     def label(self) -> str:
@@ -327,41 +369,33 @@ def single(work: Work) -> StyleTarget:
     return StyleTarget("single", (work,), (1.0,), "chosen by hand")
 
 
-def nearest(corpus: Corpus, similarities: np.ndarray, *, familiarity: float | None = None) -> StyleTarget:
+def nearest(corpus: Corpus, similarities: np.ndarray, *, fit: Fit | None = None) -> StyleTarget:
     """All weight on the painting most similar to the content, however little it fits: the note says how well."""
     best = int(np.argmax(similarities))
-    note = _noted(f"cosine {similarities[best]:.2f}", familiarity)
-    return StyleTarget("nearest", (tuple(corpus)[best],), (1.0,), note, familiarity=familiarity)
+    note = _noted(f"cosine {similarities[best]:.2f}", fit)
+    return StyleTarget("nearest", (tuple(corpus)[best],), (1.0,), note, fit=fit)
 
 
-def blend(corpus: Corpus, similarities: np.ndarray, tau: float = TAU, *, familiarity: float | None = None) -> StyleTarget:
+def blend(corpus: Corpus, similarities: np.ndarray, tau: float = TAU, *, fit: Fit | None = None) -> StyleTarget:
     """The paintings that fit the content, each by how well: w_k = softmax(cos / tau), evened out where nothing fits.
 
     A softmax sees only differences: among works that all show something else it would insist on the one that is by accident
-    a little nearer. So where familiarity is below NEVER, a share s = 1 - familiarity / NEVER of the weight goes to all works
-    alike, w_k = (1 - s) softmax_k + s / n: the less the content fits, the nearer is the blend to the whole oeuvre.
+    a little nearer. So a share of the weight, s = fit.shortfall, goes to all works alike, w_k = (1 - s) softmax_k + s / n: the
+    less the content fits, the nearer is the blend to the whole oeuvre.
     """
-    short = 0.0 if familiarity is None else max(0.0, 1 - familiarity / NEVER)
+    short = fit.shortfall if fit else 0.0
     weights = (1 - short) * softmax_weights(similarities, tau) + short / len(similarities)
     target = weighted("blend", corpus, weights)
     evened = f"; {short:.0%} of the weight is spread evenly" if short else ""
-    note = _noted(f"τ = {tau:g}, effective number {target.effective_number:.1f}", familiarity) + evened
-    return replace(target, note=note, familiarity=familiarity)
+    note = _noted(f"τ = {tau:g}, effective number {target.effective_number:.1f}", fit) + evened
+    return replace(target, note=note, fit=fit)
 
 
-def _noted(note: str, familiarity: float | None) -> str:
-    """`note`, and how well the content fits: what does not fit is said first."""
-    if familiarity is None:
+def _noted(note: str, fit: Fit | None) -> str:
+    """`note`, and how well the works fit; that nothing fits is said first."""
+    if fit is None:
         return note
-    words = misfit(familiarity)
-    return f"{words}; {note}" if words else f"{note}, familiarity {familiarity:.0%}"
-
-
-def misfit(familiarity: float | None) -> str:
-    """In words, that no work fits the content, and by how much; "" where one does, or nothing is known of it."""
-    if familiarity is None or familiarity >= NEVER:
-        return ""
-    return f"nothing here fits: the best match is worse than {math.floor(100 * (1 - familiarity))}% of the artist's own"
+    return f"{fit.words}; {note}" if fit.shortfall else f"{note}, {fit.words}"
 
 
 def cluster(
@@ -370,7 +404,7 @@ def cluster(
     clustering: Clustering,
     tau: float = TAU,
     *,
-    familiarity: float | None = None,
+    fit: Fit | None = None,
 ) -> StyleTarget:
     """Equal weight on the members of the style cluster that the content falls into.
 
@@ -381,8 +415,8 @@ def cluster(
     means = [weights[clustering.labels == label].mean() for label in range(clustering.k)]
     label = int(np.argmax(means))
     inside = clustering.labels == label
-    note = _noted(f"cluster {label + 1} of {clustering.k}: {inside.sum()} paintings", familiarity)
-    return replace(weighted("cluster", corpus, inside.astype(float), note), familiarity=familiarity)
+    note = _noted(f"cluster {label + 1} of {clustering.k}: {inside.sum()} paintings", fit)
+    return replace(weighted("cluster", corpus, inside.astype(float), note), fit=fit)
 
 
 def whole(corpus: Corpus) -> StyleTarget:
@@ -409,7 +443,7 @@ def mix(parts: Sequence[tuple[float, StyleTarget]]) -> StyleTarget:
             weights[work] = weights.get(work, 0.0) + share / total * weight
     works = sorted(weights, key=lambda work: -weights[work])
     note = " and ".join(f"{share / total:.0%} {target.name}" for share, target in parts)
-    note += "".join(f"; {target.name}: {words}" for _, target in parts if (words := misfit(target.familiarity)))
+    note += "".join(f"; {target.name}: {words}" for _, target in parts if (words := target.misfit))
     return StyleTarget("mix", tuple(works), tuple(weights[work] for work in works), note, combine)
 
 
@@ -452,19 +486,17 @@ class Selection:
         return self.space.similarities(self.described)
 
     @cached_property
-    def familiarity(self) -> float:
-        """How well the corpus fits the content, beside how well the artist's works fit each other, in (0, 1].
-
-        The greater of two ranks: that of the content's best cosine among the best cosines of the artist's works to works of
-        other series, and that of how much the works found agree (see Embeddings.match). A rank is the share of the artist's
-        works that are matched no better, the content counted as one more of them: (1 + works no better) / (1 + works). So
-        of pictures that the artist might have painted at most NEVER come below NEVER, and with fewer than twenty works none
-        does. 1 where nothing can be compared.
-        """
+    def fit(self) -> Fit:
+        """How well the corpus fits the content; both ranks are 1 where nothing can be compared."""
         groups = [work.group for work in self.corpus]
         own = self.space.own_matches(groups)
         ranks = (1 + (own <= self.space.match(self.described, groups)).sum(axis=0)) / (1 + len(own))
-        return float(ranks.max())
+        return Fit(*map(float, ranks))
+
+    @property
+    def familiarity(self) -> float:
+        """That of `fit`, in (0, 1]: near 0 where the artist never painted such a thing."""
+        return self.fit.familiarity
 
     @cached_property
     def clustering(self) -> Clustering:
@@ -477,15 +509,15 @@ class Selection:
 
     def nearest(self) -> StyleTarget:
         """The work most similar to the content."""
-        return nearest(self.corpus, self.similarities, familiarity=self.familiarity)
+        return nearest(self.corpus, self.similarities, fit=self.fit)
 
     def blend(self, tau: float = TAU) -> StyleTarget:
         """All works, each weighted by how well it fits; evened out where nothing fits."""
-        return blend(self.corpus, self.similarities, tau, familiarity=self.familiarity)
+        return blend(self.corpus, self.similarities, tau, fit=self.fit)
 
     def cluster(self, tau: float = TAU) -> StyleTarget:
         """The style cluster that the content falls into."""
-        return cluster(self.corpus, self.similarities, self.clustering, tau, familiarity=self.familiarity)
+        return cluster(self.corpus, self.similarities, self.clustering, tau, fit=self.fit)
 
     def whole(self) -> StyleTarget:
         """The whole corpus, evenly."""
@@ -544,9 +576,9 @@ class Selection:
                 weights[piece.work] = weights.get(piece.work, 0.0) + guide.share * weight
         works = sorted(weights, key=lambda work: -weights[work])
         total = sum(weights.values())
-        note = _noted(f"{len(guides)} regions, each with pieces of its own; τ = {tau:g}", self.familiarity)
+        note = _noted(f"{len(guides)} regions, each with pieces of its own; τ = {tau:g}", self.fit)
         shares = tuple(weights[work] / total for work in works)
-        return StyleTarget("regions", tuple(works), shares, note, guides=tuple(guides), familiarity=self.familiarity)
+        return StyleTarget("regions", tuple(works), shares, note, guides=tuple(guides), fit=self.fit)
 
     def by_hand(self, weights: Mapping[str, float]) -> StyleTarget:
         """The works named, with `weights` in proportion; UsageError for an unknown work or a weight that is not above 0."""

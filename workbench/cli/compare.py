@@ -90,7 +90,7 @@ def _compare(args: argparse.Namespace) -> None:
         for source, content, selection in zip(sources, contents, selections, strict=True):
             target = selection.choose(words, single=args.style, tau=tau)
             print(f"{source.stem}, {target.label}: {target.note}", flush=True)
-            caption.append(targets.misfit(target.familiarity))
+            caption.append(target.misfit)
             row.append(comparison.painted(content, target, encoder, settings, args.pictures, source.stem, show=True))
         rows.append(row)
         captions.append(caption)

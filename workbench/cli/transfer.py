@@ -330,7 +330,7 @@ def _stamp(args: argparse.Namespace, source: Path, transfer: "Transfer", retriev
         for work, weight in zip(target.works, target.weights, strict=True)
     ]
     progress = {"steps_done": len(transfer.history), "finished": transfer.finished}
-    fits = {} if target.familiarity is None else {"familiarity": target.familiarity}
+    fits = {"fit": asdict(target.fit)} if target.fit else {}
     return {PNG_KEY: pv.text({"command": "transfer", **made, "works": works, **fits, **progress})}
 
 
