@@ -90,7 +90,8 @@ class Fit:
         Both, because photographs are far from works that are all alike, such as those of a synthetic painter: if what is found
         agrees, it was found by what it shows.
         """
-        return max(0.0, 1 - max(self.familiarity, self.agreement) / NEVER)
+        better = max(self.familiarity, self.agreement)
+        return 1 - better / NEVER if better < NEVER else 0.0
 
     @property
     def words(self) -> str:
