@@ -300,8 +300,8 @@ def peak_memory(size: int, precision: str, content: Work, style: Work, device: t
 
 def embedding_rates(works: Sequence[Work], encoder: ConvolutionalEncoder) -> dict[str, float]:
     """Images a second: a corpus from its files, nothing being cached, and the encoder alone on pictures in memory."""
-    works, at_once = embeddings.by_shape(works, embeddings.SIZE, encoder.device)
-    pictures = [work.load(embeddings.SIZE).to(encoder.device) for work in works]
+    works, at_once = embeddings.by_shape(works, encoder.embedding_size, encoder.device)
+    pictures = [work.load(encoder.embedding_size).to(encoder.device) for work in works]
 
     def look(pictures: Iterable[torch.Tensor]) -> None:
         for batch in embeddings.batches(zip(works, pictures, strict=True), at_once):
@@ -311,7 +311,7 @@ def embedding_rates(works: Sequence[Work], encoder: ConvolutionalEncoder) -> dic
         look(pictures)
 
     def from_files() -> None:
-        look(embeddings.read(works, embeddings.SIZE, encoder.device))
+        look(embeddings.read(works, encoder.embedding_size, encoder.device))
 
     seconds = in_turns({"alone": alone, "from files": from_files}, 3, encoder.device)
     return {name: len(works) / spread["median"] for name, spread in seconds.items()}

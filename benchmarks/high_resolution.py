@@ -49,12 +49,14 @@ def main() -> None:
         list(results),
         title=f"{inputs.content_path(args.content).stem} after {works.name}, blend: small and large",
     )
-    parameters = {"encoder": encoder.identity, "steps": args.steps, "alpha": args.alpha, "small": SMALL, "large": LARGE}
+    retriever = selection.retriever
+    parameters = {"encoder": encoder.identity, "retriever": retriever.identity}
+    parameters |= {"steps": args.steps, "alpha": args.alpha, "small": SMALL, "large": LARGE}
     made = pv.provenance(
         parameters,
         0,
         {"content": inputs.content_path(args.content), "corpus": works.root},
-        {encoder.name: encoder.weights_sha256},
+        {used.name: used.weights_sha256 for used in (encoder, retriever)},
     )
     figures.save(sheet, args.output.with_suffix(""), made, dpi=150, suffixes=(args.output.suffix,))
 

@@ -406,7 +406,10 @@ def test_looking_seldom_changes_nothing_in_a_batch_but_where_a_plateau_is_seen(c
 
 def test_a_batch_takes_several_contents_and_weights(corpus, chosen, encoder):
     contents = [corpus["work-00.png"].load(96), corpus["work-00.png"].load(96).flip(3)]
-    transfers = [Transfer(c, chosen[0], encoder, Settings(method="gram", **SMALL, alpha=a)) for c, a in zip(contents, (0.05, 0), strict=True)]
+    transfers = [
+        Transfer(c, chosen[0], encoder, Settings(method="gram", **SMALL, alpha=a))
+        for c, a in zip(contents, (0.05, 0), strict=True)
+    ]
     results = batch.run(transfers)
     assert "content" in results[0].history[-1] and "content" not in results[1].history[-1]
     for content, result in zip(contents, results, strict=True):
@@ -438,7 +441,9 @@ def test_ctrl_c_stops_a_batch_and_keeps_its_pictures(content, chosen, encoder, m
 def test_transfers_that_cannot_keep_step_are_refused(content, chosen, encoder):
     one = Transfer(content, chosen[0], encoder, Settings(method="gram", **SMALL))
     odd = [torch.rand(1, 3, height, 1000) for height in (663, 665)]  # of one size at 384 px, but not at 192
-    one_of_384, other_of_384 = (Transfer(picture, chosen[0], encoder, Settings(method="gram", size=384, steps=3)) for picture in odd)
+    one_of_384, other_of_384 = (
+        Transfer(picture, chosen[0], encoder, Settings(method="gram", size=384, steps=3)) for picture in odd
+    )
     with pytest.raises(UsageError, match="of one batch need"):
         batch.run([one_of_384, other_of_384])
     for other in (

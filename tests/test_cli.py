@@ -217,10 +217,12 @@ def test_compare_paints_every_content_after_every_target_once(workbench, two_sty
     argv += ("--targets", "single", "blend/barycentre", "whole/apart", "--pictures", "kept", "-o", "figure.png")
     status, out, err = workbench(*argv)
     assert status == 0, err
-    assert out.splitlines() == ["figure.png", "figure.pdf"] and len(list(Path("kept").iterdir())) == 6
+    assert out.splitlines()[-2:] == ["figure.png", "figure.pdf"] and len(list(Path("kept").iterdir())) == 6
+    assert "work-01, blend-barycentre: τ = 0.1, effective number" in out and ", familiarity 100%" in out
     made = figures.read_provenance("figure.png")
     assert made["command"] == "compare" and made["parameters"]["targets"] == ["single", "blend/barycentre", "whole/apart"]
     assert len(made["inputs"]) == 2
+    assert set(made["weights"]) == {"embedded", "lite0"} and made["parameters"]["retriever"].startswith("lite0:")
     before = Path("figure.png").read_bytes()
     monkeypatch.setattr(transfer.Transfer, "run", None)  # the second time nothing is painted again
     assert workbench(*argv)[0] == 0
@@ -323,7 +325,15 @@ def test_a_retriever_chooses_the_paintings(workbench, two_styles, photograph, mo
     made = figures.read_provenance("out.png")
     genre = {work.name: work.genre for work in Corpus.open(two_styles)}
     assert genre[made["works"][0]["file"]] == "portrait"
-    assert set(made["weights"]) == {"embedded", "redness"}
+    assert set(made["weights"]) == {"embedded", "redness"} and made["parameters"]["retriever"].startswith("redness:")
+    assert 0 < made["fit"]["familiarity"] <= 1
+    assert workbench(*argv)[0] == 0
+    made = figures.read_provenance("out.png")
+    assert made["weights"]["lite0"] == encoders.retriever(torch.device("cpu")).weights_sha256
+    assert made["parameters"]["retriever"].startswith("lite0:")
+    assert workbench("transfer", warm, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", "out.png")[0] == 0
+    made = figures.read_provenance("out.png")
+    assert set(made["weights"]) == {"embedded"} and "fit" not in made  # nothing was retrieved
 
     status, _, err = workbench(*argv, "--encoder", "redness")
     assert status == 2 and "redness has no style layers" in the_line(err)
@@ -375,6 +385,7 @@ REFUSED = [
     ({"--style": "Work 1"}, 2, "--style goes with --target single"),
     ({"--tau": "0.1"}, 2, "--tau goes with --target blend or cluster"),
     ({"--retriever": "vgg19"}, 2, "--retriever goes with"),
+    ({"--encoder": "lite0"}, 2, "has no style layers"),
     ({"--target": "blend", "--tau": "-1"}, 2, "tau = -1"),
     ({"--target": "blend", "--tau": "nan"}, 2, "tau = nan"),
     ({"--encoder": "vgg16"}, 2, "did you mean vgg19"),
@@ -641,6 +652,8 @@ def test_embed_writes_the_vectors_in_the_order_of_the_corpus(workbench, two_styl
         assert file["names"].tolist() == [work.name for work in corpus]
         assert file["sha256"].tolist() == [work.sha256 for work in corpus]
         assert str(file["kind"]) == "style" and str(file["encoder"]).startswith("embedded:")
+    status, out, _ = workbench("embed", two_styles, "--kind", "content", "--device", "cpu")
+    assert status == 0 and "512 numbers each: content by lite0:" in out
 
 
 @pytest.mark.parametrize(
@@ -687,6 +700,11 @@ def test_search_finds_a_painting_by_itself(workbench, two_styles):
     assert len(lines) == 3 and lines[0] == "+1.000  work-04.png  Work 4"
     similarities = [float(line.split()[0]) for line in lines]
     assert similarities == sorted(similarities, reverse=True)
+    by = [
+        workbench("search", two_styles, two_styles / "work-04.png", "--device", "cpu", *which)[1]
+        for which in ((), ("--encoder", "lite0"), ("--encoder", "embedded"))
+    ]
+    assert by[0] == by[1] != by[2]
 
 
 def test_clusters_tell_two_hands_apart_and_draw_them(workbench, two_styles):

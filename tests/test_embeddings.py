@@ -83,6 +83,48 @@ def test_one_work_is_not_centred_away():
     assert e.points.shape == (1, 1)
 
 
+def test_a_match_is_the_best_cosine_and_how_much_the_works_found_agree():
+    raw = np.array([[5, 0.1, 0], [5, 0, 0.1], [5, 0, -0.1], [0, 5, 0], [0, 0, 5], [-5, -5, -5]], dtype=np.float32)
+    e = embeddings.Embeddings("content", "test", tuple("abcdef"), raw)
+    near, between = np.array([4.0, 0, 0]), np.array([2.0, 2, 2])
+    best, agreed = e.match(near, list("abcdef"))
+    assert best == pytest.approx(e.similarities(near).max())
+    units = raw - e.centre
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    assert agreed == pytest.approx((units @ units.T)[np.triu_indices(6, 1)].mean(), abs=1e-6)  # of six works all are found
+    three = ["a", "a", "a", "b", "c", "d"]
+    assert e.match(near, three)[1] < 0.1 < e.match(near, ["x"] * 6)[1] == 1  # of a series the nearest alone is found
+    assert np.isfinite(e.match(between, three)).all()
+    with pytest.raises(UsageError, match="6 works and 2 groups"):
+        e.match(near, ["x", "y"])
+
+
+def test_works_that_show_the_same_agree():
+    e = blobs(np.repeat([0, 1, 2], 8), spread=0.05)
+    groups = list(e.names)
+    assert e.match(np.eye(8)[1], groups)[1] > 0.9 > 0.5 > e.match(np.eye(8)[7] * 0.01 + e.centre, groups)[1]
+
+
+def test_own_matches_are_those_of_each_work_among_the_other_series():
+    e = blobs(np.repeat([0, 1, 2], 3))
+    groups = ["a", "a", *"bcdefgh"]
+    found = e.own_matches(groups)
+    assert found.shape == (9, 2)
+    others = embeddings.Embeddings("style", "test", e.names[2:], e.raw[2:])
+    assert found[0] == pytest.approx(others.match(e.raw[0], groups[2:]))  # about the mean of the others
+    assert e.own_matches(["x"] * 9).shape == (0, 2)
+
+
+def test_works_are_looked_at_in_the_size_that_suits_the_encoder(corpus, encoder, fresh_cache):
+    default = embeddings.embed(corpus, encoder, "style")
+    assert np.array_equal(default.raw, embeddings.embed(corpus, encoder, "style", size=encoder.embedding_size).raw)
+    retriever = encoders.retriever(torch.device("cpu"))
+    assert retriever.embedding_size == 320
+    found = embeddings.embed(corpus, retriever, "content")
+    picture = corpus.works[3].load(320)
+    assert np.allclose(found.raw[3], embeddings.describe(picture, retriever, "content"), atol=1e-5)
+
+
 def test_search_equals_sklearn(corpus, encoder):
     from sklearn.metrics.pairwise import cosine_similarity
 

@@ -114,7 +114,7 @@ def test_what_goes_wrong_in_the_thread_is_said(exploration):
 
 
 def test_the_target_follows_the_choice(exploration):
-    assert exploration.change(tau=0.01).tau == 0.01
+    assert exploration.change(tau=0.001).tau == 0.001
     narrow = exploration.target().effective_number
     exploration.change(tau=10)
     wide = exploration.target().effective_number

@@ -228,7 +228,10 @@ def test_features_taken_over_are_what_loops_take(encoder, content):
 
 def test_the_loss_is_relative_has_exact_gradients_and_leaves_rims_out():
     generator = torch.Generator().manual_seed(0)
-    target = {"a": torch.rand(1, 2, 8, 8, generator=generator).double(), "b": torch.rand(1, 3, 4, 4, generator=generator).double()}
+    target = {
+        "a": torch.rand(1, 2, 8, 8, generator=generator).double(),
+        "b": torch.rand(1, 3, 4, 4, generator=generator).double(),
+    }
     loss = NeighbourLoss(target, {"b": 1})
     image = torch.zeros(1, 3, 8, 8)
     assert float(loss(image, target)) == 0
@@ -332,9 +335,7 @@ def test_colours_are_kept_where_that_is_asked(encoder, content, blend, way):
     def chroma(picture):
         return colour.lab(picture)[:, 1:].mean(dim=(2, 3))
 
-    kept, free = (
-        Transfer(content, blend, encoder, Settings(size=96, steps=40, colour=c)).run().image for c in (way, "style")
-    )
+    kept, free = (Transfer(content, blend, encoder, Settings(size=96, steps=40, colour=c)).run().image for c in (way, "style"))
     away = [float((chroma(picture) - chroma(content)).abs().mean()) for picture in (kept, free)]
     assert away[0] < 0.5 * away[1]
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +8,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from workbench import colour, comparison, images, inputs, losses, statistics, targets
+from workbench.encoders import Encoder
 from workbench.errors import UsageError
 from workbench.regions import Piece, Regions
-from workbench.targets import Guide
+from workbench.targets import Fit, Guide
 from workbench.transfer import Settings, Transfer
 
 similarities = st.lists(st.floats(-1, 1, width=32), min_size=12, max_size=12).map(lambda values: np.round(values, 3))
@@ -169,6 +172,61 @@ def test_a_selection_finds_the_hand_that_fits(corpus, encoder):
     assert selection.single("work-03").works[0].title == "Work 3"
     with pytest.raises(UsageError):
         selection.single("no such work at all")
+
+
+class Mean(Encoder):
+    """Sees nothing of a picture but its mean colour."""
+
+    name, weights_sha256, channels, embedding_size = "mean", "0" * 64, {}, 64
+    device = torch.device("cpu")
+
+    def embed(self, image):
+        return image.mean(dim=(2, 3))
+
+
+def test_familiarity_is_a_rank_among_the_artists_own_matches(corpus, encoder):
+    """The corpus is warm and cool pictures: a warm content fits, and a green one is further from all than they are."""
+    warm, green = (torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 64, 64) for colour in ([0.8, 0.4, 0.2], [0.1, 1.0, 0.1]))
+    fits, strange = (targets.Selection(corpus, content, encoder, retriever=Mean()) for content in (warm, green))
+    groups = [work.group for work in corpus]
+    own = fits.space.own_matches(groups)
+    for selection in (fits, strange):
+        found = selection.space.match(selection.described, groups)
+        assert selection.familiarity == pytest.approx(1 - (own[:, 0] > found[0]).sum() / 13)
+        assert selection.fit.agreement == pytest.approx(1 - (own[:, 1] > found[1]).sum() / 13)
+        for target in (selection.nearest(), selection.blend(), selection.cluster()):
+            assert target.familiarity == selection.familiarity
+    assert strange.familiarity < fits.familiarity and f"familiarity {fits.familiarity:.0%}" in fits.blend().note
+    assert fits.whole().familiarity is None and fits.single("work-03").familiarity is None
+
+
+def test_a_content_that_is_a_work_is_familiar_and_a_lone_series_compares_nothing(corpus, encoder):
+    assert targets.Selection(corpus, corpus["work-03.png"].load(), encoder).familiarity == 1
+    series = corpus.select(series="series-0")
+    assert targets.Selection(series, torch.rand(1, 3, 64, 64), encoder).familiarity == 1
+
+
+def test_weights_even_out_as_familiarity_fails(corpus):
+    s = np.linspace(-0.4, 0.6, 12)
+    by = {f: targets.blend(corpus, s, 0.05, fit=Fit(f, f / 2)) for f in (1, targets.NEVER, 0.04, 0.02, 0.005, 0)}
+    assert by[1].weights == by[targets.NEVER].weights == targets.blend(corpus, s, 0.05).weights
+    assert by[0].weights == pytest.approx([1 / 12] * 12)  # the whole oeuvre
+    numbers = [target.effective_number for target in by.values()]
+    assert numbers == sorted(numbers) and len(set(numbers)) == 5
+    slightly = targets.blend(corpus, s, 0.05, fit=Fit(targets.NEVER - 1e-6, 0.01))
+    assert slightly.effective_number == pytest.approx(by[1].effective_number, rel=1e-3)  # no jump
+    assert by[0.02].note.startswith("nothing here fits: the best match is worse than 98% of the artist's own")
+    assert "60% of the weight is spread evenly" in by[0.02].note and by[1].note.endswith("familiarity 100%")
+    assert targets.nearest(corpus, s, fit=Fit(0.01, 0.01)).weights == (1.0,)  # it is asked for one painting
+    agreed = targets.blend(corpus, s, 0.05, fit=Fit(0.01, 0.5))
+    assert agreed.weights == by[1].weights and agreed.misfit == ""  # far from all, but what is found agrees
+
+
+def test_a_mixture_says_which_part_does_not_fit(corpus):
+    s = np.linspace(-0.4, 0.6, 12)
+    parts = [targets.blend(corpus, s, fit=Fit(f, f)) for f in (0.8, 0.03)]
+    target = targets.mix([(1, parts[0]), (1, replace(parts[1], name="other"))])
+    assert target.note.startswith("50% blend and 50% other; other: nothing here fits") and target.note.count("fits") == 1
 
 
 def halves(height=60, width=80):

@@ -109,7 +109,8 @@ def test_only_luminance_is_transferred_where_that_is_asked_for(content, target, 
 
 def test_paintings_in_the_colours_of_the_content_leave_it_nearer_to_its_own(content, target, encoder):
     far, near = (
-        Transfer(content, target, encoder, Settings(method="gram", size=64, steps=30, colour=c)).run().image for c in ("style", "content")
+        Transfer(content, target, encoder, Settings(method="gram", size=64, steps=30, colour=c)).run().image
+        for c in ("style", "content")
     )
     reference = images.resize(content, 64)
     assert metrics.colour_distance(near, reference) < 0.7 * metrics.colour_distance(far, reference)
@@ -294,7 +295,9 @@ def test_noise_and_content_start_apart_and_noise_follows_its_seed(content, targe
 
 
 def test_the_same_seed_gives_the_same_bytes(content, target, encoder):
-    a, b = (Transfer(content, target, encoder, Settings(method="gram", **SMALL, init="noise", seed=5)).run().image for _ in range(2))
+    a, b = (
+        Transfer(content, target, encoder, Settings(method="gram", **SMALL, init="noise", seed=5)).run().image for _ in range(2)
+    )
     assert a.numpy().tobytes() == b.numpy().tobytes()
 
 
@@ -396,7 +399,9 @@ def test_ctrl_c_returns_what_there_is(content, target, encoder, monkeypatch):
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 @pytest.mark.parametrize("stop", [1, 3, 4, 5, 8, 20, 24])
 def test_a_resumed_run_has_the_bytes_of_an_unbroken_one(content, target, encoder, tmp_path, stop, optimiser):
-    chosen = Settings(method="gram", size=192, steps=20, optimiser=optimiser)  # 4 is the border of two scales, 8 of two weights, 24 the end
+    chosen = Settings(
+        method="gram", size=192, steps=20, optimiser=optimiser
+    )  # 4 is the border of two scales, 8 of two weights, 24 the end
     check_resumed(lambda: Transfer(content, target, encoder, chosen), stop, tmp_path / "at.safetensors")
 
 
@@ -516,7 +521,9 @@ def test_contents_of_any_shape_are_painted(target, encoder, shape, style_loss):
 
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 def test_recorded_losses_are_those_of_the_picture(content, target, encoder, optimiser):
-    running = Transfer(content, target, encoder, Settings(method="gram", **SMALL, optimiser=optimiser, beta=0.0, alpha=1.0, init="noise"))
+    running = Transfer(
+        content, target, encoder, Settings(method="gram", **SMALL, optimiser=optimiser, beta=0.0, alpha=1.0, init="noise")
+    )
     for iterate in running:
         raw = running.picture  # before the clamp that `image` applies
         assert metrics.content_distance(raw, content, encoder) == pytest.approx(iterate.losses["content"], rel=1e-3)

@@ -1,7 +1,7 @@
 """The main job: one content, several style targets, the same optimisation for each, and what came of them side by side."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
@@ -59,6 +59,7 @@ class Outcome:
             "style": {"gram": self.style.gram, "w2": self.style.w2, "by_layer": self.style.by_layer},
             "oeuvre": {"gram": self.oeuvre.gram, "w2": self.oeuvre.w2},
             "effective_number": self.target.effective_number,
+            "fit": self.target.fit and asdict(self.target.fit),
             "combine": self.target.combine,
             "regions": [guide.line for guide in self.target.guides],
             "note": self.target.note,
@@ -191,9 +192,9 @@ def matches(content: Tensor, target: StyleTarget) -> Figure:
         rows.append([*row, *[None] * missing])
         captions.append([*caption, *[""] * missing])
         labels.append(guide.where)
-    return figures.grid(
-        rows, labels, ["Region", *["Pieces, the heaviest first", *[""] * (MATCHES - 1)]], cell_captions=captions
-    )
+    columns = ["Region", "Pieces, the heaviest first", *[""] * (MATCHES - 1)]
+    title = target.misfit[:1].upper() + target.misfit[1:]
+    return figures.grid(rows, labels, columns, cell_captions=captions, title=title)
 
 
 def veiled(picture: Tensor, mask: Tensor) -> Tensor:

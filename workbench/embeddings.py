@@ -22,12 +22,11 @@ from workbench import images, progress, statistics, storage
 from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.encoders.allocator import keep_pages, release_pages
-from workbench.errors import UsageError, WorkbenchError
+from workbench.errors import UsageError, WorkbenchError, require
 
 T = TypeVar("T")
 Kind = Literal["content", "style", "gram"]
 KINDS: tuple[Kind, ...] = ("content", "style", "gram")
-SIZE = 384
 SKETCH = 32
 AHEAD = 4  # pictures that are read before they are needed, by each reader
 FEW, MANY = 4, 500  # pictures that are worth the start of threads, and of processes
@@ -36,11 +35,13 @@ BATCH = 8  # pictures of one shape that a GPU looks at together
 GROUP, GROUP_PIXELS = 16, 20_000_000  # what is read at once: pictures, and pixels of the size asked for (240 MB)
 GROUP_FOR_GPU = 64, 5_000_000  # likewise, decoded for a GPU, which are up to sixteen times as large, in bytes (240 MB)
 REDUCED = 4  # times the size asked for that a picture for a GPU has at most
+FOUND = 6  # works that are asked whether they agree
+ASKED = 500  # works, at most, that say how well an artist's works match each other
 VERSION = 1
 
 
 def describe(image: Tensor, encoder: Encoder, kind: Kind) -> np.ndarray:
-    """The raw descriptor of one image (1, 3, H, W) in [0, 1]: (D,) float32. See `describe_each`."""
+    """The raw descriptor of one image (1, 3, H, W) in [0, 1], at the size it has: (D,) float32. See `describe_each`."""
     return describe_each(image, encoder, kind)[0]
 
 
@@ -123,13 +124,53 @@ class Embeddings:
         norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(query)
         return (centred @ query) / np.maximum(norms, 1e-12)
 
+    def match(self, descriptor: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
+        """How well `descriptor` (D,) is matched: (its best cosine to a work, the mean cosine among what it finds).
 
-def embed(corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size: int = SIZE, show: bool = False) -> Embeddings:
+        What it finds is the six works nearest to it, of each group the nearest alone. Where a content shows what the artist
+        painted they show the same as each other; where it does not, one resembles it in this and one in that. The second
+        number holds for photographs after works that are all alike, to which no photograph has a high cosine. It is 1 where
+        there are no two groups. groups: one per work, such as `Work.group`; UsageError otherwise.
+        """
+        require(len(groups) == len(self.raw), f"match: {len(self.raw)} works and {len(groups)} groups; give one each")
+        similarities = self.similarities(descriptor)
+        nearest: dict[str, int] = {}
+        for i in np.argsort(-similarities, kind="stable"):
+            nearest.setdefault(groups[i], int(i))
+            if len(nearest) == FOUND:
+                break
+        found = self.raw[list(nearest.values())] - self.centre
+        found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        pairs = (found @ found.T)[np.triu_indices(len(found), 1)]
+        return float(similarities.max()), float(pairs.mean()) if len(pairs) else 1.0
+
+    def own_matches(self, groups: Sequence[str]) -> np.ndarray:
+        """`match` of the works themselves, each among the works of other groups: (m, 2).
+
+        Works of one series are no match for each other, for one haystack finds the next whatever the artist painted. The
+        cosines are about the mean of the works of other groups, for a content image has no part in the mean either:
+        with its own weight in it a work of a small corpus would look lonelier than it is. Of more than five hundred works
+        five hundred are asked; those with fewer than two works of other groups are not.
+        """
+        groups = np.asarray(groups, dtype=object)
+        found = []
+        for i in np.unique(np.linspace(0, len(groups) - 1, ASKED).round().astype(int)):
+            others = groups != groups[i]
+            if others.sum() >= 2:
+                rest = Embeddings(self.kind, self.encoder, (), self.raw[others])
+                found.append(rest.match(self.raw[i], groups[others]))
+        return np.array(found).reshape(-1, 2)
+
+
+def embed(
+    corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size: int | None = None, show: bool = False
+) -> Embeddings:
     """Embed every work, from the cache where it is known, resuming where an earlier call stopped.
 
     Args:
         corpus: the works, each loaded with its long side scaled to `size` px.
         encoder: any encoder for "content"; one with style layers for "style" and "gram".
+        size: by default the one that suits the encoder, `encoder.embedding_size`.
         show: progress on stderr.
     """
     if kind not in KINDS:
@@ -137,6 +178,7 @@ def embed(corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size
     works = tuple(corpus)
     if not works:
         raise WorkbenchError("no works to embed")
+    size = size or encoder.embedding_size
     key = hashlib.sha256(f"{VERSION}|{images.DECODER}|{encoder.identity}|{kind}|{size}".encode()).hexdigest()[:24]
     folder = storage.cache_dir("embeddings", key)
     rows = {work.sha256: _known(folder / f"{work.sha256}.npy") for work in works}

@@ -131,7 +131,12 @@ def loss(
         if likeness < 1:
             query += (1 - likeness) * sources.space.of_picture(blocks(_continued(encoder, picture, layers)))
         matcher = Matcher(
-            F.normalize(query, dim=1), grid, _regions(target, grid).to(query.device), sources.columns, sources.lattice, sources.region
+            F.normalize(query, dim=1),
+            grid,
+            _regions(target, grid).to(query.device),
+            sources.columns,
+            sources.lattice,
+            sources.region,
         )
         match = matcher.coherent(matcher.best_alone(generator), generator)
         found = {}
@@ -147,7 +152,10 @@ def _continued(encoder: Encoder, picture: Tensor, layers: tuple[str, ...]) -> di
     mode = "reflect" if min(picture.shape[-2:]) > AROUND else "replicate"
     features = encoder.taps(F.pad(picture, (AROUND,) * 4, mode=mode), layers)
     cut = {layer: AROUND // stride(layer) for layer in features}
-    return {layer: f[..., cut[layer] : f.shape[-2] - cut[layer], cut[layer] : f.shape[-1] - cut[layer]] for layer, f in features.items()}
+    return {
+        layer: f[..., cut[layer] : f.shape[-2] - cut[layer], cut[layer] : f.shape[-1] - cut[layer]]
+        for layer, f in features.items()
+    }
 
 
 def _regions(target: StyleTarget, grid: tuple[int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -16,10 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workbench import clustering as clusters
-from workbench import embeddings, images, progress, regions, statistics, storage
+from workbench import embeddings, encoders, images, progress, regions, statistics, storage
 from workbench.clustering import Clustering
 from workbench.colour import Recolouring
 from workbench.corpus import Corpus, Work
+from workbench.embeddings import Embeddings
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.losses import patches
@@ -28,12 +30,12 @@ from workbench.statistics import Moments
 
 NAMES = ("single", "nearest", "blend", "cluster", "regions", "whole")
 Combination = Literal["pooled", "barycentre", "apart", "bag"]
-TAU = 0.08
+TAU = 0.1  # of lite0's cosines: five to twelve works of van Gogh's where the content fits
 NEGLIGIBLE = 1e-3
 TOLERANCE = 1e-3  # of a barycentre: relative, far below what a transfer comes near to
 CANDIDATES = 4  # patches drawn for every one that a bag keeps
 SKETCHED = 64  # dimensions in which patches are clustered
-NEVER = 0.05  # familiarity below which the artist is taken never to have painted such a thing,
+NEVER = 0.05  # familiarity below which the artist is taken never to have painted such a thing; for a region,
 ALIKE = 0.4  # unless the best piece has this cosine: an artist who repeats himself is no stranger to what differs a little
 VERSION = 3
 
@@ -75,6 +77,39 @@ class Guide:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """How well works fit a content, beside how well the artist's works fit each other. Two ranks, each in (0, 1].
+
+    familiarity: of the content's best cosine among the best cosines of the artist's works to works of other series;
+    agreement: of how much the works found agree, see Embeddings.match. A rank is the share of the artist's works that are
+    matched no better, the content counted as one more of them: (1 + works no better) / (1 + works). So of pictures that the
+    artist might have painted a share of NEVER at most ranks below NEVER; with fewer than twenty works none can.
+    """
+
+    familiarity: float
+    agreement: float
+
+    @property
+    def shortfall(self) -> float:
+        """From 0, where the works fit, to 1, by how far both ranks are below NEVER.
+
+        Both, because photographs are far from works that are all alike, such as those of a synthetic painter: if what is found
+        agrees, it was found by what it shows.
+        """
+        better = max(self.familiarity, self.agreement)
+        return 1 - better / NEVER if better < NEVER else 0.0
+
+    @property
+    def words(self) -> str:
+        """For a reader."""
+        if not self.shortfall:
+            agreed = f", agreement {self.agreement:.0%}" if self.familiarity < NEVER else ""
+            return f"familiarity {self.familiarity:.0%}{agreed}"
+        worse = math.floor(100 * (1 - self.familiarity))
+        return f"nothing here fits: the best match is worse than {worse}% of the artist's own"
+
+
+@dataclass(frozen=True)
 class StyleTarget:
     """Works with weights that sum to one, the heaviest first. `note` says how they were chosen.
 
@@ -82,7 +117,8 @@ class StyleTarget:
     "barycentre", a typical painting (see statistics.barycentre); "apart", each painting for itself, and the transfer is to
     come near to any (see losses.SoftMinGramLoss); "bag", their patches, of which each place takes the nearest (see
     losses.BagLoss). With `guides` each region of the content has pieces of paintings of its own; `works` and `weights` then
-    say what the whole picture takes from each painting.
+    say what the whole picture takes from each painting. `fit` is how well the works fit the content, None where they were not
+    chosen by what it shows.
     """
 
     name: str
@@ -91,9 +127,20 @@ class StyleTarget:
     note: str = field(default="", compare=False)
     combine: Combination = "pooled"
     guides: tuple[Guide, ...] = field(default=(), repr=False)
+    fit: Fit | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_combine(self.combine)
+
+    @property
+    def familiarity(self) -> float | None:
+        """That of `fit`, in (0, 1]: near 0 where the artist never painted such a thing."""
+        return self.fit and self.fit.familiarity
+
+    @property
+    def misfit(self) -> str:
+        """In words, that no work fits the content; "" where one does, or nothing is known of it."""
+        return self.fit.words if self.fit and self.fit.shortfall else ""
 
     @property
     def label(self) -> str:
@@ -329,35 +376,54 @@ def single(work: Work) -> StyleTarget:
     return StyleTarget("single", (work,), (1.0,), "chosen by hand")
 
 
-def nearest(corpus: Corpus, similarities: np.ndarray) -> StyleTarget:
-    """All weight on the painting most similar to the content."""
+def nearest(corpus: Corpus, similarities: np.ndarray, *, fit: Fit | None = None) -> StyleTarget:
+    """All weight on the painting most similar to the content, however little it fits: the note says how well."""
     best = int(np.argmax(similarities))
-    return StyleTarget("nearest", (tuple(corpus)[best],), (1.0,), f"cosine {similarities[best]:.2f}")
+    note = _noted(f"cosine {similarities[best]:.2f}", fit)
+    return StyleTarget("nearest", (tuple(corpus)[best],), (1.0,), note, fit=fit)
 
 
-def blend(corpus: Corpus, similarities: np.ndarray, tau: float = TAU) -> StyleTarget:
-    """The paintings that fit the content, each by how well: w_k = softmax(cos / tau)."""
-    target = weighted("blend", corpus, softmax_weights(similarities, tau))
-    note = f"τ = {tau:g}, effective number {target.effective_number:.1f}"
-    return StyleTarget(target.name, target.works, target.weights, note)
+def blend(corpus: Corpus, similarities: np.ndarray, tau: float = TAU, *, fit: Fit | None = None) -> StyleTarget:
+    """The paintings that fit the content, each by how well: w_k = softmax(cos / tau), evened out where nothing fits.
+
+    A softmax sees only differences: among works that all show something else it would insist on the one that is by accident
+    a little nearer. So a share of the weight, s = fit.shortfall, goes to all works alike, w_k = (1 - s) softmax_k + s / n: the
+    less the content fits, the nearer is the blend to the whole oeuvre.
+    """
+    short = fit.shortfall if fit else 0.0
+    weights = (1 - short) * softmax_weights(similarities, tau) + short / len(similarities)
+    target = weighted("blend", corpus, weights)
+    evened = f"; {short:.0%} of the weight is spread evenly" if short else ""
+    note = _noted(f"τ = {tau:g}, effective number {target.effective_number:.1f}", fit) + evened
+    return replace(target, note=note, fit=fit)
 
 
-def cluster(corpus: Corpus, similarities: np.ndarray, clustering: Clustering, tau: float = TAU) -> StyleTarget:
+def _noted(note: str, fit: Fit | None) -> str:
+    """`note`, and how well the works fit; that nothing fits is said first."""
+    if fit is None:
+        return note
+    return f"{fit.words}; {note}" if fit.shortfall else f"{note}, {fit.words}"
+
+
+def cluster(
+    corpus: Corpus,
+    similarities: np.ndarray,
+    clustering: Clustering,
+    tau: float = TAU,
+    *,
+    fit: Fit | None = None,
+) -> StyleTarget:
     """Equal weight on the members of the style cluster that the content falls into.
 
     A photograph has no place of its own among styles of painting, so it falls into the cluster whose members resemble it
-    most in content: the one with the highest mean blend weight per member.
+    most in content: the one with the highest mean softmax weight per member.
     """
     weights = softmax_weights(similarities, tau)
     means = [weights[clustering.labels == label].mean() for label in range(clustering.k)]
     label = int(np.argmax(means))
     inside = clustering.labels == label
-    return weighted(
-        "cluster",
-        corpus,
-        inside.astype(float),
-        f"cluster {label + 1} of {clustering.k}: {inside.sum()} paintings",
-    )
+    note = _noted(f"cluster {label + 1} of {clustering.k}: {inside.sum()} paintings", fit)
+    return replace(weighted("cluster", corpus, inside.astype(float), note), fit=fit)
 
 
 def whole(corpus: Corpus) -> StyleTarget:
@@ -384,13 +450,15 @@ def mix(parts: Sequence[tuple[float, StyleTarget]]) -> StyleTarget:
             weights[work] = weights.get(work, 0.0) + share / total * weight
     works = sorted(weights, key=lambda work: -weights[work])
     note = " and ".join(f"{share / total:.0%} {target.name}" for share, target in parts)
+    note += "".join(f"; {target.name}: {words}" for _, target in parts if (words := target.misfit))
     return StyleTarget("mix", tuple(works), tuple(weights[work] for work in works), note, combine)
 
 
 class Selection:
     """The works of a corpus, weighted for one content image. What a target needs is computed once, when first asked for.
 
-    `retriever` says what pictures show (the content embedding); `encoder`, which needs style layers, how they are painted.
+    `retriever` says what pictures show (the content embedding), `encoders.retriever` unless another is given; `encoder`,
+    which needs style layers, how they are painted.
     """
 
     def __init__(
@@ -400,15 +468,42 @@ class Selection:
         self.corpus = corpus
         self.content = content
         self.encoder = encoder
-        self.retriever = retriever or encoder
+        self._retriever = retriever
         self.show = show
+
+    @property
+    def retriever(self) -> Encoder:
+        """The encoder that says what pictures show."""
+        return self._retriever or encoders.retriever(self.encoder.device)
+
+    @cached_property
+    def space(self) -> Embeddings:
+        """The works by what they show."""
+        return embeddings.embed(self.corpus, self.retriever, "content", show=self.show)
+
+    @cached_property
+    def described(self) -> np.ndarray:
+        """What the content image shows, as a descriptor (D,)."""
+        content = images.resize(self.content, self.retriever.embedding_size).to(self.retriever.device)
+        return embeddings.describe(content, self.retriever, "content")
 
     @cached_property
     def similarities(self) -> np.ndarray:
         """Content cosine of every work to the content image, (n,) in [-1, 1], in the order of the corpus."""
-        space = embeddings.embed(self.corpus, self.retriever, "content", show=self.show)
-        content = images.resize(self.content, embeddings.SIZE).to(self.retriever.device)
-        return space.similarities(embeddings.describe(content, self.retriever, "content"))
+        return self.space.similarities(self.described)
+
+    @cached_property
+    def fit(self) -> Fit:
+        """How well the corpus fits the content; both ranks are 1 where nothing can be compared."""
+        groups = [work.group for work in self.corpus]
+        own = self.space.own_matches(groups)
+        ranks = (1 + (own <= self.space.match(self.described, groups)).sum(axis=0)) / (1 + len(own))
+        return Fit(*map(float, ranks))
+
+    @property
+    def familiarity(self) -> float:
+        """That of `fit`, in (0, 1]: near 0 where the artist never painted such a thing."""
+        return self.fit.familiarity
 
     @cached_property
     def clustering(self) -> Clustering:
@@ -421,15 +516,15 @@ class Selection:
 
     def nearest(self) -> StyleTarget:
         """The work most similar to the content."""
-        return nearest(self.corpus, self.similarities)
+        return nearest(self.corpus, self.similarities, fit=self.fit)
 
     def blend(self, tau: float = TAU) -> StyleTarget:
-        """All works, each weighted by how well it fits."""
-        return blend(self.corpus, self.similarities, tau)
+        """All works, each weighted by how well it fits; evened out where nothing fits."""
+        return blend(self.corpus, self.similarities, tau, fit=self.fit)
 
     def cluster(self, tau: float = TAU) -> StyleTarget:
         """The style cluster that the content falls into."""
-        return cluster(self.corpus, self.similarities, self.clustering, tau)
+        return cluster(self.corpus, self.similarities, self.clustering, tau, fit=self.fit)
 
     def whole(self) -> StyleTarget:
         """The whole corpus, evenly."""
@@ -493,8 +588,9 @@ class Selection:
                 weights[piece.work] = weights.get(piece.work, 0.0) + guide.share * weight
         works = sorted(weights, key=lambda work: -weights[work])
         total = sum(weights.values())
-        note = f"{len(guides)} regions, each with pieces of its own; τ = {tau:g}"
-        return StyleTarget("regions", tuple(works), tuple(weights[w] / total for w in works), note, guides=tuple(guides))
+        note = _noted(f"{len(guides)} regions, each with pieces of its own; τ = {tau:g}", self.fit)
+        shares = tuple(weights[work] / total for work in works)
+        return StyleTarget("regions", tuple(works), shares, note, guides=tuple(guides), fit=self.fit)
 
     def by_hand(self, weights: Mapping[str, float]) -> StyleTarget:
         """The works named, with `weights` in proportion; UsageError for an unknown work or a weight that is not above 0."""

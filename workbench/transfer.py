@@ -117,12 +117,21 @@ class Settings:
         require(isinstance(self.bag, int) and 1 <= self.bag <= 10**6, f"bag = {self.bag}: choose between 1 and 1000000 patches")
         require(self.softness <= 1000, f"softness = {self.softness}: choose at most 1000, where it is long the mean")
         require(0.1 <= self.brush <= 8, f"brush = {self.brush}: choose between 0.1 (fine) and 8 (coarse)")
-        require(0 <= self.likeness <= 1, f"likeness = {self.likeness}: choose between 0 (the picture so far) and 1 (the content)")
+        require(
+            0 <= self.likeness <= 1, f"likeness = {self.likeness}: choose between 0 (the picture so far) and 1 (the content)"
+        )
         require(0 <= self.strength <= 1, f"strength = {self.strength}: choose between 0 (the content's own style) and 1")
         require(0 <= self.plateau < 1, f"plateau = {self.plateau}: a share is at least 0 and less than 1")
         require(isinstance(self.seed, int) and 0 <= self.seed < 2**32, f"seed = {self.seed}: choose between 0 and 2**32 - 1")
         require(self.alpha + self.beta > 0, "alpha and beta are both 0: there is nothing to optimise")
-        words = {"method": Method, "style_loss": StyleLoss, "optimiser": Optimiser, "init": Init, "draft": Draft, "colour": Colour}
+        words = {
+            "method": Method,
+            "style_loss": StyleLoss,
+            "optimiser": Optimiser,
+            "init": Init,
+            "draft": Draft,
+            "colour": Colour,
+        }
         for name, choices in words.items():
             value = getattr(self, name)
             require(value in get_args(choices), f"{name} = {value!r}: choose {', '.join(get_args(choices))}")

@@ -5,7 +5,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.parser import CORPUS_HELP, add_command, check_out, encoder_options, given, load_encoder, open_corpus
+from workbench.cli.parser import (
+    CORPUS_HELP,
+    add_command,
+    check_out,
+    encoder_options,
+    given,
+    load_encoder,
+    load_retriever,
+    open_corpus,
+)
 from workbench.cli.transfer import BLEND, SETTINGS
 from workbench.errors import require
 
@@ -36,6 +45,7 @@ def declare(commands: Any) -> None:
     )
     parser.add_argument("--title", default="", help="of the figure")
     parser.option("--tau", BLEND, "temperature of the targets that weigh paintings", type=float)
+    parser.add_argument("--retriever", metavar="ENCODER", help="encoder that says which paintings fit (default: lite0)")
     encoder_options(parser)
     parser.option("--size", SETTINGS, "long side of the results, px", type=int)
     parser.option("--steps", SETTINGS, "evaluations at full size; coarser scales take fewer", type=int)
@@ -70,24 +80,29 @@ def _compare(args: argparse.Namespace) -> None:
     if "single" in names:
         corpus.find(args.style)
     contents = [images.load(source) for source in sources]
-    selections = [targets.Selection(corpus, content, encoder, show=True) for content in contents]
+    retriever = load_retriever(args, encoder)
+    selections = [targets.Selection(corpus, content, encoder, retriever=retriever, show=True) for content in contents]
     rows: list[list[Tensor]] = [[images.resize(content, settings.size) for content in contents]]
+    captions = [[""] * len(contents)]
     labels = ["Content"]
     for words in args.targets:
-        row = []
+        row, caption = [], []
         for source, content, selection in zip(sources, contents, selections, strict=True):
             target = selection.choose(words, single=args.style, tau=tau)
+            print(f"{source.stem}, {target.label}: {target.note}", flush=True)
+            caption.append(target.misfit)
             row.append(comparison.painted(content, target, encoder, settings, args.pictures, source.stem, show=True))
         rows.append(row)
+        captions.append(caption)
         labels.append(comparison.title(target))
     parameters = {"corpus": args.corpus, "targets": args.targets, "single": args.style, "tau": tau, **asdict(settings)}
     made = pv.provenance(
-        {**parameters, "encoder": encoder.identity},
+        {**parameters, "encoder": encoder.identity, "retriever": retriever.identity},
         settings.seed,
         {f"content {i}": source for i, source in enumerate(sources, 1)},
-        {encoder.name: encoder.weights_sha256},
+        {pv.shared(used.name): used.weights_sha256 for used in (encoder, retriever)},
     )
-    figure = figures.grid(
-        rows, labels, [source.stem.replace("_", " ").replace("-", " ") for source in sources], title=args.title
-    )
+    columns = [source.stem.replace("_", " ").replace("-", " ") for source in sources]
+    misfits = captions if any(map(any, captions)) else None
+    figure = figures.grid(rows, labels, columns, title=args.title, cell_captions=misfits)
     print(*figures.save(figure, args.out.with_suffix(""), {"command": "compare", **made}, dpi=DPI, suffixes=suffixes), sep="\n")

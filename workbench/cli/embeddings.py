@@ -21,7 +21,7 @@ SHEET_LIMIT = 24  # works of each cluster drawn on a contact sheet: three rows
 def declare(commands: Any) -> None:
     embed = add_command(commands, "embed", _embed, "embed a corpus; what is known already is not computed again")
     embed.option("--kind", EMBED, "what the vectors tell: content, what is shown; style and gram, how", required=True)
-    embed.option("--size", EMBED, "long side at which works are looked at, px", type=int)
+    embed.option("--size", EMBED, "long side at which works are looked at, px (default: what suits the encoder)", type=int)
     embed.add_argument("-o", "--out", type=Path, help="write names, hashes and vectors, .npz")
     search = add_command(commands, "search", _search, "find the paintings that show most nearly what a picture shows")
     search.option("-k", SEARCH, "how many", type=count)
@@ -32,7 +32,9 @@ def declare(commands: Any) -> None:
     clusters.add_argument("-o", "--out", metavar="SHEET", type=Path, help="draw a contact sheet, as .png and .pdf")
     for parser in (embed, search, clusters):
         parser.add_argument("corpus", metavar="CORPUS", help=CORPUS_HELP)
-        encoder_options(parser)
+    encoder_options(search, retrieves="lite0")
+    for parser in (embed, clusters):
+        encoder_options(parser, retrieves="lite0 for --kind content, else embedded")
     search.add_argument("content", metavar="CONTENT", help="image file, or a sample photograph")
 
 
@@ -68,11 +70,11 @@ def _search(args: argparse.Namespace) -> None:
     from workbench import embeddings, images, inputs
     from workbench.index import ExactIndex
 
-    content = images.resize(inputs.content(args.content), embeddings.SIZE)
+    content = inputs.content(args.content)
     encoder = load_encoder(args, style=False)
     corpus = open_corpus(args.corpus)
     index = ExactIndex(embeddings.embed(corpus, encoder, "content", show=True))
-    described = embeddings.describe(content.to(encoder.device), encoder, "content")
+    described = embeddings.describe(images.resize(content, encoder.embedding_size).to(encoder.device), encoder, "content")
     for match in index.search(described, **given(args, SEARCH)):
         print(f"{match.similarity:+.3f}  {match.name}  {corpus[match.name].title}")
 

@@ -69,8 +69,13 @@ def add_command(commands: Any, name: str, command: Callable, text: str) -> Parse
     return parser
 
 
-def encoder_options(parser: Parser) -> None:
-    parser.option("--encoder", LOAD, "embedded, vgg19 or clip:MODEL/PRETRAINED", name="name")
+def encoder_options(parser: Parser, *, retrieves: str = "") -> None:
+    """--encoder, --precision and --device. `retrieves` says what --encoder is by default where that may be the retriever."""
+    if retrieves:
+        text = f"embedded, vgg19, lite0 or clip:MODEL/PRETRAINED (default: {retrieves})"
+        parser.add_argument("--encoder", dest=f"{LOAD} name", metavar="ENCODER", default=argparse.SUPPRESS, help=text)
+    else:
+        parser.option("--encoder", LOAD, "embedded, vgg19 or random", name="name")
     parser.option("--precision", LOAD, "of the encoder's convolutions")
     parser.option("--device", LOAD, "where torch computes: auto, cpu, cuda, mps")
 
@@ -116,11 +121,23 @@ def open_corpus(name: str, *writes: Path | None) -> "Corpus":
 
 
 def load_encoder(args: argparse.Namespace, *, style: bool) -> "Encoder":
+    """The encoder of --encoder; without one, where no style layers are needed, the one that retrieves."""
     from workbench import encoders
 
-    encoder = encoders.load(**given(args, LOAD))
+    encoder = encoders.load(**({} if style else {"name": encoders.RETRIEVER}) | given(args, LOAD))
     require(
         not style or bool(encoder.style_layers),
         f"encoder {encoder.name} has no style layers: it serves to search, and as --retriever; choose embedded or vgg19",
     )
     return encoder
+
+
+def load_retriever(args: argparse.Namespace, encoder: "Encoder") -> "Encoder":
+    """The encoder of --retriever, on the device of `encoder`."""
+    from workbench import encoders
+
+    if args.retriever is None:
+        return encoders.retriever(encoder.device)
+    if args.retriever == encoder.name:
+        return encoder
+    return encoders.load(**given(args, LOAD) | {"name": args.retriever})

@@ -13,7 +13,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.parser import CORPUS_HELP, LOAD, add_command, check_out, encoder_options, given, load_encoder, open_corpus
+from workbench.cli.parser import (
+    CORPUS_HELP,
+    add_command,
+    check_out,
+    encoder_options,
+    given,
+    load_encoder,
+    load_retriever,
+    open_corpus,
+)
 from workbench.errors import UsageError, WorkbenchError, require
 
 if TYPE_CHECKING:
@@ -32,7 +41,7 @@ ONLY_WITH = {
     "--style": ("single",),
     "--tau": ("blend", "cluster", "regions"),
     "--mask": ("regions",),
-    "--retriever": ("nearest", "blend", "cluster"),
+    "--retriever": ("nearest", "blend", "cluster", "regions"),
     "--weigh": ("by-hand",),
 }
 CHECKPOINT_EVERY = 25  # steps
@@ -60,7 +69,7 @@ def declare(commands: Any) -> None:
     parser.option("--tau", BLEND, "temperature of the blend: near 0 the nearest, large the whole", type=float)
     parser.add_argument("--weigh", action="append", metavar="PAINTING=WEIGHT", help="a work, for --target by-hand")
     parser.add_argument("--mask", metavar="FILE", help="regions: a picture that paints each part of CONTENT in one flat colour")
-    parser.add_argument("--retriever", metavar="ENCODER", help="encoder that says which paintings fit (default: --encoder)")
+    parser.add_argument("--retriever", metavar="ENCODER", help="encoder that says which paintings fit (default: lite0)")
     parser.add_argument("-o", "--out", required=True, type=Path, help="the picture to write; .png carries its provenance")
     encoder_options(parser)
     parser.option("--size", SETTINGS, "long side of the result, px", type=int)
@@ -88,7 +97,7 @@ def declare(commands: Any) -> None:
 def _transfer(args: argparse.Namespace) -> None:
     check_out(args.out)
     _check_checkpoint(args)
-    from workbench import encoders, images, inputs, metrics
+    from workbench import images, inputs, metrics
     from workbench.advance import Diverged
     from workbench.figures.files import PNG_KEY
     from workbench.transfer import Settings, Transfer, check_combination
@@ -101,7 +110,7 @@ def _transfer(args: argparse.Namespace) -> None:
     _check_picture(args.out, {})
     content = images.load(source)
     encoder = load_encoder(args, style=True)
-    retriever = encoders.load(**{**given(args, LOAD), "name": args.retriever}) if args.retriever else encoder
+    retriever = load_retriever(args, encoder) if args.target in ONLY_WITH["--retriever"] else None
     target = _choose(args, content, encoder, retriever)
     print(f"{target.label}: {target.note}")
     for work, weight in list(zip(target.works, target.weights, strict=True))[:LISTED]:
@@ -226,7 +235,7 @@ def _check_picture(out: Path, metadata: dict[str, str]) -> None:
             raise UsageError(str(error).replace(str(probe), str(out))) from error
 
 
-def _choose(args: argparse.Namespace, content: "Tensor", encoder: "Encoder", retriever: "Encoder") -> "StyleTarget":
+def _choose(args: argparse.Namespace, content: "Tensor", encoder: "Encoder", retriever: "Encoder | None") -> "StyleTarget":
     """The paintings that --target, --style and --corpus name."""
     from workbench import targets
 
@@ -291,7 +300,7 @@ def _lone_work(path: Path) -> "Work":
     return Work(path.name, path, provenance.sha256(path), *images.read(path).image.size)
 
 
-def _stamp(args: argparse.Namespace, source: Path, transfer: "Transfer", retriever: "Encoder") -> dict[str, str]:
+def _stamp(args: argparse.Namespace, source: Path, transfer: "Transfer", retriever: "Encoder | None") -> dict[str, str]:
     """Metadata that says what decided the picture: enough to make it again, and to tell whether it was finished."""
     from workbench import provenance as pv
     from workbench import targets
@@ -308,7 +317,7 @@ def _stamp(args: argparse.Namespace, source: Path, transfer: "Transfer", retriev
         **asdict(settings),
     }
     parameters |= {name: getattr(args, name) for name in ("share", "where", "exclude", "weigh", "mask") if getattr(args, name)}
-    if args.target in ONLY_WITH["--retriever"]:
+    if retriever is not None:
         parameters["retriever"] = retriever.identity
     if args.target in ONLY_WITH["--tau"]:
         parameters["tau"] = given(args, BLEND).get("tau", targets.TAU)
@@ -321,7 +330,8 @@ def _stamp(args: argparse.Namespace, source: Path, transfer: "Transfer", retriev
         for work, weight in zip(target.works, target.weights, strict=True)
     ]
     progress = {"steps_done": len(transfer.history), "finished": transfer.finished}
-    return {PNG_KEY: pv.text({"command": "transfer", **made, "works": works, **progress})}
+    fits = {"fit": asdict(target.fit)} if target.fit else {}
+    return {PNG_KEY: pv.text({"command": "transfer", **made, "works": works, **fits, **progress})}
 
 
 def _advance(transfer: "Transfer", checkpoint: Path | None) -> bool:

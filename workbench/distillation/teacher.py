@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench import images
-from workbench.embeddings import SIZE
 from workbench.encoders.convolutional import ConvolutionalEncoder
 from workbench.encoders.embedded import DistilledEncoder, cell_means
 from workbench.statistics import gram
@@ -157,7 +156,7 @@ def fit_embedding(student: DistilledEncoder, encoder: ConvolutionalEncoder, pict
     """
     inputs, wanted = [], []
     for picture in pictures:
-        picture = images.resize(picture, SIZE)
+        picture = images.resize(picture, student.embedding_size)
         inputs.append(student.means(picture, CELLS)[0].cpu())
         wanted.append(cell_means(encoder.features(picture, ["relu5_1"])["relu5_1"], CELLS)[0].cpu())
     weight, bias = _least_squares(torch.cat(inputs), torch.cat(wanted), ridge=1e-3)

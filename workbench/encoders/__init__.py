@@ -1,4 +1,4 @@
-"""Visual encoders under one protocol, each chosen by a name: "embedded", "vgg19", "random", "clip:MODEL/PRETRAINED"."""
+"""Visual encoders under one protocol, chosen by name: "embedded", "vgg19", "random", "lite0", "clip:MODEL/PRETRAINED"."""
 
 import difflib
 from functools import cache, partial
@@ -11,12 +11,14 @@ from workbench.encoders.base import Encoder
 from workbench.encoders.clip import load_clip
 from workbench.encoders.convolutional import CONTENT_LAYERS, STYLE_LAYERS, ConvolutionalEncoder, Pooling
 from workbench.encoders.embedded import load_distilled, load_embedded
+from workbench.encoders.lite0 import load_lite0
 from workbench.encoders.random import load_random
 from workbench.encoders.vgg import load_vgg19
 from workbench.errors import UsageError
 
 __all__ = [
     "CONTENT_LAYERS",
+    "RETRIEVER",
     "STYLE_LAYERS",
     "ConvolutionalEncoder",
     "Encoder",
@@ -24,9 +26,11 @@ __all__ = [
     "has_bfloat16",
     "imitation",
     "load",
+    "retriever",
 ]
 
 Precision = Literal["auto", "float32", "bfloat16"]
+RETRIEVER = "lite0"  # says what pictures show, unless another encoder is asked for
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -57,13 +61,14 @@ def load(
 
     Args:
         name: "embedded" (distilled from VGG-19, in the package), "vgg19" (the reference), "random" (never trained, the
-            floor), "embedded:FILE" (your own, from `workbench distil`), or "clip:MODEL/PRETRAINED".
+            floor), "embedded:FILE" (your own, from `workbench distil`), or one that can only retrieve: "lite0"
+            (EfficientNet-Lite0, in the package) or "clip:MODEL/PRETRAINED".
         device: "auto", or a torch device.
         precision: of the convolutions; "auto" is bfloat16 where the processor has it, which is about twice as fast, and
-            float32 elsewhere. CLIP ignores it. On NVIDIA's GPUs torch computes convolutions in float32 by TF32 unless
+            float32 elsewhere. lite0 and CLIP ignore it. On NVIDIA's GPUs torch computes convolutions in float32 by TF32 unless
             torch.backends.cudnn.allow_tf32 is false.
         pooling: "max" or "average", which Gatys et al. (2016) prefer for synthesis; None is what suits the network: max
-            for vgg19, as it was trained and as retrieval needs it, average for the others. CLIP ignores it.
+            for vgg19, as it was trained and as retrieval needs it, average for the others. lite0 and CLIP ignore it.
 
     Raises:
         UsageError: unknown name, precision, pooling or device.
@@ -79,15 +84,27 @@ def load(
         precision = "bfloat16" if has_bfloat16(where) else "float32"
     if name.startswith("clip:"):
         return load_clip(name, device=where)
+    if name == "lite0":
+        return load_lite0(device=where)
     loaders = {"embedded": (load_embedded, "average"), "vgg19": (load_vgg19, "max"), "random": (load_random, "average")}
     if name.startswith("embedded:"):
         loaders[name] = (partial(load_distilled, name, Path(name.removeprefix("embedded:"))), "average")
     if name not in loaders:
-        near = difflib.get_close_matches(name, loaders, n=1)
-        hint = f"did you mean {near[0]}?" if near else "choose embedded, vgg19, random or clip:MODEL/PRETRAINED"
+        near = difflib.get_close_matches(name, [*loaders, "lite0"], n=1)
+        hint = f"did you mean {near[0]}?" if near else "choose embedded, vgg19, random, lite0 or clip:MODEL/PRETRAINED"
         raise UsageError(f"unknown encoder {name!r}: {hint}")
     loader, suited = loaders[name]
     return loader(pooling=pooling or suited, dtype=getattr(torch, precision), device=where)
+
+
+def retriever(device: torch.device) -> Encoder:
+    """The encoder that says what pictures show unless another is asked for, one for all who ask on `device`."""
+    return _retriever(str(device))
+
+
+@cache
+def _retriever(device: str) -> Encoder:
+    return load(RETRIEVER, device=device)
 
 
 def imitation(encoder: Encoder) -> Encoder | None:

@@ -16,6 +16,7 @@ class Encoder(nn.Module):
         weights_sha256: hexadecimal digest of the weights, for caches and provenance.
         channels: layer name -> number of channels, in order of depth; empty for an encoder without spatial features.
         style_layers, content_layers: the layers used for the style and the content loss unless said otherwise.
+        embedding_size: long side, px, at which pictures are looked at for embeddings unless said otherwise.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Encoder(nn.Module):
     channels: dict[str, int]
     style_layers: tuple[str, ...] = ()
     content_layers: tuple[str, ...] = ()
+    embedding_size: int = 384
 
     @property
     def device(self) -> torch.device:

@@ -124,7 +124,7 @@ def _typeset(panels: Sequence[Panel], width: float) -> list[_Text]:
             _Text(
                 title=wrap(panel.title, width, HEAD, 3, bold=True),
                 lines=[part for _ in panel.lines for part in next(lines)],
-                note=wrap(panel.note, width, BODY, 2),
+                note=wrap(panel.note, width, BODY, 4),
                 more=wrap(f"+ {len(rest)} more · {share}", width, SMALL, 1) if rest else [],
                 captions=[wrap(caption, width, BODY, 3 if len(panel.works) == 1 else 2) for caption in _named(panel)],
             )

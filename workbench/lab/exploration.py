@@ -43,6 +43,8 @@ class Choice:
     pinned: tuple[str, ...] = ()
     """Works that take all the weight, evenly, whatever the target says; none leaves it as it is."""
     encoder: str = "embedded"
+    retriever: str = encoders.RETRIEVER
+    """The encoder that says which works fit."""
     settings: Settings = field(default_factory=lambda: Settings(size=256, steps=60, alpha=0.1, plateau=0))
 
 
@@ -200,7 +202,7 @@ class Exploration:
 
     def _seen_by(self, choice: Choice) -> tuple:
         """What a selection depends on."""
-        return (choice.content, choice.corpus, choice.genre, choice.exclude, choice.encoder)
+        return (choice.content, choice.corpus, choice.genre, choice.exclude, choice.encoder, choice.retriever)
 
     def _wanted(self, choice: Choice) -> tuple:
         """What a target depends on."""
@@ -215,7 +217,8 @@ class Exploration:
                 works = self._corpus(choice.corpus)
                 works = works.exclude(choice.exclude) if choice.exclude else works
                 works = works.select(genre=choice.genre) if choice.genre else works
-                found = Selection(works, inputs.content(choice.content), self._encoder(choice.encoder))
+                content, encoder = inputs.content(choice.content), self._encoder(choice.encoder)
+                found = Selection(works, content, encoder, retriever=self._encoder(choice.retriever))
                 found.blend()  # which measures the works, where nobody has yet
                 _remember(self._selections, key, found)
             return self._selections[key]
@@ -376,7 +379,9 @@ class Exploration:
             lines.append(f"works = works.exclude({list(choice.exclude)!r})")
         if choice.genre:
             lines.append(f"works = works.select(genre={choice.genre!r})")
-        lines += [f"encoder = encoders.load({choice.encoder!r})", "selection = targets.Selection(works, content, encoder)"]
+        lines.append(f"encoder = encoders.load({choice.encoder!r})")
+        other = f", retriever=encoders.load({choice.retriever!r})" if choice.retriever != encoders.RETRIEVER else ""
+        lines.append(f"selection = targets.Selection(works, content, encoder{other})")
         if choice.pinned:
             lines.append(f"target = selection.by_hand({dict.fromkeys(choice.pinned, 1.0)!r})")
         else:
@@ -398,6 +403,8 @@ class Exploration:
             "encoder": choice.encoder,
             "tau": choice.tau,
         }
+        if choice.retriever != encoders.RETRIEVER:
+            given["retriever"] = choice.retriever
         if choice.single:
             given["single"] = choice.single
         known = ("size", "steps", "alpha", "beta", "style_loss", "brush", "strength", "colour", "init", "seed")

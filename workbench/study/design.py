@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from workbench import comparison, images, metrics, progress, targets
+from workbench import comparison, encoders, images, metrics, progress, targets
 from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
@@ -98,16 +98,18 @@ class Study:
         seeds: Sequence[int] = (0, 1),
         alphas: Mapping[str, float] | None = None,
         folder: Path | None = None,
+        retriever: Encoder | None = None,
         show: bool = False,
     ):
         """A study of `contents` after `artists` by `methods`.
 
         Args:
             methods: targets as `targets.Selection.choose` takes them, and "random" and "wrong".
-            encoder: drives the transfers and retrieves the works.
+            encoder: drives the transfers.
             settings: of every transfer; its alpha counts where `alphas` (method -> alpha) has none.
             seeds: each decides which works are held out, which painting is the random one, and which patches are drawn.
             folder: where pictures are kept; None keeps none.
+            retriever: says which works fit a content; `encoders.retriever` unless another is given.
 
         Raises UsageError for what does not go together, before anything is painted.
         """
@@ -125,6 +127,7 @@ class Study:
         self.methods = tuple(methods)
         self.seeds = tuple(seeds)
         self.encoder = encoder
+        self.retriever = retriever or encoders.retriever(encoder.device)
         self.settings = settings
         self.alphas = dict(alphas or {})
         self.folder = folder
@@ -153,7 +156,7 @@ class Study:
         key = (artist, content, seed)
         if key not in self._selections:
             bank, _ = self.splits[artist, seed]
-            self._selections[key] = Selection(bank, self.contents[content].picture, self.encoder)
+            self._selections[key] = Selection(bank, self.contents[content].picture, self.encoder, retriever=self.retriever)
         return self._selections[key]
 
     def target(self, cell: Cell) -> StyleTarget:
