@@ -10,7 +10,6 @@ painted again; OUT/by_name has them under plain names.
 """
 
 import argparse
-import importlib
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from workbench import figures, images, inputs, metrics
 from workbench.corpus import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
+from workbench.metrics.faces import faces_kept
 from workbench.metrics.leak import sources_of
 from workbench.metrics.log_odds import ArtistOdds
 from workbench.metrics.margin_leak import MarginLeaks
@@ -49,12 +49,9 @@ def contents_of(names: list[str]) -> dict[str, Content]:
 
 
 def face_kept(content: Tensor, picture: Tensor) -> float:
-    """What `metrics.faces.kept` says; NaN where there is no face, or no such module."""
-    try:
-        found = importlib.import_module("workbench.metrics.faces").kept(content, picture)
-    except ImportError:
-        found = None
-    return NAN if found is None else float(found)
+    """The detector's confidence in the faces kept over that in the content's; NaN where the content has no face."""
+    found = faces_kept(picture, content)
+    return NAN if found is None else float(found.score)
 
 
 def judged(picture: Tensor, sources: Works, of: Content, odds: ArtistOdds, leaks: MarginLeaks, judge: Encoder) -> Row:

@@ -276,7 +276,7 @@ def test_regions_take_from_their_own_pieces(encoder, content, corpus):
 
 
 def test_a_painting_with_itself_as_content_stays_what_it_is(encoder, corpus):
-    work = tuple(corpus)[0]
+    work = next(iter(corpus))
     result = Transfer(work.load(), targets.single(work), encoder, Settings(size=64, steps=20)).run()
     assert float((result.image - work.load()).abs().mean()) < 0.05
 

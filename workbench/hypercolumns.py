@@ -1,4 +1,4 @@
-"""Hypercolumns: what an encoder tells of one place at several depths, on one grid (Hariharan et al. 2015; Kolkin et al. 2022)."""
+"""Hypercolumns: the features of one place at several depths, on one grid (Hariharan et al. 2015; Kolkin et al. 2022)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

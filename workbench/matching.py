@@ -93,7 +93,7 @@ class Matcher:
         return total / 4
 
     def best_alone(self, generator: torch.Generator) -> Tensor:
-        """(P,): one of the nearest among at most SEARCHED places drawn from each region, about as good as the best by `likeness`."""
+        """(P,): one of the nearest among at most SEARCHED places drawn from each region, about as like as the best of them."""
         found = torch.zeros(len(self.query), min(NEAREST, len(self.region)), dtype=torch.long, device=self.query.device)
         for region in self.query_region.unique().tolist():
             allowed = (self.region == region).nonzero().flatten()

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench import images, progress
+from workbench import progress
 from workbench.colour import Recolouring
 from workbench.encoders import Encoder
 from workbench.hypercolumns import CELL, Space, blocks, grid_of, layers_of, stride
@@ -81,7 +81,7 @@ class Sources:
 
 
 def _between(side: int, scale: float, count: int, device: torch.device) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """For positions 0..side-1 of a layer, the two places they lie between: (place, offset from its centre in places, weight)."""
+    """The two places that positions 0..side-1 of a layer lie between: (place, offset from its centre in places, weight)."""
     centre = (torch.arange(side, device=device) + 0.5) * scale - 0.5
     first = centre.floor()
     share = centre - first
@@ -199,7 +199,7 @@ def draw(
 
 
 def _window(painting: Tensor, mask: Tensor, places: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A window of `painting` (1, 3, H, W) of about so many places, somewhere in the box that holds `mask`, and the mask there."""
+    """About so many places of `painting` (1, 3, H, W), somewhere in the box that holds `mask`; and the mask there."""
     height, width = painting.shape[-2:]
     inside = F.interpolate(mask, (height, width), mode="nearest")
     rows, columns = inside[0, 0].amax(dim=1).nonzero(), inside[0, 0].amax(dim=0).nonzero()

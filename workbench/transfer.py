@@ -1,4 +1,4 @@
-"""Style transfer by optimising the pixels, coarse to fine (Gatys et al. 2016 and 2017; Kolkin et al. 2022), for any StyleTarget.
+"""Style transfer by optimising pixels, coarse to fine (Gatys et al. 2016, 2017; Kolkin et al. 2022), for any StyleTarget.
 
 Where a cheaper network imitates the encoder, it makes a draft first: all coarse scales, and some evaluations at full size.
 The content weighs more at first: what style takes from it in a few steps, it gets back only in many.
