@@ -16,7 +16,7 @@ from torch import Tensor
 from workbench import comparison, encoders, inputs, targets
 from workbench.corpus import Corpus
 from workbench.errors import UsageError, require
-from workbench.transfer import Settings
+from workbench.transfer import Settings, asked
 
 loaded = cache(encoders.load)
 
@@ -36,7 +36,7 @@ class Setup:
     def made_with(self, common: dict) -> Settings:
         """The `common` settings, with those of the setup in their place. UsageError for a field that does not exist."""
         try:
-            return Settings(**{**common, **self.settings})
+            return asked(self.target, Settings(**{**common, **self.settings}))[1]
         except TypeError as error:
             raise UsageError(f"setup {self.name!r}: {error}") from error
 
@@ -55,7 +55,7 @@ def parsed(entries: Iterable[dict]) -> list[Setup]:
     require(bool(names) and len(set(names)) == len(names), f"setups need names that differ: {', '.join(names) or 'none given'}")
     require(all(name and name == Path(name).name for name in names), "the name of a setup is a plain file name")
     for setup in setups:
-        targets.check_words(setup.target)
+        targets.check_words(setup.target.rpartition(":")[2])
     return setups
 
 
@@ -74,9 +74,9 @@ class Selections:
             retriever = loaded(setup.retriever) if setup.retriever else None
             self._known[key] = targets.Selection(self.corpus, self.content, loaded(setup.encoder), retriever=retriever)
         single = ""
-        if setup.target.partition("/")[0] == "single":
+        if setup.target.rpartition(":")[2].partition("/")[0] == "single":
             single = setup.single.get(self.corpus.name) or inputs.striking_work(self.corpus.name)
-        return self._known[key].choose(setup.target, single=single, tau=setup.tau)
+        return self._known[key].choose(setup.target.rpartition(":")[2], single=single, tau=setup.tau)
 
 
 def paint(setup: Setup, chosen: Selections, common: dict, folder: Path, name: str) -> tuple[Tensor, targets.StyleTarget]:

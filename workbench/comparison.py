@@ -17,7 +17,7 @@ from workbench.figures.panels import SHOWN
 from workbench.metrics import StyleDistance
 from workbench.statistics import Moments, spread
 from workbench.targets import StyleTarget
-from workbench.transfer import Result, Settings, Transfer
+from workbench.transfer import Method, Result, Settings, Transfer
 
 TITLES = {
     "single": "Single",
@@ -28,6 +28,7 @@ TITLES = {
     "whole": "Whole oeuvre",
 }
 COMBINED = {"pooled": "", "barycentre": ", barycentre", "apart": ", soft-min", "bag": ", patches"}
+METHODS = {"gram": ", Gram matrices", "neighbours": ""}
 THUMBNAIL = 200  # px
 AT_ONCE, AT_ONCE_PIXELS = 8, 2_100_000  # transfers of a batch on CUDA: at most so many, and so many pixels of them
 MATCHES = 4  # pieces shown for a region
@@ -149,7 +150,8 @@ def painted(
 
 def kept_at(transfer: Transfer, folder: Path, name: str) -> Path:
     """Where `painted` keeps the result of `transfer`."""
-    return folder / f"{name}_{transfer.target.label}_{transfer.fingerprint()[:16]}.png"
+    method, label = transfer.settings.method, transfer.target.label
+    return folder / f"{name}_{method}_{label}_{transfer.fingerprint()[:16]}.png"
 
 
 def content_panel(content: Tensor, oeuvre: Mapping[str, Moments], encoder: Encoder, size: int) -> Panel:
@@ -159,9 +161,10 @@ def content_panel(content: Tensor, oeuvre: Mapping[str, Moments], encoder: Encod
     return Panel("Content", picture, lines=(f"oeuvre {distance.gram:.2g}",))
 
 
-def title(target: StyleTarget) -> str:
-    """The name of a target in figures."""
-    return TITLES.get(target.name, target.name.capitalize()) + COMBINED[target.combine]
+def title(target: StyleTarget, method: Method = "neighbours") -> str:
+    """The name of a target in figures, and of the method."""
+    how = COMBINED[target.combine] or METHODS[method]
+    return TITLES.get(target.name, target.name.capitalize()) + how
 
 
 def panel(outcome: Outcome) -> Panel:
@@ -172,7 +175,9 @@ def panel(outcome: Outcome) -> Panel:
         for rank, (work, weight) in enumerate(zip(target.works, target.weights, strict=True))
     ]
     line = f"content {outcome.content:.2f} · style {outcome.style.gram:.2g} · oeuvre {outcome.oeuvre.gram:.2g}"
-    return Panel(title(target), outcome.result.image, works=works, lines=(line,), note=target.note)
+    return Panel(
+        title(target, outcome.result.settings.method), outcome.result.image, works=works, lines=(line,), note=target.note
+    )
 
 
 def matches(content: Tensor, target: StyleTarget) -> Figure:

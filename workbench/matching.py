@@ -19,7 +19,7 @@ COHERENCE = 0.2  # cosine that a match is worth more if all four neighbours cont
 CROWDING = 0.1  # cosine that a match costs for every e-fold by which its surroundings are used more often than their share
 NEIGHBOURHOOD = 8  # places: the side of the surroundings whose use is counted
 OUTSIDE = 0.3  # cosine that is lost for a neighbour beyond the painting's edge
-BLOCK = 2048  # places searched for at once; bounds memory
+BLOCK = 256  # places searched for at once; bounds memory
 NOWHERE = -9.0
 
 

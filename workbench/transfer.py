@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -28,7 +28,7 @@ from workbench.errors import UsageError, require
 from workbench.optimisers import LBFGS, Adam
 from workbench.parametrisation import Pixels, Spectral
 from workbench.statistics import Moments
-from workbench.targets import StyleTarget
+from workbench.targets import StyleTarget, check_words
 
 Method = Literal["neighbours", "gram"]
 StyleLoss = Literal["gram", "w2", "patches", "embedding"]
@@ -217,10 +217,10 @@ class Transfer:
         Raises UsageError where the settings do not go with the way in which the target's works are combined.
         """
         self.content = content.to(encoder.device)
-        self.target = target
         self.encoder = encoder
         self.settings = settings or Settings()
         check_combination(target.combine, self.settings, guided=bool(target.guides))
+        self.target = target if self.settings.method == "neighbours" else target.with_people_joined()
         self._recolour = _recolouring(content, self.settings)
         self._source = colour.luminance(self.content) if self.settings.colour == "luminance" else self.content
         self.matches = self.settings.method == "neighbours"
@@ -598,6 +598,26 @@ def _recolouring(content: Tensor, settings: Settings) -> colour.Recolouring | No
     if settings.colour == "style":
         return None
     return colour.ColoursOf(content) if settings.colour == "content" else colour.LuminanceLike(content)
+
+
+def asked(words: str, settings: Settings) -> tuple[str, Settings]:
+    """(the words of a target, `settings` with the method) of words such as "blend", "gram:blend" or "blend/barycentre".
+
+    A method may be named before a colon. Where none is, works that are combined in some way after a slash are a matter of
+    their statistics and go with "gram"; the others go with the method of `settings`. UsageError for an unknown method.
+    """
+    method, _, target = words.rpartition(":")
+    method = method or ("gram" if "/" in target else settings.method)
+    require(method in get_args(Method), f"{words!r}: the method before the colon is {' or '.join(get_args(Method))}")
+    return target, replace(settings, method=method)
+
+
+def check_asked(words: str, settings: Settings) -> str:
+    """The name of the target in `words` (see `asked`). UsageError where words and settings do not go together."""
+    target, settings = asked(words, settings)
+    name, combine = check_words(target)
+    check_combination(combine, settings, guided=name == "regions")
+    return name
 
 
 def check_combination(combine: str, settings: Settings, *, guided: bool = False) -> None:

@@ -21,7 +21,7 @@ from workbench.errors import require
 if TYPE_CHECKING:
     from torch import Tensor
 
-TARGETS = ("single", "nearest", "blend", "blend/barycentre", "blend/apart", "blend/bag", "cluster", "regions", "whole")
+TARGETS = ("gram:single", "nearest", "blend", "regions", "whole", "gram:blend")
 DPI = 100  # of the figure: its pictures are small, and many
 
 
@@ -36,8 +36,9 @@ def declare(commands: Any) -> None:
         nargs="+",
         default=TARGETS,
         metavar="TARGET",
-        help=f"rows, as TARGET or TARGET/COMBINE (default: {' '.join(TARGETS)})",
+        help=f"rows, as TARGET, METHOD:TARGET or TARGET/COMBINE (default: {' '.join(TARGETS)})",
     )
+    parser.add_argument("--method", action="append", help="neighbours or gram, for rows that do not say; twice compares both")
     parser.add_argument("--style", metavar="PAINTING", default="", help="the painting of the target single")
     parser.add_argument("-o", "--out", required=True, type=Path, help="the figure, as .png and .pdf, or as .jpg")
     parser.add_argument(
@@ -57,16 +58,14 @@ def _compare(args: argparse.Namespace) -> None:
     check_out(args.out, ".png", ".pdf", ".jpg")
     from workbench import comparison, figures, images, inputs, targets
     from workbench import provenance as pv
-    from workbench.transfer import Settings, check_combination
+    from workbench.transfer import Settings, asked, check_asked
 
     settings = Settings(**given(args, SETTINGS))
     tau = given(args, BLEND).get("tau", targets.TAU)
     targets.check_tau(tau)
-    names = []
-    for words in args.targets:
-        name, combine = targets.check_words(words)
-        check_combination(combine, settings, guided=name == "regions")
-        names.append(name)
+    chosen = [words if ":" in words else f"{method}:{words}" for method in args.method or [""] for words in args.targets]
+    chosen = [words.removeprefix(":") for words in chosen]
+    names = [check_asked(words, settings) for words in chosen]
     require("single" not in names or bool(args.style), "the target single needs --style, a work of the corpus")
     sources = [inputs.content_path(name) for name in args.contents]
     suffixes = (".jpg",) if args.out.suffix.lower() == ".jpg" else (".png", ".pdf")
@@ -85,17 +84,18 @@ def _compare(args: argparse.Namespace) -> None:
     rows: list[list[Tensor]] = [[images.resize(content, settings.size) for content in contents]]
     captions = [[""] * len(contents)]
     labels = ["Content"]
-    for words in args.targets:
+    for words in chosen:
+        choice, way = asked(words, settings)
         row, caption = [], []
         for source, content, selection in zip(sources, contents, selections, strict=True):
-            target = selection.choose(words, single=args.style, tau=tau)
+            target = selection.choose(choice, single=args.style, tau=tau)
             print(f"{source.stem}, {target.label}: {target.note}", flush=True)
             caption.append(target.misfit)
-            row.append(comparison.painted(content, target, encoder, settings, args.pictures, source.stem, show=True))
+            row.append(comparison.painted(content, target, encoder, way, args.pictures, source.stem, show=True))
         rows.append(row)
         captions.append(caption)
-        labels.append(comparison.title(target))
-    parameters = {"corpus": args.corpus, "targets": args.targets, "single": args.style, "tau": tau, **asdict(settings)}
+        labels.append(comparison.title(target, way.method))
+    parameters = {"corpus": args.corpus, "targets": chosen, "single": args.style, "tau": tau, **asdict(settings)}
     made = pv.provenance(
         {**parameters, "encoder": encoder.identity, "retriever": retriever.identity},
         settings.seed,

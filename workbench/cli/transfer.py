@@ -1,6 +1,7 @@
 """`workbench transfer`: everything that can be refused is refused before the work starts, and a stop keeps the picture."""
 
 import argparse
+import difflib
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from workbench.cli.parser import (
     open_corpus,
 )
 from workbench.errors import UsageError, WorkbenchError, require
+from workbench.presets import DEFAULT, PRESETS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,9 +62,14 @@ def declare(commands: Any) -> None:
         "--exclude", action="append", default=[], metavar="PAINTING", help="a work to leave out, by file or title"
     )
     parser.add_argument(
-        "--target",
-        required=True,
-        help="which paintings: single, nearest, blend, cluster, regions, whole, or by-hand with --weigh",
+        "--preset",
+        default=DEFAULT,
+        help="--target and --method by one name: "
+        + "; ".join(f"{name}, {preset.says}" for name, preset in PRESETS.items())
+        + f" (default: {DEFAULT})",
+    )
+    parser.add_argument(
+        "--target", help="which paintings: single, nearest, blend, cluster, regions, whole, or by-hand with --weigh"
     )
     parser.option("--combine", TARGET, "what several paintings become together")
     parser.add_argument("--style", metavar="PAINTING", help="the single painting: a work of the corpus, or any image file")
@@ -72,6 +79,8 @@ def declare(commands: Any) -> None:
     parser.add_argument("--retriever", metavar="ENCODER", help="encoder that says which paintings fit (default: lite0)")
     parser.add_argument("-o", "--out", required=True, type=Path, help="the picture to write; .png carries its provenance")
     encoder_options(parser)
+    parser.option("--method", SETTINGS, "whether places of the paintings are taken over, or statistics matched")
+    parser.option("--likeness", SETTINGS, "neighbours: how much the content counts where places are matched", type=float)
     parser.option("--size", SETTINGS, "long side of the result, px", type=int)
     parser.option("--steps", SETTINGS, "evaluations at full size; coarser scales take fewer", type=int)
     parser.option("--alpha", SETTINGS, "weight of the content loss", type=float)
@@ -102,7 +111,7 @@ def _transfer(args: argparse.Namespace) -> None:
     from workbench.figures.files import PNG_KEY
     from workbench.transfer import Settings, Transfer, check_combination
 
-    settings = Settings(**given(args, SETTINGS))
+    settings = Settings(**_preset(args))
     _check_target(args)
     check_combination(given(args, TARGET).get("combine", "pooled"), settings, guided=args.target == "regions")
     source = inputs.content_path(args.content)
@@ -147,6 +156,21 @@ def _transfer(args: argparse.Namespace) -> None:
         print(
             *figures.save(comparison.matches(content, target), args.out.with_name(f"{args.out.stem}_regions"), stamp), sep="\n"
         )
+
+
+def _preset(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings given, with the method of --preset where none is; --target is filled in likewise.
+
+    Statistics that are combined or compared in some way are a matter of the method gram.
+    """
+    near = difflib.get_close_matches(args.preset, PRESETS, n=1)
+    require(
+        args.preset in PRESETS, f"--preset {args.preset!r}: " + (f"did you mean {near[0]}?" if near else ", ".join(PRESETS))
+    )
+    preset = PRESETS[args.preset]
+    args.target = args.target or (preset.target if args.corpus or preset.target == "single" else "single")
+    statistics = "combine" in given(args, TARGET) or {"style_loss", "draft"} & given(args, SETTINGS).keys()
+    return {"method": "gram" if statistics else preset.method} | given(args, SETTINGS)
 
 
 def _check_writes(args: argparse.Namespace, source: Path) -> None:

@@ -16,7 +16,7 @@ from workbench.corpus import Corpus
 from workbench.encoders import Encoder
 from workbench.errors import WorkbenchError, require
 from workbench.targets import Selection, StyleTarget
-from workbench.transfer import Settings, Transfer
+from workbench.transfer import Settings, Transfer, asked
 
 EVERY_SECONDS = 0.2  # between two pictures of a running transfer
 REMEMBERED = 8  # selections and targets
@@ -34,7 +34,7 @@ class Choice:
     genre: str = ""
     """Works of this genre alone; empty takes all."""
     target: str = "blend"
-    """As `targets.Selection.choose` takes it."""
+    """As `transfer.asked` takes it: statistics that are combined, as in "blend/barycentre", go with the method gram."""
     single: str = ""
     """The one painting of the target "single"; empty takes the sample painter's most striking one."""
     tau: float = targets.TAU
@@ -45,7 +45,17 @@ class Choice:
     encoder: str = "embedded"
     retriever: str = encoders.RETRIEVER
     """The encoder that says which works fit."""
-    settings: Settings = field(default_factory=lambda: Settings(size=256, steps=60, alpha=0.1, plateau=0))
+    settings: Settings = field(default_factory=lambda: Settings(size=384))
+
+    @property
+    def chosen(self) -> str:
+        """The words of the target, without the method."""
+        return asked(self.target, self.settings)[0]
+
+    @property
+    def made_with(self) -> Settings:
+        """The settings, with the method that goes with the target."""
+        return asked(self.target, self.settings)[1]
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,7 @@ class Exploration:
             if choice.pinned:
                 found = selection.by_hand(dict.fromkeys(choice.pinned, 1.0))
             else:
-                found = selection.choose(choice.target, single=_single(choice), tau=choice.tau)
+                found = selection.choose(choice.chosen, single=_single(choice), tau=choice.tau)
             _remember(self._targets, wanted, found)
         return self._targets[wanted]
 
@@ -173,7 +183,7 @@ class Exploration:
         wanted = self._wanted(choice)
         if self._failed is not None and self._failed[0] == wanted:
             raise WorkbenchError(self._failed[1])
-        quick = self._seen_by(choice) in self._selections and choice.target.partition("/")[0] not in SLOW
+        quick = self._seen_by(choice) in self._selections and choice.chosen.partition("/")[0] not in SLOW
         if wanted in self._targets or quick:
             return self.target(choice)
         if not self.measuring:
@@ -318,7 +328,7 @@ class Exploration:
                 if self._transfer is None:
                     choice = self._run_choice
                     target, encoder = self.target(choice), self._encoder(choice.encoder)
-                    self._transfer = Transfer(inputs.content(choice.content), target, encoder, choice.settings)
+                    self._transfer = Transfer(inputs.content(choice.content), target, encoder, choice.made_with)
                 self._iterate(self._transfer)
         except progress.Stopped:
             pass  # as it was asked to: what there is is kept below
@@ -387,8 +397,8 @@ class Exploration:
         else:
             single = _single(choice)
             options = f", single={single!r}" if single else ""
-            lines.append(f"target = selection.choose({choice.target!r}{options}, tau={choice.tau!r})")
-        settings = ", ".join(f"{name}={value!r}" for name, value in _changed(choice.settings).items())
+            lines.append(f"target = selection.choose({choice.chosen!r}{options}, tau={choice.tau!r})")
+        settings = ", ".join(f"{name}={value!r}" for name, value in _changed(choice.made_with).items())
         lines += [f"settings = transfer.Settings({settings})"]
         lines += ["result = transfer.Transfer(content, target, encoder, settings).run(show=True)", "result.image"]
         return "\n".join(lines)
@@ -407,8 +417,9 @@ class Exploration:
             given["retriever"] = choice.retriever
         if choice.single:
             given["single"] = choice.single
-        known = ("size", "steps", "alpha", "beta", "style_loss", "brush", "strength", "colour", "init", "seed")
-        changed = {**asdict(choice.settings)}
+        known = ("method", "likeness", "size", "steps", "alpha", "beta", "style_loss", "brush", "strength", "colour")
+        known += ("init", "seed")
+        changed = asdict(choice.made_with)
         given |= {
             name: changed[name] for name in known if changed[name] != _defaults()[name] or name in ("size", "steps", "alpha")
         }
@@ -420,7 +431,7 @@ class Exploration:
 
 def _single(choice: Choice) -> str:
     """The one painting of the target "single", and nothing for others."""
-    if not choice.target.startswith("single"):
+    if not choice.chosen.startswith("single"):
         return ""
     return choice.single or inputs.striking_work(choice.corpus)
 

@@ -3,7 +3,7 @@
 import html
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import ipywidgets as widgets
 from torch import Tensor
@@ -20,6 +20,7 @@ from workbench.lab.losses import LossCurves
 from workbench.lab.picture import Picture
 from workbench.lab.pictures import THUMBNAIL, cover, jpeg
 from workbench.lab.strip import WorksStrip
+from workbench.transfer import Method
 
 COMBINATIONS = ("blend/barycentre", "blend/apart", "blend/bag")
 WIDE = {"width": "330px"}  # a control's layout: each has its own, so that one can be hidden
@@ -47,6 +48,7 @@ class TransferPanel(widgets.VBox):
         self.content, self.corpus = _typed("Content"), _typed("Artist")
         self.genre = _dropdown("Genre", [("all", "")])
         self.target = _dropdown("Target", (*targets.NAMES, *COMBINATIONS))
+        self.method = _dropdown("Method", get_args(Method))
         self.single = _typed("Painting", placeholder="the one painting")
         self.tau = _log_slider("τ", -2, 1, 0.05)
         self.encoder = _typed("Encoder", ENCODERS)
@@ -55,6 +57,7 @@ class TransferPanel(widgets.VBox):
         self.alpha = _log_slider("Content α", -3, 1, 0.1)
         self.beta = _log_slider("Style β", -2, 1, 0.1)
         self.tv = widgets.FloatSlider(description="Smooth", max=0.5, step=0.01, readout_format=".2f", layout=WIDE, style=STYLE)
+        self.likeness = widgets.FloatSlider(description="Likeness", max=1, step=0.05, layout=WIDE, style=STYLE)
         self.brush = widgets.FloatSlider(description="Brush", min=0.1, max=2, step=0.05, layout=WIDE, style=STYLE)
         self.strength = widgets.FloatSlider(description="Strength", max=1, step=0.05, layout=WIDE, style=STYLE)
         self.colour = _dropdown("Colour", ("style", "content", "luminance"))
@@ -87,8 +90,8 @@ class TransferPanel(widgets.VBox):
         self._named: dict[str, Any] = {
             name: getattr(self, name)
             for name in (
-                "content", "corpus", "genre", "target", "single", "tau", "encoder", "size", "steps", "alpha", "beta", "tv",
-                "brush", "strength", "colour",
+                "content", "corpus", "genre", "target", "method", "single", "tau", "encoder", "size", "steps", "likeness",
+                "alpha", "beta", "tv", "brush", "strength", "colour",
             )
         }  # fmt: skip
         self._follow()
@@ -99,11 +102,20 @@ class TransferPanel(widgets.VBox):
         self.refresh()
 
     def _arranged(self) -> list[widgets.Widget]:
-        more = [self.size, self.steps, self.alpha, self.beta, self.tv, self.brush, self.strength, self.colour, self.encoder]
+        more = [self.size, self.steps, self.likeness, self.alpha, self.beta, self.tv, self.brush, self.strength]
+        more += [self.colour, self.encoder]
         settings = widgets.Accordion([widgets.VBox(more)], titles=("Size, weights, brush, colour",), selected_index=None)
         settings.layout.width = "334px"
         left = [self._pickers["content"], self.content, self._pickers["corpus"], self.corpus, self.genre, self.target]
-        left += [self.single, self.tau, settings, widgets.HBox([self.run, self.stop, self.resume]), self.progress, self.says]
+        left += [
+            self.method,
+            self.single,
+            self.tau,
+            settings,
+            widgets.HBox([self.run, self.stop, self.resume]),
+            self.progress,
+            self.says,
+        ]
         for gallery in self._pickers.values():
             gallery.layout = widgets.Layout(width="345px")
         right = widgets.VBox([self.image, self.curve], layout=widgets.Layout(margin="0 0 0 16px", width="420px"))
@@ -155,8 +167,10 @@ class TransferPanel(widgets.VBox):
                 offered.insert(0, value)
             getattr(self, name).options = offered
             gallery.show(Item(key, _short(key), marked=key == value) for key in offered)
-        word = choice.target.partition("/")[0]
+        word = choice.chosen.partition("/")[0]
         self.single.layout.display = "" if word == "single" else "none"
+        self.method.layout.display = "none" if "/" in choice.target else ""  # combined statistics go with gram alone
+        self.likeness.layout.display = "" if choice.made_with.method == "neighbours" else "none"
         self.tau.layout.display = "" if word in ("blend", "cluster", "regions") else "none"
 
     def _offer(self) -> None:

@@ -16,7 +16,7 @@ from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.study.blind import Item
 from workbench.targets import Selection, StyleTarget
-from workbench.transfer import Settings, Transfer, check_combination
+from workbench.transfer import Settings, Transfer, asked, check_asked
 
 HELD_OUT = 0.4
 LEAST_HELD = 3  # series or lone works, below which a real work has nothing to be compared with
@@ -104,7 +104,7 @@ class Study:
         """A study of `contents` after `artists` by `methods`.
 
         Args:
-            methods: targets as `targets.Selection.choose` takes them, and "random" and "wrong".
+            methods: targets as `transfer.asked` takes them, and "random" and "wrong".
             encoder: drives the transfers.
             settings: of every transfer; its alpha counts where `alphas` (method -> alpha) has none.
             seeds: each decides which works are held out, which painting is the random one, and which patches are drawn.
@@ -119,8 +119,7 @@ class Study:
         require(bool(methods) and bool(seeds), "a study needs at least one method and one seed")
         for method in methods:
             if method not in (RANDOM, WRONG):
-                name, combine = targets.check_words(method)
-                check_combination(combine, settings, guided=name == "regions")
+                check_asked(method, settings)
         require(WRONG not in methods or len(artists) > 1, "the method 'wrong' needs a second artist")
         self.contents = {content.name: content for content in contents}
         self.artists = {artist.name: artist for artist in artists}
@@ -168,7 +167,7 @@ class Study:
         selection = self.selection(cell.artist, cell.content, cell.seed)
         if cell.method == RANDOM:
             return replace(targets.single(self._drawn(cell)), name=RANDOM, note="drawn blindly")
-        return selection.choose(cell.method, single=self.artists[cell.artist].single)
+        return selection.choose(asked(cell.method, self.settings)[0], single=self.artists[cell.artist].single)
 
     def _drawn(self, cell: Cell) -> Work:
         """A painting of the bank, another one for every content and seed."""
@@ -178,7 +177,8 @@ class Study:
 
     def settings_of(self, cell: Cell) -> Settings:
         """The settings of the transfer of `cell`."""
-        return replace(self.settings, alpha=self.alphas.get(cell.method, self.settings.alpha), seed=cell.seed)
+        _, settings = asked(cell.method, self.settings)
+        return replace(settings, alpha=self.alphas.get(cell.method, self.settings.alpha), seed=cell.seed)
 
     def picture(self, cell: Cell) -> Tensor:
         """The result of `cell`, (1, 3, H, W) in [0, 1], painted if it is not kept yet."""
