@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TARGETS = ("gram:single", "nearest", "blend", "regions", "whole", "gram:blend")
+DETAIL = 256  # px, the side of a detail
 DPI = 100  # of the figure: its pictures are small, and many
 
 
@@ -45,7 +46,16 @@ def declare(commands: Any) -> None:
         "--pictures", type=Path, metavar="DIR", help="keeps every result; those that are there are not made again"
     )
     parser.add_argument("--title", default="", help="of the figure")
-    parser.option("--tau", BLEND, "temperature of the targets that weigh paintings", type=float)
+    parser.option(
+        "--tau",
+        BLEND,
+        "temperature of the targets that weigh paintings; several make a blend each",
+        type=float,
+        action="append",
+    )
+    parser.add_argument(
+        "--detail", action="store_true", help=f"contents as rows, and {DETAIL} px of every result at 100 %% below it"
+    )
     parser.add_argument("--retriever", metavar="ENCODER", help="encoder that says which paintings fit (default: lite0)")
     encoder_options(parser)
     parser.option("--size", SETTINGS, "long side of the results, px", type=int)
@@ -61,8 +71,9 @@ def _compare(args: argparse.Namespace) -> None:
     from workbench.transfer import Settings, asked, check_asked
 
     settings = Settings(**given(args, SETTINGS))
-    tau = given(args, BLEND).get("tau", targets.TAU)
-    targets.check_tau(tau)
+    taus = given(args, BLEND).get("tau", [targets.TAU])
+    for tau in taus:
+        targets.check_tau(tau)
     chosen = [words if ":" in words else f"{method}:{words}" for method in args.method or [""] for words in args.targets]
     chosen = [words.removeprefix(":") for words in chosen]
     names = [check_asked(words, settings) for words in chosen]
@@ -84,7 +95,7 @@ def _compare(args: argparse.Namespace) -> None:
     rows: list[list[Tensor]] = [[images.resize(content, settings.size) for content in contents]]
     captions = [[""] * len(contents)]
     labels = ["Content"]
-    for words in chosen:
+    for words, tau in [(entry, tau) for entry in chosen for tau in (taus if "blend" in entry else taus[:1])]:
         choice, way = asked(words, settings)
         row, caption = [], []
         for source, content, selection in zip(sources, contents, selections, strict=True):
@@ -94,15 +105,39 @@ def _compare(args: argparse.Namespace) -> None:
             row.append(comparison.painted(content, target, encoder, way, args.pictures, source.stem, show=True))
         rows.append(row)
         captions.append(caption)
-        labels.append(comparison.title(target, way.method))
-    parameters = {"corpus": args.corpus, "targets": chosen, "single": args.style, "tau": tau, **asdict(settings)}
+        labels.append(comparison.title(target, way.method) + (f", τ = {tau:g}" if "blend" in words and len(taus) > 1 else ""))
+    parameters = {"corpus": args.corpus, "targets": chosen, "single": args.style, "tau": taus, **asdict(settings)}
     made = pv.provenance(
         {**parameters, "encoder": encoder.identity, "retriever": retriever.identity},
         settings.seed,
         {f"content {i}": source for i, source in enumerate(sources, 1)},
         {pv.shared(used.name): used.weights_sha256 for used in (encoder, retriever)},
     )
-    columns = [source.stem.replace("_", " ").replace("-", " ") for source in sources]
+    columns, dpi = [source.stem.replace("_", " ").replace("-", " ") for source in sources], DPI
     misfits = captions if any(map(any, captions)) else None
+    if args.detail:
+        columns, labels, rows, misfits = labels, *_with_details(rows, columns, captions)
     figure = figures.grid(rows, labels, columns, title=args.title, cell_captions=misfits)
-    print(*figures.save(figure, args.out.with_suffix(""), {"command": "compare", **made}, dpi=DPI, suffixes=suffixes), sep="\n")
+    if args.detail:  # a pixel of a detail is one of the figure
+        dpi = DETAIL * figure.dpi / figure.axes[-1].get_window_extent().width
+    print(*figures.save(figure, args.out.with_suffix(""), {"command": "compare", **made}, dpi=dpi, suffixes=suffixes), sep="\n")
+
+
+def _with_details(
+    pictures: list[list["Tensor"]], contents: list[str], captions: list[list[str]]
+) -> tuple[list[str], list[list["Tensor"]], list[list[str]] | None]:
+    """(labels, rows, captions): for every content its pictures, given row by row, and below them a detail of each."""
+    from workbench import people
+
+    labels, rows, misfits = [], [], []
+    for k, name in enumerate(contents):
+        across = [row[k] for row in pictures]
+        height, width = across[0].shape[-2:]
+        faces = people.faces(across[0])
+        left, top, right, bottom = max(faces, key=lambda face: face.score).box if faces else (0, 0, 1, 1)
+        y = int(min(max((top + bottom) / 2 * height - DETAIL / 2, 0), max(height - DETAIL, 0)))
+        x = int(min(max((left + right) / 2 * width - DETAIL / 2, 0), max(width - DETAIL, 0)))
+        labels += [name, "at 100 %"]
+        rows += [across, [picture[..., y : y + DETAIL, x : x + DETAIL] for picture in across]]
+        misfits += [[row[k] for row in captions], [""] * len(across)]
+    return labels, rows, misfits if any(map(any, misfits)) else None
