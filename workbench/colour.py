@@ -1,6 +1,7 @@
 """Colour: CIE Lab, luminance, and paintings in the colours of another picture."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Protocol
 
 import torch
@@ -68,14 +69,37 @@ class ColoursOf:
         self.key = "colours of " + hashlib.sha256(numbers.numpy().tobytes()).hexdigest()[:16]
 
     def __call__(self, painting: Tensor) -> Tensor:
-        mean, covariance = _colours(painting)
-        values, vectors = torch.linalg.eigh(covariance)
-        root = values.clamp_min(0).sqrt()
-        inverse = torch.where(values > NARROWEST, 1 / root.clamp_min(1e-12), 0.0)  # a direction without spread stays without
-        root, inverse = ((vectors * scale) @ vectors.T for scale in (root, inverse))
-        way = (inverse @ psd_sqrt(root @ self.covariance @ root) @ inverse).to(painting)
-        moved = torch.einsum("ij,njhw->nihw", way, painting - mean.to(painting).view(3, 1, 1))
-        return (moved + self.mean.to(painting).view(3, 1, 1)).clamp(0, 1)
+        return _moved(painting, self.mean, self.covariance)
+
+
+def _moved(picture: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+    """`picture` (1, 3, H, W) with colours of `mean` (3,) and `covariance` (3, 3), in [0, 1]; see `ColoursOf`."""
+    own, spread = _colours(picture)
+    values, vectors = torch.linalg.eigh(spread)
+    root = values.clamp_min(0).sqrt()
+    inverse = torch.where(values > NARROWEST, 1 / root.clamp_min(1e-12), 0.0)  # a direction without spread stays without
+    root, inverse = ((vectors * scale) @ vectors.T for scale in (root, inverse))
+    way = (inverse @ psd_sqrt(root @ covariance @ root) @ inverse).to(picture)
+    moved = torch.einsum("ij,njhw->nihw", way, picture - own.to(picture).view(3, 1, 1))
+    return (moved + mean.to(picture).view(3, 1, 1)).clamp(0, 1)
+
+
+class TowardsColoursOf:
+    """Moves a picture's colours a share of the way to those of several paintings, as `ColoursOf` does for one.
+
+    Their colours are those of a typical painting: the weighted mean of the paintings' means, and of their covariances, so that
+    what differs between paintings does not count as contrast within one.
+    """
+
+    def __init__(self, paintings: Iterable[tuple[float, Tensor]], share: float):
+        """`paintings`: (weight, (1, 3, H, W) in [0, 1]), weights summing to one; `share` in [0, 1]."""
+        each = [(weight, *_colours(painting)) for weight, painting in paintings]
+        self.mean = torch.stack([weight * mean for weight, mean, _ in each]).sum(dim=0)
+        self.covariance = torch.stack([weight * covariance for weight, _, covariance in each]).sum(dim=0)
+        self.share = share
+
+    def __call__(self, picture: Tensor) -> Tensor:
+        return picture + self.share * (_moved(picture, self.mean, self.covariance) - picture)
 
 
 class LuminanceLike:

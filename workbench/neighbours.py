@@ -25,6 +25,7 @@ from workbench.statistics import spread
 from workbench.targets import StyleTarget
 
 PICTURES = 8  # the paintings' places together, in pictures of the size of the result: a work of weight 1/8 is seen whole
+BOLD = 1.25  # times as large as the picture are paintings seen, so that the strokes show
 EDGE = 2  # places along the edge of a painting that are not matched: a scan's rim, and what padding made of features
 AROUND = 16  # px by which a picture is continued while its features are found, so that padding has no part in a match
 RIM = 8  # px along the border of the picture where features are not compared, but those of the first layer
@@ -116,7 +117,7 @@ def loss(
 
     Args:
         content, picture: (1, 3, H, W) in [0, 1], what is matched: `likeness` of the content and the rest of the picture so far.
-        size: long side of the paintings, px; none is enlarged beyond its own.
+        size: long side of the paintings beside the picture, px, before they are seen BOLD; none is enlarged beyond its own.
         strength: how far to go from the content's own features (0) to those found (1).
         seed: of what is drawn.
     """
@@ -125,7 +126,9 @@ def loss(
     with torch.no_grad():
         features = _continued(encoder, content, layers)
         grid = grid_of(features)
-        sources = Sources(draw(target, encoder, layers, size, math.prod(grid), generator, recolour, show=show), generator)
+        sources = Sources(
+            draw(target, encoder, layers, round(BOLD * size), math.prod(grid), generator, recolour, show=show), generator
+        )
         own = blocks(features)
         query = likeness * sources.space.of_picture(own)
         if likeness < 1:

@@ -47,6 +47,7 @@ FIRST = 0.2  # of the evaluations at full size: those in which it is held there
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
 VERSION = 9  # raised whenever the same settings come to another picture
+THUMBNAIL = 96  # px, long side of a painting of which only colours are wanted
 LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
 
@@ -77,6 +78,9 @@ class Settings:
     Where neighbours are matched every scale takes 0.4 times as many: the target stands still and is soon reached."""
     likeness: float = 0.9
     """neighbours: how much of what is matched is the content, the rest being the picture so far (alpha of Kolkin et al.)."""
+    palette: float = 0.5
+    """neighbours: how far the content's colours move to those of the paintings before places are matched: from 0, where the
+    palette is that of the most similar places, to 1, where it is that of the paintings as a whole."""
     alpha: float = 0.05
     """Weight of the content loss."""
     beta: float = 1.0
@@ -119,6 +123,9 @@ class Settings:
         require(0.1 <= self.brush <= 8, f"brush = {self.brush}: choose between 0.1 (fine) and 8 (coarse)")
         require(
             0 <= self.likeness <= 1, f"likeness = {self.likeness}: choose between 0 (the picture so far) and 1 (the content)"
+        )
+        require(
+            0 <= self.palette <= 1, f"palette = {self.palette}: choose between 0 (the content's colours) and 1 (the paintings')"
         )
         require(0 <= self.strength <= 1, f"strength = {self.strength}: choose between 0 (the content's own style) and 1")
         require(0 <= self.plateau < 1, f"plateau = {self.plateau}: a share is at least 0 and less than 1")
@@ -222,7 +229,7 @@ class Transfer:
         check_combination(target.combine, self.settings, guided=bool(target.guides))
         self.target = target if self.settings.method == "neighbours" else target.with_people_joined()
         self._recolour = _recolouring(content, self.settings)
-        self._source = colour.luminance(self.content) if self.settings.colour == "luminance" else self.content
+        self._source = self._coloured()
         self.matches = self.settings.method == "neighbours"
         self.draft = imitation(encoder) if self.settings.draft == "auto" and not self.matches else None
         # Whether the content weighs more at first, and a finer scale gets its detail: where that was found to pay.
@@ -240,6 +247,16 @@ class Transfer:
         self.objective: losses.Objective | None = None
         self.stride = STRIDE if self.content.device.type == "cuda" else 1
         self.recorded: Step | None = None  # of `advance`
+
+    def _coloured(self) -> Tensor:
+        """The content as the losses see it, at its own size."""
+        settings = self.settings
+        if settings.colour == "luminance":
+            return colour.luminance(self.content)
+        if settings.method == "neighbours" and settings.colour == "style" and settings.palette * settings.strength:
+            works = zip(self.target.weights, (work.load(THUMBNAIL) for work in self.target.works), strict=True)
+            return colour.TowardsColoursOf(works, settings.palette * settings.strength)(self.content)
+        return self.content
 
     @property
     def image(self) -> Tensor:

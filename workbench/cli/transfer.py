@@ -81,6 +81,7 @@ def declare(commands: Any) -> None:
     encoder_options(parser)
     parser.option("--method", SETTINGS, "whether places of the paintings are taken over, or statistics matched")
     parser.option("--likeness", SETTINGS, "neighbours: how much the content counts where places are matched", type=float)
+    parser.option("--palette", SETTINGS, "neighbours: how far colours move to the paintings' before that", type=float)
     parser.option("--size", SETTINGS, "long side of the result, px", type=int)
     parser.option("--steps", SETTINGS, "evaluations at full size; coarser scales take fewer", type=int)
     parser.option("--alpha", SETTINGS, "weight of the content loss", type=float)

@@ -417,7 +417,7 @@ class Exploration:
             given["retriever"] = choice.retriever
         if choice.single:
             given["single"] = choice.single
-        known = ("method", "likeness", "size", "steps", "alpha", "beta", "style_loss", "brush", "strength", "colour")
+        known = ("method", "likeness", "palette", "size", "steps", "alpha", "beta", "style_loss", "brush", "strength", "colour")
         known += ("init", "seed")
         changed = asdict(choice.made_with)
         given |= {
