@@ -91,8 +91,8 @@ class TransferPanel(widgets.VBox):
         self._named: dict[str, Any] = {
             name: getattr(self, name)
             for name in (
-                "content", "corpus", "genre", "target", "method", "single", "tau", "encoder", "size", "steps", "likeness", "palette",
-                "alpha", "beta", "tv", "brush", "strength", "colour",
+                "content", "corpus", "genre", "target", "method", "single", "tau", "encoder", "size", "steps", "likeness",
+                "palette", "alpha", "beta", "tv", "brush", "strength", "colour",
             )
         }  # fmt: skip
         self._follow()
