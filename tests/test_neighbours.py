@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from workbench import colour, encoders, images, neighbours, targets
+from workbench import colour, encoders, images, neighbours, regions, targets
 from workbench.corpus import Corpus
 from workbench.errors import UsageError
 from workbench.hypercolumns import CELL, Space, blocks, grid_of, layers_of, stride
@@ -146,6 +146,23 @@ def test_matches_respect_regions_and_never_what_is_not_to_be_matched():
     matcher.region[::4] = -1
     match = matcher.coherent(matcher.best_alone(generator), generator)
     assert torch.equal(matcher.region[match], matcher.query_region)
+
+
+def test_regions_of_few_places_and_of_none_are_matched(encoder, content, corpus):
+    matcher, *_, generator = a_matcher(regions=2)
+    matcher.region[:] = 0
+    matcher.region[3:5] = 1  # fewer than candidates are asked for
+    assert torch.equal(matcher.region[matcher.best_alone(generator)], matcher.query_region)
+    nothing, whole = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+    nothing[..., 0, 0] = 1
+    work = next(iter(corpus))
+    there = targets.Guide(whole - nothing, (targets.Piece(work),), (1.0,), 0.98, 1.0, 0.0, 1.0, True)
+    speck = np.zeros((400, 400), dtype=np.uint8)
+    speck[200, 200] = 1
+    piece = targets.Piece(work, 1, regions.Regions(speck, np.zeros((2, 1), dtype=np.float32)))
+    missing = targets.Guide(nothing, (piece,), (1.0,), 0.02, 1.0, 0.0, 1.0, True)
+    target = targets.StyleTarget("regions", (work,), (1.0,), guides=(there, missing))
+    assert Transfer(content, target, encoder, Settings(size=96, steps=5)).run().complete
 
 
 def test_a_picture_finds_itself_whole():

@@ -8,7 +8,6 @@ three by three places, and is rewarded for going on where its neighbours are.
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 SEARCHED = 50_000  # places drawn for the exact search; what lies between them is found by moving
@@ -100,7 +99,8 @@ class Matcher:
             drawn = allowed[torch.randperm(len(allowed), generator=generator)[:SEARCHED].to(allowed.device)]
             asking = self.query_region == region
             candidates = drawn[nearest(self.query[asking], self.columns[drawn], NEAREST)]
-            found[asking] = F.pad(candidates, (0, found.shape[1] - candidates.shape[1]), mode="replicate")
+            missing = found.shape[1] - candidates.shape[1]  # of a region of few places: the last one again
+            found[asking] = torch.cat([candidates, candidates[:, -1:].expand(-1, missing)], dim=1)
         scores = torch.stack([self.likeness(candidate) for candidate in found.T])
         lot = torch.rand(scores.shape, generator=generator).to(scores.device)
         chosen = torch.where(scores >= scores.amax(dim=0) - ALIKE, lot, -1).argmax(dim=0)

@@ -133,10 +133,13 @@ def loss(
         query = likeness * sources.space.of_picture(own)
         if likeness < 1:
             query += (1 - likeness) * sources.space.of_picture(blocks(_continued(encoder, picture, layers)))
+        region = _regions(target, grid).to(query.device)
+        # A region whose pieces are too small to have a place of their own takes what there is.
+        region = torch.where(torch.isin(region, sources.region), region, sources.region.max())
         matcher = Matcher(
             F.normalize(query, dim=1),
             grid,
-            _regions(target, grid).to(query.device),
+            region,
             sources.columns,
             sources.lattice,
             sources.region,
