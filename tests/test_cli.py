@@ -23,7 +23,8 @@ from workbench import cli, embeddings, encoders, figures, images, runs, storage,
 from workbench.corpus import Corpus
 from workbench.encoders import Encoder
 
-SMALL = ("--size", "64", "--steps", "4", "--device", "cpu")
+SMALL = ("--size", "64", "--steps", "4", "--device", "cpu")  # two evaluations where neighbours are matched,
+GRAM = (*SMALL, "--method", "gram")  # and four here
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,7 @@ def test_transfer_writes_the_picture_of_every_target(workbench, two_styles, phot
     made = figures.read_provenance("new/out.png")
     works = {work.name: work for work in Corpus.open(two_styles)}
     assert made["command"] == "transfer" and made["parameters"]["target"] == target
-    assert (made["steps_done"], made["finished"]) == (4, True)
+    assert (made["steps_done"], made["finished"]) == (2, True) and made["parameters"]["method"] == "neighbours"
     assert sum(work["weight"] for work in made["works"]) == pytest.approx(1)
     assert all(work["sha256"] == works[work["file"]].sha256 for work in made["works"])
     assert {"single": 1, "nearest": 1, "whole": 12}.get(target, len(made["works"])) == len(made["works"])
@@ -153,7 +154,7 @@ def test_transfer_writes_the_picture_of_every_target(workbench, two_styles, phot
         assert made["works"][0]["file"] == "work-03.png" and "100.0%  work-03.png  Work 3" in out
     assert ("tau" in made["parameters"]) == (target in ("blend", "cluster", "regions"))
     assert str(two_styles) not in json.dumps(made) and str(photograph.parent) not in json.dumps(made)
-    assert "transfer" in err and "4/4" in err  # plain lines where there is no terminal
+    assert "transfer" in err and "2/2" in err  # plain lines where there is no terminal
 
 
 def test_transfer_passes_its_options_on(workbench, two_styles, photograph):
@@ -163,7 +164,7 @@ def test_transfer_passes_its_options_on(workbench, two_styles, photograph):
     status, _, err = workbench(*argv, "-o", "out.png", "--precision", "bfloat16")
     assert status == 0, err
     parameters = figures.read_provenance("out.png")["parameters"]
-    assert parameters.items() >= {**given, "tau": 0.02, "size": 64, "steps": 4}.items()
+    assert parameters.items() >= {**given, "method": "gram", "tau": 0.02, "size": 64, "steps": 4}.items()
     assert parameters["encoder"].endswith("bfloat16")
 
 
@@ -187,7 +188,8 @@ def test_transfer_takes_controls_and_filters(workbench, two_styles, photograph):
     assert status == 0, err
     made = figures.read_provenance("out.png")
     assert (
-        made["parameters"].items() >= {**controls, "combine": "apart", "where": ["genre=portrait", "year=1900..1909"]}.items()
+        made["parameters"].items()
+        >= {**controls, "method": "gram", "combine": "apart", "where": ["genre=portrait", "year=1900..1909"]}.items()
     )
     assert {work["file"] for work in made["works"]} == {f"work-{i:02}.png" for i in (0, 2, 8)}
     assert out.startswith("whole-apart: ")
@@ -484,7 +486,8 @@ sys.exit(cli.main())
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(ctrl_c, two_styles, photograph, tmp_path):
     """Ctrl-C to a real process. It stops between two steps; the state goes on to the same bytes."""
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--size", 192, "--steps", 50)
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--method", "gram", "--size", 192)
+    argv += ("--steps", 50)
     whole = spawn(*argv, "-o", "whole.png", cwd=tmp_path)
     _, err = whole.communicate(timeout=PATIENCE)
     assert whole.returncode == 0, err
@@ -526,7 +529,7 @@ def test_once_stops_after_the_step_and_twice_at_once(workbench, ctrl_c, two_styl
 
     monkeypatch.setattr(transfer, "Transfer", Signalled)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", "out.png")
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
     status, _, err = workbench(*argv, "--checkpoint", "state")
     assert status == cli.INTERRUPTED
     assert "interrupted at step 3 of 4; the picture so far is out.png" in the_line(err)
@@ -544,7 +547,7 @@ def test_a_ctrl_c_that_the_command_was_started_to_ignore_stays_ignored(workbench
 
     monkeypatch.setattr(transfer, "Transfer", Signalled)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as by a shell that starts it in the background
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", "out.png")
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
     status, out, _ = workbench(*argv)
     assert status == 0 and out.endswith("out.png\n") and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
@@ -562,7 +565,7 @@ def test_whenever_a_stop_is_asked_for_its_last_step_is_in_the_checkpoint(workben
             self.left -= 1
             return self.left <= 0
 
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "--checkpoint", "state")
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "--checkpoint", "state")
     for at in (1, 2, 3):
         monkeypatch.setattr(cli.transfer, "_stop_between_steps", lambda at=at: contextlib.nullcontext(Asked(at)))
         Path("state").unlink(missing_ok=True)
@@ -577,7 +580,7 @@ def test_a_stop_before_the_first_step_writes_nothing(workbench, two_styles, phot
         raise KeyboardInterrupt
 
     monkeypatch.setattr(transfer.Transfer, "_prepare", interrupted)
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", "out.png")
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
     status, _, err = workbench(*argv)
     assert status == cli.INTERRUPTED and "before the first step" in the_line(err)
     assert list(Path().iterdir()) == []
@@ -585,7 +588,8 @@ def test_a_stop_before_the_first_step_writes_nothing(workbench, two_styles, phot
 
 def test_a_checkpoint_of_another_transfer_is_refused(workbench, two_styles, photograph, monkeypatch):
     monkeypatch.setattr(cli.transfer, "CHECKPOINT_EVERY", 2)
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--size", 32, "--checkpoint", "state")
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--method", "gram", "--size", 32)
+    argv += ("--checkpoint", "state")
     assert workbench(*argv, "--steps", 2, "-o", "out.png")[0] == 0
     status, _, err = workbench(*argv, "--steps", 3, "-o", "other.png", "--resume")
     assert status == 2 and "checkpoint of another transfer" in the_line(err)
@@ -913,7 +917,7 @@ def test_a_run_that_diverges_keeps_the_last_good_picture(workbench, photograph, 
         return honest(self, image, features) * (float("nan") if len(calls) > 2 else 1.0)
 
     monkeypatch.setattr(GramLoss, "__call__", breaks)
-    status, _, err = workbench("transfer", photograph, "--corpus", two_styles, "--target", "whole", "-o", "o.png", *SMALL)
+    status, _, err = workbench("transfer", photograph, "--corpus", two_styles, "--target", "whole", "-o", "o.png", *GRAM)
     assert status == 1
     assert "step 3" in the_line(err) and "last good picture is o.png" in the_line(err)
     assert images.read("o.png").image.size == (64, 48)
