@@ -1,6 +1,6 @@
 """The main job: one content, several style targets, the same optimisation for each, and what came of them side by side."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby, islice
 from operator import attrgetter
@@ -49,6 +49,12 @@ class Outcome:
     style: StyleDistance
     oeuvre: StyleDistance
 
+    @property
+    def label(self) -> str:
+        """The label of the target; before it the method, where that is not the one that goes without saying."""
+        gram = self.result.settings.method == "gram" and self.target.combine == "pooled"
+        return f"gram-{self.target.label}" if gram else self.target.label
+
     def record(self) -> dict[str, Any]:
         """What metrics.json holds of this outcome."""
         works = [
@@ -59,6 +65,7 @@ class Outcome:
             "content": self.content,
             "style": {"gram": self.style.gram, "w2": self.style.w2, "by_layer": self.style.by_layer},
             "oeuvre": {"gram": self.oeuvre.gram, "w2": self.oeuvre.w2},
+            "method": self.result.settings.method,
             "effective_number": self.target.effective_number,
             "fit": self.target.fit and asdict(self.target.fit),
             "combine": self.target.combine,
@@ -76,23 +83,27 @@ def transfer_each(
     chosen: Iterable[StyleTarget],
     oeuvre: Mapping[str, Moments],
     encoder: Encoder,
-    settings: Settings,
+    settings: Settings | Sequence[Settings],
     *,
     show: bool,
     at_once: int | None = None,
 ) -> Iterator[Outcome]:
-    """Transfer `content` (1, 3, H, W) to every target, with equal settings, and yield each result in turn, measured.
+    """Transfer `content` (1, 3, H, W) to every target, and yield each result in turn, measured.
 
-    `oeuvre`: moments of the whole corpus at `settings.size`. `at_once`: transfers that share a pass through the network, see
-    `batch.run`; by default up to eight on CUDA, of 512 px or less, and fewer of larger pictures; one on a CPU, where a batch
-    gains little and the first picture comes sooner.
+    `settings`: of all transfers, or one for each, of one size. `oeuvre`: moments of the whole corpus at that size.
+    `at_once`: transfers that share a pass through the network, see `batch.run`; by default up to eight on CUDA, of 512 px or
+    less, and fewer of larger pictures; one on a CPU, where a batch gains little and the first picture comes sooner.
     Ctrl-C raises KeyboardInterrupt after yielding the transfers it stopped, whose results say complete=False, so that no
     picture is lost.
     """
     if at_once is None:
-        at_once = _fitting(*images.fit(*content.shape[-2:], settings.size)) if encoder.device.type == "cuda" else 1
+        size = (settings if isinstance(settings, Settings) else settings[0]).size
+        at_once = _fitting(*images.fit(*content.shape[-2:], size)) if encoder.device.type == "cuda" else 1
     require(at_once >= 1, f"at_once = {at_once}: choose at least 1")
-    for running in _batches((Transfer(content, target, encoder, settings) for target in chosen), at_once):
+    chosen = tuple(chosen)
+    each = [settings] * len(chosen) if isinstance(settings, Settings) else settings
+    transfers = (Transfer(content, target, encoder, one) for target, one in zip(chosen, each, strict=True))
+    for running in _batches(transfers, at_once):
         results = batch.run(running, show=show) if len(running) > 1 else [running[0].run(show=show)]
         for transfer, result in zip(running, results, strict=True):
             yield Outcome(
