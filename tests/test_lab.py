@@ -35,6 +35,7 @@ def exploration(two_styles):
     made = Exploration(Choice(corpus=str(two_styles), target="blend", settings=SMALL))
     yield made
     made.stop(PATIENCE)
+    until(lambda: not made.measuring)  # a thread that outlives the interpreter aborts it
 
 
 # The plain object
@@ -432,6 +433,7 @@ def test_a_choice_beyond_what_the_controls_offer_is_shown_as_it_is(two_styles):
     values = [getattr(panel, name).value for name in ("size", "steps", "alpha", "brush", "tau", "target")]
     assert values[:2] == [100, 900] and values[2:5] == pytest.approx([50, 4, 40]) and values[5] == "cluster/barycentre"
     assert made.choice.settings == settings  # showing it changed nothing
+    until(lambda: not made.measuring)
 
 
 def test_without_anybody_to_press_a_button_a_picture_stands_for_the_panel(exploration):
