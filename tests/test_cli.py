@@ -22,8 +22,10 @@ from waiting import PATIENCE, until
 from workbench import cli, embeddings, encoders, figures, images, runs, storage, targets, transfer
 from workbench.corpus import Corpus
 from workbench.encoders import Encoder
+from workbench.presets import PRESETS
 
-SMALL = ("--size", "64", "--steps", "4", "--device", "cpu")
+SMALL = ("--size", "64", "--steps", "4", "--device", "cpu")  # two evaluations where neighbours are matched,
+GRAM = (*SMALL, "--method", "gram")  # and four here
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +111,8 @@ def test_the_help_of_transfer_tells_the_defaults_and_choices_of_the_settings(cap
         assert f"(default: {field.default})" in described
     assert "{gram,w2,patches,embedding}" in text and f"(default: {targets.TAU})" in text
     assert all(name in text for name in targets.NAMES)
+    assert all(f"{name}, {preset.says}" in text for name, preset in PRESETS.items()) and "(default: hand)" in text
+    assert "{neighbours,gram}" in text
 
 
 @pytest.mark.parametrize(
@@ -145,7 +149,7 @@ def test_transfer_writes_the_picture_of_every_target(workbench, two_styles, phot
     made = figures.read_provenance("new/out.png")
     works = {work.name: work for work in Corpus.open(two_styles)}
     assert made["command"] == "transfer" and made["parameters"]["target"] == target
-    assert (made["steps_done"], made["finished"]) == (4, True)
+    assert (made["steps_done"], made["finished"]) == (2, True) and made["parameters"]["method"] == "neighbours"
     assert sum(work["weight"] for work in made["works"]) == pytest.approx(1)
     assert all(work["sha256"] == works[work["file"]].sha256 for work in made["works"])
     assert {"single": 1, "nearest": 1, "whole": 12}.get(target, len(made["works"])) == len(made["works"])
@@ -153,7 +157,81 @@ def test_transfer_writes_the_picture_of_every_target(workbench, two_styles, phot
         assert made["works"][0]["file"] == "work-03.png" and "100.0%  work-03.png  Work 3" in out
     assert ("tau" in made["parameters"]) == (target in ("blend", "cluster", "regions"))
     assert str(two_styles) not in json.dumps(made) and str(photograph.parent) not in json.dumps(made)
-    assert "transfer" in err and "4/4" in err  # plain lines where there is no terminal
+    assert "transfer" in err and "2/2" in err  # plain lines where there is no terminal
+
+
+def written(name):
+    """(target, method, steps) of a picture, as its provenance has them."""
+    made = figures.read_provenance(name)
+    return made["parameters"]["target"], made["parameters"]["method"], made["steps_done"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "style", "expected"),
+    [
+        ((), (), ("blend", "neighbours", 2)),
+        (("--preset", "hand"), (), ("blend", "neighbours", 2)),
+        (("--preset", "palette"), (), ("blend", "gram", 4)),
+        (("--preset", "paper"), ("--style", "Work 3"), ("single", "gram", 4)),
+    ],
+)
+def test_a_preset_is_a_target_and_a_method_by_one_name(workbench, two_styles, photograph, preset, style, expected):
+    argv = ("transfer", photograph, "--corpus", two_styles, *style, *SMALL)
+    status, out, err = workbench(*argv, *preset, "-o", "out.png")
+    assert status == 0, err
+    assert written("out.png") == expected and out.startswith(f"{expected[0]}: ")
+    assert workbench(*argv, "--target", expected[0], "--method", expected[1], "-o", "said.png")[0] == 0
+    assert torch.equal(images.load("out.png"), images.load("said.png"))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--preset", "palette", "--target", "whole"), ("whole", "gram")),
+        (("--preset", "palette", "--method", "neighbours"), ("blend", "neighbours")),
+        (("--preset", "paper", "--target", "nearest", "--method", "neighbours"), ("nearest", "neighbours")),
+        (("--preset", "hand", "--method", "gram"), ("blend", "gram")),
+        (("--target", "whole"), ("whole", "neighbours")),
+        (("--combine", "barycentre"), ("blend", "gram")),
+        (("--style-loss", "w2"), ("blend", "gram")),
+        (("--draft", "none"), ("blend", "gram")),
+        (("--likeness", "0.5"), ("blend", "neighbours")),
+    ],
+)
+def test_what_is_said_takes_the_place_of_what_a_preset_says(workbench, two_styles, photograph, options, expected):
+    argv = ("transfer", photograph, "--corpus", two_styles, "--size", 64, "--steps", 1, "--device", "cpu", *options)
+    status, _, err = workbench(*argv, "-o", "out.png")
+    assert status == 0, err
+    assert written("out.png")[:2] == expected
+
+
+@pytest.mark.parametrize(("preset", "method"), [("hand", "neighbours"), ("palette", "gram"), ("paper", "gram")])
+def test_without_a_corpus_every_preset_is_about_the_one_painting(workbench, two_styles, photograph, preset, method):
+    argv = ("transfer", photograph, "--style", two_styles / "work-05.png", "--preset", preset, "--size", 64, "--steps", 1)
+    status, _, err = workbench(*argv, "--device", "cpu", "-o", "out.png")
+    assert status == 0, err
+    assert written("out.png")[:2] == ("single", method)
+
+
+def test_gram_matrices_tell_of_a_face_and_a_person_as_one(workbench, portraits):
+    argv = (
+        "transfer",
+        portraits["sitter.png"].path,
+        "--corpus",
+        portraits.root,
+        "--target",
+        "regions",
+        "--size",
+        64,
+        "--steps",
+        1,
+    )
+    told = []
+    for method in ("neighbours", "gram"):
+        status, out, err = workbench(*argv, "--method", method, "--device", "cpu", "-o", f"{method}.png")
+        assert status == 0, err
+        told.append({name for line in out.splitlines() for name in ("face, ", "person, ") if line.startswith(name)})
+    assert told == [{"face, ", "person, "}, {"person, "}]
 
 
 def test_transfer_passes_its_options_on(workbench, two_styles, photograph):
@@ -163,7 +241,7 @@ def test_transfer_passes_its_options_on(workbench, two_styles, photograph):
     status, _, err = workbench(*argv, "-o", "out.png", "--precision", "bfloat16")
     assert status == 0, err
     parameters = figures.read_provenance("out.png")["parameters"]
-    assert parameters.items() >= {**given, "tau": 0.02, "size": 64, "steps": 4}.items()
+    assert parameters.items() >= {**given, "method": "gram", "tau": 0.02, "size": 64, "steps": 4}.items()
     assert parameters["encoder"].endswith("bfloat16")
 
 
@@ -187,7 +265,8 @@ def test_transfer_takes_controls_and_filters(workbench, two_styles, photograph):
     assert status == 0, err
     made = figures.read_provenance("out.png")
     assert (
-        made["parameters"].items() >= {**controls, "combine": "apart", "where": ["genre=portrait", "year=1900..1909"]}.items()
+        made["parameters"].items()
+        >= {**controls, "method": "gram", "combine": "apart", "where": ["genre=portrait", "year=1900..1909"]}.items()
     )
     assert {work["file"] for work in made["works"]} == {f"work-{i:02}.png" for i in (0, 2, 8)}
     assert out.startswith("whole-apart: ")
@@ -217,7 +296,10 @@ def test_compare_paints_every_content_after_every_target_once(workbench, two_sty
     argv += ("--targets", "single", "blend/barycentre", "whole/apart", "--pictures", "kept", "-o", "figure.png")
     status, out, err = workbench(*argv)
     assert status == 0, err
-    assert out.splitlines()[-2:] == ["figure.png", "figure.pdf"] and len(list(Path("kept").iterdir())) == 6
+    assert out.splitlines()[-2:] == ["figure.png", "figure.pdf"]
+    labels = ("neighbours_single", "gram_blend-barycentre", "gram_whole-apart")
+    kept = {path.name.rpartition("_")[0] for path in Path("kept").iterdir()}
+    assert kept == {f"{name}_{label}" for name in ("photograph", "work-01") for label in labels}
     assert "work-01, blend-barycentre: τ = 0.1, effective number" in out and ", familiarity 100%" in out
     made = figures.read_provenance("figure.png")
     assert made["command"] == "compare" and made["parameters"]["targets"] == ["single", "blend/barycentre", "whole/apart"]
@@ -229,11 +311,44 @@ def test_compare_paints_every_content_after_every_target_once(workbench, two_sty
     assert Path("figure.png").read_bytes() == before
 
 
+def test_compare_has_a_row_for_every_method_and_no_row_twice(workbench, two_styles, photograph, monkeypatch):
+    drawn, grid = [], figures.grid
+    monkeypatch.setattr(
+        figures, "grid", lambda rows, labels, *rest, **more: drawn.append(labels) or grid(rows, labels, *rest, **more)
+    )
+    argv = ("compare", photograph, "--corpus", two_styles, *SMALL, "--pictures", "kept", "-o", "figure.png")
+    rows = ("nearest", "gram:nearest", "neighbours:whole", "blend/barycentre")
+    status, _, err = workbench(*argv, "--method", "gram", "--method", "neighbours", "--targets", *rows)
+    assert status == 0, err
+    made = figures.read_provenance("figure.png")["parameters"]["targets"]
+    assert made == ["gram:nearest", "neighbours:whole", "blend/barycentre", "neighbours:nearest"]
+    assert drawn == [["Content", "Nearest, Gram matrices", "Whole oeuvre", "Blend, barycentre", "Nearest"]]
+    assert sorted(path.name.rpartition("_")[0] for path in Path("kept").iterdir()) == [
+        "photograph_gram_blend-barycentre", "photograph_gram_nearest",
+        "photograph_neighbours_nearest", "photograph_neighbours_whole",
+    ]  # fmt: skip
+    pictures = [images.load(path) for path in sorted(Path("kept").glob("*_nearest_*"))]
+    assert (pictures[0] - pictures[1]).abs().max() > 0.02
+
+
+def test_the_rows_of_compare():
+    usual = list(cli.compare.TARGETS)
+    assert cli.compare._rows(usual, []) == usual == list(dict.fromkeys(usual))
+    both = cli.compare._rows(usual, ["neighbours", "gram"])
+    assert len(both) == len(set(both)) == 9  # the four that name no method twice, and gram:single; gram:blend is one of those
+    assert cli.compare._rows(["blend", "whole/bag"], ["neighbours"]) == ["neighbours:blend", "whole/bag"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("blend/middle",), "choose pooled"),
         (("bland",), "choose single"),
+        (("grm:blend",), "the method before the colon is neighbours or gram"),
+        (("blend", "--method", "grm"), "--method 'grm': choose neighbours or gram"),
+        (("gram:blend", "--method", "grm"), "--method 'grm': choose neighbours or gram"),
+        (("neighbours:blend/bag",), "go with the method gram"),
+        (("gram:single",), "needs --style"),
         (("single",), "needs --style"),
         (("single", "--style", "Work 99"), "no work 'Work 99'"),
         (("nearest", "single/pooled"), "needs --style"),
@@ -356,6 +471,20 @@ REFUSED = [
     ({"--target": "single"}, 2, "--target single needs --style"),
     ({"--target": "single", "--style": "Work 99"}, 2, "no work 'Work 99'"),
     ({"--target": "whle"}, 2, "choose single, nearest"),
+    ({"--target": "gram:whole"}, 2, "choose single, nearest"),
+    ({"--preset": "hnad"}, 2, "--preset 'hnad': did you mean hand?"),
+    ({"--preset": "pallete"}, 2, "--preset 'pallete': did you mean palette?"),
+    ({"--preset": "rembrandt"}, 2, "--preset 'rembrandt': choose hand, palette, paper"),
+    ({"--preset": "paper", "--target": None}, 2, "--target single needs --style"),
+    ({"--preset": "paper", "--target": None, "--corpus": None}, 2, "--target single needs --style"),
+    ({"--preset": "palette", "--style": "Work 3", "--target": None}, 2, "--style goes with --target single"),
+    ({"--method": "grm"}, 2, "method = 'grm': choose neighbours, gram"),
+    ({"--method": "neighbours", "--combine": "barycentre"}, 2, "go with the method gram"),
+    ({"--method": "neighbours", "--style-loss": "w2"}, 2, "go with the method gram"),
+    ({"--method": "neighbours", "--draft": "none"}, 2, "--draft goes with --method gram, not with neighbours"),
+    ({"--method": "gram", "--likeness": "0.5"}, 2, "--likeness goes with --method neighbours, not with gram"),
+    ({"--preset": "palette", "--likeness": "0.5"}, 2, "--likeness goes with --method neighbours"),
+    ({"--likeness": "1.5"}, 2, "likeness = 1.5"),
     ({"--combine": "middle"}, 2, "choose pooled, barycentre"),
     ({"--combine": "apart", "--style-loss": "w2"}, 2, "pooled or barycentre"),
     ({"--target": "by-hand"}, 2, "needs --weigh"),
@@ -484,7 +613,8 @@ sys.exit(cli.main())
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(ctrl_c, two_styles, photograph, tmp_path):
     """Ctrl-C to a real process. It stops between two steps; the state goes on to the same bytes."""
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--size", 192, "--steps", 50)
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--method", "gram", "--size", 192)
+    argv += ("--steps", 50)
     whole = spawn(*argv, "-o", "whole.png", cwd=tmp_path)
     _, err = whole.communicate(timeout=PATIENCE)
     assert whole.returncode == 0, err
@@ -526,7 +656,7 @@ def test_once_stops_after_the_step_and_twice_at_once(workbench, ctrl_c, two_styl
 
     monkeypatch.setattr(transfer, "Transfer", Signalled)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", "out.png")
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
     status, _, err = workbench(*argv, "--checkpoint", "state")
     assert status == cli.INTERRUPTED
     assert "interrupted at step 3 of 4; the picture so far is out.png" in the_line(err)
@@ -544,7 +674,7 @@ def test_a_ctrl_c_that_the_command_was_started_to_ignore_stays_ignored(workbench
 
     monkeypatch.setattr(transfer, "Transfer", Signalled)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as by a shell that starts it in the background
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", "out.png")
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
     status, out, _ = workbench(*argv)
     assert status == 0 and out.endswith("out.png\n") and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
@@ -562,7 +692,7 @@ def test_whenever_a_stop_is_asked_for_its_last_step_is_in_the_checkpoint(workben
             self.left -= 1
             return self.left <= 0
 
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "--checkpoint", "state")
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "--checkpoint", "state")
     for at in (1, 2, 3):
         monkeypatch.setattr(cli.transfer, "_stop_between_steps", lambda at=at: contextlib.nullcontext(Asked(at)))
         Path("state").unlink(missing_ok=True)
@@ -577,7 +707,7 @@ def test_a_stop_before_the_first_step_writes_nothing(workbench, two_styles, phot
         raise KeyboardInterrupt
 
     monkeypatch.setattr(transfer.Transfer, "_prepare", interrupted)
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL, "-o", "out.png")
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
     status, _, err = workbench(*argv)
     assert status == cli.INTERRUPTED and "before the first step" in the_line(err)
     assert list(Path().iterdir()) == []
@@ -585,7 +715,8 @@ def test_a_stop_before_the_first_step_writes_nothing(workbench, two_styles, phot
 
 def test_a_checkpoint_of_another_transfer_is_refused(workbench, two_styles, photograph, monkeypatch):
     monkeypatch.setattr(cli.transfer, "CHECKPOINT_EVERY", 2)
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--size", 32, "--checkpoint", "state")
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--method", "gram", "--size", 32)
+    argv += ("--checkpoint", "state")
     assert workbench(*argv, "--steps", 2, "-o", "out.png")[0] == 0
     status, _, err = workbench(*argv, "--steps", 3, "-o", "other.png", "--resume")
     assert status == 2 and "checkpoint of another transfer" in the_line(err)
@@ -913,7 +1044,7 @@ def test_a_run_that_diverges_keeps_the_last_good_picture(workbench, photograph, 
         return honest(self, image, features) * (float("nan") if len(calls) > 2 else 1.0)
 
     monkeypatch.setattr(GramLoss, "__call__", breaks)
-    status, _, err = workbench("transfer", photograph, "--corpus", two_styles, "--target", "whole", "-o", "o.png", *SMALL)
+    status, _, err = workbench("transfer", photograph, "--corpus", two_styles, "--target", "whole", "-o", "o.png", *GRAM)
     assert status == 1
     assert "step 3" in the_line(err) and "last good picture is o.png" in the_line(err)
     assert images.read("o.png").image.size == (64, 48)

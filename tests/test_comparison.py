@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from workbench import comparison, figures, inputs, samples, targets, transfer
 from workbench.errors import UsageError, WorkbenchError
@@ -68,10 +69,29 @@ def test_records_are_json_and_name_every_work(outcomes):
 def test_the_panels_make_a_figure(outcomes, tmp_path):
     content, encoder, oeuvre, done = outcomes
     panels = [comparison.content_panel(content, oeuvre, encoder, 64), *(comparison.panel(o) for o in done)]
-    assert [p.title for p in panels] == ["Content", "Single", "Nearest", "Whole oeuvre"]
+    named = ["Single, Gram matrices", "Nearest, Gram matrices", "Whole oeuvre, Gram matrices"]
+    assert [p.title for p in panels] == ["Content", *named]
     assert len(panels[3].works) == 12
     paths = figures.save(figures.comparison(panels), tmp_path / "figure", {"seed": 0})
     assert [p.suffix for p in paths] == [".png", ".pdf"] and all(p.stat().st_size > 1000 for p in paths)
+
+
+def test_a_title_says_what_is_not_the_default(corpus):
+    target = targets.whole(corpus)
+    assert [comparison.title(target), comparison.title(target, "gram")] == ["Whole oeuvre", "Whole oeuvre, Gram matrices"]
+    assert comparison.title(target.combined("barycentre"), "gram") == "Whole oeuvre, barycentre"
+    assert comparison.title(replace(target, name="random"), "neighbours") == "Random"
+
+
+def test_the_methods_are_kept_beside_each_other_and_painted_once(corpus, encoder, tmp_path, monkeypatch):
+    content, target = corpus["work-00.png"].load(96), targets.single(corpus["work-01.png"])
+    ways = [transfer.Settings(method=method, size=64, steps=4) for method in ("neighbours", "gram")]
+    made = [comparison.painted(content, target, encoder, way, tmp_path, "a") for way in ways]
+    assert sorted(path.name.rpartition("_")[0] for path in tmp_path.iterdir()) == ["a_gram_single", "a_neighbours_single"]
+    assert (made[0] - made[1]).abs().max() > 0.02
+    monkeypatch.setattr(transfer.Transfer, "run", None)
+    again = [comparison.painted(content, target, encoder, way, tmp_path, "a") for way in ways]
+    assert all(torch.equal(one, other) for one, other in zip(made, again, strict=True))
 
 
 def test_inputs_take_paths_and_the_names_of_samples(two_styles):

@@ -35,6 +35,7 @@ def exploration(two_styles):
     made = Exploration(Choice(corpus=str(two_styles), target="blend", settings=SMALL))
     yield made
     made.stop(PATIENCE)
+    until(lambda: not made.measuring)  # a thread that outlives the interpreter aborts it
 
 
 # The plain object
@@ -150,7 +151,7 @@ def test_the_time_left_is_that_of_the_steps_to_come(exploration, monkeypatch, ma
     passed, step = [0.0], Transfer._step
     monkeypatch.setattr(Transfer, "_step", timed)
     monkeypatch.setattr("workbench.lab.exploration.time", SimpleNamespace(monotonic=lambda: sum(passed)))
-    exploration.change(size=192, steps=200)
+    exploration.change(method="gram", size=192, steps=200)
     exploration.start()
     assert exploration.wait(PATIENCE) and len(exploration.losses) == made
     seconds = [(stage.size / 192) ** 2 for stage in exploration._transfer.stages for _ in range(stage.evaluations)]
@@ -195,7 +196,17 @@ def test_a_choice_that_does_not_exist_is_refused(exploration):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"target": "single", "single": "work-02.png"}, {"pinned": ("work-02.png",)}, {"exclude": ("work-00.png",)}]
+    "changes",
+    [
+        {},
+        {"target": "single", "single": "work-02.png"},
+        {"pinned": ("work-02.png",)},
+        {"exclude": ("work-00.png",)},
+        {"likeness": 0.5},
+        {"method": "gram"},
+        {"target": "gram:single", "single": "work-02.png"},
+        {"target": "blend/barycentre"},
+    ],
 )
 def test_the_code_repeats_the_run(exploration, changes):
     exploration.change(**changes, genre="portrait", brush=0.5)
@@ -206,6 +217,8 @@ def test_the_code_repeats_the_run(exploration, changes):
     ast.parse(code)
     exec(code, namespace)
     assert torch.equal(namespace["result"].image, exploration.kept[-1].picture)
+    gram = exploration.choice.made_with.method == "gram"
+    assert ("method='gram'" in code) == gram and namespace["settings"].method == ("gram" if gram else "neighbours")
 
 
 def test_the_command_is_one_that_the_notebook_takes(exploration):
@@ -217,9 +230,48 @@ def test_the_command_is_one_that_the_notebook_takes(exploration):
         given |= {rest[0]: yaml.safe_load(rest[1])} if flag == "-p" else yaml.safe_load(rest[0])
     resolved = runs.check(Path(__file__).parents[1] / "notebooks/05_comparison.ipynb", given)
     assert resolved["choices"] == ["blend/bag"] and resolved["brush"] == 0.5 and resolved["exclude"] == ["work-00.png"]
+    assert resolved["method"] == "gram"
     exploration.change(pinned=("work-02.png",))
     with pytest.raises(UsageError, match="copy the code"):
         exploration.command()
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "found"),
+    [
+        ("blend", "neighbours", "neighbours"),
+        ("blend", "gram", "gram"),
+        ("blend/barycentre", "neighbours", "gram"),
+        ("gram:single", "neighbours", "gram"),
+        ("neighbours:whole", "gram", "neighbours"),
+    ],
+)
+def test_the_target_says_the_method_where_it_knows_one(exploration, target, method, found):
+    exploration.change(target=target, method=method, likeness=0.5, single="work-02.png")
+    choice = exploration.choice
+    assert (choice.settings.method, choice.made_with.method) == (method, found)
+    assert choice.chosen == target.rpartition(":")[2] and exploration.target().name == choice.chosen.partition("/")[0]
+    assert ("method='gram'" in exploration.code()) == (found == "gram") and "likeness=0.5" in exploration.code()
+    words = shlex.split(exploration.command())
+    assert "gram" in words[words.index("method") + 1] if found == "gram" else "method" not in words
+    assert words[words.index("likeness") + 1] == "0.5" and f"choices: {[target]}" in words
+
+
+def test_a_result_is_called_after_what_made_it(exploration, monkeypatch):
+    for changes in ({}, {"method": "gram"}, {"target": "blend/barycentre"}):
+        exploration.change(**changes)
+        exploration.start()
+        assert exploration.wait(PATIENCE) and not exploration.error
+    assert [kept.label for kept in exploration.kept] == [
+        "blend, τ 0.1, 64 px", "blend, gram, τ 0.1, 64 px", "blend-barycentre, τ 0.1, 64 px",
+    ]  # fmt: skip
+    assert len({kept.picture.numpy().tobytes() for kept in exploration.kept}) == 3
+    shown = []
+    monkeypatch.setattr(figures, "comparison", lambda panels: shown.append(panels[1].title))
+    for _ in range(3):
+        lab.snapshot(exploration)
+        exploration.kept.pop()
+    assert shown == ["Blend, barycentre", "Blend, Gram matrices", "Blend"]
 
 
 def test_every_tracked_loop_can_be_stopped():
@@ -332,6 +384,23 @@ def test_controls_that_do_not_count_are_hidden(exploration):
     assert panel.single.layout.display == "" and panel.tau.layout.display == "none"
 
 
+def test_the_method_and_the_likeness_are_controls_where_they_count(exploration):
+    panel = TransferPanel(exploration)
+    assert (panel.method.value, panel.likeness.value) == ("neighbours", 0.9)
+    assert panel.method.layout.display == panel.likeness.layout.display == ""
+    panel.likeness.value = 0.5
+    panel.method.value = "gram"
+    assert (exploration.choice.settings.method, exploration.choice.settings.likeness) == ("gram", 0.5)
+    assert (panel.method.layout.display, panel.likeness.layout.display) == ("", "none")
+    panel.method.value = "neighbours"
+    for target in ("blend/barycentre", "gram:blend"):
+        exploration.change(target=target)
+        assert panel.target.value == target
+        assert panel.method.layout.display == panel.likeness.layout.display == "none"
+    panel.target.value = "blend"
+    assert panel.method.layout.display == panel.likeness.layout.display == "" and panel.likeness.value == 0.5
+
+
 def test_a_missing_single_painting_is_asked_for(exploration):
     panel = TransferPanel(exploration)
     panel.target.value = "single"
@@ -364,6 +433,7 @@ def test_a_choice_beyond_what_the_controls_offer_is_shown_as_it_is(two_styles):
     values = [getattr(panel, name).value for name in ("size", "steps", "alpha", "brush", "tau", "target")]
     assert values[:2] == [100, 900] and values[2:5] == pytest.approx([50, 4, 40]) and values[5] == "cluster/barycentre"
     assert made.choice.settings == settings  # showing it changed nothing
+    until(lambda: not made.measuring)
 
 
 def test_without_anybody_to_press_a_button_a_picture_stands_for_the_panel(exploration):

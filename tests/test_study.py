@@ -99,7 +99,7 @@ def test_seeds_hold_out_other_works_and_draw_other_paintings(artists, contents, 
 def test_what_is_painted_is_not_painted_again_and_is_the_same(small, monkeypatch):
     cell = Cell("warm", "stripes", "nearest", 0)
     first = small.picture(cell)
-    assert len(list(small.folder.glob("warm_stripes_0_nearest_*.png"))) == 1
+    assert len(list(small.folder.glob("warm_stripes_0_gram_nearest_*.png"))) == 1
     monkeypatch.setattr("workbench.comparison.Transfer.run", lambda *a, **k: pytest.fail("painted again"))
     assert torch.equal(small.picture(cell), first)
 
@@ -111,10 +111,33 @@ def test_results_become_items_of_a_blind_study(small):
     assert torch.equal(images.load(item.picture), small.picture(cell))
 
 
+def test_a_target_is_studied_by_both_methods_beside_each_other(artists, contents, encoder, tmp_path):
+    settings = replace(SMALL, method="neighbours", steps=4)
+    methods = ("gram:blend", "blend", "blend/barycentre", "gram:single", "random")
+    both = Study(contents[:1], artists, methods, encoder, settings, seeds=(0,), folder=tmp_path, alphas={"gram:blend": 0.3})
+    cells = {cell.method: cell for cell in both if cell.artist == "warm"}
+    ways = {method: both.settings_of(cell) for method, cell in cells.items()}
+    assert {method: way.method for method, way in ways.items()} == {
+        "gram:blend": "gram", "blend": "neighbours", "blend/barycentre": "gram", "gram:single": "gram", "random": "neighbours",
+    }  # fmt: skip
+    assert (ways["gram:blend"].alpha, ways["blend"].alpha) == (0.3, settings.alpha)
+    chosen = {method: both.target(cell) for method, cell in cells.items()}
+    assert chosen["gram:blend"] == chosen["blend"] and chosen["blend"].label == "blend"
+    assert chosen["blend/barycentre"].label == "blend-barycentre" and chosen["gram:single"].works[0].name == "0.png"
+    pictures = [both.picture(cells[method]) for method in ("gram:blend", "blend")]
+    assert (pictures[0] - pictures[1]).abs().max() > 0.02
+    kept = sorted(path.name.rpartition("_")[0] for path in tmp_path.iterdir())
+    assert kept == ["warm_stripes_0_gram_blend", "warm_stripes_0_neighbours_blend"]
+    items = [both.item(cells[method]) for method in ("gram:blend", "blend")]
+    assert [item.method for item in items] == ["gram:blend", "blend"] and items[0].picture != items[1].picture
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"methods": ["nonsense"]}, "nonsense"),
+        ({"methods": ["grm:blend"]}, "neighbours or gram"),
+        ({"methods": ["neighbours:blend/apart"]}, "go with the method gram"),
         ({"methods": []}, "at least one method"),
         ({"methods": ["regions/bag"]}, "regions"),
         ({"contents": []}, "at least one content"),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from workbench import colour, comparison, images, inputs, losses, statistics, targets
+from workbench import colour, comparison, images, inputs, losses, statistics, targets, transfer
 from workbench.encoders import Encoder
 from workbench.errors import UsageError
 from workbench.regions import Piece, Regions
@@ -346,6 +346,88 @@ def test_faces_come_from_faces_and_people_from_people(portraits, corpus, encoder
     strangers = targets.Selection(corpus, content, encoder).regions()  # an artist who painted nobody
     assert sum(guide.share for guide in strangers.guides) == pytest.approx(1) and sum(strangers.weights) == pytest.approx(1)
     assert comparison.matches(content, target) is not None
+
+
+def quarters():
+    """Four masks of a quarter each, on a grid of 4 x 4."""
+    corners = torch.zeros(4, 1, 1, 4, 4)
+    for k, corner in enumerate(corners):
+        corner[..., 2 * (k // 2) : 2 * (k // 2) + 2, 2 * (k % 2) : 2 * (k % 2) + 2] = 1
+    return corners
+
+
+@pytest.fixture(scope="module")
+def sitting(corpus):
+    """A face, a person, and two other regions, each with pieces of its own: two works are in the face and in the person."""
+    face, coat, wall, floor = quarters()
+
+    def guide(mask, parts, share, name=""):
+        pieces, weights = tuple(Piece(corpus[i]) for i in parts), tuple(parts.values())
+        return Guide(mask, pieces, weights, share, 0.9 if name == "face" else 0.7, 0.1, 0.8, True, name)
+
+    guides = (
+        guide(wall, {0: 1.0}, 0.25),
+        guide(face, {1: 0.75, 2: 0.25}, 0.125, "face"),
+        guide(coat, {3: 0.5, 4: 0.5}, 0.375, "person"),
+        guide(floor, {0: 0.5, 3: 0.5}, 0.25),
+    )
+    weights: dict = {}
+    for one in guides:
+        for piece, weight in zip(one.pieces, one.weights, strict=True):
+            weights[piece.work] = weights.get(piece.work, 0) + one.share * weight
+    works = tuple(sorted(weights, key=lambda work: -weights[work]))
+    return targets.StyleTarget("regions", works, tuple(weights[work] for work in works), guides=guides)
+
+
+def test_face_and_person_become_one_region_by_their_shares(sitting):
+    wall, face, coat, floor = sitting.guides
+    joined = sitting.with_people_joined()
+    person, *rest = joined.guides
+    assert rest == [wall, floor] and all(one.mask is other.mask for one, other in zip(rest, (wall, floor), strict=True))
+    assert (person.name, person.share, person.matched) == ("person", 0.5, True)
+    assert person.where == "person, 50% of the picture" and person.line.startswith("person, ")
+    assert torch.equal(person.mask, face.mask + coat.mask) and person.mask.shape == face.mask.shape
+    assert torch.equal(sum(guide.mask for guide in joined.guides), torch.ones(1, 1, 4, 4))
+    assert sum(guide.share for guide in joined.guides) == pytest.approx(1)
+    assert list(person.weights) == sorted(person.weights, reverse=True) and sum(person.weights) == pytest.approx(1)
+    expected = {face.pieces[0]: 0.75 / 4, face.pieces[1]: 0.25 / 4, coat.pieces[0]: 0.375, coat.pieces[1]: 0.375}
+    assert dict(zip(person.pieces, person.weights, strict=True)) == pytest.approx(expected)
+    assert (joined.works, joined.weights, joined.label) == (sitting.works, sitting.weights, sitting.label)
+    assert joined.with_people_joined() is joined and len(sitting.guides) == 4
+
+
+@pytest.mark.parametrize("missing", ["face", "person", "both"])
+def test_without_a_face_and_a_person_there_is_nothing_to_join(sitting, missing):
+    guides = tuple(replace(g, name="") if missing in (g.name, "both") else g for g in sitting.guides)
+    target = replace(sitting, guides=guides)
+    assert target.with_people_joined() is target
+
+
+def test_a_person_such_as_was_never_painted_is_not_joined(sitting):
+    target = replace(sitting, guides=tuple(replace(g, matched=g.name != "person") for g in sitting.guides))
+    assert target.with_people_joined() is target
+    assert targets.whole(sitting.works).with_people_joined().guides == ()
+
+
+def test_people_are_joined_for_gram_matrices_alone_and_the_whole_keeps_its_moments(sitting, corpus, encoder):
+    content = corpus[5].load(64)
+    matched = Transfer(content, sitting, encoder, Settings(size=64, steps=2))
+    assert matched.target is sitting
+    running = Transfer(content, sitting, encoder, Settings(method="gram", size=64, steps=2))
+    assert [guide.name for guide in running.target.guides] == ["person", "", ""]
+    joined, apart = running.aim(), transfer.aim(content, sitting, encoder, running.settings, 64)
+    for layer in joined:
+        assert torch.allclose(joined[layer].second, apart[layer].second, rtol=1e-4, atol=1e-6)
+    assert running.run().complete
+
+
+def test_a_sitter_is_one_person_where_faces_are_joined(portraits, encoder):
+    content = images.resize(inputs.content("grace_hopper"), 200)
+    target = targets.Selection(portraits, content, encoder).regions()
+    joined = target.with_people_joined()
+    assert len(joined.guides) == len(target.guides) - 1 and [guide.name for guide in joined.guides].count("person") == 1
+    assert {piece.name for piece in joined.guides[0].pieces} == {"face", "person"}
+    assert torch.equal(sum(guide.mask for guide in joined.guides), torch.ones_like(target.guides[0].mask))
 
 
 def test_a_mask_overrides_the_people_who_are_found(portraits, encoder, tmp_path):

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from workbench.cli.parser import (
     CORPUS_HELP,
@@ -64,18 +64,25 @@ def declare(commands: Any) -> None:
     parser.option("--seed", SETTINGS, "of the noise and of drawn patches", type=int)
 
 
+def _rows(targets: list[str], methods: list[str]) -> list[str]:
+    """A row for every target by every method, each row once; combined statistics, and who names a method, have theirs."""
+    rows = [row if {":", "/"} & set(row) else f"{method}:{row}" for method in methods or [""] for row in targets]
+    return list(dict.fromkeys(row.removeprefix(":") for row in rows))
+
+
 def _compare(args: argparse.Namespace) -> None:
     check_out(args.out, ".png", ".pdf", ".jpg")
     from workbench import comparison, figures, images, inputs, targets
     from workbench import provenance as pv
-    from workbench.transfer import Settings, asked, check_asked
+    from workbench.transfer import Method, Settings, asked, check_asked
 
+    for method in args.method or ():
+        require(method in get_args(Method), f"--method {method!r}: choose {' or '.join(get_args(Method))}")
     settings = Settings(**given(args, SETTINGS))
     taus = given(args, BLEND).get("tau", [targets.TAU])
     for tau in taus:
         targets.check_tau(tau)
-    chosen = [words if ":" in words else f"{method}:{words}" for method in args.method or [""] for words in args.targets]
-    chosen = [words.removeprefix(":") for words in chosen]
+    chosen = _rows(args.targets, args.method or [])
     names = [check_asked(words, settings) for words in chosen]
     require("single" not in names or bool(args.style), "the target single needs --style, a work of the corpus")
     sources = [inputs.content_path(name) for name in args.contents]

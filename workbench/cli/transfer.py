@@ -113,6 +113,9 @@ def _transfer(args: argparse.Namespace) -> None:
     from workbench.transfer import Settings, Transfer, check_combination
 
     settings = Settings(**_preset(args))
+    for option, method in (("likeness", "neighbours"), ("draft", "gram")):
+        goes = settings.method == method or option not in given(args, SETTINGS)
+        require(goes, f"--{option} goes with --method {method}, not with {settings.method}")
     _check_target(args)
     check_combination(given(args, TARGET).get("combine", "pooled"), settings, guided=args.target == "regions")
     source = inputs.content_path(args.content)
@@ -122,6 +125,8 @@ def _transfer(args: argparse.Namespace) -> None:
     encoder = load_encoder(args, style=True)
     retriever = load_retriever(args, encoder) if args.target in ONLY_WITH["--retriever"] else None
     target = _choose(args, content, encoder, retriever)
+    transfer = Transfer(content, target, encoder, settings)
+    target = transfer.target  # whose regions may have been joined
     print(f"{target.label}: {target.note}")
     for work, weight in list(zip(target.works, target.weights, strict=True))[:LISTED]:
         print(f"{weight:7.1%}  {work.name}  {work.title}")
@@ -130,7 +135,6 @@ def _transfer(args: argparse.Namespace) -> None:
     for guide in target.guides:
         print(guide.line)
     sys.stdout.flush()
-    transfer = Transfer(content, target, encoder, settings)
     if args.resume:
         transfer.resume(args.checkpoint)
     _check_picture(args.out, _stamp(args, source, transfer, retriever))
@@ -165,9 +169,8 @@ def _preset(args: argparse.Namespace) -> dict[str, Any]:
     Statistics that are combined or compared in some way are a matter of the method gram.
     """
     near = difflib.get_close_matches(args.preset, PRESETS, n=1)
-    require(
-        args.preset in PRESETS, f"--preset {args.preset!r}: " + (f"did you mean {near[0]}?" if near else ", ".join(PRESETS))
-    )
+    instead = f"did you mean {near[0]}?" if near else f"choose {', '.join(PRESETS)}"
+    require(args.preset in PRESETS, f"--preset {args.preset!r}: {instead}")
     preset = PRESETS[args.preset]
     args.target = args.target or (preset.target if args.corpus or preset.target == "single" else "single")
     statistics = "combine" in given(args, TARGET) or {"style_loss", "draft"} & given(args, SETTINGS).keys()

@@ -73,9 +73,10 @@ class Kept:
     def label(self) -> str:
         """What was chosen, in short."""
         choice = self.choice
+        gram = ", gram" if choice.made_with.method == "gram" and self.target.combine == "pooled" else ""
         tau = f", τ {choice.tau:.3g}" if self.target.name in ("blend", "cluster") else ""
         stopped = "" if self.complete else f", stopped after {len(self.losses)}"
-        return f"{self.target.label}{tau}, {choice.settings.size} px{stopped}"
+        return f"{self.target.label}{gram}{tau}, {choice.settings.size} px{stopped}"
 
 
 class Exploration:

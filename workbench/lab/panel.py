@@ -170,7 +170,7 @@ class TransferPanel(widgets.VBox):
             gallery.show(Item(key, _short(key), marked=key == value) for key in offered)
         word = choice.chosen.partition("/")[0]
         self.single.layout.display = "" if word == "single" else "none"
-        self.method.layout.display = "none" if "/" in choice.target else ""  # combined statistics go with gram alone
+        self.method.layout.display = "none" if {"/", ":"} & set(choice.target) else ""  # which then says the method
         for control in (self.likeness, self.palette):
             control.layout.display = "" if choice.made_with.method == "neighbours" else "none"
         self.tau.layout.display = "" if word in ("blend", "cluster", "regions") else "none"
@@ -292,7 +292,9 @@ def snapshot(exploration: Exploration) -> figures.Figure:
         for work, weight in zip(kept.target.works[:SHOWN], kept.target.weights[:SHOWN], strict=True)
     ]
     content = images.resize(inputs.content(kept.choice.content), kept.choice.settings.size)
-    result = figures.Panel(comparison.title(kept.target), kept.picture, works=works, note=kept.target.note)
+    result = figures.Panel(
+        comparison.title(kept.target, kept.choice.made_with.method), kept.picture, works=works, note=kept.target.note
+    )
     return figures.comparison([figures.Panel("Content", content), result])
 
 
