@@ -331,6 +331,28 @@ def test_compare_has_a_row_for_every_method_and_no_row_twice(workbench, two_styl
     assert (pictures[0] - pictures[1]).abs().max() > 0.02
 
 
+def test_compare_with_details_has_contents_as_rows_and_a_blend_for_every_temperature(
+    workbench, two_styles, photograph, monkeypatch
+):
+    drawn, grid = [], figures.grid
+    monkeypatch.setattr(figures, "grid", lambda *given, **more: drawn.append(given) or grid(*given, **more))
+    argv = ("compare", photograph, "--corpus", two_styles, "--size", 300, "--steps", 2, "--tau", 0.05, "--tau", 0.5, "--detail")
+    status, _, err = workbench(*argv, "--targets", "blend", "gram:blend", "-o", "figure.jpg")
+    assert status == 0, err
+    ((rows, labels, columns),) = drawn
+    assert labels == ["photograph", "at 100 %"]
+    assert columns == ["Content", "Blend, τ = 0.05", "Blend, τ = 0.5", "Blend, Gram matrices"]
+    for whole, detail in zip(*rows, strict=True):
+        assert max(whole.shape[-2:]) == 300 and max(detail.shape[-2:]) == 256
+        assert any(
+            torch.equal(detail, whole[..., y : y + detail.shape[-2], x : x + detail.shape[-1]])
+            for y in range(whole.shape[-2] - detail.shape[-2] + 1)
+            for x in range(whole.shape[-1] - detail.shape[-1] + 1)
+        )
+    with Image.open("figure.jpg") as figure:
+        assert figure.width > 4 * 256  # a pixel of a detail is a pixel of the figure
+
+
 def test_the_rows_of_compare():
     usual = list(cli.compare.TARGETS)
     assert cli.compare._rows(usual, []) == usual == list(dict.fromkeys(usual))

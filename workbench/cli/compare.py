@@ -21,6 +21,8 @@ from workbench.errors import require
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from workbench.transfer import Settings
+
 TARGETS = ("gram:single", "nearest", "blend", "regions", "whole", "gram:blend")
 DETAIL = 256  # px, the side of a detail
 DPI = 100  # of the figure: its pictures are small, and many
@@ -74,7 +76,7 @@ def _compare(args: argparse.Namespace) -> None:
     check_out(args.out, ".png", ".pdf", ".jpg")
     from workbench import comparison, figures, images, inputs, targets
     from workbench import provenance as pv
-    from workbench.transfer import Method, Settings, asked, check_asked
+    from workbench.transfer import Method, Settings, check_asked
 
     for method in args.method or ():
         require(method in get_args(Method), f"--method {method!r}: choose {' or '.join(get_args(Method))}")
@@ -102,8 +104,7 @@ def _compare(args: argparse.Namespace) -> None:
     rows: list[list[Tensor]] = [[images.resize(content, settings.size) for content in contents]]
     captions = [[""] * len(contents)]
     labels = ["Content"]
-    for words, tau in [(entry, tau) for entry in chosen for tau in (taus if "blend" in entry else taus[:1])]:
-        choice, way = asked(words, settings)
+    for choice, way, tau in _ways(chosen, settings, taus):
         row, caption = [], []
         for source, content, selection in zip(sources, contents, selections, strict=True):
             target = selection.choose(choice, single=args.style, tau=tau)
@@ -112,7 +113,9 @@ def _compare(args: argparse.Namespace) -> None:
             row.append(comparison.painted(content, target, encoder, way, args.pictures, source.stem, show=True))
         rows.append(row)
         captions.append(caption)
-        labels.append(comparison.title(target, way.method) + (f", τ = {tau:g}" if "blend" in words and len(taus) > 1 else ""))
+        labels.append(
+            comparison.title(target, way.method) + (f", τ = {tau:g}" if _blended(choice, way) and len(taus) > 1 else "")
+        )
     parameters = {"corpus": args.corpus, "targets": chosen, "single": args.style, "tau": taus, **asdict(settings)}
     made = pv.provenance(
         {**parameters, "encoder": encoder.identity, "retriever": retriever.identity},
@@ -126,8 +129,28 @@ def _compare(args: argparse.Namespace) -> None:
         columns, labels, rows, misfits = labels, *_with_details(rows, columns, captions)
     figure = figures.grid(rows, labels, columns, title=args.title, cell_captions=misfits)
     if args.detail:  # a pixel of a detail is one of the figure
-        dpi = DETAIL * figure.dpi / figure.axes[-1].get_window_extent().width
+        left, right, *_ = figure.axes[0].images[-1].get_extent()  # in inches
+        dpi = rows[-1][-1].shape[-1] / (right - left)
     print(*figures.save(figure, args.out.with_suffix(""), {"command": "compare", **made}, dpi=dpi, suffixes=suffixes), sep="\n")
+
+
+def _blended(choice: str, way: "Settings") -> bool:
+    """Whether several temperatures make a row each."""
+    return choice == "blend" and way.method == "neighbours"
+
+
+def _ways(rows: list[str], settings: "Settings", taus: list[float]) -> list[tuple[str, "Settings", float]]:
+    """(words of the target, settings, temperature) of every row; where there are several temperatures, rows other than a
+    blend by neighbours take the default one."""
+    from workbench import targets
+    from workbench.transfer import asked
+
+    found = []
+    for words in rows:
+        choice, way = asked(words, settings)
+        each = taus if _blended(choice, way) or len(taus) == 1 else [targets.TAU]
+        found += [(choice, way, tau) for tau in each]
+    return found
 
 
 def _with_details(
