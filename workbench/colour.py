@@ -48,7 +48,7 @@ def with_luminance(image: Tensor, grey: Tensor) -> Tensor:
     return (light + chroma * room.amin(dim=1, keepdim=True).clamp(0, 1)).clamp(0, 1)
 
 
-def _colours(image: Tensor) -> tuple[Tensor, Tensor]:
+def colours(image: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (3,) and covariance (3, 3) of the colours of `image` (1, 3, H, W), float64 on the CPU."""
     flat = image[0].flatten(1).cpu().double()
     return flat.mean(dim=1), torch.cov(flat, correction=0)
@@ -64,7 +64,7 @@ class ColoursOf:
 
     def __init__(self, reference: Tensor):
         """`reference` (1, 3, H, W) in [0, 1]."""
-        self.mean, self.covariance = _colours(reference)
+        self.mean, self.covariance = colours(reference)
         numbers = torch.cat([self.mean, self.covariance.flatten()])
         self.key = "colours of " + hashlib.sha256(numbers.numpy().tobytes()).hexdigest()[:16]
 
@@ -74,7 +74,7 @@ class ColoursOf:
 
 def _moved(picture: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
     """`picture` (1, 3, H, W) with colours of `mean` (3,) and `covariance` (3, 3), in [0, 1]; see `ColoursOf`."""
-    own, spread = _colours(picture)
+    own, spread = colours(picture)
     values, vectors = torch.linalg.eigh(spread)
     root = values.clamp_min(0).sqrt()
     inverse = torch.where(values > NARROWEST, 1 / root.clamp_min(1e-12), 0.0)  # a direction without spread stays without
@@ -91,11 +91,11 @@ class TowardsColoursOf:
     what differs between paintings does not count as contrast within one.
     """
 
-    def __init__(self, paintings: Iterable[tuple[float, Tensor]], share: float):
-        """`paintings`: (weight, (1, 3, H, W) in [0, 1]), weights summing to one; `share` in [0, 1]."""
-        each = [(weight, *_colours(painting)) for weight, painting in paintings]
-        self.mean = torch.stack([weight * mean for weight, mean, _ in each]).sum(dim=0)
-        self.covariance = torch.stack([weight * covariance for weight, _, covariance in each]).sum(dim=0)
+    def __init__(self, paintings: Iterable[tuple[float, tuple[Tensor, Tensor]]], share: float):
+        """`paintings`: (weight, (mean, covariance) from `colours`), weights summing to one; `share` in [0, 1]."""
+        each = list(paintings)
+        self.mean = torch.stack([weight * mean for weight, (mean, _) in each]).sum(dim=0)
+        self.covariance = torch.stack([weight * covariance for weight, (_, covariance) in each]).sum(dim=0)
         self.share = share
 
     def __call__(self, picture: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Hypercolumns: the features of one place at several depths, on one grid (Hariharan et al. 2015; Kolkin et al. 2022)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor
 from workbench.encoders import Encoder
 from workbench.errors import UsageError
 
-CELL = 4  # px: the side of a place, which is one position of relu3_1
+GRID = "relu3_1"  # the layer whose positions are the places that are matched
+CELL = 4  # px: the side of a place
 WEIGHTS = {"relu1_1": 0.5, "relu2_1": 1.0, "relu3_1": 2.0, "relu4_1": 1.0, "relu4_2": 1.0}
-"""Weight of every layer in a hypercolumn. Deeper layers tell objects and bring an artist's motifs, so there are none."""
+"""Weight of every layer in a hypercolumn. Deeper layers are left out: they see objects, and bring an artist's motifs."""
 DIMENSIONS = 64  # to which hypercolumns are reduced for the search
 SAMPLE = 20_000  # hypercolumns that the principal directions are found from
 
@@ -24,14 +25,14 @@ def stride(layer: str) -> int:
 
 def layers_of(encoder: Encoder) -> tuple[str, ...]:
     """The layers of `encoder` that hypercolumns are made of. UsageError where it lacks the one that gives the grid."""
-    if f"relu{CELL.bit_length()}_1" not in encoder.channels:
-        raise UsageError(f"encoder {encoder.name} has no relu3_1, which the method neighbours needs: choose embedded or vgg19")
+    if GRID not in encoder.channels:
+        raise UsageError(f"encoder {encoder.name} has no {GRID}, which the method neighbours needs: choose embedded or vgg19")
     return tuple(layer for layer in WEIGHTS if layer in encoder.channels)
 
 
 def grid_of(features: Mapping[str, Tensor]) -> tuple[int, int]:
     """(rows, columns) of the places of a picture with these features."""
-    return tuple(features["relu3_1"].shape[-2:])
+    return tuple(features[GRID].shape[-2:])
 
 
 def blocks(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -62,32 +63,33 @@ class Space:
     directions: Tensor
 
     @classmethod
-    def spanned_by(cls, paintings: Sequence[Mapping[str, Tensor]], generator: torch.Generator) -> "Space":
-        """The space of the hypercolumns of `paintings`, each from `blocks`."""
-        means, scales = {}, {}
-        for layer in paintings[0]:
-            count = sum(len(p[layer]) for p in paintings)
-            means[layer] = sum(p[layer].sum(dim=0) for p in paintings) / count
-            square = sum((p[layer] - means[layer]).square().sum() for p in paintings) / count
-            scales[layer] = WEIGHTS[layer] / max(float(square.sqrt()), 1e-6)
-        identity = cls(means, scales, torch.empty(0))
-        share = min(1.0, SAMPLE / sum(len(next(iter(p.values()))) for p in paintings))
+    def spanned_by(cls, paintings: Callable[[], Iterable[Mapping[str, Tensor]]], generator: torch.Generator) -> "Space":
+        """The space of the hypercolumns of `paintings()`, each from `blocks`; it is called twice, so that none is kept."""
+        count, sums, squares = 0, {}, {}
+        for found in paintings():
+            count += len(next(iter(found.values())))
+            for layer, b in found.items():
+                wide = b if b.device.type == "mps" else b.double()
+                sums[layer] = sums.get(layer, 0) + wide.sum(dim=0)
+                squares[layer] = squares.get(layer, 0) + wide.square().sum()
+        means = {layer: total / count for layer, total in sums.items()}
+        scales = {
+            layer: WEIGHTS[layer] / max(float(squares[layer] / count - mean.square().sum()), 1e-12) ** 0.5
+            for layer, mean in means.items()
+        }
+        means = {layer: mean.float() for layer, mean in means.items()}
         some = []
-        for p in paintings:
-            count = len(next(iter(p.values())))
-            chosen = torch.randperm(count, generator=generator)[: max(1, round(share * count))]
-            some.append(identity.centred({layer: b[chosen.to(b.device)] for layer, b in p.items()}, means))
+        for found in paintings():
+            own = len(next(iter(found.values())))
+            chosen = torch.randperm(own, generator=generator)[: max(1, round(min(1.0, SAMPLE / count) * own))]
+            some.append(_joined({layer: b[chosen.to(b.device)] for layer, b in found.items()}, means, scales))
         rows = torch.cat(some)
         _, vectors = torch.linalg.eigh(rows.T @ rows)
         return cls(means, scales, vectors[:, -DIMENSIONS:].flip(1).contiguous())
 
-    def centred(self, found: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> Tensor:
-        """(P, D): the layers of `found` less `means`, scaled and laid end to end."""
-        return torch.cat([(b - means[layer]) * self.scales[layer] for layer, b in found.items()], dim=1)
-
     def of_painting(self, found: Mapping[str, Tensor]) -> Tensor:
         """(P, d): the hypercolumns of a painting about the mean of all paintings."""
-        return self.centred(found, self.means) @ self.directions
+        return _joined(found, self.means, self.scales) @ self.directions
 
     def of_picture(self, found: Mapping[str, Tensor]) -> Tensor:
         """(P, d): the hypercolumns of a picture about its own mean.
@@ -95,4 +97,10 @@ class Space:
         Content and style are centred apart (Kolkin et al. 2022, section 3.2): about one mean, a dark place would find all
         that is dark, whatever it shows.
         """
-        return self.centred(found, {layer: b.mean(dim=0) for layer, b in found.items()}) @ self.directions
+        means = {layer: b.mean(dim=0) for layer, b in found.items()}
+        return _joined(found, means, self.scales) @ self.directions
+
+
+def _joined(found: Mapping[str, Tensor], means: Mapping[str, Tensor], scales: Mapping[str, float]) -> Tensor:
+    """(P, D): the layers of `found` less `means`, times `scales`, side by side."""
+    return torch.cat([(b - means[layer]) * scales[layer] for layer, b in found.items()], dim=1)

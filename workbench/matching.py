@@ -10,9 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from workbench import progress
+
 SEARCHED = 50_000  # places drawn for the exact search; what lies between them is found by moving
-NEAREST = 16  # candidates that the exact search gives, of which one is drawn among those that
-ALIKE = 0.05  # fall short of the best by no more than this cosine: places that look alike should not all take one match
+NEAREST = 16  # candidates that the exact search gives
+ALIKE = 0.05  # cosine by which a candidate may fall short of the best and still be drawn: not all of a sky takes one match
 ROUNDS = 3
 COHERENCE = 0.2  # cosine that a match is worth more if all four neighbours continue it
 CROWDING = 0.1  # cosine that a match costs for every e-fold by which its surroundings are used more often than their share
@@ -54,7 +56,11 @@ def nearest(query: Tensor, columns: Tensor, k: int, *, block: int = BLOCK) -> Te
     All rows have length one. `block` rows are searched for at a time; it bounds memory and does not change the result.
     """
     k = min(k, len(columns))
-    return torch.cat([(rows @ columns.T).topk(k, dim=1).indices for rows in query.split(block)])
+    found = []
+    for rows in query.split(block):
+        progress.check()  # for large pictures the search takes seconds, and a stop should not
+        found.append((rows @ columns.T).topk(k, dim=1).indices)
+    return torch.cat(found)
 
 
 class Matcher:
@@ -109,15 +115,15 @@ class Matcher:
     def coherent(self, match: Tensor, generator: torch.Generator) -> Tensor:
         """(P,): `match` (P,) improved by what neighbours found and by places nearby, likeness and coherence together."""
         for n in range(ROUNDS):
-            self.cost = self.crowding(match)
-            score = self._worth(match, match)
+            cost = self.crowding(match)
+            score = self._worth(match, match, cost)
             for step in (1, 2, 4)[: ROUNDS - n]:
                 for down, across in ((-step, 0), (step, 0), (0, -step), (0, step)):
                     beside, _ = self.own.moved(self.places, down, across)
-                    match, score = self._better(match, score, *self.lattice.moved(match[beside], -down, -across))
+                    match, score = self._better(match, score, cost, *self.lattice.moved(match[beside], -down, -across))
             for reach in (2, 4):
                 down, across = torch.randint(-reach, reach + 1, (2, len(match)), generator=generator).to(match.device)
-                match, score = self._better(match, score, *self.lattice.moved(match, down, across))
+                match, score = self._better(match, score, cost, *self.lattice.moved(match, down, across))
         return match
 
     def crowding(self, match: Tensor) -> Tensor:
@@ -130,10 +136,11 @@ class Matcher:
         share = used / size.clamp_min(1) * (len(self.region) / len(match))
         return CROWDING * torch.log1p(share)[self.surroundings]
 
-    def _worth(self, match: Tensor, field: Tensor) -> Tensor:
-        return self.likeness(match) + COHERENCE * self.agreement(match, field) - self.cost[match]
+    def _worth(self, match: Tensor, field: Tensor, cost: Tensor) -> Tensor:
+        return self.likeness(match) + COHERENCE * self.agreement(match, field) - cost[match]
 
-    def _better(self, match: Tensor, score: Tensor, candidate: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        worth = torch.where(inside, self._worth(candidate, match), NOWHERE)
+    def _better(self, match: Tensor, score: Tensor, cost: Tensor, candidate: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        progress.check()
+        worth = torch.where(inside, self._worth(candidate, match, cost), NOWHERE)
         better = worth > score
         return torch.where(better, candidate, match), torch.where(better, worth, score)

@@ -7,24 +7,25 @@ paint comes along. See `matching` for how matches are found.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench import progress
+from workbench import images, progress
 from workbench.colour import Recolouring
+from workbench.corpus import Work
 from workbench.encoders import Encoder
-from workbench.hypercolumns import CELL, Space, blocks, grid_of, layers_of, stride
+from workbench.hypercolumns import CELL, GRID, Space, blocks, grid_of, layers_of, stride
 from workbench.losses import NeighbourLoss
 from workbench.matching import Lattice, Matcher
 from workbench.regions import Piece
 from workbench.statistics import spread
 from workbench.targets import StyleTarget
 
-PICTURES = 8  # the paintings' places together, in pictures of the size of the result: a work of weight 1/8 is seen whole
+PICTURES = 8  # the paintings' places together, in pictures of the size of the result
 BOLD = 1.25  # times as large as the picture are paintings seen, so that the strokes show
 EDGE = 2  # places along the edge of a painting that are not matched: a scan's rim, and what padding made of features
 AROUND = 16  # px by which a picture is continued while its features are found, so that padding has no part in a match
@@ -52,9 +53,12 @@ class Sources:
         self.lattice = Lattice(grids, some.device)
         regions = [torch.where(part.allowed, part.region, -1).flatten() for part in parts]
         self.region = torch.cat(regions).to(some.device)
-        found = [blocks({layer: f[None] for layer, f in part.features.items()}) for part in parts]
-        self.space = Space.spanned_by(found, generator)
-        self.columns = torch.cat([F.normalize(self.space.of_painting(b), dim=1) for b in found])
+
+        def each() -> Iterator[dict[str, Tensor]]:
+            return (blocks({layer: f[None] for layer, f in part.features.items()}) for part in parts)
+
+        self.space = Space.spanned_by(each, generator)
+        self.columns = torch.cat([F.normalize(self.space.of_painting(b), dim=1) for b in each()])
 
     def taken(self, match: Tensor, grid: tuple[int, int], layer: str, sides: tuple[int, int]) -> Tensor:
         """Features (1, C, *sides) at `layer` of the places matched: `match` (P,) over `grid`.
@@ -64,11 +68,9 @@ class Sources:
         """
         scale = stride(layer) / CELL  # places between two positions of the layer
         maps = [part.features[layer] for part in self.parts]
-        rows = torch.cat([f.flatten(1).T for f in maps])  # (positions of all works, C)
         sizes = torch.tensor([f.shape[-2:] for f in maps], device=match.device)
-        starts = torch.tensor([0, *(f[0].numel() for f in maps[:-1])], device=match.device).cumsum(0)
         match = match.view(grid)
-        total = torch.zeros(*sides, rows.shape[1], device=match.device)
+        total = torch.zeros(len(maps[0]), *sides, device=match.device)
         vertical, horizontal = (_between(side, scale, count, match.device) for side, count in zip(sides, grid, strict=True))
         for row, offset_row, weight_row in vertical:
             for column, offset_column, weight_column in horizontal:
@@ -76,9 +78,11 @@ class Sources:
                 work = self.lattice.picture[place]
                 down = _position(self.lattice.row[place], offset_row[:, None], scale).minimum(sizes[work, 0] - 1)
                 across = _position(self.lattice.column[place], offset_column[None], scale).minimum(sizes[work, 1] - 1)
-                copied = rows[starts[work] + down * sizes[work, 1] + across]
-                total += (weight_row[:, None] * weight_column)[..., None] * copied
-        return total.permute(2, 0, 1)[None]
+                weight = weight_row[:, None] * weight_column
+                for number in work.unique().tolist():  # work by work: all of them in one tensor would take gigabytes
+                    here = work == number
+                    total[:, here] += weight[here] * maps[number][:, down[here], across[here]]
+        return total[None]
 
 
 def _between(side: int, scale: float, count: int, device: torch.device) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -97,7 +101,8 @@ def _between(side: int, scale: float, count: int, device: torch.device) -> list[
 
 def _position(place: Tensor, offset: Tensor, scale: float) -> Tensor:
     """Where in a layer of a painting lies what is `offset` places from the centre of `place`."""
-    return ((place + offset + 0.5) / scale - 0.5).round().long().clamp_min(0)
+    # Halves are rounded up, every one: to the nearest even number, a deep layer would repeat and skip positions in turn.
+    return ((place + offset + 0.5) / scale).floor().long().clamp_min(0)
 
 
 def loss(
@@ -125,6 +130,8 @@ def loss(
     layers = layers_of(encoder)
     with torch.no_grad():
         features = _continued(encoder, content, layers)
+        if strength == 0:
+            return NeighbourLoss({layer: f.float() for layer, f in features.items()})
         grid = grid_of(features)
         sources = Sources(
             draw(target, encoder, layers, round(BOLD * size), math.prod(grid), generator, recolour, show=show), generator
@@ -134,8 +141,8 @@ def loss(
         if likeness < 1:
             query += (1 - likeness) * sources.space.of_picture(blocks(_continued(encoder, picture, layers)))
         region = _regions(target, grid).to(query.device)
-        # A region whose pieces are too small to have a place of their own takes what there is.
-        region = torch.where(torch.isin(region, sources.region), region, sources.region.max())
+        if not bool(torch.isin(region, sources.region).all()):  # pieces too small to have a place: the whole picture takes all
+            region, sources.region = torch.zeros_like(region), sources.region.clamp_max(0)
         matcher = Matcher(
             F.normalize(query, dim=1),
             grid,
@@ -155,6 +162,8 @@ def loss(
 
 def _continued(encoder: Encoder, picture: Tensor, layers: tuple[str, ...]) -> dict[str, Tensor]:
     """The features of `picture` at `layers`, as if it went on beyond its border by reflection."""
+    if min(picture.shape[-2:]) < 2 * CELL:
+        return encoder.taps(picture, layers)  # whose pooling pads what is smaller than a position
     mode = "reflect" if min(picture.shape[-2:]) > AROUND else "replicate"
     features = encoder.taps(F.pad(picture, (AROUND,) * 4, mode=mode), layers)
     cut = {layer: AROUND // stride(layer) for layer in features}
@@ -182,7 +191,10 @@ def draw(
     *,
     show: bool = False,
 ) -> list[Part]:
-    """A window of every work, as large as its share of PICTURES times `places`, or all of it; for each guide its own."""
+    """A window of every work, as large as its share of PICTURES times `places`, or all of it; for each guide its own.
+
+    Windows have at least LEAST x LEAST places: of works whose shares are smaller, as many are drawn as make up for it.
+    """
     wanted = [(0, Piece(work), weight) for work, weight in zip(target.works, target.weights, strict=True)]
     if target.guides:
         wanted = [
@@ -190,38 +202,54 @@ def draw(
             for number, guide in enumerate(target.guides)
             for piece, weight in zip(guide.pieces, guide.weights, strict=True)
         ]
+    lots = torch.rand(len(wanted), generator=generator).tolist()
+    firsts = {number: k for k, (number, _, _) in reversed(list(enumerate(wanted)))}.values()  # the heaviest of each guide
+    shares = [weight * PICTURES * places for _, _, weight in wanted]
+    by_work: dict[Work, list[tuple[int, Piece, float]]] = {}  # each is read once, whatever is taken from it
+    for k, (number, piece, _) in enumerate(wanted):
+        if k in firsts or lots[k] < shares[k] / LEAST**2:
+            by_work.setdefault(piece.work, []).append((number, piece, shares[k]))
     parts: list[Part] = []
-    tracked = progress.track(wanted, total=len(wanted), label=f"paintings at {size} px", show=show and len(wanted) > 1)
-    for region, piece, weight in tracked:
-        painting = piece.work.load(min(size, max(piece.work.width, piece.work.height)))
+    tracked = progress.track(
+        by_work.items(), total=len(by_work), label=f"paintings at {size} px", show=show and len(by_work) > 1
+    )
+    for work, taken in tracked:
+        painting = work.load(min(size, max(images.SMALLEST, work.width, work.height), images.LARGEST))
         if recolour is not None:
             painting = recolour(painting)
-        window, mask = _window(painting, piece.mask, weight * PICTURES * places, generator)
-        features = {layer: f[0] for layer, f in encoder.taps(window.to(encoder.device), layers).items()}
-        allowed = _allowed(mask, tuple(features["relu3_1"].shape[-2:]))
-        if bool(allowed.any()):
-            parts.append(Part(features, allowed.to(encoder.device), region))
+        for number, piece, share in taken:
+            window, mask = _window(painting, piece.mask, share, generator)
+            features = {layer: f[0] for layer, f in encoder.taps(window.to(encoder.device), layers).items()}
+            allowed = _allowed(mask, tuple(features[GRID].shape[-2:]))
+            if bool(allowed.any()):
+                parts.append(Part(features, allowed.to(encoder.device), number))
     return parts
 
 
 def _window(painting: Tensor, mask: Tensor, places: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """About so many places of `painting` (1, 3, H, W), somewhere in the box that holds `mask`; and the mask there."""
-    height, width = painting.shape[-2:]
-    inside = F.interpolate(mask, (height, width), mode="nearest")
-    rows, columns = inside[0, 0].amax(dim=1).nonzero(), inside[0, 0].amax(dim=0).nonzero()
-    top, bottom = int(rows.min()), int(rows.max()) + 1
-    left, right = int(columns.min()), int(columns.max()) + 1
-    share = min(1.0, math.sqrt(places * CELL**2 / ((bottom - top) * (right - left))))
-    sides = [min(n, max(LEAST * CELL, round(share * n))) for n in (bottom - top, right - left)]
-    room = [bottom - top - sides[0], right - left - sides[1]]
-    y, x = (int(torch.randint(0, n + 1, (1,), generator=generator)) for n in room)
-    view = (..., slice(top + y, top + y + sides[0]), slice(left + x, left + x + sides[1]))
-    return painting[view], inside[view]
+    """About so many places of `painting` (1, 3, H, W) around one in `mask`, in the box that holds it; and the mask there."""
+    inside = _laid_over(mask, tuple(painting.shape[-2:]))
+    rows, columns = inside[0, 0].nonzero(as_tuple=True)
+    drawn = int(torch.randint(len(rows), (1,), generator=generator))
+    box = [(int(n.min()), int(n.max()) + 1) for n in (rows, columns)]
+    share = min(1.0, math.sqrt(places * CELL**2 / ((box[0][1] - box[0][0]) * (box[1][1] - box[1][0]))))
+    view = [...]
+    for (first, last), centre in zip(box, (int(rows[drawn]), int(columns[drawn])), strict=True):
+        side = min(last - first, max(LEAST * CELL, round(share * (last - first))))
+        start = min(max(centre - side // 2, first), last - side)
+        view.append(slice(start, start + side))
+    return painting[tuple(view)], inside[tuple(view)]
+
+
+def _laid_over(mask: Tensor, sides: tuple[int, int]) -> Tensor:
+    """`mask` (1, 1, h, w) over a picture of `sides`: none of it is lost where the picture is coarser."""
+    finer = mask.shape[-2] > sides[0] or mask.shape[-1] > sides[1]
+    return F.adaptive_max_pool2d(mask, sides) if finer else F.interpolate(mask, sides, mode="nearest")
 
 
 def _allowed(mask: Tensor, grid: tuple[int, int]) -> Tensor:
     """(rows, columns) bool: the places inside the mask and away from the window's edge, where the window is large enough."""
-    allowed = F.interpolate(mask, grid, mode="nearest")[0, 0] > 0.5
+    allowed = _laid_over(mask, grid)[0, 0] > 0.5
     inner = torch.zeros_like(allowed)
     down, across = (EDGE if n > 4 * EDGE else 0 for n in grid)
     inner[down : grid[0] - down, across : grid[1] - across] = True

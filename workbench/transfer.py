@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -22,9 +23,11 @@ from torch import Tensor
 
 from workbench import colour, images, losses, neighbours, progress, statistics, storage
 from workbench.advance import STRIDE, Step, advance
+from workbench.corpus import Work
 from workbench.encoders import Encoder, imitation
 from workbench.encoders.allocator import release_pages
 from workbench.errors import UsageError, require
+from workbench.hypercolumns import layers_of
 from workbench.optimisers import LBFGS, Adam
 from workbench.parametrisation import Pixels, Spectral
 from workbench.statistics import Moments
@@ -36,8 +39,8 @@ Optimiser = Literal["lbfgs", "adam"]
 Init = Literal["content", "noise"]
 Draft = Literal["auto", "none"]
 Colour = Literal["style", "content", "luminance"]
-SMALLEST = 96  # px: sizes are halved for coarser scales as long as none is smaller than that,
-SMALLEST_MATCHED = 160  # or than that where neighbours are matched: eyes have no place of their own in a smaller face
+SMALLEST = 96  # px: sizes are halved for coarser scales as long as none is smaller than that
+SMALLEST_MATCHED = 160  # likewise where neighbours are matched: in a smaller face eyes have no place of their own
 COARSE = 0.15  # of the evaluations at full size: what a coarser scale takes
 MATCHED = 0.4  # of the evaluations at full size: what every scale takes where neighbours are matched
 DRAFT = 0.4  # likewise at full size, where a draft is made
@@ -46,7 +49,7 @@ HOLD = 4.0  # likewise at full size, at first
 FIRST = 0.2  # of the evaluations at full size: those in which it is held there
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
-VERSION = 9  # raised whenever the same settings come to another picture
+VERSION = 10  # raised whenever the same settings come to another picture
 THUMBNAIL = 96  # px, long side of a painting of which only colours are wanted
 LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
@@ -93,9 +96,10 @@ class Settings:
     bag: int = 2048
     """Patches at most that stand for all paintings, where patches are compared."""
     brush: float = 1.0
-    """Long side of the paintings over that of the picture: 0.5 makes strokes half as large in the picture, 2 twice."""
+    """Long side of the paintings over that of the picture: 0.5 makes strokes half as large in the picture, 2 twice. For
+    neighbours times 1.25, and no painting is enlarged beyond its own size."""
     strength: float = 1.0
-    """How far to go from the content's own style statistics (0) to those of the paintings (1)."""
+    """How far to go from the content's own style, its statistics or features (0), to that of the paintings (1)."""
     colour: Colour = "style"
     """"style": the paintings' colours. "content": the paintings take the content's colours first, by optimal transport.
     "luminance": only light and dark are transferred, and the content's colours laid over the result."""
@@ -108,7 +112,7 @@ class Settings:
     plateau: float = 1e-3
     """Stop at full size when the last 20 evaluations lowered the objective by less than this share; 0 never stops."""
     seed: int = 0
-    """Of the noise, and of the patches drawn for style_loss="patches"."""
+    """Of all that is drawn: noise, patches for style_loss="patches", and places of the paintings for neighbours."""
 
     def __post_init__(self) -> None:
         images.check_size(self.size)
@@ -231,6 +235,8 @@ class Transfer:
         self._recolour = _recolouring(content, self.settings)
         self._source = self._coloured()
         self.matches = self.settings.method == "neighbours"
+        if self.matches:
+            layers_of(encoder)  # which refuses an encoder that has not got them
         self.draft = imitation(encoder) if self.settings.draft == "auto" and not self.matches else None
         # Whether the content weighs more at first, and a finer scale gets its detail: where that was found to pay.
         gram = self.settings.style_loss == "gram" and target.combine != "bag" and not self.matches
@@ -254,7 +260,7 @@ class Transfer:
         if settings.colour == "luminance":
             return colour.luminance(self.content)
         if settings.method == "neighbours" and settings.colour == "style" and settings.palette * settings.strength:
-            works = zip(self.target.weights, (work.load(THUMBNAIL) for work in self.target.works), strict=True)
+            works = zip(self.target.weights, map(_colours, self.target.works), strict=True)
             return colour.TowardsColoursOf(works, settings.palette * settings.strength)(self.content)
         return self.content
 
@@ -491,6 +497,13 @@ class Transfer:
         return self
 
 
+@lru_cache(maxsize=4096)
+def _colours(work: Work) -> tuple[Tensor, Tensor]:
+    """The colours of `work`; see colour.colours."""
+    progress.check()
+    return colour.colours(work.load(THUMBNAIL))
+
+
 def objective(
     content: Tensor,
     target: StyleTarget,
@@ -624,7 +637,7 @@ def asked(words: str, settings: Settings) -> tuple[str, Settings]:
     their statistics and go with "gram"; the others go with the method of `settings`. UsageError for an unknown method.
     """
     method, _, target = words.rpartition(":")
-    method = method or ("gram" if "/" in target else settings.method)
+    method = method or ("gram" if target.partition("/")[2] not in ("", "pooled") else settings.method)
     require(method in get_args(Method), f"{words!r}: the method before the colon is {' or '.join(get_args(Method))}")
     return target, replace(settings, method=method)
 

@@ -117,6 +117,7 @@ def _compare(args: argparse.Namespace) -> None:
             comparison.title(target, way.method) + (f", τ = {tau:g}" if _blended(choice, way) and len(taus) > 1 else "")
         )
     parameters = {"corpus": args.corpus, "targets": chosen, "single": args.style, "tau": taus, **asdict(settings)}
+    del parameters["method"]  # every row has its own
     made = pv.provenance(
         {**parameters, "encoder": encoder.identity, "retriever": retriever.identity},
         settings.seed,

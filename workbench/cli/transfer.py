@@ -113,7 +113,7 @@ def _transfer(args: argparse.Namespace) -> None:
     from workbench.transfer import Settings, Transfer, check_combination
 
     settings = Settings(**_preset(args))
-    for option, method in (("likeness", "neighbours"), ("draft", "gram")):
+    for option, method in (("likeness", "neighbours"), ("palette", "neighbours"), ("draft", "gram")):
         goes = settings.method == method or option not in given(args, SETTINGS)
         require(goes, f"--{option} goes with --method {method}, not with {settings.method}")
     _check_target(args)
@@ -173,7 +173,8 @@ def _preset(args: argparse.Namespace) -> dict[str, Any]:
     require(args.preset in PRESETS, f"--preset {args.preset!r}: {instead}")
     preset = PRESETS[args.preset]
     args.target = args.target or (preset.target if args.corpus or preset.target == "single" else "single")
-    statistics = "combine" in given(args, TARGET) or {"style_loss", "draft"} & given(args, SETTINGS).keys()
+    ways, combine = given(args, SETTINGS), given(args, TARGET).get("combine", "pooled")
+    statistics = combine != "pooled" or ways.get("style_loss", "gram") != "gram" or ways.get("draft", "auto") != "auto"
     return {"method": "gram" if statistics else preset.method} | given(args, SETTINGS)
 
 
