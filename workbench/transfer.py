@@ -47,6 +47,7 @@ DRAFT = 0.4  # likewise at full size, where a draft is made
 HELD = 12.0  # times its weight that the content has at coarser scales
 HOLD = 4.0  # likewise at full size, at first
 FIRST = 0.2  # of the evaluations at full size: those in which it is held there
+KEPT = 4.0  # times alpha that the content weighs beside neighbours, which are harder to leave than statistics
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
 VERSION = 10  # raised whenever the same settings come to another picture
@@ -85,7 +86,7 @@ class Settings:
     """neighbours: how far the content's colours move to those of the paintings before places are matched: from 0, where the
     palette is that of the most similar places, to 1, where it is that of the paintings as a whole."""
     alpha: float = 0.05
-    """Weight of the content loss."""
+    """Weight of the content loss; beside neighbours it counts four times."""
     beta: float = 1.0
     """Weight of the style loss."""
     tv: float = 0.02
@@ -524,7 +525,10 @@ def objective(
     return losses.Objective(
         encoder,
         {
-            "content": (settings.alpha, losses.ContentLoss(content_features)),
+            "content": (
+                settings.alpha * (KEPT if settings.method == "neighbours" else 1.0),
+                losses.ContentLoss(content_features),
+            ),
             "style": (settings.beta, _style_loss(content, picture, target, encoder, settings, size, recolour, show)),
             "tv": (settings.tv, losses.TotalVariation()),
             "range": (1.0, losses.OutOfRange()),
