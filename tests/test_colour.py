@@ -90,14 +90,14 @@ def test_with_luminance_keeps_the_light_of_one_and_the_hue_of_the_other(seed):
 def test_moving_all_the_way_to_one_painting_is_taking_its_colours_and_none_of_it_changes_nothing():
     generator = torch.Generator().manual_seed(0)
     picture, painting = 0.2 + 0.5 * torch.rand(2, 1, 3, 20, 30, generator=generator)
-    whole = colour.TowardsColoursOf([(1.0, painting)], 1.0)(picture)
+    whole = colour.TowardsColoursOf([(1.0, colour.colours(painting))], 1.0)(picture)
     torch.testing.assert_close(whole, colour.ColoursOf(painting)(picture))
-    assert torch.equal(colour.TowardsColoursOf([(1.0, painting)], 0.0)(picture), picture)
+    assert torch.equal(colour.TowardsColoursOf([(1.0, colour.colours(painting))], 0.0)(picture), picture)
 
 
 def test_what_differs_between_paintings_is_no_contrast_of_a_typical_one():
     noise = 0.05 * torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     dark, light = 0.3 + noise, 0.7 + noise
-    towards = colour.TowardsColoursOf([(0.5, dark), (0.5, light)], 1.0)
+    towards = colour.TowardsColoursOf([(0.5, colour.colours(dark)), (0.5, colour.colours(light))], 1.0)
     assert torch.allclose(towards.mean, torch.full((3,), 0.5, dtype=torch.float64), atol=0.03)
     assert float(towards.covariance.trace()) < 0.02  # of the two together it would be .12

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from workbench import colour, encoders, images, neighbours, regions, targets
+from workbench import colour, encoders, images, inputs, neighbours, regions, targets
 from workbench.corpus import Corpus
 from workbench.errors import UsageError
 from workbench.hypercolumns import CELL, Space, blocks, grid_of, layers_of, stride
@@ -63,7 +63,7 @@ def test_places_are_positions_of_relu3_1_and_every_layer_is_brought_there(encode
 
 def test_the_space_is_centred_on_the_paintings_and_pictures_on_themselves(encoder, content):
     found = blocks(encoder.features(content, layers_of(encoder)))
-    space = Space.spanned_by([found], torch.Generator().manual_seed(0))
+    space = Space.spanned_by(lambda: [found], torch.Generator().manual_seed(0))
     torch.testing.assert_close(space.of_painting(found), space.of_picture(found), atol=1e-4, rtol=1e-4)
     assert space.of_painting(found).mean(dim=0).abs().max() < 1e-3
     brighter = {layer: b + 1 for layer, b in found.items()}
@@ -236,11 +236,25 @@ def test_features_taken_over_are_what_loops_take(encoder, content):
                         m -= number * grids[0][0] * grids[0][1]
                         f = maps[number][layer][0]
                         spot = [
-                            round((p + a - q + 0.5) * per - 0.5)
+                            int(np.floor((p + a - q + 0.5) * per))
                             for p, a, q in zip(divmod(m, grids[number][1]), at, (row, column), strict=True)
                         ]
                         total += weight * f[:, min(max(spot[0], 0), f.shape[1] - 1), min(max(spot[1], 0), f.shape[2] - 1)]
                 torch.testing.assert_close(found[0, :, y, x], total, atol=1e-5, rtol=1e-5)
+
+
+def test_a_match_that_goes_on_copies_deep_positions_in_order(encoder):
+    """Whether the shift between picture and painting is even or odd, no deep position is repeated and the next one skipped."""
+    layers, generator = layers_of(encoder), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        features = encoder.features(torch.rand(1, 3, 96, 96, generator=generator), layers)
+    part = neighbours.Part({layer: f[0] for layer, f in features.items()}, torch.ones(24, 24, dtype=torch.bool), 0)
+    sources = neighbours.Sources([part], generator)
+    rows, columns = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
+    for shift in (0, 1, 2, 3):
+        taken = sources.taken(((rows + shift) * 24 + columns).flatten(), (16, 16), "relu4_1", (8, 8))
+        first = (shift + 1) // 2
+        torch.testing.assert_close(taken, features["relu4_1"][..., first : first + 8, :8])
 
 
 def test_the_loss_is_relative_has_exact_gradients_and_leaves_rims_out():
@@ -270,9 +284,14 @@ def test_windows_take_shares_by_weight_and_whole_works_where_they_fit(encoder, b
     generator = torch.Generator().manual_seed(0)
     parts = neighbours.draw(blend, encoder, layers, 64, 16 * 12, generator)
     assert [tuple(p.allowed.shape) for p in parts] == [(12, 16)] * 3  # a weight of an eighth or more sees all
-    many = targets.StyleTarget("whole", blend.works, (0.98, 0.01, 0.01))
-    small = neighbours.draw(many, encoder, layers, 512, 16 * 12, generator)
-    assert small[1].allowed.numel() < small[0].allowed.numel()
+
+
+def test_works_of_small_shares_are_drawn_as_often_as_their_windows_make_up_for(encoder, blend):
+    few = targets.StyleTarget("blend", blend.works, (0.96, 0.02, 0.02))
+    generator = torch.Generator().manual_seed(0)
+    places = 16 * 12  # a share is .02 * 8 * 192 = 31 places, the least window 144
+    drawn = [len(neighbours.draw(few, encoder, ("relu1_1", "relu3_1"), 64, places, generator)) - 1 for _ in range(60)]
+    assert sum(drawn) / 120 == pytest.approx(31 / 144, abs=0.12)
 
 
 def test_no_painting_is_enlarged(encoder, blend):
@@ -330,6 +349,22 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(encoder, content, blend, tmp
     assert torch.equal(gone_on.image, whole.image)
 
 
+def test_a_face_keeps_some_of_the_content_and_nothing_else_does(encoder, corpus, monkeypatch):
+    content = inputs.content("grace_hopper")
+    inside = neighbours._faces(content, (40, 32))
+    assert float(inside.max()) == 1 and 0.01 < float(inside.mean()) < 0.3
+    assert float(neighbours._faces(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), (16, 16)).max()) == 0
+    change = {}
+    for share in (0.0, 0.8):
+        monkeypatch.setattr(neighbours, "FACES", share)
+        result = Transfer(content, targets.whole(corpus), encoder, Settings(size=160, steps=40, palette=0)).run().image
+        away = (result - images.resize(content, 160)).abs().mean(dim=1, keepdim=True)
+        where = torch.nn.functional.interpolate(inside, tuple(away.shape[-2:]), mode="bilinear")
+        change[share] = [float((away * w).sum() / w.sum()) for w in (where, (where == 0).float())]
+    assert change[0.8][0] < 0.7 * change[0.0][0]
+    assert change[0.8][1] == pytest.approx(change[0.0][1], rel=0.1)
+
+
 def test_strength_zero_aims_at_the_content(encoder, content, blend):
     result = Transfer(content, blend, encoder, Settings(size=96, steps=30, strength=0)).run()
     plain = Transfer(content, blend, encoder, Settings(size=96, steps=30)).run()
@@ -339,11 +374,12 @@ def test_strength_zero_aims_at_the_content(encoder, content, blend):
 
 def test_no_frame_is_drawn(encoder, corpus):
     """A content of one colour after one painting: along the border the picture is no lighter or darker than inside."""
-    content = torch.full((1, 3, 128, 128), 0.5)
-    result = Transfer(content, targets.single(tuple(corpus)[1]), encoder, Settings(size=128, steps=60)).run().image
+    content, work = torch.full((1, 3, 128, 128), 0.5), corpus.works[1]
+    results = [Transfer(content, targets.single(work), encoder, Settings(size=128, steps=30, seed=k)).run() for k in range(4)]
+    mean = torch.cat([result.image for result in results]).mean(dim=0)
     rim = torch.ones(128, 128, dtype=torch.bool)
     rim[4:-4, 4:-4] = False
-    inside, outside = (result[0][:, mask].mean(dim=1) for mask in (~rim, rim))
+    inside, outside = (mean[:, mask].mean(dim=1) for mask in (~rim, rim))
     assert float((inside - outside).abs().max()) < 0.04
 
 

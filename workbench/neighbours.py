@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench import images, progress
+from workbench import images, people, progress
 from workbench.colour import Recolouring
 from workbench.corpus import Work
 from workbench.encoders import Encoder
@@ -29,6 +29,8 @@ PICTURES = 8  # the paintings' places together, in pictures of the size of the r
 BOLD = 1.25  # times as large as the picture are paintings seen, so that the strokes show
 EDGE = 2  # places along the edge of a painting that are not matched: a scan's rim, and what padding made of features
 AROUND = 16  # px by which a picture is continued while its features are found, so that padding has no part in a match
+FACES = 0.4  # how much of the content's own features is kept in a face, which a person sees the least change of
+FULL, FADES = 0.8, 1.2  # half sides of a face's box within which all of that is kept, and beyond which nothing is
 RIM = 8  # px along the border of the picture where features are not compared, but those of the first layer
 LEAST = 12  # places: the least side of a window
 
@@ -152,10 +154,11 @@ def loss(
             sources.region,
         )
         match = matcher.coherent(matcher.best_alone(generator), generator)
+        kept = 1 - strength * (1 - FACES * _faces(content, grid))
         found = {}
         for layer, f in features.items():
             taken = sources.taken(match, grid, layer, tuple(f.shape[-2:]))
-            found[layer] = taken if strength == 1 else f.float() + strength * (taken - f.float())
+            found[layer] = taken + spread(kept, *f.shape[-2:]) * (f.float() - taken)
     small = min(grid) * CELL <= 4 * RIM
     return NeighbourLoss(found, {layer: 0 if small or stride(layer) == 1 else RIM // stride(layer) for layer in found})
 
@@ -171,6 +174,18 @@ def _continued(encoder: Encoder, picture: Tensor, layers: tuple[str, ...]) -> di
         layer: f[..., cut[layer] : f.shape[-2] - cut[layer], cut[layer] : f.shape[-1] - cut[layer]]
         for layer, f in features.items()
     }
+
+
+def _faces(content: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(1, 1, rows, columns): 1 in the middle of a face of `content`, falling to 0 at the edge of its box, and 0 elsewhere."""
+    inside = torch.zeros(1, 1, *grid)
+    down, across = (((torch.arange(n) + 0.5) / n) for n in grid)
+    for face in people.faces(content):
+        left, top, right, bottom = face.box
+        y, x = (2 * (down - top) / (bottom - top) - 1), (2 * (across - left) / (right - left) - 1)
+        away = (y.square()[:, None] + x.square()[None]).sqrt()
+        inside = torch.maximum(inside, ((FADES - away) / (FADES - FULL)).clamp(0, 1)[None, None].float())
+    return inside.to(content.device)
 
 
 def _regions(target: StyleTarget, grid: tuple[int, int]) -> Tensor:
