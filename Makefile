@@ -39,39 +39,30 @@ screenshots: $(VENV)/.installed-dev browser
 	$(BIN)/python tests/browser/screenshots.py $(WIDGETS)
 
 # CORPORA names a folder with corpora/<artist>/, content/ and photos/, and WORKBENCH_WEIGHTS the one with VGG-19;
-# without CORPORA the figure is that of the sample.
-REFERENCE := -p encoder=vgg19 -p precision=bfloat16 -p size=512 -p steps=80 -p alpha=0.05
-TARGETS = $(BIN)/workbench compare "$(CORPORA)/content/mona_lisa.jpg" grace_hopper \
-	"$(CORPORA)/content/girl_with_a_pearl_earring.jpg" "$(CORPORA)/photos/shilly-photos-dsc-0175.jpg" \
-	"$(CORPORA)/corpora/caravaggio/basket-of-fruit.jpg" --size 256 --steps 50 --pictures runs/targets
+# without CORPORA the figure is that of the sample. Pictures are kept in runs/figures and not painted again.
+COMPARE = $(BIN)/workbench compare --tau .03 --tau .1 --tau .3 --size 768 --detail --pictures runs/figures
+VAN_GOGH = --corpus "$(CORPORA)/corpora/vincent-van-gogh" --style the-starry-night.jpg
+MONET = --corpus "$(CORPORA)/corpora/claude-monet" --style impression-sunrise.jpg
+ROW = gram:single blend gram:blend
 figures: $(VENV)/.installed
 ifdef CORPORA
-	$(COMPARISON) $(REFERENCE) -p out=runs/mona_lisa -p title="The Mona Lisa after Vincent van Gogh" \
-		-p content="$(CORPORA)/content/mona_lisa.jpg" \
-		-p corpus="$(CORPORA)/corpora/vincent-van-gogh" -p single=the-starry-night.jpg
-	$(COMPARISON) $(REFERENCE) -p out=runs/meadow -p title="A mountain meadow after Claude Monet" \
-		-p content="$(CORPORA)/photos/shilly-photos-dsc-0175.jpg" \
-		-p corpus="$(CORPORA)/corpora/claude-monet" -p single=impression-sunrise.jpg
-	$(TARGETS) --corpus "$(CORPORA)/corpora/vincent-van-gogh" --style the-starry-night.jpg --encoder vgg19 \
-		-o figures/van_gogh_targets.jpg \
-		--title "Five pictures after Vincent van Gogh, by choice of paintings"
-	$(TARGETS) --corpus "$(CORPORA)/corpora/claude-monet" --style impression-sunrise.jpg -o figures/monet_targets.jpg \
-		--title "Five pictures after Claude Monet, by choice of paintings"
-	$(BIN)/python benchmarks/high_resolution.py "$(CORPORA)/content/mona_lisa.jpg" "$(CORPORA)/corpora/vincent-van-gogh" \
-		-o figures/high_resolution.jpg
+	$(COMPARE) "$(CORPORA)/content/mona_lisa.jpg" $(VAN_GOGH) --targets gram:single nearest blend regions gram:blend \
+		-o figures/mona_lisa.jpg
+	$(COMPARE) "$(CORPORA)/content/girl_with_a_pearl_earring.jpg" grace_hopper "$(CORPORA)/content/tubingen.jpg" \
+		$(VAN_GOGH) --targets $(ROW) -o figures/van_gogh.jpg
+	$(COMPARE) "$(CORPORA)/photos/shilly-photos-dsc-0175.jpg" "$(CORPORA)/content/tubingen.jpg" \
+		"$(CORPORA)/corpora/caravaggio/basket-of-fruit.jpg" $(MONET) --targets $(ROW) -o figures/monet.jpg
+	$(BIN)/workbench compare "$(CORPORA)/content/girl_with_a_pearl_earring.jpg" $(VAN_GOGH) --size 768 --detail \
+		--pictures runs/figures --targets blend gram:blend gram:single -o figures/presets.jpg
 	$(BIN)/python benchmarks/precision.py "$(CORPORA)/content/mona_lisa.jpg" \
 		"$(CORPORA)/corpora/vincent-van-gogh/the-starry-night.jpg" -o figures/precision.jpg
 	$(BIN)/workbench distil --evaluate --data "$(CORPORA)"/corpora/* "$(CORPORA)/photos" \
 		--sizes 256 512 --pairs 3 --figure figures/encoder_comparison.png
 else
 	$(COMPARISON) -p out=runs/sample -p title="Grace Hopper after nocturne, a synthetic painter"
-endif
 	@mkdir -p figures
-	@for run in $(if $(CORPORA),mona_lisa meadow,sample); do \
-		for kind in png pdf; do \
-			cp "runs/$$run/figures/comparison.$$kind" "figures/$${run}_comparison.$$kind" || exit 1; \
-		done; \
-	done
+	@for kind in png pdf; do cp "runs/sample/figures/comparison.$$kind" "figures/sample_comparison.$$kind" || exit 1; done
+endif
 	@ls figures
 
 evidence: $(VENV)/.installed
