@@ -126,12 +126,12 @@ def drawn(image):
 
 
 def choose_a_long_run(notebook):
-    """By its controls: some ten seconds on two cores."""
+    """By its controls: some twenty seconds on two cores."""
     if not slider(notebook, "Steps").is_visible():
         notebook.find(".jupyter-widget-Collapse-header, .lm-AccordionPanel-title", has_text="Size, weights").first.click()
-    notebook.find(".widget-dropdown", has_text="Size, px").locator("select").select_option("256")
+    notebook.find(".widget-dropdown", has_text="Size, px").locator("select").select_option("768")
     slider(notebook, "Steps").press("End")
-    until(lambda: notebook.ask("trial.choice.settings.steps, trial.choice.settings.size") == "(300, 256)")
+    until(lambda: notebook.ask("trial.choice.settings.steps, trial.choice.settings.size") == "(300, 768)")
 
 
 def go(notebook, text="Run"):
@@ -168,7 +168,7 @@ def test_moving_tau_changes_the_strip(start):
     until(lambda: strip(start))
     tau = slider(start, "τ")
     tau.press("Home")  # as small as it goes: the nearest painting alone
-    narrow = until(lambda: (now := strip(start)) and next(iter(now.values())) > 90 and now)
+    narrow = until(lambda: (now := strip(start)) and next(iter(now.values())) > 75 and now)
     box, track = tau.bounding_box(), start.find(".widget-slider", has_text="τ").locator(".noUi-base").first.bounding_box()
     mouse, y = start.page.mouse, box["y"] + box["height"] / 2
     mouse.move(box["x"] + box["width"] / 2, y)
