@@ -195,7 +195,7 @@ def test_a_preset_is_a_target_and_a_method_by_one_name(workbench, two_styles, ph
         (("--combine", "barycentre"), ("blend", "gram")),
         (("--style-loss", "w2"), ("blend", "gram")),
         (("--draft", "none"), ("blend", "gram")),
-        (("--likeness", "0.5"), ("blend", "neighbours")),
+        (("--looseness", "0.5"), ("blend", "neighbours")),
     ],
 )
 def test_what_is_said_takes_the_place_of_what_a_preset_says(workbench, two_styles, photograph, options, expected):
@@ -504,9 +504,9 @@ REFUSED = [
     ({"--method": "neighbours", "--combine": "barycentre"}, 2, "go with the method gram"),
     ({"--method": "neighbours", "--style-loss": "w2"}, 2, "go with the method gram"),
     ({"--method": "neighbours", "--draft": "none"}, 2, "--draft goes with --method gram, not with neighbours"),
-    ({"--method": "gram", "--likeness": "0.5"}, 2, "--likeness goes with --method neighbours, not with gram"),
-    ({"--preset": "palette", "--likeness": "0.5"}, 2, "--likeness goes with --method neighbours"),
-    ({"--likeness": "1.5"}, 2, "likeness = 1.5"),
+    ({"--method": "gram", "--looseness": "0.5"}, 2, "--looseness goes with --method neighbours, not with gram"),
+    ({"--preset": "palette", "--looseness": "0.5"}, 2, "--looseness goes with --method neighbours"),
+    ({"--looseness": "9.5"}, 2, "looseness = 9.5"),
     ({"--combine": "middle"}, 2, "choose pooled, barycentre"),
     ({"--combine": "apart", "--style-loss": "w2"}, 2, "pooled or barycentre"),
     ({"--target": "by-hand"}, 2, "needs --weigh"),

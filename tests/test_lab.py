@@ -202,7 +202,7 @@ def test_a_choice_that_does_not_exist_is_refused(exploration):
         {"target": "single", "single": "work-02.png"},
         {"pinned": ("work-02.png",)},
         {"exclude": ("work-00.png",)},
-        {"likeness": 0.5},
+        {"looseness": 0.5},
         {"method": "gram"},
         {"target": "gram:single", "single": "work-02.png"},
         {"target": "blend/barycentre"},
@@ -247,14 +247,14 @@ def test_the_command_is_one_that_the_notebook_takes(exploration):
     ],
 )
 def test_the_target_says_the_method_where_it_knows_one(exploration, target, method, found):
-    exploration.change(target=target, method=method, likeness=0.5, single="work-02.png")
+    exploration.change(target=target, method=method, looseness=0.5, single="work-02.png")
     choice = exploration.choice
     assert (choice.settings.method, choice.made_with.method) == (method, found)
     assert choice.chosen == target.rpartition(":")[2] and exploration.target().name == choice.chosen.partition("/")[0]
-    assert ("method='gram'" in exploration.code()) == (found == "gram") and "likeness=0.5" in exploration.code()
+    assert ("method='gram'" in exploration.code()) == (found == "gram") and "looseness=0.5" in exploration.code()
     words = shlex.split(exploration.command())
     assert "gram" in words[words.index("method") + 1] if found == "gram" else "method" not in words
-    assert words[words.index("likeness") + 1] == "0.5" and f"choices: {[target]}" in words
+    assert words[words.index("looseness") + 1] == "0.5" and f"choices: {[target]}" in words
 
 
 def test_a_result_is_called_after_what_made_it(exploration, monkeypatch):
@@ -384,21 +384,21 @@ def test_controls_that_do_not_count_are_hidden(exploration):
     assert panel.single.layout.display == "" and panel.tau.layout.display == "none"
 
 
-def test_the_method_and_the_likeness_are_controls_where_they_count(exploration):
+def test_the_method_and_the_looseness_are_controls_where_they_count(exploration):
     panel = TransferPanel(exploration)
-    assert (panel.method.value, panel.likeness.value) == ("neighbours", 0.9)
-    assert panel.method.layout.display == panel.likeness.layout.display == ""
-    panel.likeness.value = 0.5
+    assert (panel.method.value, panel.looseness.value) == ("neighbours", 2.0)
+    assert panel.method.layout.display == panel.looseness.layout.display == ""
+    panel.looseness.value = 0.5
     panel.method.value = "gram"
-    assert (exploration.choice.settings.method, exploration.choice.settings.likeness) == ("gram", 0.5)
-    assert (panel.method.layout.display, panel.likeness.layout.display) == ("", "none")
+    assert (exploration.choice.settings.method, exploration.choice.settings.looseness) == ("gram", 0.5)
+    assert (panel.method.layout.display, panel.looseness.layout.display) == ("", "none")
     panel.method.value = "neighbours"
     for target in ("blend/barycentre", "gram:blend"):
         exploration.change(target=target)
         assert panel.target.value == target
-        assert panel.method.layout.display == panel.likeness.layout.display == "none"
+        assert panel.method.layout.display == panel.looseness.layout.display == "none"
     panel.target.value = "blend"
-    assert panel.method.layout.display == panel.likeness.layout.display == "" and panel.likeness.value == 0.5
+    assert panel.method.layout.display == panel.looseness.layout.display == "" and panel.looseness.value == 0.5
 
 
 def test_a_missing_single_painting_is_asked_for(exploration):

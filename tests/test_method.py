@@ -22,7 +22,7 @@ from workbench.transfer import Settings, asked, check_asked
     ],
 )
 def test_words_name_a_target_and_a_method_and_change_no_other_setting(words, method, target, found):
-    settings = Settings(method=method, size=96, alpha=0.3, likeness=0.5)
+    settings = Settings(method=method, size=96, alpha=0.3, looseness=0.5)
     assert asked(words, settings) == (target, replace(settings, method=found))
     assert check_asked(words, settings) == target.partition("/")[0]
     assert settings.method == method

@@ -1,6 +1,6 @@
 """Hypercolumns: the features of one place at several depths, on one grid (Hariharan et al. 2015; Kolkin et al. 2022)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ CELL = 4  # px: the side of a place
 WEIGHTS = {"relu1_1": 0.5, "relu2_1": 1.0, "relu3_1": 2.0, "relu4_1": 1.0, "relu4_2": 1.0}
 """Weight of every layer in a hypercolumn. Deeper layers are left out: they see objects, and bring an artist's motifs."""
 DIMENSIONS = 64  # to which hypercolumns are reduced for the search
-SAMPLE = 20_000  # hypercolumns that the principal directions are found from
+SAMPLE = 20_000  # hypercolumns of paintings that the space is found from
 
 
 def stride(layer: str) -> int:
@@ -63,27 +63,15 @@ class Space:
     directions: Tensor
 
     @classmethod
-    def spanned_by(cls, paintings: Callable[[], Iterable[Mapping[str, Tensor]]], generator: torch.Generator) -> "Space":
-        """The space of the hypercolumns of `paintings()`, each from `blocks`; it is called twice, so that none is kept."""
-        count, sums, squares = 0, {}, {}
-        for found in paintings():
-            count += len(next(iter(found.values())))
-            for layer, b in found.items():
-                wide = b if b.device.type == "mps" else b.double()
-                sums[layer] = sums.get(layer, 0) + wide.sum(dim=0)
-                squares[layer] = squares.get(layer, 0) + wide.square().sum()
-        means = {layer: total / count for layer, total in sums.items()}
+    def spanned_by(cls, paintings: Sequence[Mapping[str, Tensor]]) -> "Space":
+        """The space of the hypercolumns of `paintings`, layer -> (P, C) each."""
+        found = {layer: torch.cat([painting[layer] for painting in paintings]) for layer in paintings[0]}
+        means = {layer: rows.mean(dim=0) for layer, rows in found.items()}
         scales = {
-            layer: WEIGHTS[layer] / max(float(squares[layer] / count - mean.square().sum()), 1e-12) ** 0.5
-            for layer, mean in means.items()
+            layer: WEIGHTS[layer] / max(float((rows - means[layer]).square().sum(dim=1).mean()), 1e-12) ** 0.5
+            for layer, rows in found.items()
         }
-        means = {layer: mean.float() for layer, mean in means.items()}
-        some = []
-        for found in paintings():
-            own = len(next(iter(found.values())))
-            chosen = torch.randperm(own, generator=generator)[: max(1, round(min(1.0, SAMPLE / count) * own))]
-            some.append(_joined({layer: b[chosen.to(b.device)] for layer, b in found.items()}, means, scales))
-        rows = torch.cat(some)
+        rows = _joined(found, means, scales)
         _, vectors = torch.linalg.eigh(rows.T @ rows)
         return cls(means, scales, vectors[:, -DIMENSIONS:].flip(1).contiguous())
 

@@ -2,23 +2,24 @@
 
 Kolkin et al. (2022, "Neural Neighbor Style Transfer") match the hypercolumns of one painting. Here they come from any
 StyleTarget: places are drawn from its works in shares by their weights, and regions restrict them. What is matched is one
-place of CELL px; what is taken over are the features of every layer at their own resolution there, so that the texture of
-paint comes along. See `matching` for how matches are found.
+place of CELL px, blurred; what is taken over are the features of every layer at their own resolution there, so that the texture
+of paint comes along. See `matching` for how matches are found.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
 
 from workbench import images, people, progress
 from workbench.colour import Recolouring
 from workbench.corpus import Work
 from workbench.encoders import Encoder
-from workbench.hypercolumns import CELL, GRID, Space, blocks, grid_of, layers_of, stride
+from workbench.hypercolumns import CELL, SAMPLE, Space, blocks, grid_of, layers_of, stride
 from workbench.losses import NeighbourLoss
 from workbench.matching import Lattice, Matcher
 from workbench.regions import Piece
@@ -27,9 +28,11 @@ from workbench.targets import StyleTarget
 
 PICTURES = 8  # the paintings' places together, in pictures of the size of the result
 BOLD = 1.25  # times as large as the picture are paintings seen, so that the strokes show
+ENLARGED = 1.25  # times its own size that a painting is seen at most: further, strokes would be blurs
 EDGE = 2  # places along the edge of a painting that are not matched: a scan's rim, and what padding made of features
 AROUND = 16  # px by which a picture is continued while its features are found, so that padding has no part in a match
 FACES = 0.4  # how much of the content's own features is kept in a face, which a person sees the least change of
+WIDE = 30  # places: in a wider face less of them is kept, as there are places enough for its features
 FULL, FADES = 0.8, 1.2  # half sides of a face's box within which all of that is kept, and beyond which nothing is
 RIM = 8  # px along the border of the picture where features are not compared, but those of the first layer
 LEAST = 12  # places: the least side of a window
@@ -37,9 +40,10 @@ LEAST = 12  # places: the least side of a window
 
 @dataclass(frozen=True)
 class Part:
-    """What is drawn from one work: its features in a window, layer -> (C, h, w); the places that may be matched, (rows,
-    columns) bool; and the region of the content for which they are."""
+    """What is drawn from one work: a window, (1, 3, H, W); its features, layer -> (C, h, w); the places that may be matched,
+    (rows, columns) bool; and the region of the content for which they are."""
 
+    window: Tensor
     features: Mapping[str, Tensor]
     allowed: Tensor
     region: int
@@ -48,7 +52,8 @@ class Part:
 class Sources:
     """The places of all works that may be matched."""
 
-    def __init__(self, parts: list[Part], generator: torch.Generator):
+    def __init__(self, parts: list[Part], compared: Callable[[Tensor], dict[str, Tensor]], generator: torch.Generator):
+        """`compared`: what is compared of a window's P places, layer -> (P, C); asked for twice, so that little is kept."""
         some = next(iter(parts[0].features.values()))
         self.parts = parts
         grids = [tuple(part.allowed.shape) for part in parts]
@@ -56,11 +61,9 @@ class Sources:
         regions = [torch.where(part.allowed, part.region, -1).flatten() for part in parts]
         self.region = torch.cat(regions).to(some.device)
 
-        def each() -> Iterator[dict[str, Tensor]]:
-            return (blocks({layer: f[None] for layer, f in part.features.items()}) for part in parts)
-
-        self.space = Space.spanned_by(each, generator)
-        self.columns = torch.cat([F.normalize(self.space.of_painting(b), dim=1) for b in each()])
+        share = min(1.0, SAMPLE / len(self.lattice))
+        self.space = Space.spanned_by([_some(compared(part.window), share, generator) for part in parts])
+        self.columns = torch.cat([F.normalize(self.space.of_painting(compared(part.window)), dim=1) for part in parts])
 
     def taken(self, match: Tensor, grid: tuple[int, int], layer: str, sides: tuple[int, int]) -> Tensor:
         """Features (1, C, *sides) at `layer` of the places matched: `match` (P,) over `grid`.
@@ -87,6 +90,13 @@ class Sources:
         return total[None]
 
 
+def _some(compared: dict[str, Tensor], share: float, generator: torch.Generator) -> dict[str, Tensor]:
+    """A random `share` of the places, one at least."""
+    places = len(next(iter(compared.values())))
+    chosen = torch.randperm(places, generator=generator)[: max(1, round(share * places))]
+    return {layer: b[chosen.to(b.device)] for layer, b in compared.items()}
+
+
 def _between(side: int, scale: float, count: int, device: torch.device) -> list[tuple[Tensor, Tensor, Tensor]]:
     """The two places that positions 0..side-1 of a layer lie between: (place, offset from its centre in places, weight)."""
     centre = (torch.arange(side, device=device) + 0.5) * scale - 0.5
@@ -109,12 +119,11 @@ def _position(place: Tensor, offset: Tensor, scale: float) -> Tensor:
 
 def loss(
     content: Tensor,
-    picture: Tensor,
     target: StyleTarget,
     encoder: Encoder,
     *,
     size: int,
-    likeness: float,
+    looseness: float,
     strength: float,
     seed: int,
     recolour: Recolouring | None = None,
@@ -123,8 +132,10 @@ def loss(
     """The distance to the features that the places of `content` find among the works of `target`.
 
     Args:
-        content, picture: (1, 3, H, W) in [0, 1], what is matched: `likeness` of the content and the rest of the picture so far.
-        size: long side of the paintings beside the picture, px, before they are seen BOLD; none is enlarged beyond its own.
+        content: (1, 3, H, W) in [0, 1].
+        size: long side of the paintings beside the picture, px, before they are seen BOLD; none is seen more than ENLARGED.
+        looseness: standard deviation, px, of the blur through which content and paintings are compared. Without it a smooth
+            place would find a smooth one, and the paint would be lost.
         strength: how far to go from the content's own features (0) to those found (1).
         seed: of what is drawn.
     """
@@ -136,12 +147,11 @@ def loss(
             return NeighbourLoss({layer: f.float() for layer, f in features.items()})
         grid = grid_of(features)
         sources = Sources(
-            draw(target, encoder, layers, round(BOLD * size), math.prod(grid), generator, recolour, show=show), generator
+            draw(target, encoder, layers, round(BOLD * size), math.prod(grid), generator, recolour, show=show),
+            lambda window: blocks(encoder.taps(blurred(window, looseness), layers)),
+            generator,
         )
-        own = blocks(features)
-        query = likeness * sources.space.of_picture(own)
-        if likeness < 1:
-            query += (1 - likeness) * sources.space.of_picture(blocks(_continued(encoder, picture, layers)))
+        query = sources.space.of_picture(blocks(_continued(encoder, blurred(content, looseness), layers)))
         region = _regions(target, grid).to(query.device)
         if not bool(torch.isin(region, sources.region).all()):  # pieces too small to have a place: the whole picture takes all
             region, sources.region = torch.zeros_like(region), sources.region.clamp_max(0)
@@ -154,13 +164,21 @@ def loss(
             sources.region,
         )
         match = matcher.coherent(matcher.best_alone(generator), generator)
-        kept = 1 - strength * (1 - FACES * _faces(content, grid))
+        kept = 1 - strength * (1 - _kept_in_faces(content, grid))
         found = {}
         for layer, f in features.items():
             taken = sources.taken(match, grid, layer, tuple(f.shape[-2:]))
             found[layer] = taken + spread(kept, *f.shape[-2:]) * (f.float() - taken)
     small = min(grid) * CELL <= 4 * RIM
     return NeighbourLoss(found, {layer: 0 if small or stride(layer) == 1 else RIM // stride(layer) for layer in found})
+
+
+def blurred(picture: Tensor, deviation: float) -> Tensor:
+    """`picture` (1, 3, H, W) under a Gaussian of this standard deviation, px."""
+    if deviation == 0:
+        return picture
+    reach = min(math.ceil(3 * deviation), min(picture.shape[-2:]) - 1)  # reflection reaches no further
+    return gaussian_blur(picture, 2 * reach + 1, deviation)
 
 
 def _continued(encoder: Encoder, picture: Tensor, layers: tuple[str, ...]) -> dict[str, Tensor]:
@@ -176,16 +194,18 @@ def _continued(encoder: Encoder, picture: Tensor, layers: tuple[str, ...]) -> di
     }
 
 
-def _faces(content: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(1, 1, rows, columns): 1 in the middle of a face of `content`, falling to 0 at the edge of its box, and 0 elsewhere."""
-    inside = torch.zeros(1, 1, *grid)
+def _kept_in_faces(content: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(1, 1, rows, columns): the share of the content's features kept: FACES in the middle of a face, less in one wider than
+    WIDE, falling to 0 at the edge of its box and beyond."""
+    kept = torch.zeros(1, 1, *grid)
     down, across = (((torch.arange(n) + 0.5) / n) for n in grid)
     for face in people.faces(content):
         left, top, right, bottom = face.box
         y, x = (2 * (down - top) / (bottom - top) - 1), (2 * (across - left) / (right - left) - 1)
         away = (y.square()[:, None] + x.square()[None]).sqrt()
-        inside = torch.maximum(inside, ((FADES - away) / (FADES - FULL)).clamp(0, 1)[None, None].float())
-    return inside.to(content.device)
+        most = FACES * min(1.0, WIDE / ((right - left) * grid[1]))
+        kept = torch.maximum(kept, most * ((FADES - away) / (FADES - FULL)).clamp(0, 1)[None, None].float())
+    return kept.to(content.device)
 
 
 def _regions(target: StyleTarget, grid: tuple[int, int]) -> Tensor:
@@ -229,15 +249,17 @@ def draw(
         by_work.items(), total=len(by_work), label=f"paintings at {size} px", show=show and len(by_work) > 1
     )
     for work, taken in tracked:
-        painting = work.load(min(size, max(images.SMALLEST, work.width, work.height), images.LARGEST))
+        largest = max(images.SMALLEST, round(ENLARGED * max(work.width, work.height)))
+        painting = work.load(min(size, largest, images.LARGEST))
         if recolour is not None:
             painting = recolour(painting)
         for number, piece, share in taken:
             window, mask = _window(painting, piece.mask, share, generator)
-            features = {layer: f[0] for layer, f in encoder.taps(window.to(encoder.device), layers).items()}
-            allowed = _allowed(mask, tuple(features[GRID].shape[-2:]))
+            window = window.to(encoder.device)
+            features = encoder.taps(window, layers)
+            allowed = _allowed(mask, grid_of(features)).to(encoder.device)
             if bool(allowed.any()):
-                parts.append(Part(features, allowed.to(encoder.device), number))
+                parts.append(Part(window, {layer: f[0] for layer, f in features.items()}, allowed, number))
     return parts
 
 

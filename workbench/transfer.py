@@ -50,7 +50,7 @@ FIRST = 0.2  # of the evaluations at full size: those in which it is held there
 KEPT = 4.0  # times alpha that the content weighs beside neighbours, which are harder to leave than statistics
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
-VERSION = 10  # raised whenever the same settings come to another picture
+VERSION = 11  # raised whenever the same settings come to another picture
 THUMBNAIL = 96  # px, long side of a painting of which only colours are wanted
 LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
@@ -80,8 +80,9 @@ class Settings:
     steps: int = 100
     """Evaluations of the objective at full size; a coarser scale takes 0.15 times as many, a draft at full size 0.4 times.
     Where neighbours are matched every scale takes 0.4 times as many: the target stands still and is soon reached."""
-    likeness: float = 0.9
-    """neighbours: how much of what is matched is the content, the rest being the picture so far (alpha of Kolkin et al.)."""
+    looseness: float = 2.0
+    """neighbours: standard deviation, px, of the blur through which content and paintings are compared. At 0 texture counts,
+    too, and smooth places stay smooth; 2 brings strokes; at 4 details dissolve in them."""
     palette: float = 0.5
     """neighbours: how far the content's colours move to those of the paintings before places are matched: from 0, where the
     palette is that of the most similar places, to 1, where it is that of the paintings as a whole."""
@@ -98,7 +99,7 @@ class Settings:
     """Patches at most that stand for all paintings, where patches are compared."""
     brush: float = 1.0
     """Long side of the paintings over that of the picture: 0.5 makes strokes half as large in the picture, 2 twice. For
-    neighbours times 1.25, and no painting is enlarged beyond its own size."""
+    neighbours times 1.25, and no painting is seen at more than 1.25 times its own size."""
     strength: float = 1.0
     """How far to go from the content's own style, its statistics or features (0), to that of the paintings (1)."""
     colour: Colour = "style"
@@ -126,9 +127,7 @@ class Settings:
         require(isinstance(self.bag, int) and 1 <= self.bag <= 10**6, f"bag = {self.bag}: choose between 1 and 1000000 patches")
         require(self.softness <= 1000, f"softness = {self.softness}: choose at most 1000, where it is long the mean")
         require(0.1 <= self.brush <= 8, f"brush = {self.brush}: choose between 0.1 (fine) and 8 (coarse)")
-        require(
-            0 <= self.likeness <= 1, f"likeness = {self.likeness}: choose between 0 (the picture so far) and 1 (the content)"
-        )
+        require(0 <= self.looseness <= 8, f"looseness = {self.looseness}: choose between 0 and 8 px")
         require(
             0 <= self.palette <= 1, f"palette = {self.palette}: choose between 0 (the content's colours) and 1 (the paintings')"
         )
@@ -248,7 +247,6 @@ class Transfer:
         self.seconds = 0.0
         self.show = False  # whether statistics and steps report their progress on stderr
         self.picture = self._start()
-        self._begun = self.picture  # where the scale began: what its neighbours were found for
         self._space: Spectral | Pixels | None = None
         self.optimiser: LBFGS | Adam | None = None
         self.objective: losses.Objective | None = None
@@ -391,7 +389,7 @@ class Transfer:
             if self.picture.shape != content.shape:
                 picture = self._enlarged(content)
                 self._optimise(picture)
-                self._begun = self.picture = picture  # last: who was interrupted before begins the scale again
+                self.picture = picture  # last: who was interrupted before begins the scale again
             elif self.optimiser is not None:
                 self.optimiser.restart()
         if self.optimiser is None:
@@ -404,7 +402,6 @@ class Transfer:
                 self.driver,
                 self.settings,
                 stage.size,
-                picture=self._begun,
                 recolour=self._recolour,
                 show=self.show,
             )
@@ -471,7 +468,7 @@ class Transfer:
 
     def checkpoint(self, path: str | os.PathLike) -> Path:
         """Write everything a continuation needs to `path` (safetensors), atomically."""
-        tensors = {"picture": self.picture, "begun": self._begun}
+        tensors = {"picture": self.picture}
         if self.optimiser is not None:
             tensors |= {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -490,7 +487,7 @@ class Transfer:
             raise UsageError(f"{path} is the checkpoint of another transfer: content, target, encoder or settings differ")
         self.history = json.loads(record["history"])
         self.seconds = float(record["seconds"])
-        self.picture, self._begun = (tensors.pop(name).to(self.content.device) for name in ("picture", "begun"))
+        self.picture = tensors.pop("picture").to(self.content.device)
         self.optimiser = self.objective = None
         if tensors:
             self._optimise(self.picture)
@@ -512,14 +509,10 @@ def objective(
     settings: Settings,
     size: int,
     *,
-    picture: Tensor | None = None,
     recolour: colour.Recolouring | None = None,
     show: bool = False,
 ) -> losses.Objective:
-    """The objective for `content` (1, 3, H, W) at long side `size`. `recolour` changes the paintings' colours.
-
-    `picture`: the picture so far, as large as the content, which takes part in finding neighbours.
-    """
+    """The objective for `content` (1, 3, H, W) at long side `size`. `recolour` changes the paintings' colours."""
     with torch.no_grad():
         content_features = encoder.features(content, encoder.content_layers)
     return losses.Objective(
@@ -529,7 +522,7 @@ def objective(
                 settings.alpha * (KEPT if settings.method == "neighbours" else 1.0),
                 losses.ContentLoss(content_features),
             ),
-            "style": (settings.beta, _style_loss(content, picture, target, encoder, settings, size, recolour, show)),
+            "style": (settings.beta, _style_loss(content, target, encoder, settings, size, recolour, show)),
             "tv": (settings.tv, losses.TotalVariation()),
             "range": (1.0, losses.OutOfRange()),
         },
@@ -589,7 +582,6 @@ def _weakened_regions(
 
 def _style_loss(
     content: Tensor,
-    picture: Tensor | None,
     target: StyleTarget,
     encoder: Encoder,
     settings: Settings,
@@ -601,11 +593,10 @@ def _style_loss(
     if settings.method == "neighbours":
         return neighbours.loss(
             content,
-            content if picture is None else picture,
             target,
             encoder,
             size=paintings_at,
-            likeness=settings.likeness,
+            looseness=settings.looseness,
             strength=settings.strength,
             seed=settings.seed,
             recolour=recolour,

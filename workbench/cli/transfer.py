@@ -80,7 +80,7 @@ def declare(commands: Any) -> None:
     parser.add_argument("-o", "--out", required=True, type=Path, help="the picture to write; .png carries its provenance")
     encoder_options(parser)
     parser.option("--method", SETTINGS, "whether places of the paintings are taken over, or statistics matched")
-    parser.option("--likeness", SETTINGS, "neighbours: how much the content counts where places are matched", type=float)
+    parser.option("--looseness", SETTINGS, "neighbours: blur, px, through which places are compared: 0 tight", type=float)
     parser.option("--palette", SETTINGS, "neighbours: how far colours move to the paintings' before that", type=float)
     parser.option("--size", SETTINGS, "long side of the result, px", type=int)
     parser.option("--steps", SETTINGS, "evaluations at full size; coarser scales take fewer", type=int)
@@ -113,7 +113,7 @@ def _transfer(args: argparse.Namespace) -> None:
     from workbench.transfer import Settings, Transfer, check_combination
 
     settings = Settings(**_preset(args))
-    for option, method in (("likeness", "neighbours"), ("palette", "neighbours"), ("draft", "gram")):
+    for option, method in (("looseness", "neighbours"), ("palette", "neighbours"), ("draft", "gram")):
         goes = settings.method == method or option not in given(args, SETTINGS)
         require(goes, f"--{option} goes with --method {method}, not with {settings.method}")
     _check_target(args)

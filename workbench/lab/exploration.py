@@ -418,8 +418,8 @@ class Exploration:
             given["retriever"] = choice.retriever
         if choice.single:
             given["single"] = choice.single
-        known = ("method", "likeness", "palette", "size", "steps", "alpha", "beta", "style_loss", "brush", "strength", "colour")
-        known += ("init", "seed")
+        known = ("method", "looseness", "palette", "size", "steps", "alpha", "beta", "style_loss", "brush", "strength")
+        known += ("colour", "init", "seed")
         changed = asdict(choice.made_with)
         given |= {
             name: changed[name] for name in known if changed[name] != _defaults()[name] or name in ("size", "steps", "alpha")

@@ -57,7 +57,7 @@ class TransferPanel(widgets.VBox):
         self.alpha = _log_slider("Content α", -3, 1, 0.1)
         self.beta = _log_slider("Style β", -2, 1, 0.1)
         self.tv = widgets.FloatSlider(description="Smooth", max=0.5, step=0.01, readout_format=".2f", layout=WIDE, style=STYLE)
-        self.likeness = widgets.FloatSlider(description="Likeness", max=1, step=0.05, layout=WIDE, style=STYLE)
+        self.looseness = widgets.FloatSlider(description="Looseness", max=8, step=0.25, layout=WIDE, style=STYLE)
         self.palette = widgets.FloatSlider(description="Palette", max=1, step=0.05, layout=WIDE, style=STYLE)
         self.brush = widgets.FloatSlider(description="Brush", min=0.1, max=2, step=0.05, layout=WIDE, style=STYLE)
         self.strength = widgets.FloatSlider(description="Strength", max=1, step=0.05, layout=WIDE, style=STYLE)
@@ -91,7 +91,7 @@ class TransferPanel(widgets.VBox):
         self._named: dict[str, Any] = {
             name: getattr(self, name)
             for name in (
-                "content", "corpus", "genre", "target", "method", "single", "tau", "encoder", "size", "steps", "likeness",
+                "content", "corpus", "genre", "target", "method", "single", "tau", "encoder", "size", "steps", "looseness",
                 "palette", "alpha", "beta", "tv", "brush", "strength", "colour",
             )
         }  # fmt: skip
@@ -103,7 +103,7 @@ class TransferPanel(widgets.VBox):
         self.refresh()
 
     def _arranged(self) -> list[widgets.Widget]:
-        more = [self.size, self.steps, self.likeness, self.palette, self.alpha, self.beta, self.tv, self.brush, self.strength]
+        more = [self.size, self.steps, self.looseness, self.palette, self.alpha, self.beta, self.tv, self.brush, self.strength]
         more += [self.colour, self.encoder]
         settings = widgets.Accordion([widgets.VBox(more)], titles=("Size, weights, brush, colour",), selected_index=None)
         settings.layout.width = "334px"
@@ -171,7 +171,7 @@ class TransferPanel(widgets.VBox):
         word = choice.chosen.partition("/")[0]
         self.single.layout.display = "" if word == "single" else "none"
         self.method.layout.display = "none" if {"/", ":"} & set(choice.target) else ""  # which then says the method
-        for control in (self.likeness, self.palette):
+        for control in (self.looseness, self.palette):
             control.layout.display = "" if choice.made_with.method == "neighbours" else "none"
         self.tau.layout.display = "" if word in ("blend", "cluster", "regions") else "none"
 
