@@ -43,15 +43,19 @@ screenshots: $(VENV)/.installed-dev browser
 COMPARE = $(BIN)/workbench compare --tau .03 --tau .1 --tau .3 --size 768 --detail --pictures runs/figures
 VAN_GOGH = --corpus "$(CORPORA)/corpora/vincent-van-gogh" --style the-starry-night.jpg
 MONET = --corpus "$(CORPORA)/corpora/claude-monet" --style impression-sunrise.jpg
-ROW = gram:single blend gram:blend
+ROW = gram:single nearest blend regions gram:blend
+SITTERS = "Girl with a Pearl Earring" "Grace Hopper"
+PLACES = "Meadow" "Tübingen" "Basket of Fruit"
+PEOPLE = "$(CORPORA)/content/girl_with_a_pearl_earring.jpg" grace_hopper
+SCENES = "$(CORPORA)/photos/shilly-photos-dsc-0175.jpg" "$(CORPORA)/content/tubingen.jpg" "$(CORPORA)/corpora/caravaggio/basket-of-fruit.jpg"
 figures: $(VENV)/.installed
 ifdef CORPORA
-	$(COMPARE) "$(CORPORA)/content/mona_lisa.jpg" $(VAN_GOGH) --targets gram:single nearest blend regions gram:blend \
-		-o figures/mona_lisa.jpg
-	$(COMPARE) "$(CORPORA)/content/girl_with_a_pearl_earring.jpg" grace_hopper "$(CORPORA)/content/tubingen.jpg" \
-		$(VAN_GOGH) --targets $(ROW) -o figures/van_gogh.jpg
-	$(COMPARE) "$(CORPORA)/photos/shilly-photos-dsc-0175.jpg" "$(CORPORA)/content/tubingen.jpg" \
-		"$(CORPORA)/corpora/caravaggio/basket-of-fruit.jpg" $(MONET) --targets $(ROW) -o figures/monet.jpg
+	$(COMPARE) "$(CORPORA)/content/mona_lisa.jpg" $(VAN_GOGH) --targets $(ROW) -o figures/mona_lisa.jpg
+	$(COMPARE) $(PEOPLE) $(VAN_GOGH) --targets $(ROW) --labels $(SITTERS) -o figures/van_gogh_people.jpg
+	$(COMPARE) $(SCENES) $(VAN_GOGH) --targets $(ROW) --labels $(PLACES) -o figures/van_gogh_scenes.jpg
+	$(COMPARE) $(SCENES) $(MONET) --targets $(ROW) --labels $(PLACES) -o figures/monet_scenes.jpg
+	$(COMPARE) "$(CORPORA)/content/mona_lisa.jpg" $(PEOPLE) $(MONET) --targets $(ROW) --labels "Mona Lisa" $(SITTERS) \
+		-o figures/monet_people.jpg
 	$(BIN)/workbench compare "$(CORPORA)/content/girl_with_a_pearl_earring.jpg" $(VAN_GOGH) --size 768 --detail \
 		--pictures runs/figures --targets blend gram:blend gram:single -o figures/presets.jpg
 	$(BIN)/python benchmarks/precision.py "$(CORPORA)/content/mona_lisa.jpg" \

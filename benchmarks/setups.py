@@ -1,20 +1,25 @@
 """What `truth.py` and `trial.py` share: setups, each a way to paint a picture, read from a JSON file.
 
 A setup is {"name": "blend", "target": "blend", "encoder": "vgg19", "settings": {"alpha": 0.1}}; there may be "retriever" (an
-encoder, for what pictures show), "tau" and "single" (corpus -> painting, for the target single; sample painters have one).
+encoder, for what pictures show), "tau", "single" (corpus -> painting, for the target single; sample painters have one),
+"layers" (whose Gram matrices are matched) and "weights" (of layers in the hypercolumns that neighbours are matched by).
 `settings` are fields of `workbench.transfer.Settings`.
 """
 
+import copy
 import json
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 from torch import Tensor
 
-from workbench import comparison, encoders, inputs, targets
+from workbench import comparison, encoders, hypercolumns, inputs, targets
 from workbench.corpus import Corpus
+from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.transfer import Settings, asked
 
@@ -32,6 +37,16 @@ class Setup:
     retriever: str = ""
     tau: float = targets.TAU
     single: dict = field(default_factory=dict, hash=False)
+    layers: tuple[str, ...] = ()
+    weights: dict = field(default_factory=dict, hash=False)
+
+    def driver(self) -> Encoder:
+        """The encoder that drives, with `layers` as its style layers if there are any."""
+        encoder = loaded(self.encoder)
+        if self.layers:
+            encoder = copy.copy(encoder)
+            encoder.style_layers = tuple(self.layers)
+        return encoder
 
     def made_with(self, common: dict) -> Settings:
         """The `common` settings, with those of the setup in their place. UsageError for a field that does not exist."""
@@ -82,5 +97,7 @@ class Selections:
 def paint(setup: Setup, chosen: Selections, common: dict, folder: Path, name: str) -> tuple[Tensor, targets.StyleTarget]:
     """(the picture, (1, 3, H, W) in [0, 1], its target); the picture is kept in `folder` and not painted again."""
     target = chosen.target(setup)
-    encoder, settings = loaded(setup.encoder), setup.made_with(common)
-    return comparison.painted(chosen.content, target, encoder, settings, folder / setup.name, name), target
+    weighted = mock.patch.dict(hypercolumns.WEIGHTS, setup.weights, clear=True) if setup.weights else nullcontext()
+    with weighted:
+        picture = comparison.painted(chosen.content, target, setup.driver(), setup.made_with(common), folder / setup.name, name)
+    return picture, target

@@ -337,10 +337,10 @@ def test_compare_with_details_has_contents_as_rows_and_a_blend_for_every_tempera
     drawn, grid = [], figures.grid
     monkeypatch.setattr(figures, "grid", lambda *given, **more: drawn.append(given) or grid(*given, **more))
     argv = ("compare", photograph, "--corpus", two_styles, "--size", 300, "--steps", 2, "--tau", 0.05, "--tau", 0.5, "--detail")
-    status, _, err = workbench(*argv, "--targets", "blend", "gram:blend", "-o", "figure.jpg")
+    status, _, err = workbench(*argv, "--targets", "blend", "gram:blend", "--labels", "A garden", "-o", "figure.jpg")
     assert status == 0, err
     ((rows, labels, columns),) = drawn
-    assert labels == ["photograph", "at 100 %"]
+    assert labels == ["A garden", "at 100 %"]
     assert columns == ["Content", "Blend, τ = 0.05", "Blend, τ = 0.5", "Blend, Gram matrices"]
     for whole, detail in zip(*rows, strict=True):
         assert max(whole.shape[-2:]) == 300 and max(detail.shape[-2:]) == 256
@@ -377,6 +377,7 @@ def test_the_rows_of_compare():
         (("nearest", "regions/barycentre"), "pooled pieces"),
         (("nearest", "--pictures", "CORPUS/kept"), "part of the corpus"),
         (("nearest", "-o", "PHOTOGRAPH"), "one of the contents"),
+        (("nearest", "--labels", "A garden", "A house"), "2 names for 1 contents"),
     ],
 )
 def test_compare_refuses_before_the_work(workbench, two_styles, photograph, words, says):

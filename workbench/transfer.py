@@ -83,7 +83,7 @@ class Settings:
     looseness: float = 2.0
     """neighbours: standard deviation, px, of the blur through which content and paintings are compared. At 0 texture counts,
     too, and smooth places stay smooth; 2 brings strokes; at 4 details dissolve in them."""
-    palette: float = 0.5
+    palette: float = 1.0
     """neighbours: how far the content's colours move to those of the paintings before places are matched: from 0, where the
     palette is that of the most similar places, to 1, where it is that of the paintings as a whole."""
     alpha: float = 0.05

@@ -48,6 +48,7 @@ def declare(commands: Any) -> None:
         "--pictures", type=Path, metavar="DIR", help="keeps every result; those that are there are not made again"
     )
     parser.add_argument("--title", default="", help="of the figure")
+    parser.add_argument("--labels", nargs="+", metavar="NAME", help="what the contents are called in it, one for each")
     parser.option(
         "--tau",
         BLEND,
@@ -88,6 +89,8 @@ def _compare(args: argparse.Namespace) -> None:
     names = [check_asked(words, settings) for words in chosen]
     require("single" not in names or bool(args.style), "the target single needs --style, a work of the corpus")
     sources = [inputs.content_path(name) for name in args.contents]
+    columns = args.labels or [source.stem.replace("_", " ").replace("-", " ") for source in sources]
+    require(len(columns) == len(sources), f"--labels: {len(columns)} names for {len(sources)} contents")
     suffixes = (".jpg",) if args.out.suffix.lower() == ".jpg" else (".png", ".pdf")
     for out in map(args.out.with_suffix, suffixes):
         own = [source for source in sources if source.resolve() == out.resolve()]
@@ -124,7 +127,7 @@ def _compare(args: argparse.Namespace) -> None:
         {f"content {i}": source for i, source in enumerate(sources, 1)},
         {pv.shared(used.name): used.weights_sha256 for used in (encoder, retriever)},
     )
-    columns, dpi = [source.stem.replace("_", " ").replace("-", " ") for source in sources], DPI
+    dpi = DPI
     misfits = captions if any(map(any, captions)) else None
     if args.detail:
         columns, labels, rows, misfits = labels, *_with_details(rows, columns, captions)
