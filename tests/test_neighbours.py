@@ -6,7 +6,7 @@ import scipy.ndimage
 import torch
 import torch.nn.functional as F
 
-from workbench import colour, encoders, images, inputs, neighbours, regions, targets
+from workbench import colour, encoders, images, inputs, neighbours, people, regions, targets
 from workbench.corpus import Corpus
 from workbench.errors import UsageError
 from workbench.hypercolumns import CELL, Space, blocks, grid_of, layers_of, stride
@@ -385,12 +385,14 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(encoder, content, blend, tmp
 def test_a_face_keeps_some_of_the_content_and_nothing_else_does(encoder, corpus, monkeypatch):
     content = inputs.content("grace_hopper")
     kept = neighbours._kept_in_faces(content, (40, 32))
-    assert float(kept.max()) == pytest.approx(neighbours.FACES) and 0.005 < float(kept.mean()) < 0.1
-    larger = neighbours._kept_in_faces(content, (400, 320))  # a face of about 130 places
-    assert 0.1 < float(larger.max()) / neighbours.FACES < 0.4
+    ((left, _, right, _),) = [face.box for face in people.faces(content)]
+    assert float(kept.max()) == pytest.approx(neighbours.FACES * (30 / (32 * (right - left))) ** 0.5, rel=1e-3)
+    assert 0.005 < float(kept.mean()) < 0.2
+    assert float(neighbours._kept_in_faces(content, (160, 128)).max()) == pytest.approx(float(kept.max()) / 2, rel=1e-3)
+    assert float(neighbours._kept_in_faces(content, (10, 8)).max()) <= neighbours.MOST
     nobody = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert float(neighbours._kept_in_faces(nobody, (16, 16)).max()) == 0
-    inside = kept / neighbours.FACES
+    inside = kept / kept.max()
     change = {}
     for share in (0.0, 0.8):
         monkeypatch.setattr(neighbours, "FACES", share)

@@ -31,8 +31,9 @@ BOLD = 1.25  # times as large as the picture are paintings seen, so that the str
 ENLARGED = 1.25  # times its own size that a painting is seen at most: further, strokes would be blurs
 EDGE = 2  # places along the edge of a painting that are not matched: a scan's rim, and what padding made of features
 AROUND = 16  # px by which a picture is continued while its features are found, so that padding has no part in a match
-FACES = 0.4  # how much of the content's own features is kept in a face, which a person sees the least change of
-WIDE = 30  # places: in a wider face less of them is kept, as there are places enough for its features
+FACES = 0.4  # share of the content's own features that is kept in a face 30 places wide: people see the least change of one
+WIDE = 30  # places; where a face is n times as wide the share is 1 / sqrt(n) times as large: eyes then have places enough
+MOST = 0.8  # share kept at most, in the smallest faces
 FULL, FADES = 0.8, 1.2  # half sides of a face's box within which all of that is kept, and beyond which nothing is
 RIM = 8  # px along the border of the picture where features are not compared, but those of the first layer
 LEAST = 12  # places: the least side of a window
@@ -195,15 +196,15 @@ def _continued(encoder: Encoder, picture: Tensor, layers: tuple[str, ...]) -> di
 
 
 def _kept_in_faces(content: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(1, 1, rows, columns): the share of the content's features kept: FACES in the middle of a face, less in one wider than
-    WIDE, falling to 0 at the edge of its box and beyond."""
+    """(1, 1, rows, columns): the share of the content's features kept: by the width of a face in its middle (see FACES),
+    falling to 0 at the edge of its box and beyond."""
     kept = torch.zeros(1, 1, *grid)
     down, across = (((torch.arange(n) + 0.5) / n) for n in grid)
     for face in people.faces(content):
         left, top, right, bottom = face.box
         y, x = (2 * (down - top) / (bottom - top) - 1), (2 * (across - left) / (right - left) - 1)
         away = (y.square()[:, None] + x.square()[None]).sqrt()
-        most = FACES * min(1.0, WIDE / ((right - left) * grid[1]))
+        most = min(MOST, FACES * math.sqrt(WIDE / ((right - left) * grid[1])))
         kept = torch.maximum(kept, most * ((FADES - away) / (FADES - FULL)).clamp(0, 1)[None, None].float())
     return kept.to(content.device)
 
