@@ -188,6 +188,20 @@ def test_places_that_look_alike_do_not_all_take_one_match():
     assert float(matcher.agreement(match, match).mean()) > 0.3  # and yet they go on from one to the next
 
 
+@pytest.mark.parametrize("sides", [(96, 80), (95, 83), (101, 90)])
+def test_every_layer_is_seen_at_the_same_place_whatever_the_sides(sides):
+    """A feature that says where it lies, in px, says the same at every layer of a place."""
+    across = {
+        layer: (torch.arange(sides[1] // n) + 0.5).mul(n).expand(1, 1, sides[0] // n, sides[1] // n)
+        for layer, n in {"relu1_1": 1, "relu2_1": 2, "relu3_1": 4, "relu4_1": 8}.items()
+    }
+    found = blocks(across)
+    columns = grid_of(across)[1]
+    inner = torch.arange(columns).repeat(grid_of(across)[0]).sub(columns // 2).abs() < columns // 2 - 1
+    for layer, place in found.items():
+        torch.testing.assert_close(place[inner], found["relu3_1"][inner], msg=layer)
+
+
 # What is taken over
 
 
@@ -311,6 +325,19 @@ def test_through_a_blur_smooth_places_find_painted_ones(encoder, tmp_path):
 # What is drawn
 
 
+def test_a_small_piece_is_seen_with_its_surroundings(encoder, blend):
+    """Its features are those it has in the painting, and places outside the piece are not matched."""
+    layers, work = layers_of(encoder), blend.works[0]
+    mask = torch.zeros(1, 1, work.height, work.width)
+    mask[..., 40:52, 44:52] = 1
+    painting = work.load(work.width)
+    window, inside = neighbours._window(painting, mask, 500, torch.Generator().manual_seed(0))
+    assert min(window.shape[-2:]) >= min(neighbours.LEAST * CELL, work.height)
+    features = neighbours._continued(encoder, window, layers)
+    allowed = neighbours._allowed(inside, grid_of(features))
+    assert 0 < int(allowed.sum()) <= 12
+
+
 def test_windows_take_shares_by_weight_and_whole_works_where_they_fit(encoder, blend):
     layers = layers_of(encoder)
     generator = torch.Generator().manual_seed(0)
@@ -384,14 +411,18 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(encoder, content, blend, tmp
 
 def test_a_face_keeps_some_of_the_content_and_nothing_else_does(encoder, corpus, monkeypatch):
     content = inputs.content("grace_hopper")
-    kept = neighbours._kept_in_faces(content, (40, 32))
-    ((left, _, right, _),) = [face.box for face in people.faces(content)]
+    faces = people.faces(content)
+    ((left, _, right, _),) = [face.box for face in faces]
+
+    def kept_at(*grid):
+        return neighbours._kept_in_faces(faces, grid, torch.device("cpu"))
+
+    kept = kept_at(40, 32)
     assert float(kept.max()) == pytest.approx(neighbours.FACES * (30 / (32 * (right - left))) ** 0.5, rel=1e-3)
     assert 0.005 < float(kept.mean()) < 0.2
-    assert float(neighbours._kept_in_faces(content, (160, 128)).max()) == pytest.approx(float(kept.max()) / 2, rel=1e-3)
-    assert float(neighbours._kept_in_faces(content, (10, 8)).max()) <= neighbours.MOST
-    nobody = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert float(neighbours._kept_in_faces(nobody, (16, 16)).max()) == 0
+    assert float(kept_at(160, 128).max()) == pytest.approx(float(kept.max()) / 2, rel=1e-3)
+    assert float(kept_at(10, 8).max()) <= neighbours.MOST + 1e-6
+    assert float(neighbours._kept_in_faces((), (16, 16), torch.device("cpu")).max()) == 0
     inside = kept / kept.max()
     change = {}
     for share in (0.0, 0.8):
@@ -455,6 +486,16 @@ def test_what_does_not_go_together_is_refused(encoder, content, blend, change):
 def test_statistics_that_are_combined_go_with_gram_alone(encoder, content, blend):
     with pytest.raises(UsageError, match="gram"):
         Transfer(content, blend.combined("barycentre"), encoder, Settings())
+
+
+@pytest.mark.parametrize("side", [160, 203])
+def test_the_content_is_at_distance_zero_from_itself(encoder, blend, side):
+    """Strength 0 aims at the content's own features; padding at the border has no part in that."""
+    picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    picture = neighbours.blurred(picture, 3.0)
+    loss = neighbours.loss(picture, blend, encoder, size=side, looseness=1, strength=0, seed=0)
+    with torch.no_grad():
+        assert float(loss(picture, encoder.features(picture, loss.layers))) < 2e-3
 
 
 def test_the_objective_has_the_features_that_were_found(encoder, content, blend):

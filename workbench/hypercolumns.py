@@ -9,6 +9,7 @@ from torch import Tensor
 
 from workbench.encoders import Encoder
 from workbench.errors import UsageError
+from workbench.statistics import eigen
 
 GRID = "relu3_1"  # the layer whose positions are the places that are matched
 CELL = 4  # px: the side of a place
@@ -43,15 +44,18 @@ def blocks(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
     grid, found = grid_of(features), {}
     for layer, f in features.items():
         f = f.float()
-        if stride(layer) < CELL:
-            f = F.adaptive_avg_pool2d(f, grid)
+        if stride(layer) < CELL:  # by exact strides: where sides are no multiple of a place the last positions have none
+            f = F.avg_pool2d(f, CELL // stride(layer))
         elif stride(layer) > CELL:
-            f = F.interpolate(f, grid, mode="bilinear", align_corners=False)
+            f = F.interpolate(f, scale_factor=stride(layer) // CELL, mode="bilinear", align_corners=False)
+            missing = [max(0, n - have) for n, have in zip(grid, f.shape[-2:], strict=True)]
+            f = F.pad(f, (0, missing[1], 0, missing[0]), mode="replicate")
+        f = f[..., : grid[0], : grid[1]]
         found[layer] = f[0].flatten(1).T
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Space:
     """The space in which hypercolumns are compared: every layer divided by its deviation, reduced to principal directions.
 
@@ -72,7 +76,7 @@ class Space:
             for layer, rows in found.items()
         }
         rows = _joined(found, means, scales)
-        _, vectors = torch.linalg.eigh(rows.T @ rows)
+        _, vectors = eigen(rows.T @ rows)
         return cls(means, scales, vectors[:, -DIMENSIONS:].flip(1).contiguous())
 
     def of_painting(self, found: Mapping[str, Tensor]) -> Tensor:

@@ -17,7 +17,7 @@ NEAREST = 16  # candidates that the exact search gives
 ALIKE = 0.05  # cosine by which a candidate may fall short of the best and still be drawn: not all of a sky takes one match
 ROUNDS = 3
 COHERENCE = 0.2  # cosine that a match is worth more if all four neighbours continue it
-CROWDING = 0.1  # cosine that a match costs for every e-fold by which its surroundings are used more often than their share
+CROWDING = 0.1  # cosine that a match costs times log(1 + n), where its surroundings are used n times as often as their share
 NEIGHBOURHOOD = 8  # places: the side of the surroundings whose use is counted
 OUTSIDE = 0.3  # cosine that is lost for a neighbour beyond the painting's edge
 BLOCK = 256  # places searched for at once; bounds memory
@@ -81,7 +81,8 @@ class Matcher:
         self.around = [(down, across, query[self.own.moved(self.places, down, across)[0]]) for down, across in around]
 
     def likeness(self, match: Tensor) -> Tensor:
-        """(P,): mean cosine of three by three places about each place and its `match` (P,); far below -1 where not allowed."""
+        """(P,): mean cosine of three by three places about each place and its `match` (P,), less OUTSIDE for each that lies
+        beyond the painting's edge; far below -1 where the match is not allowed."""
         total = torch.zeros(len(match), device=match.device)
         for down, across, query in self.around:
             place, inside = self.lattice.moved(match, down, across)
@@ -105,15 +106,18 @@ class Matcher:
             drawn = allowed[torch.randperm(len(allowed), generator=generator)[:SEARCHED].to(allowed.device)]
             asking = self.query_region == region
             candidates = drawn[nearest(self.query[asking], self.columns[drawn], NEAREST)]
-            missing = found.shape[1] - candidates.shape[1]  # of a region of few places: the last one again
-            found[asking] = torch.cat([candidates, candidates[:, -1:].expand(-1, missing)], dim=1)
+            again = torch.arange(found.shape[1], device=found.device) % candidates.shape[1]  # in a region of few places
+            found[asking] = candidates[:, again]
         scores = torch.stack([self.likeness(candidate) for candidate in found.T])
         lot = torch.rand(scores.shape, generator=generator).to(scores.device)
         chosen = torch.where(scores >= scores.amax(dim=0) - ALIKE, lot, -1).argmax(dim=0)
         return found.gather(1, chosen[:, None])[:, 0]
 
     def coherent(self, match: Tensor, generator: torch.Generator) -> Tensor:
-        """(P,): `match` (P,) improved by what neighbours found and by places nearby, likeness and coherence together."""
+        """(P,): `match` (P,) improved by what neighbours found and by places nearby, likeness and coherence together.
+
+        All places move at once, and scores are brought up to date once a round.
+        """
         for n in range(ROUNDS):
             cost = self.crowding(match)
             score = self._worth(match, match, cost)

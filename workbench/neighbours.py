@@ -7,7 +7,7 @@ of paint comes along. See `matching` for how matches are found.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from workbench import images, people, progress
+from workbench import images, progress
 from workbench.colour import Recolouring
 from workbench.corpus import Work
 from workbench.encoders import Encoder
 from workbench.hypercolumns import CELL, SAMPLE, Space, blocks, grid_of, layers_of, stride
 from workbench.losses import NeighbourLoss
 from workbench.matching import Lattice, Matcher
+from workbench.people import Face
 from workbench.regions import Piece
 from workbench.statistics import spread
 from workbench.targets import StyleTarget
@@ -35,11 +36,11 @@ FACES = 0.4  # share of the content's own features that is kept in a face 30 pla
 WIDE = 30  # places; where a face is n times as wide the share is 1 / sqrt(n) times as large: eyes then have places enough
 MOST = 0.8  # share kept at most, in the smallest faces
 FULL, FADES = 0.8, 1.2  # half sides of a face's box within which all of that is kept, and beyond which nothing is
-RIM = 8  # px along the border of the picture where features are not compared, but those of the first layer
+RIMS = {2: 4, 4: 2, 8: 3}  # stride of a layer: positions along the border that are not compared; padding has a part in them
 LEAST = 12  # places: the least side of a window
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """What is drawn from one work: a window, (1, 3, H, W); its features, layer -> (C, h, w); the places that may be matched,
     (rows, columns) bool; and the region of the content for which they are."""
@@ -55,12 +56,9 @@ class Sources:
 
     def __init__(self, parts: list[Part], compared: Callable[[Tensor], dict[str, Tensor]], generator: torch.Generator):
         """`compared`: what is compared of a window's P places, layer -> (P, C); asked for twice, so that little is kept."""
-        some = next(iter(parts[0].features.values()))
         self.parts = parts
-        grids = [tuple(part.allowed.shape) for part in parts]
-        self.lattice = Lattice(grids, some.device)
-        regions = [torch.where(part.allowed, part.region, -1).flatten() for part in parts]
-        self.region = torch.cat(regions).to(some.device)
+        self.lattice = Lattice([tuple(part.allowed.shape) for part in parts], parts[0].allowed.device)
+        self.region = torch.cat([torch.where(part.allowed, part.region, -1).flatten() for part in parts])
 
         share = min(1.0, SAMPLE / len(self.lattice))
         self.space = Space.spanned_by([_some(compared(part.window), share, generator) for part in parts])
@@ -127,6 +125,7 @@ def loss(
     looseness: float,
     strength: float,
     seed: int,
+    faces: Sequence[Face] = (),
     recolour: Recolouring | None = None,
     show: bool = False,
 ) -> NeighbourLoss:
@@ -139,23 +138,24 @@ def loss(
             place would find a smooth one, and the paint would be lost.
         strength: how far to go from the content's own features (0) to those found (1).
         seed: of what is drawn.
+        faces: those of the content, in which a share of its own features is kept.
     """
     generator = torch.Generator().manual_seed(seed)
     layers = layers_of(encoder)
     with torch.no_grad():
         features = _continued(encoder, content, layers)
-        if strength == 0:
-            return NeighbourLoss({layer: f.float() for layer, f in features.items()})
         grid = grid_of(features)
+        # In small pictures rims are narrower: four positions at least are compared.
+        rims = {layer: max(0, min(RIMS.get(stride(layer), 0), (min(f.shape[-2:]) - 4) // 2)) for layer, f in features.items()}
+        if strength == 0:
+            return NeighbourLoss({layer: f.float() for layer, f in features.items()}, rims)
         sources = Sources(
             draw(target, encoder, layers, round(BOLD * size), math.prod(grid), generator, recolour, show=show),
-            lambda window: blocks(encoder.taps(blurred(window, looseness), layers)),
+            lambda window: blocks(_continued(encoder, blurred(window, looseness), layers)),
             generator,
         )
         query = sources.space.of_picture(blocks(_continued(encoder, blurred(content, looseness), layers)))
         region = _regions(target, grid).to(query.device)
-        if not bool(torch.isin(region, sources.region).all()):  # pieces too small to have a place: the whole picture takes all
-            region, sources.region = torch.zeros_like(region), sources.region.clamp_max(0)
         matcher = Matcher(
             F.normalize(query, dim=1),
             grid,
@@ -165,13 +165,12 @@ def loss(
             sources.region,
         )
         match = matcher.coherent(matcher.best_alone(generator), generator)
-        kept = 1 - strength * (1 - _kept_in_faces(content, grid))
+        kept = 1 - strength * (1 - _kept_in_faces(faces, grid, query.device))
         found = {}
         for layer, f in features.items():
             taken = sources.taken(match, grid, layer, tuple(f.shape[-2:]))
             found[layer] = taken + spread(kept, *f.shape[-2:]) * (f.float() - taken)
-    small = min(grid) * CELL <= 4 * RIM
-    return NeighbourLoss(found, {layer: 0 if small or stride(layer) == 1 else RIM // stride(layer) for layer in found})
+    return NeighbourLoss(found, rims)
 
 
 def blurred(picture: Tensor, deviation: float) -> Tensor:
@@ -195,18 +194,18 @@ def _continued(encoder: Encoder, picture: Tensor, layers: tuple[str, ...]) -> di
     }
 
 
-def _kept_in_faces(content: Tensor, grid: tuple[int, int]) -> Tensor:
+def _kept_in_faces(faces: Sequence[Face], grid: tuple[int, int], device: torch.device) -> Tensor:
     """(1, 1, rows, columns): the share of the content's features kept: by the width of a face in its middle (see FACES),
     falling to 0 at the edge of its box and beyond."""
     kept = torch.zeros(1, 1, *grid)
     down, across = (((torch.arange(n) + 0.5) / n) for n in grid)
-    for face in people.faces(content):
+    for face in faces:
         left, top, right, bottom = face.box
         y, x = (2 * (down - top) / (bottom - top) - 1), (2 * (across - left) / (right - left) - 1)
         away = (y.square()[:, None] + x.square()[None]).sqrt()
         most = min(MOST, FACES * math.sqrt(WIDE / ((right - left) * grid[1])))
         kept = torch.maximum(kept, most * ((FADES - away) / (FADES - FULL)).clamp(0, 1)[None, None].float())
-    return kept.to(content.device)
+    return kept.to(device)
 
 
 def _regions(target: StyleTarget, grid: tuple[int, int]) -> Tensor:
@@ -238,12 +237,12 @@ def draw(
             for number, guide in enumerate(target.guides)
             for piece, weight in zip(guide.pieces, guide.weights, strict=True)
         ]
-    lots = torch.rand(len(wanted), generator=generator).tolist()
-    firsts = {number: k for k, (number, _, _) in reversed(list(enumerate(wanted)))}.values()  # the heaviest of each guide
+    draws = torch.rand(len(wanted), generator=generator).tolist()
+    heaviest = {number: k for k, (number, _, _) in reversed(list(enumerate(wanted)))}.values()  # of each guide; always drawn
     shares = [weight * PICTURES * places for _, _, weight in wanted]
     by_work: dict[Work, list[tuple[int, Piece, float]]] = {}  # each is read once, whatever is taken from it
     for k, (number, piece, _) in enumerate(wanted):
-        if k in firsts or lots[k] < shares[k] / LEAST**2:
+        if k in heaviest or draws[k] < shares[k] / LEAST**2:
             by_work.setdefault(piece.work, []).append((number, piece, shares[k]))
     parts: list[Part] = []
     tracked = progress.track(
@@ -257,24 +256,28 @@ def draw(
         for number, piece, share in taken:
             window, mask = _window(painting, piece.mask, share, generator)
             window = window.to(encoder.device)
-            features = encoder.taps(window, layers)
+            features = _continued(encoder, window, layers)
             allowed = _allowed(mask, grid_of(features)).to(encoder.device)
-            if bool(allowed.any()):
-                parts.append(Part(window, {layer: f[0] for layer, f in features.items()}, allowed, number))
+            parts.append(Part(window, {layer: f[0] for layer, f in features.items()}, allowed, number))
     return parts
 
 
 def _window(painting: Tensor, mask: Tensor, places: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """About so many places of `painting` (1, 3, H, W) around one in `mask`, in the box that holds it; and the mask there."""
+    """About so many places of `painting` (1, 3, H, W) around one in `mask`, in the box that holds it; and the mask there.
+
+    Windows are at least LEAST places wide and high where the painting is: a small piece is seen with what surrounds it.
+    """
     inside = _laid_over(mask, tuple(painting.shape[-2:]))
     rows, columns = inside[0, 0].nonzero(as_tuple=True)
     drawn = int(torch.randint(len(rows), (1,), generator=generator))
     box = [(int(n.min()), int(n.max()) + 1) for n in (rows, columns)]
     share = min(1.0, math.sqrt(places * CELL**2 / ((box[0][1] - box[0][0]) * (box[1][1] - box[1][0]))))
     view = [...]
-    for (first, last), centre in zip(box, (int(rows[drawn]), int(columns[drawn])), strict=True):
-        side = min(last - first, max(LEAST * CELL, round(share * (last - first))))
-        start = min(max(centre - side // 2, first), last - side)
+    centres = int(rows[drawn]), int(columns[drawn])
+    for (first, last), centre, whole in zip(box, centres, painting.shape[-2:], strict=True):
+        side = min(whole, max(LEAST * CELL, round(share * (last - first))))
+        start = min(max(centre - side // 2, first), last - side)  # within the box, where it is large enough
+        start = min(max(start, 0), whole - side)
         view.append(slice(start, start + side))
     return painting[tuple(view)], inside[tuple(view)]
 
@@ -287,7 +290,7 @@ def _laid_over(mask: Tensor, sides: tuple[int, int]) -> Tensor:
 
 def _allowed(mask: Tensor, grid: tuple[int, int]) -> Tensor:
     """(rows, columns) bool: the places inside the mask and away from the window's edge, where the window is large enough."""
-    allowed = _laid_over(mask, grid)[0, 0] > 0.5
+    allowed = _laid_over(mask, grid)[0, 0] > 0
     inner = torch.zeros_like(allowed)
     down, across = (EDGE if n > 4 * EDGE else 0 for n in grid)
     inner[down : grid[0] - down, across : grid[1] - across] = True

@@ -1,4 +1,4 @@
-"""Ways to paint by name: which paintings, and the method. Each is shown with a picture in the README."""
+"""Ways to paint by name: which paintings, and the method. figures/README.md shows a picture by each."""
 
 from dataclasses import dataclass
 

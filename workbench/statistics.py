@@ -182,7 +182,7 @@ def barycentre(parts: Sequence[tuple[float, Moments]], *, tolerance: float = 1e-
     covariance = sum(weight * psd_sqrt(m.covariance.to(wide)) for weight, m in parts)
     covariance = covariance @ covariance
     for _ in range(iterations):
-        values, vectors = _eigen(covariance)
+        values, vectors = eigen(covariance)
         sound = values > values[-1].clamp_min(torch.finfo(wide).tiny) * 1e-12
         root = torch.where(sound, values.clamp_min(0).sqrt(), 0.0)
         inverse = torch.where(sound, 1 / root.clamp_min(torch.finfo(wide).tiny), 0.0)
@@ -209,11 +209,11 @@ def off_diagonal_energy(matrix: Tensor) -> float:
 
 def psd_sqrt(matrix: Tensor) -> Tensor:
     """The symmetric square root of a symmetric positive semi-definite (C, C) matrix; negative round-off counts as zero."""
-    values, vectors = _eigen(matrix)
+    values, vectors = eigen(matrix)
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
 
-def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues, ascending, and eigenvectors of a symmetric matrix, on its device and in its precision."""
     values, vectors = torch.linalg.eigh(_for_eigenvalues(matrix))
     return values.to(matrix), vectors.to(matrix)

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from workbench import colour, images, losses, neighbours, progress, statistics, storage
+from workbench import colour, images, losses, neighbours, people, progress, statistics, storage
 from workbench.advance import STRIDE, Step, advance
 from workbench.corpus import Work
 from workbench.encoders import Encoder, imitation
@@ -50,7 +50,7 @@ FIRST = 0.2  # of the evaluations at full size: those in which it is held there
 KEPT = 4.0  # times alpha that the content weighs beside neighbours, which are harder to leave than statistics
 FIRST_MOVE = 0.005  # root mean square of the first trial, in the coordinates of Spectral
 WINDOW = 20  # evaluations over which a plateau is judged
-VERSION = 11  # raised whenever the same settings come to another picture
+VERSION = 12  # raised whenever the same settings come to another picture
 THUMBNAIL = 96  # px, long side of a painting of which only colours are wanted
 LEAST_PAINTING = 32  # px: no painting is made smaller than that, however fine the brush
 
@@ -129,7 +129,8 @@ class Settings:
         require(0.1 <= self.brush <= 8, f"brush = {self.brush}: choose between 0.1 (fine) and 8 (coarse)")
         require(0 <= self.looseness <= 8, f"looseness = {self.looseness}: choose between 0 and 8 px")
         require(
-            0 <= self.palette <= 1, f"palette = {self.palette}: choose between 0 (the content's colours) and 1 (the paintings')"
+            0 <= self.palette <= 1,
+            f"palette = {self.palette}: choose between 0 (the most similar places' colours) and 1 (the paintings')",
         )
         require(0 <= self.strength <= 1, f"strength = {self.strength}: choose between 0 (the content's own style) and 1")
         require(0 <= self.plateau < 1, f"plateau = {self.plateau}: a share is at least 0 and less than 1")
@@ -233,6 +234,7 @@ class Transfer:
         check_combination(target.combine, self.settings, guided=bool(target.guides))
         self.target = target if self.settings.method == "neighbours" else target.with_people_joined()
         self._recolour = _recolouring(content, self.settings)
+        self._faces = people.faces(self.content) if self.settings.method == "neighbours" else ()
         self._source = self._coloured()
         self.matches = self.settings.method == "neighbours"
         if self.matches:
@@ -402,6 +404,7 @@ class Transfer:
                 self.driver,
                 self.settings,
                 stage.size,
+                faces=self._faces,
                 recolour=self._recolour,
                 show=self.show,
             )
@@ -509,10 +512,14 @@ def objective(
     settings: Settings,
     size: int,
     *,
+    faces: Sequence[people.Face] = (),
     recolour: colour.Recolouring | None = None,
     show: bool = False,
 ) -> losses.Objective:
-    """The objective for `content` (1, 3, H, W) at long side `size`. `recolour` changes the paintings' colours."""
+    """The objective for `content` (1, 3, H, W) at long side `size`. `recolour` changes the paintings' colours.
+
+    `faces`: those of the content, which neighbours leave more of.
+    """
     with torch.no_grad():
         content_features = encoder.features(content, encoder.content_layers)
     return losses.Objective(
@@ -522,7 +529,7 @@ def objective(
                 settings.alpha * (KEPT if settings.method == "neighbours" else 1.0),
                 losses.ContentLoss(content_features),
             ),
-            "style": (settings.beta, _style_loss(content, target, encoder, settings, size, recolour, show)),
+            "style": (settings.beta, _style_loss(content, target, encoder, settings, size, faces, recolour, show)),
             "tv": (settings.tv, losses.TotalVariation()),
             "range": (1.0, losses.OutOfRange()),
         },
@@ -586,6 +593,7 @@ def _style_loss(
     encoder: Encoder,
     settings: Settings,
     size: int,
+    faces: Sequence[people.Face],
     recolour: colour.Recolouring | None,
     show: bool,
 ) -> losses.Loss:
@@ -599,6 +607,7 @@ def _style_loss(
             looseness=settings.looseness,
             strength=settings.strength,
             seed=settings.seed,
+            faces=faces,
             recolour=recolour,
             show=show,
         )

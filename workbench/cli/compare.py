@@ -62,9 +62,9 @@ def declare(commands: Any) -> None:
     parser.add_argument("--retriever", metavar="ENCODER", help="encoder that says which paintings fit (default: lite0)")
     encoder_options(parser)
     parser.option("--size", SETTINGS, "long side of the results, px", type=int)
-    parser.option("--steps", SETTINGS, "evaluations at full size; coarser scales take fewer", type=int)
+    parser.option("--steps", SETTINGS, "evaluations at full size; neighbours take 0.4 times as many at every scale", type=int)
     parser.option("--alpha", SETTINGS, "weight of the content loss", type=float)
-    parser.option("--seed", SETTINGS, "of the noise and of drawn patches", type=int)
+    parser.option("--seed", SETTINGS, "of all that is drawn: places of paintings, noise, patches", type=int)
 
 
 def _rows(targets: list[str], methods: list[str]) -> list[str]:

@@ -81,9 +81,11 @@ def declare(commands: Any) -> None:
     encoder_options(parser)
     parser.option("--method", SETTINGS, "whether places of the paintings are taken over, or statistics matched")
     parser.option("--looseness", SETTINGS, "neighbours: blur, px, through which places are compared: 0 tight", type=float)
-    parser.option("--palette", SETTINGS, "neighbours: how far colours move to the paintings' before that", type=float)
+    parser.option(
+        "--palette", SETTINGS, "neighbours: how far colours move to the paintings' before places are compared", type=float
+    )
     parser.option("--size", SETTINGS, "long side of the result, px", type=int)
-    parser.option("--steps", SETTINGS, "evaluations at full size; coarser scales take fewer", type=int)
+    parser.option("--steps", SETTINGS, "evaluations at full size; neighbours take 0.4 times as many at every scale", type=int)
     parser.option("--alpha", SETTINGS, "weight of the content loss", type=float)
     parser.option("--beta", SETTINGS, "weight of the style loss", type=float)
     parser.option("--tv", SETTINGS, "weight of the total variation", type=float)
@@ -97,7 +99,7 @@ def declare(commands: Any) -> None:
     parser.option("--init", SETTINGS, "what the optimisation starts from")
     parser.option("--draft", SETTINGS, "whether embedded makes a draft for vgg19, which is quicker")
     parser.option("--plateau", SETTINGS, "gain over 20 evaluations, as a share, below which it stops; 0 never does", type=float)
-    parser.option("--seed", SETTINGS, "of the noise and of drawn patches", type=int)
+    parser.option("--seed", SETTINGS, "of all that is drawn: places of paintings, noise, patches", type=int)
     parser.add_argument(
         "--checkpoint", metavar="FILE", type=Path, help=f"write the state every {CHECKPOINT_EVERY} steps, and when stopped"
     )
