@@ -35,7 +35,7 @@ AROUND = 16  # px by which a picture is continued while its features are found, 
 FACES = 0.4  # share of the content's own features that is kept in a face 30 places wide: people see the least change of one
 WIDE = 30  # places; where a face is n times as wide the share is 1 / sqrt(n) times as large: eyes then have places enough
 MOST = 0.8  # share kept at most, in the smallest faces
-FULL, FADES = 0.8, 1.2  # half sides of a face's box within which all of that is kept, and beyond which nothing is
+FULL, FADES = 0.8, 1.2  # half sides of a face's box: within the first the whole share is kept, beyond the second nothing
 RIMS = {2: 4, 4: 2, 8: 3}  # stride of a layer: positions along the border that are not compared; padding has a part in them
 LEAST = 12  # places: the least side of a window
 
@@ -61,7 +61,7 @@ class Sources:
         self.region = torch.cat([torch.where(part.allowed, part.region, -1).flatten() for part in parts])
 
         share = min(1.0, SAMPLE / len(self.lattice))
-        self.space = Space.spanned_by([_some(compared(part.window), share, generator) for part in parts])
+        self.space = Space.spanned_by([_sampled(compared(part.window), share, generator) for part in parts])
         self.columns = torch.cat([F.normalize(self.space.of_painting(compared(part.window)), dim=1) for part in parts])
 
     def taken(self, match: Tensor, grid: tuple[int, int], layer: str, sides: tuple[int, int]) -> Tensor:
@@ -89,7 +89,7 @@ class Sources:
         return total[None]
 
 
-def _some(compared: dict[str, Tensor], share: float, generator: torch.Generator) -> dict[str, Tensor]:
+def _sampled(compared: dict[str, Tensor], share: float, generator: torch.Generator) -> dict[str, Tensor]:
     """A random `share` of the places, one at least."""
     places = len(next(iter(compared.values())))
     chosen = torch.randperm(places, generator=generator)[: max(1, round(share * places))]

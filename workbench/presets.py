@@ -1,4 +1,4 @@
-"""Ways to paint by name: which paintings, and the method. figures/README.md shows a picture by each."""
+"""Ways to paint by name: which paintings, and the method. figures/README.md has a picture by each."""
 
 from dataclasses import dataclass
 
