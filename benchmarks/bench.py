@@ -27,14 +27,22 @@ import torch
 from reference import SCALE, PlainVGG, descend, objective, plain_lbfgs
 
 import workbench
-from workbench import embeddings, encoders, figures, images, losses, statistics, storage, targets
+from workbench import (
+    encoders,
+    figures,
+    images,
+    statistics,
+    storage,
+    targets,
+)
 from workbench import provenance as pv
-from workbench.advance import advance
-from workbench.capture import record
-from workbench.comparison import transfer_each
-from workbench.corpus import Corpus, Work
+from workbench.corpora import Corpus, Work, ingest
 from workbench.encoders import ConvolutionalEncoder
-from workbench.transfer import Settings, Stage, Transfer
+from workbench.retrieval import embeddings
+from workbench.study.comparison import transfer_each
+from workbench.transfer import Settings, Stage, Transfer, losses
+from workbench.transfer.engine.graph import record
+from workbench.transfer.engine.stepping import advance
 
 ALPHA = 0.05
 LEVELS = (1.5, 1.1, 1.02)  # times the objective that the reference ends with
@@ -348,7 +356,7 @@ def targets_by_corpus(works: Sequence[Work], driving: Mapping[str, Convolutional
         with tempfile.TemporaryDirectory() as cache:
             os.environ["WORKBENCH_CACHE"] = cache
             began = now(encoder.device)
-            target.moments(encoder, 256, encoder.style_layers)
+            targets.moments(target, encoder, 256, encoder.style_layers)
             found[name].append([count, now(encoder.device) - began])
     return {name: points[1:] for name, points in found.items()}  # the first was for warming up
 
@@ -369,7 +377,7 @@ def comparison_seconds(size: int, content: Work, corpus: Corpus, encoder: Convol
     ]
     seconds = {}
     for name, some in (("one", chosen[:1]), ("all", chosen)):
-        oeuvre = selection.whole().moments(encoder, size, encoder.style_layers)
+        oeuvre = targets.moments(selection.whole(), encoder, size, encoder.style_layers)
         for _ in range(2):
             began = now(encoder.device)
             list(transfer_each(source, some, oeuvre, encoder, settings, show=False))
@@ -482,7 +490,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, or cuda:N")
     parser.add_argument("--references", action="store_true", help="only make the references, which needs no quiet machine")
     args = parser.parse_args()
-    photographs, *folders = (list(Corpus.open(folder)) for folder in (args.contents, *args.styles))
+    photographs, *folders = (list(ingest(folder)) for folder in (args.contents, *args.styles))
     pairs = choose_pairs(photographs, folders, args.pairs)
     device = encoders.choose_device(args.device)
     load = partial(encoders.load, device=str(device), pooling="average")
@@ -519,7 +527,7 @@ def main() -> None:
     report.part("seconds of a search", searches)
     if device.type == "cuda":
         for size, (name, encoder) in product(args.sizes, driving.items()):
-            measure = partial(comparison_seconds, size, pairs[0][0], Corpus.open(args.styles[0]), encoder)
+            measure = partial(comparison_seconds, size, pairs[0][0], ingest(args.styles[0]), encoder)
             report.part(f"seconds of the comparison of notebook 05 at {size} px, {name}", measure)
     costs = {
         "cost_by_size": ("long side, px", "seconds of one step", partial(steps_by_size, *pairs[0], driving)),

@@ -21,7 +21,7 @@ from pathlib import Path
 from PIL import Image
 
 from workbench import images, inputs, storage
-from workbench.corpus import Corpus
+from workbench.corpora import Corpus
 from workbench.errors import WorkbenchError, require
 from workbench.metrics.judging import family
 from workbench.study.intervals import proportion

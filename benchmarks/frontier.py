@@ -15,7 +15,7 @@ from typing import Any
 from workbench import encoders, figures, storage
 from workbench import provenance as pv
 from workbench.cli.distil import _held_out
-from workbench.corpus import Corpus
+from workbench.corpora import Corpus, ingest
 from workbench.distillation import evaluation
 from workbench.distillation.recipe import SHIPPED, Recipe, read_stages, write_stages
 from workbench.distillation.training import Distillation, data_sha256
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--pairs", type=int, default=6)
     args = parser.parse_args()
-    corpora = [Corpus.open(folder) for folder in args.data]
+    corpora = [ingest(folder) for folder in args.data]
     shipped = read_stages(SHIPPED)[-1]
     args.out.mkdir(parents=True, exist_ok=True)
     students = {"shipped": WEIGHTS}

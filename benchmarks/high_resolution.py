@@ -12,7 +12,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from workbench import encoders, figures, images, inputs, metrics, targets
+from workbench import (
+    encoders,
+    figures,
+    images,
+    inputs,
+    metrics,
+    targets,
+)
 from workbench import provenance as pv
 from workbench.transfer import Settings, Transfer
 

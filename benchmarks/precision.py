@@ -11,9 +11,16 @@ from pathlib import Path
 
 import torch
 
-from workbench import encoders, figures, images, inputs, targets, transfer
+from workbench import (
+    encoders,
+    figures,
+    images,
+    inputs,
+    targets,
+    transfer,
+)
 from workbench import provenance as pv
-from workbench.corpus import Work
+from workbench.corpora import Work
 from workbench.transfer import Settings, Transfer
 
 

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench import embeddings, encoders, images, inputs, samples, storage
-from workbench.corpus import Corpus, Work
+from workbench import encoders, images, inputs, samples, storage
+from workbench.corpora import Work, ingest
 from workbench.encoders import Encoder
-from workbench.index import precisions_at_k
+from workbench.retrieval import embeddings
+from workbench.retrieval.precision import precisions_at_k
 
 ENCODERS = ("lite0", "embedded", "vgg19")
 BASE = "embedded"  # that differences are to
@@ -70,7 +71,7 @@ def difference(first: np.ndarray, second: np.ndarray, groups: Sequence[str]) -> 
 
 def table(data: Path) -> dict:
     """corpus -> {works, encoder -> what it finds, with its difference to BASE}."""
-    artists = [Corpus.open(folder) for folder in sorted((data / "corpora").iterdir()) if folder.is_dir()]
+    artists = [ingest(folder) for folder in sorted((data / "corpora").iterdir()) if folder.is_dir()]
     asked = {"all works": [work for artist in artists for work in artist]}
     asked |= {artist.name: list(artist) for artist in artists if len(artist) >= MANY}
     asked |= {painter: list(inputs.corpus(painter)) for painter in samples.PAINTERS}

@@ -17,11 +17,12 @@ from unittest import mock
 
 from torch import Tensor
 
-from workbench import comparison, encoders, hypercolumns, inputs, targets
-from workbench.corpus import Corpus
+from workbench import encoders, inputs, targets
+from workbench.corpora import Corpus
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
-from workbench.transfer import Settings, asked
+from workbench.study import comparison
+from workbench.transfer import Settings, asked, hypercolumns
 
 loaded = cache(encoders.load)
 

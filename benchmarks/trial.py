@@ -18,7 +18,7 @@ from setups import Selections, Setup
 from torch import Tensor
 
 from workbench import figures, images, inputs, metrics
-from workbench.corpus import Corpus, Work
+from workbench.corpora import Work, ingest
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.metrics.faces import faces_kept
@@ -41,7 +41,7 @@ def contents_of(names: list[str]) -> dict[str, Content]:
     found = {}
     for name in names:
         path = inputs.content_path(name)
-        beside = Corpus.open(path.parent) if Path(name).is_file() else ()
+        beside = ingest(path.parent) if Path(name).is_file() else ()
         works = tuple(work for work in beside if work.path == path.parent.resolve() / path.name)
         require(path.stem not in found, f"two contents are called {path.stem}")
         found[path.stem] = images.load(path), works[0].genre if works else "", works

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from workbench import encoders, images, inputs
-from workbench.corpus import Corpus
+from workbench.corpora import ingest
 
 # No example is held to a time: a machine that does other things as well may be slow at any of them.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -75,7 +75,7 @@ def two_styles(tmp_path_factory):
 @pytest.fixture(scope="session")
 def corpus(two_styles):
     """`two_styles`, opened."""
-    return Corpus.open(two_styles)
+    return ingest(two_styles)
 
 
 @pytest.fixture(scope="session")
@@ -93,4 +93,4 @@ def portraits(two_styles, tmp_path_factory):
     images.save((sitter.flip(3) * torch.tensor([1.0, 0.8, 0.6]).view(1, 3, 1, 1)), folder / "by-candle.png")
     for name in ("work-00.png", "work-01.png"):
         shutil.copy(two_styles / name, folder)
-    return Corpus.open(folder)
+    return ingest(folder)

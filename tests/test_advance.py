@@ -10,11 +10,12 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from workbench import advance, batch, capture, statistics, targets
-from workbench.advance import Diverged
+from workbench import statistics, targets
 from workbench.errors import UsageError
-from workbench.losses import GuidedGramLoss
 from workbench.transfer import Settings, Transfer
+from workbench.transfer.engine import batch, graph, stepping
+from workbench.transfer.engine.stepping import Diverged
+from workbench.transfer.losses import GuidedGramLoss
 
 SMALL = {"size": 96, "steps": 12}
 
@@ -103,7 +104,7 @@ def test_a_stop_within_a_stride_keeps_what_was_done(content, chosen, encoder, mo
     settings = Settings(method="gram", **SMALL, plateau=0)
     expected = Transfer(content, chosen[0], encoder, settings).run()
     running = strided(content, chosen[0], encoder, settings, 5)
-    evaluate, count = advance._evaluated, itertools.count()
+    evaluate, count = stepping._evaluated, itertools.count()
 
     def interrupted(transfers):
         if next(count) == 7:
@@ -139,7 +140,7 @@ def test_what_was_once_not_finite_is_not_gone_on_with(content, chosen, encoder, 
     """Though a shorter step may be finite again: the picture is that of the step before."""
     running = strided(content, chosen[0], encoder, Settings(method="gram", **SMALL, plateau=0), 5)
     list(itertools.islice(running, 2))
-    evaluate, count, good = advance._evaluated, itertools.count(), []
+    evaluate, count, good = stepping._evaluated, itertools.count(), []
 
     def once_infinite(transfers):
         (point, picture, gradient, values), *_ = evaluate(transfers)
@@ -209,7 +210,7 @@ def recordings(monkeypatch):
 
     monkeypatch.setattr(advance, "record", record)
     monkeypatch.setattr(advance, "recordable", lambda transfers: True)
-    monkeypatch.setattr("workbench.optimisers.PROMPT", ())
+    monkeypatch.setattr("workbench.transfer.optimisers.PROMPT", ())
     return counts
 
 
@@ -307,7 +308,7 @@ def graph(monkeypatch):
 
 def test_a_recording_is_begun_ended_and_launched(graph, capsys):
     done = []
-    launch = capture.record(lambda: done.append(1), torch.device("cuda"))
+    launch = graph.record(lambda: done.append(1), torch.device("cuda"))
     launch()
     launch()
     assert graph.called == ["begin", "end", "replay", "replay"] and done == [1] and capsys.readouterr().err == ""
@@ -321,7 +322,7 @@ def test_a_recording_that_fails_is_ended_and_says_why_in_a_line(graph, monkeypat
         if failing == "step":
             raise torch.OutOfMemoryError("no memory left\nat all")
 
-    assert capture.record(step, torch.device("cuda")) is None
+    assert graph.record(step, torch.device("cuda")) is None
     let_go = ["_cuda_endAllocateToPool", "_cuda_releasePool"]
     assert graph.called == {"begin": ["begin"], "step": ["begin", "end"], "end": ["begin", "end", "end", *let_go]}[failing]
     restored = torch.cuda.default_generators[0].graphsafe_set_state
@@ -335,7 +336,7 @@ def test_ctrl_c_ends_a_recording_and_stays_ctrl_c(graph):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        capture.record(step, torch.device("cuda"))
+        graph.record(step, torch.device("cuda"))
     assert graph.called == ["begin", "end"]
 
 
@@ -358,16 +359,16 @@ class Waiting(TorchDispatchMode):
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 @pytest.mark.parametrize("style_loss", ["gram", "w2", "patches", "embedding"])
 def test_nothing_waits_for_the_device_inside_of_a_stride(content, chosen, encoder, monkeypatch, style_loss, optimiser):
-    monkeypatch.setattr("workbench.optimisers.PROMPT", ())  # this processor passes for a device
+    monkeypatch.setattr("workbench.transfer.optimisers.PROMPT", ())  # this processor passes for a device
     settings = Settings(method="gram", size=96, steps=30, plateau=0, style_loss=style_loss, optimiser=optimiser)
     transfer = Transfer(content, chosen[1], encoder, settings)
     next(iter(transfer))  # made ready, and the first evaluation done
-    advance.unwatched([transfer], 1)  # takes over from there
+    stepping.unwatched([transfer], 1)  # takes over from there
     with Waiting() as waiting:
-        advance.unwatched([transfer], 3)
+        stepping.unwatched([transfer], 3)
     assert waiting.found == [] and len(transfer.history) == 5
     with Waiting() as waiting:
-        advance.advance([transfer])
+        stepping.advance([transfer])
     assert waiting.found  # the watch sees what it is to see
 
 
@@ -426,7 +427,7 @@ def test_a_transfer_of_a_batch_that_is_over_lets_the_others_go_on(content, chose
 
 
 def test_ctrl_c_stops_a_batch_and_keeps_its_pictures(content, chosen, encoder, monkeypatch):
-    step, count = advance.advance, itertools.count()
+    step, count = stepping.advance, itertools.count()
 
     def interrupted(transfers):
         if next(count) == 4:

@@ -15,7 +15,14 @@ from scipy.special import expit
 
 from workbench.errors import UsageError, WorkbenchError
 from workbench.study import blind
-from workbench.study.blind import Ballot, Check, Item, Outcome, Plan, analysis
+from workbench.study.blind import (
+    Ballot,
+    Check,
+    Item,
+    Outcome,
+    Plan,
+    analysis,
+)
 
 METHODS = ("blend", "single", "regions", "random")
 WORTH = dict(zip(METHODS, (0.9, 0.2, -0.3, -0.8), strict=True))

@@ -19,10 +19,20 @@ import torch
 from PIL import Image
 from waiting import PATIENCE, until
 
-from workbench import cli, embeddings, encoders, figures, images, runs, storage, targets, transfer
-from workbench.corpus import Corpus
+from workbench import (
+    cli,
+    encoders,
+    figures,
+    images,
+    runs,
+    storage,
+    targets,
+    transfer,
+)
+from workbench.corpora import ingest
 from workbench.encoders import Encoder
-from workbench.presets import PRESETS
+from workbench.methods.presets import PRESETS
+from workbench.retrieval import embeddings
 
 SMALL = ("--size", "64", "--steps", "4", "--device", "cpu")  # two evaluations where neighbours are matched,
 GRAM = (*SMALL, "--method", "gram")  # and four here
@@ -147,7 +157,7 @@ def test_transfer_writes_the_picture_of_every_target(workbench, two_styles, phot
     assert picture.shape == (1, 3, 48, 64)
     assert not torch.allclose(picture, images.load(photograph, 64), atol=0.02)
     made = figures.read_provenance("new/out.png")
-    works = {work.name: work for work in Corpus.open(two_styles)}
+    works = {work.name: work for work in ingest(two_styles)}
     assert made["command"] == "transfer" and made["parameters"]["target"] == target
     assert (made["steps_done"], made["finished"]) == (2, True) and made["parameters"]["method"] == "neighbours"
     assert sum(work["weight"] for work in made["works"]) == pytest.approx(1)
@@ -461,7 +471,7 @@ def test_a_retriever_chooses_the_paintings(workbench, two_styles, photograph, mo
     argv = ("transfer", warm, "--corpus", two_styles, "--target", "nearest", *SMALL, "-o", "out.png")
     assert workbench(*argv, "--retriever", "redness")[0] == 0
     made = figures.read_provenance("out.png")
-    genre = {work.name: work.genre for work in Corpus.open(two_styles)}
+    genre = {work.name: work.genre for work in ingest(two_styles)}
     assert genre[made["works"][0]["file"]] == "portrait"
     assert set(made["weights"]) == {"embedded", "redness"} and made["parameters"]["retriever"].startswith("redness:")
     assert 0 < made["fit"]["familiarity"] <= 1
@@ -773,7 +783,7 @@ def test_split_writes_every_work_once_and_the_same_every_time(workbench, two_sty
     assert workbench(*argv, "split.csv")[0] == 0
     assert workbench(*argv, "again.json")[0] == 0
     parts = json.loads(Path("split.json").read_text())
-    bank, held_out = Corpus.open(two_styles).split(0.3, 5)
+    bank, held_out = ingest(two_styles).split(0.3, 5)
     assert parts == {"bank": [work.name for work in bank], "held_out": [work.name for work in held_out]}
     with Path("split.csv").open(newline="") as file:
         rows = {row["file_name"]: row["split"] for row in csv.DictReader(file)}
@@ -799,7 +809,7 @@ def test_split_refuses(workbench, two_styles, changes, expected, says):
 def test_embed_writes_the_vectors_in_the_order_of_the_corpus(workbench, two_styles):
     status, out, _ = workbench("embed", two_styles, "--kind", "style", "--size", "64", "--device", "cpu", "-o", "e.npz")
     assert status == 0 and out.startswith("12 works, ")
-    corpus = Corpus.open(two_styles)
+    corpus = ingest(two_styles)
     expected = embeddings.embed(corpus, encoders.load(device="cpu"), "style", size=64)
     with np.load("e.npz", allow_pickle=False) as file:
         assert np.array_equal(file["vectors"], expected.raw)
@@ -1058,7 +1068,7 @@ def test_a_reader_that_has_gone_is_no_error_message(two_styles):
 
 
 def test_a_run_that_diverges_keeps_the_last_good_picture(workbench, photograph, two_styles, monkeypatch):
-    from workbench.losses import GramLoss
+    from workbench.transfer.losses import GramLoss
 
     honest, calls = GramLoss.__call__, []
 

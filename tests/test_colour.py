@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import colour
+from workbench.images import colour
 
 
 def picture(seed, height=20, width=30):

@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from workbench import comparison, figures, inputs, samples, targets, transfer
+from workbench import figures, inputs, samples, targets, transfer
 from workbench.errors import UsageError, WorkbenchError
+from workbench.study import comparison
 
 
 @pytest.fixture(scope="module")
@@ -13,9 +14,9 @@ def outcomes(corpus, encoder):
     content = corpus["work-00.png"].load(96)
     selection = targets.Selection(corpus, content, encoder)
     settings = transfer.Settings(method="gram", size=64, steps=40)
-    oeuvre = selection.whole().moments(encoder, 64, encoder.style_layers)
+    oeuvre = targets.moments(selection.whole(), encoder, 64, encoder.style_layers)
     chosen = [selection.single("work-01"), selection.nearest(), selection.whole()]
-    return content, encoder, oeuvre, list(comparison.transfer_each(content, chosen, oeuvre, encoder, settings, show=False))
+    return content, encoder, oeuvre, list(comparison.paint_each(content, chosen, oeuvre, encoder, settings, show=False))
 
 
 def test_each_outcome_is_nearest_to_its_own_target(outcomes):
@@ -30,7 +31,7 @@ def test_targets_at_once_come_to_what_they_come_to_in_turn(outcomes):
     content, encoder, oeuvre, done = outcomes
     settings = transfer.Settings(method="gram", size=64, steps=40)
     chosen = [outcome.target for outcome in done]
-    together = list(comparison.transfer_each(content, chosen, oeuvre, encoder, settings, show=False, at_once=2))
+    together = list(comparison.paint_each(content, chosen, oeuvre, encoder, settings, show=False, at_once=2))
     assert [outcome.target for outcome in together] == chosen
     for one, other in zip(done, together, strict=True):
         assert other.style.gram == pytest.approx(one.style.gram, rel=0.2)
@@ -43,7 +44,7 @@ def test_targets_whose_transfers_cannot_keep_step_are_made_in_turn(outcomes):
     pooled = done[2].target
     chosen = [pooled, replace(pooled, combine="apart"), replace(pooled, combine="bag"), pooled]
     settings = transfer.Settings(method="gram", size=64, steps=10)
-    together = list(comparison.transfer_each(content, chosen, oeuvre, encoder, settings, show=False, at_once=8))
+    together = list(comparison.paint_each(content, chosen, oeuvre, encoder, settings, show=False, at_once=8))
     assert [outcome.target for outcome in together] == chosen and all(outcome.result.complete for outcome in together)
 
 
@@ -55,7 +56,7 @@ def test_no_transfer_at_once_is_refused(outcomes):
     content, encoder, oeuvre, done = outcomes
     settings = transfer.Settings(method="gram", size=64, steps=1)
     with pytest.raises(UsageError, match="at_once = 0"):
-        list(comparison.transfer_each(content, [done[0].target], oeuvre, encoder, settings, show=False, at_once=0))
+        list(comparison.paint_each(content, [done[0].target], oeuvre, encoder, settings, show=False, at_once=0))
 
 
 def test_records_are_json_and_name_every_work(outcomes):
@@ -68,19 +69,19 @@ def test_records_are_json_and_name_every_work(outcomes):
 
 def test_the_panels_make_a_figure(outcomes, tmp_path):
     content, encoder, oeuvre, done = outcomes
-    panels = [comparison.content_panel(content, oeuvre, encoder, 64), *(comparison.panel(o) for o in done)]
+    panels = [figures.content_panel(content, oeuvre, encoder, 64), *(figures.result_panel(o) for o in done)]
     named = ["Single, Gram matrices", "Nearest, Gram matrices", "Whole oeuvre, Gram matrices"]
     assert [p.title for p in panels] == ["Content", *named]
     assert len(panels[3].works) == 12
-    paths = figures.save(figures.comparison(panels), tmp_path / "figure", {"seed": 0})
+    paths = figures.save(figures.side_by_side(panels), tmp_path / "figure", {"seed": 0})
     assert [p.suffix for p in paths] == [".png", ".pdf"] and all(p.stat().st_size > 1000 for p in paths)
 
 
 def test_a_title_says_what_is_not_the_default(corpus):
     target = targets.whole(corpus)
-    assert [comparison.title(target), comparison.title(target, "gram")] == ["Whole oeuvre", "Whole oeuvre, Gram matrices"]
-    assert comparison.title(target.combined("barycentre"), "gram") == "Whole oeuvre, barycentre"
-    assert comparison.title(replace(target, name="random"), "neighbours") == "Random"
+    assert [figures.target_title(target), figures.target_title(target, "gram")] == ["Whole oeuvre", "Whole oeuvre, Gram matrices"]
+    assert figures.target_title(target.combined("barycentre"), "gram") == "Whole oeuvre, barycentre"
+    assert figures.target_title(replace(target, name="random"), "neighbours") == "Random"
 
 
 def test_the_methods_are_kept_beside_each_other_and_painted_once(corpus, encoder, tmp_path, monkeypatch):

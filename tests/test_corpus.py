@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from workbench import images
-from workbench.corpus import Corpus, IngestReport, Work
+from workbench.corpora import Corpus, IngestReport, Work, ingest
 from workbench.errors import UsageError, WorkbenchError
 
 
@@ -51,7 +51,7 @@ def gallery(tmp_path):
         paint(tmp_path / row[0], seed)
     paint(tmp_path / "f_the-nameless_one.png", 99)
     keys = ("file_name", "title", "genre", "series")
-    return Corpus.open(describe(tmp_path, *(dict(zip(keys, row, strict=True)) for row in rows)))
+    return ingest(describe(tmp_path, *(dict(zip(keys, row, strict=True)) for row in rows)))
 
 
 # Ingest
@@ -60,7 +60,7 @@ def gallery(tmp_path):
 def test_a_folder_without_metadata(tmp_path):
     for seed, name in enumerate(("b.png", "a.png", "deep/er/c.png")):
         paint(tmp_path / name, seed)
-    corpus = Corpus.open(tmp_path)
+    corpus = ingest(tmp_path)
     assert names(corpus) == ["a.png", "b.png", "deep/er/c.png"]
     assert len(corpus) == 3
     assert corpus.name == tmp_path.name
@@ -87,7 +87,7 @@ def test_what_lies_beside_the_images_is_not_seen(tmp_path):
     for name in ("notes.txt", "README.md", "info.json", ".hidden.png", "Thumbs.db", ".DS_Store", "LICENSE", ".git/x.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"something")
-    assert Corpus.open(tmp_path).report == IngestReport(seen=1, usable=1)
+    assert ingest(tmp_path).report == IngestReport(seen=1, usable=1)
 
 
 def test_every_reason_is_in_the_report(tmp_path):
@@ -102,7 +102,7 @@ def test_every_reason_is_in_the_report(tmp_path):
     (tmp_path / "list.jpg").write_text("bread, milk")
     (tmp_path / "half.png").write_bytes((tmp_path / "good.png").read_bytes()[:200])
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    corpus = Corpus.open(tmp_path)
+    corpus = ingest(tmp_path)
     report = corpus.report
     assert (report.seen, report.usable) == (9, 4)
     assert names(corpus) == ["good.png", "shouting.JPG", "turned.jpg", "été avec espaces.png"]
@@ -134,9 +134,9 @@ def test_counts_add_up(tmp_path_factory, files):
     good = [seed for kind, seed in files if kind == "good"]
     if not good:
         with pytest.raises(WorkbenchError, match=f"{len(files)} of {len(files)} files rejected"):
-            Corpus.open(folder)
+            ingest(folder)
         return
-    corpus = Corpus.open(folder)
+    corpus = ingest(folder)
     report = corpus.report
     assert report.seen == len(files) == report.usable + len(report.rejected) + len(report.duplicates)
     assert report.usable == len(corpus) == len(set(good))
@@ -149,7 +149,7 @@ def test_counts_add_up(tmp_path_factory, files):
 def test_of_equal_files_the_described_one_stays(tmp_path):
     paint(tmp_path / "original.png")
     shutil.copy(tmp_path / "original.png", tmp_path / "a copy of original.png")
-    corpus = Corpus.open(describe(tmp_path, {"file_name": "original.png", "title": "Noise"}))
+    corpus = ingest(describe(tmp_path, {"file_name": "original.png", "title": "Noise"}))
     assert [work.title for work in corpus] == ["Noise"]
     assert corpus.report.duplicates == (("a copy of original.png", "original.png"),)
 
@@ -163,7 +163,7 @@ def test_linked_folders_are_followed_once_and_loops_end(tmp_path):
     (root / "again").symlink_to(root / "real")
     (root / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "self").symlink_to(root / "self")
-    corpus = Corpus.open(root)
+    corpus = ingest(root)
     assert names(corpus) == ["linked/x.png", "real/y.png"]
     assert [name for name, _ in corpus.report.rejected] == ["self"]
 
@@ -185,7 +185,7 @@ def test_no_usable_image_is_one_line(tmp_path, kind):
         "only bad": r"2 of 2 files rejected, the first \(a\.jpg\) because: the file is empty",
     }[kind]
     with pytest.raises(WorkbenchError, match=reason) as caught:
-        Corpus.open(folder)
+        ingest(folder)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -193,18 +193,18 @@ def test_no_usable_image_is_one_line(tmp_path, kind):
 def test_a_second_opening_decodes_nothing_and_finds_the_same(tmp_path, monkeypatch):
     paint(tmp_path / "a.png", 1)
     paint(tmp_path / "b.png", 2)
-    first = Corpus.open(tmp_path)
+    first = ingest(tmp_path)
     read, reads = images.read, []
     monkeypatch.setattr(images, "read", lambda path: reads.append(path.name) or read(path))
-    assert Corpus.open(tmp_path) == first
+    assert ingest(tmp_path) == first
     assert reads == []
     paint(tmp_path / "a.png", 3, size=(20, 30))
     (tmp_path / "b.png").rename(tmp_path / "c.png")
-    changed = Corpus.open(tmp_path)
+    changed = ingest(tmp_path)
     assert reads == ["a.png"]  # the bytes that are new
     assert [(work.name, work.width) for work in changed] == [("a.png", 20), ("c.png", 12)]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    assert names(Corpus.open(tmp_path)) == ["c.png"]  # a verdict under another limit is not used
+    assert names(ingest(tmp_path)) == ["c.png"]  # a verdict under another limit is not used
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff", b"[1]", b"null", b'{"HASH": [1, 2]}', b'{"HASH": null}'])
@@ -212,11 +212,11 @@ def test_a_damaged_memory_is_as_good_as_none(tmp_path, monkeypatch, damage):
     monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "paintings").mkdir()
     paint(tmp_path / "paintings" / "a.png", 1)
-    first = Corpus.open(tmp_path / "paintings")
+    first = ingest(tmp_path / "paintings")
     (memory,) = (tmp_path / "cache" / "ingest").iterdir()
     whole = memory.read_bytes()
     memory.write_bytes(damage.replace(b"HASH", first[0].sha256.encode()))
-    assert Corpus.open(tmp_path / "paintings") == first
+    assert ingest(tmp_path / "paintings") == first
     assert memory.read_bytes() == whole  # and it is made again
 
 
@@ -228,7 +228,7 @@ def test_metadata_with_a_byte_order_mark_blanks_and_composed_accents(tmp_path):
     paint(tmp_path / name)
     row = unicodedata.normalize("NFC", "file_name, title\nété.png,  L'Été  \n")
     (tmp_path / "metadata.csv").write_text(row, encoding="utf-8-sig")
-    corpus = Corpus.open(tmp_path)
+    corpus = ingest(tmp_path)
     assert corpus[0].title == "L'Été"
     assert corpus.report.rows_without_file == corpus.report.files_without_row == ()
     assert corpus["été"] is corpus[0]
@@ -239,7 +239,7 @@ def test_metadata_may_lie_in_folders_below(tmp_path):
     paint(tmp_path / "degas" / "dancers.png", 2)
     describe(tmp_path / "monet", {"file_name": "lilies.png", "artist": "Monet"}, columns=("file_name", "artist"))
     describe(tmp_path / "degas", {"file_name": "./dancers.png", "artist": "Degas"}, columns=("file_name", "artist"))
-    corpus = Corpus.open(tmp_path)
+    corpus = ingest(tmp_path)
     assert [(work.name, work.artist) for work in corpus] == [("degas/dancers.png", "Degas"), ("monet/lilies.png", "Monet")]
 
 
@@ -258,7 +258,7 @@ def test_rows_that_cannot_be_used_are_reported(tmp_path):
     )
     with (corpus_folder / "metadata.csv").open("a") as file:
         file.write("surplus.png,a,b,c,d,e\n")
-    corpus = Corpus.open(corpus_folder)
+    corpus = ingest(corpus_folder)
     assert [(work.name, work.title) for work in corpus] == [("a.png", "First")]
     assert corpus.report.rows_without_file == ("lost.png", "surplus.png")
     warnings = corpus.report.warnings
@@ -271,15 +271,15 @@ def test_rows_that_cannot_be_used_are_reported(tmp_path):
 def test_a_row_for_a_rejected_file_is_not_a_row_without_a_file(tmp_path):
     paint(tmp_path / "a.png")
     (tmp_path / "b.png").touch()
-    report = Corpus.open(describe(tmp_path, {"file_name": "a.png"}, {"file_name": "b.png"})).report
+    report = ingest(describe(tmp_path, {"file_name": "a.png"}, {"file_name": "b.png"})).report
     assert report.rows_without_file == report.files_without_row == ()
 
 
 def test_a_different_hash_is_a_warning(tmp_path):
-    right = Corpus.open(paint(tmp_path / "a.png").parent)[0].sha256
+    right = ingest(paint(tmp_path / "a.png").parent)[0].sha256
     rows = ({"file_name": "a.png", "sha256": right.upper()}, {"file_name": "a.png", "sha256": "0" * 64})
     for row, expected in zip(rows, (0, 1), strict=True):
-        warnings = Corpus.open(describe(tmp_path, row, columns=("file_name", "sha256"))).report.warnings
+        warnings = ingest(describe(tmp_path, row, columns=("file_name", "sha256"))).report.warnings
         assert len(warnings) == expected
         assert all("a.png is not the file" in warning for warning in warnings)
 
@@ -299,7 +299,7 @@ def test_metadata_that_cannot_be_read_is_one_line(tmp_path, content, reason):
     paint(tmp_path / "a.png")
     (tmp_path / "metadata.csv").write_bytes(content)
     with pytest.raises(WorkbenchError, match=rf"metadata\.csv.*{reason}"):
-        Corpus.open(tmp_path)
+        ingest(tmp_path)
 
 
 # Finding
@@ -354,7 +354,7 @@ def test_selecting_by_a_number(tmp_path):
     paint(tmp_path / "a.png", 1)
     paint(tmp_path / "b.png", 2)
     describe(tmp_path, {"file_name": "a.png", "year": "1888"}, {"file_name": "b.png"}, columns=("file_name", "year"))
-    assert names(Corpus.open(tmp_path).select(year=1888)) == ["a.png"]
+    assert names(ingest(tmp_path).select(year=1888)) == ["a.png"]
 
 
 def test_exclude(gallery):
@@ -417,7 +417,7 @@ def test_split_refuses_fractions_out_of_range(held_out):
 
 
 def test_a_corpus_of_one_work_opens_but_does_not_split(tmp_path):
-    corpus = Corpus.open(paint(tmp_path / "only.png").parent)
+    corpus = ingest(paint(tmp_path / "only.png").parent)
     assert len(corpus) == 1
     with pytest.raises(UsageError, match="cannot split"):
         corpus.split()
@@ -429,8 +429,8 @@ def test_a_corpus_of_one_work_opens_but_does_not_split(tmp_path):
 
 
 def test_real_corpora_come_in_whole(shared):
-    van_gogh = Corpus.open(shared / "data" / "corpora" / "vincent-van-gogh")
-    monet = Corpus.open(shared / "data" / "corpora" / "claude-monet")
+    van_gogh = ingest(shared / "data" / "corpora" / "vincent-van-gogh")
+    monet = ingest(shared / "data" / "corpora" / "claude-monet")
     assert (len(van_gogh), len(monet)) == (91, 182)
     for corpus in (van_gogh, monet):
         report = corpus.report
@@ -454,7 +454,7 @@ def test_a_period_is_a_span_of_years_however_they_are_written(tmp_path):
         Image.new("RGB", (8, 8), (i * 40, 0, 0)).save(tmp_path / name)
     lines = ["file_name,year", *(f"{name},{year}" for name, year in rows.items())]
     (tmp_path / "metadata.csv").write_text("\n".join(lines) + "\n")
-    corpus = Corpus.open(tmp_path)
+    corpus = ingest(tmp_path)
     assert [work.name for work in corpus.between("year", 1889, 1900)] == ["b.png", "c.png"]
     with pytest.raises(UsageError, match="from 1888 to 1901"):
         corpus.between("year", 1, 2)

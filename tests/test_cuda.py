@@ -10,10 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from workbench import advance, batch, capture, embeddings, encoders, losses, statistics, targets
+from workbench import encoders, statistics, targets
 from workbench.encoders.convolutional import ConvolutionalEncoder
 from workbench.encoders.fused import average_pool, enlarge
-from workbench.transfer import Settings, Transfer
+from workbench.retrieval import embeddings
+from workbench.transfer import Settings, Transfer, losses
+from workbench.transfer.engine import batch, graph
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
@@ -120,7 +122,7 @@ def test_a_recorded_batch_has_the_bytes_of_one_that_is_not(content, chosen, netw
 
 
 def test_every_scale_is_recorded_once(content, chosen, network, monkeypatch):
-    recorded, record = [], capture.record
+    recorded, record = [], graph.record
     monkeypatch.setattr(advance, "record", lambda *given: recorded.append(record(*given)) or recorded[-1])
     Transfer(content, chosen[0], network, Settings(method="gram", size=192, steps=30, plateau=0)).run()
     assert len(recorded) == 2 and None not in recorded
@@ -130,7 +132,7 @@ def test_older_recordings_that_are_garbage_do_not_spoil_a_new_one():
     """Found to be garbage during a recording, they would be destroyed there, which CUDA forbids."""
     x = torch.ones(10, device=DEVICE)
     for _ in range(3):
-        circle = [capture.record(lambda: x.add_(1), DEVICE)]
+        circle = [graph.record(lambda: x.add_(1), DEVICE)]
         circle.append(circle)
     del circle
 
@@ -139,7 +141,7 @@ def test_older_recordings_that_are_garbage_do_not_spoil_a_new_one():
             gc.collect()
         x.add_(1)
 
-    launch = capture.record(step, DEVICE)
+    launch = graph.record(step, DEVICE)
     assert launch is not None and gc.isenabled()
     launch()
     assert x.tolist() == [2.0] * 10
@@ -161,11 +163,11 @@ def test_a_recording_that_fails_leaves_everything_as_it_was(capsys):
     for step in (waits, asks_for_too_much, waits):
         torch.manual_seed(3)
         first = torch.randn(3, device=DEVICE)
-        assert capture.record(step, DEVICE) is None and capsys.readouterr().err.count("\n") == 1
+        assert graph.record(step, DEVICE) is None and capsys.readouterr().err.count("\n") == 1
         assert not torch.equal(torch.randn(3, device=DEVICE), first)
         torch.manual_seed(3)
         assert torch.equal(torch.randn(3, device=DEVICE), first)
-    launch = capture.record(lambda: x.add_(1), DEVICE)
+    launch = graph.record(lambda: x.add_(1), DEVICE)
     launch()
     assert x.tolist() == [2.0] * 10  # a recording that failed has computed nothing
     del launch

@@ -10,9 +10,10 @@ import pytest
 import torch
 from waiting import until
 
-from workbench import clustering, embeddings, encoders, images, index, progress, statistics
-from workbench.corpus import Corpus
+from workbench import encoders, images, progress, statistics
+from workbench.corpora import ingest
 from workbench.errors import UsageError, WorkbenchError
+from workbench.retrieval import clusters, embeddings, index
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def blobs(labels, spread=0.1, seed=0):
 @pytest.mark.parametrize("kind", embeddings.KINDS)
 def test_two_hands_lie_apart(corpus, encoder, kind):
     e = embeddings.embed(corpus, encoder, kind, size=64)
-    labels = clustering.cluster(e, 2).labels
+    labels = clusters.cluster(e, 2).labels
     genres = [work.genre for work in corpus]
     assert len({(label, genre) for label, genre in zip(labels, genres, strict=True)}) == 2
 
@@ -141,7 +142,7 @@ def test_search_equals_sklearn(corpus, encoder):
 
 def test_k_is_found_where_there_are_clusters():
     labels = np.repeat([0, 1, 2, 3], [12, 9, 8, 7])
-    result = clustering.cluster(blobs(labels))
+    result = clusters.cluster(blobs(labels))
     assert result.k == 4
     assert np.bincount(result.labels).tolist() == [12, 9, 8, 7]  # largest first
     assert result.stability[4] == pytest.approx(1)
@@ -153,29 +154,29 @@ def test_no_structure_is_said_to_be_none():
     noise = embeddings.Embeddings(
         "style", "test", tuple(map(str, range(60))), np.random.default_rng(1).standard_normal((60, 30)).astype(np.float32)
     )
-    result = clustering.cluster(noise)
-    assert max(result.stability.values()) < clustering.STABLE
+    result = clusters.cluster(noise)
+    assert max(result.stability.values()) < clusters.STABLE
     assert "no k reaches" in result.chosen_because
 
 
 def test_clusters_do_not_depend_on_the_run():
     e = blobs(np.repeat([0, 1, 2], 10), spread=0.4)
-    assert np.array_equal(clustering.cluster(e, seed=3).labels, clustering.cluster(e, seed=3).labels)
+    assert np.array_equal(clusters.cluster(e, seed=3).labels, clusters.cluster(e, seed=3).labels)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_a_tiny_corpus_is_one_cluster(n):
-    result = clustering.cluster(blobs([0] * n))
+    result = clusters.cluster(blobs([0] * n))
     assert result.k == 1 and "too few" in result.chosen_because and set(result.labels) == {0}
 
 
 def test_identical_works_do_not_break_clustering():
     e = embeddings.Embeddings("style", "test", tuple(map(str, range(9))), np.ones((9, 4), dtype=np.float32))
-    assert clustering.cluster(e).k == 1
+    assert clusters.cluster(e).k == 1
 
 
 def test_crosstab_counts_and_agreement():
-    result = clustering.cluster(blobs(np.repeat([0, 1], 6)), 2)
+    result = clusters.cluster(blobs(np.repeat([0, 1], 6)), 2)
     names, table, agreement = result.crosstab(["portrait"] * 6 + ["landscape"] * 6)
     assert names == ["landscape", "portrait"]
     assert sorted(table.flatten().tolist()) == [0, 0, 6, 6] and table.sum() == 12
@@ -188,13 +189,13 @@ def test_bad_requests_are_refused(corpus, encoder):
     with pytest.raises(WorkbenchError, match="no works"):
         embeddings.embed([], encoder, "style")
     with pytest.raises(UsageError, match="number of different works"):
-        clustering.cluster(blobs([0, 1]), 3)
+        clusters.cluster(blobs([0, 1]), 3)
 
 
 def test_content_embedding_finds_portraits_among_van_goghs(shared, monkeypatch):
     """A portrait's nearest paintings are portraits far more often than chance."""
     monkeypatch.setenv("WORKBENCH_WEIGHTS", str(shared / "weights"))
-    corpus = Corpus.open(shared / "data" / "corpora" / "vincent-van-gogh")
+    corpus = ingest(shared / "data" / "corpora" / "vincent-van-gogh")
     people = {"portrait", "self-portrait", "figure"}
     e = embeddings.embed(corpus, encoders.load("vgg19", device="cpu", precision="bfloat16"), "content", size=192)
     genre = {work.name: work.genre for work in corpus}
@@ -209,9 +210,9 @@ def test_content_embedding_finds_portraits_among_van_goghs(shared, monkeypatch):
 def test_more_clusters_than_different_works_are_refused():
     same = embeddings.Embeddings("style", "test", tuple(map(str, range(7))), np.ones((7, 4), dtype=np.float32))
     with pytest.raises(UsageError, match="different works"):
-        clustering.cluster(same, 3)
+        clusters.cluster(same, 3)
     with pytest.raises(UsageError, match="seed"):
-        clustering.cluster(blobs([0, 1, 0, 1]), 2, seed=-1)
+        clusters.cluster(blobs([0, 1, 0, 1]), 2, seed=-1)
 
 
 def test_pictures_are_read_in_their_order_ahead_or_not(corpus):
@@ -232,7 +233,7 @@ def test_pictures_of_one_shape_are_looked_at_together_and_keep_their_descriptors
     folder.mkdir()
     for i, size in enumerate([(64, 48), (48, 48), (64, 48), (48, 64), (64, 48), (48, 48)]):
         images.to_pil(list(corpus)[i].load()).resize(size).save(folder / f"{i}.png")
-    works = list(Corpus.open(folder))
+    works = list(ingest(folder))
     alone = {kind: embeddings.embed(works, encoder, kind, size=48).raw for kind in embeddings.KINDS}
     by_shape, describe_each, seen = embeddings.by_shape, embeddings.describe_each, []
     monkeypatch.setenv("WORKBENCH_CACHE", str(fresh_cache / "anew"))
@@ -337,7 +338,7 @@ def test_a_file_that_went_bad_stops_the_reading_there_and_what_was_embedded_stay
     folder.mkdir()
     for work in list(corpus)[:6]:
         shutil.copy(work.path, folder / work.name)
-    works = list(Corpus.open(folder))
+    works = list(ingest(folder))
     works[3].path.write_bytes(b"no longer a picture")
     with pytest.raises(WorkbenchError, match=works[3].name):
         embeddings.embed(works, encoder, "content", size=48)
@@ -355,10 +356,10 @@ def test_a_coreset_holds_a_row_of_every_group_however_rare():
     sizes = [400, 300, 100, 50, 20, 10, 6, 4]
     groups = np.repeat(np.arange(8), sizes)
     points = centres[groups] + generator.standard_normal((len(groups), 8)).astype(np.float32)
-    chosen = clustering.coreset(points, 120)
+    chosen = clusters.coreset(points, 120)
     assert set(groups[chosen]) == set(range(8)) and len(chosen) <= 120
     assert len(set(chosen.tolist())) == len(chosen)
-    assert np.array_equal(chosen, clustering.coreset(points, 120))
+    assert np.array_equal(chosen, clusters.coreset(points, 120))
     # Every point has a kept one nearer than a random choice of as many rows leaves it.
     drawn = generator.choice(len(points), len(chosen), replace=False)
     left = [np.linalg.norm(points[:, None] - points[rows], axis=2).min(axis=1).max() for rows in (chosen, drawn)]
@@ -367,5 +368,5 @@ def test_a_coreset_holds_a_row_of_every_group_however_rare():
 
 def test_a_coreset_of_no_more_rows_than_there_are_is_all_of_them():
     points = np.zeros((5, 3), dtype=np.float32)
-    assert clustering.coreset(points, 5).tolist() == [0, 1, 2, 3, 4]
-    assert len(clustering.coreset(points, 3)) >= 1
+    assert clusters.coreset(points, 5).tolist() == [0, 1, 2, 3, 4]
+    assert len(clusters.coreset(points, 3)) >= 1

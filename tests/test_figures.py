@@ -20,7 +20,14 @@ from PIL import Image
 
 from workbench import figures
 from workbench.errors import UsageError, WorkbenchError
-from workbench.figures.canvas import as_picture, set_items, shorten, style, text_width, wrap
+from workbench.figures.canvas import (
+    as_picture,
+    set_items,
+    shorten,
+    style,
+    text_width,
+    wrap,
+)
 
 LONG = "The Langlois Bridge at Arles with Women Washing, seen from the road to Port-de-Bouc in April · Größe Ωμέγα "
 WORDS = st.text(st.characters(min_codepoint=32, max_codepoint=0x24F, categories=("L", "N", "P", "S", "Zs")), max_size=90)
@@ -85,7 +92,7 @@ def gram(channels=80):
 
 
 EXAMPLES = {
-    "comparison": lambda: figures.comparison(panels(6, title=LONG, caption=LONG), title=LONG * 3),
+    "comparison": lambda: figures.side_by_side(panels(6, title=LONG, caption=LONG), title=LONG * 3),
     "contact_sheet": lambda: figures.contact_sheet([picture(30, 20 + 9 * k) for k in range(9)], [LONG] * 9, title=LONG),
     "cluster_sheets": lambda: figures.cluster_sheets(
         [(LONG * 3, [picture()] * 9, [LONG] * 9), ("B", [picture(60, 20)], ["one"])], title=LONG, limit=8
@@ -128,7 +135,7 @@ def test_a_comparison_is_legible_whatever_it_compares(count, sizes, works, texts
         figures.Panel(f"{k} {method}", picture(*sizes[k % len(sizes)]), panel.works, [*panel.lines, f"x {note}"], note)
         for k, panel in enumerate(panels(count, works=works, caption=caption))
     ]
-    assert_legible(figures.comparison(chosen, title=title, columns=columns))
+    assert_legible(figures.side_by_side(chosen, title=title, columns=columns))
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 30])
@@ -183,7 +190,7 @@ def pictures_on(figure):
 
 def test_panels_keep_their_order_and_pictures_their_shape():
     colors = [(10 * k, 200 - 10 * k, 40) for k in range(6)]
-    figure = figures.comparison([figures.Panel(f"method {k}", picture(40, 60, color)) for k, color in enumerate(colors)])
+    figure = figures.side_by_side([figures.Panel(f"method {k}", picture(40, 60, color)) for k, color in enumerate(colors)])
     found = pictures_on(figure)
     assert [item[4] for item in found] == colors
     assert [item[0] for item in found] == sorted(item[0] for item in found)
@@ -194,12 +201,12 @@ def test_panels_keep_their_order_and_pictures_their_shape():
 
 
 def test_wide_pictures_take_two_rows_of_three():
-    found = pictures_on(figures.comparison([figures.Panel(str(k), picture(60, 40)) for k in range(6)]))
+    found = pictures_on(figures.side_by_side([figures.Panel(str(k), picture(60, 40)) for k in range(6)]))
     assert [len({round(item[axis], 6) for item in found}) for axis in (0, 1)] == [3, 2]
 
 
 def test_bars_are_as_long_as_the_weights():
-    figure = figures.comparison(panels(1, works=4))
+    figure = figures.side_by_side(panels(1, works=4))
     tracks, bars = figure.axes[0].patches[::2], figure.axes[0].patches[1::2]
     expected = [weight for _, _, weight in panels(1, works=4)[0].works]
     assert [bar.get_width() / track.get_width() for bar, track in zip(bars, tracks, strict=True)] == pytest.approx(expected)
@@ -207,16 +214,16 @@ def test_bars_are_as_long_as_the_weights():
 
 def test_paintings_beyond_six_are_counted_with_their_share():
     works = [(picture(), f"work {k}", 0.01) for k in range(100)]
-    texts = [text for text, _ in drawn_texts(figures.comparison([figures.Panel("whole", picture(), works)]))]
+    texts = [text for text, _ in drawn_texts(figures.side_by_side([figures.Panel("whole", picture(), works)]))]
     assert "+ 94 more · 94%" in texts and texts.count("1.0%") == 6
     assert not any(text.startswith("work") for text in texts)  # a hundred equals: none of them is named
     heavy = [(picture(), "Irises", 0.6), *[(picture(), "other", 0.04) for _ in range(10)]]
-    texts = [text for text, _ in drawn_texts(figures.comparison([figures.Panel("blend", picture(), heavy)]))]
+    texts = [text for text, _ in drawn_texts(figures.side_by_side([figures.Panel("blend", picture(), heavy)]))]
     assert "Irises" in texts and "other" not in texts
 
 
 def test_a_dollar_is_a_dollar():
-    texts = [text for text, _ in drawn_texts(figures.comparison([figures.Panel("$5 and $x_1$", picture())]))]
+    texts = [text for text, _ in drawn_texts(figures.side_by_side([figures.Panel("$5 and $x_1$", picture())]))]
     assert texts == ["$5 and $x_1$"]
 
 
@@ -387,12 +394,12 @@ def test_pyplot_is_never_loaded():
 
 P = picture()
 WRONG = {
-    "no panels": lambda: figures.comparison([]),
-    "no columns": lambda: figures.comparison(panels(1), columns=0),
-    "no picture in a panel": lambda: figures.comparison([figures.Panel("a", "mona_lisa.jpg")]),
-    "works out of order": lambda: figures.comparison([figures.Panel("a", P, [(P, "x", 0.1), (P, "y", 0.9)])]),
-    "weights above one": lambda: figures.comparison([figures.Panel("a", P, [(P, "x", 100)])]),
-    "weight not a number": lambda: figures.comparison([figures.Panel("a", P, [(P, "x", float("nan"))])]),
+    "no panels": lambda: figures.side_by_side([]),
+    "no columns": lambda: figures.side_by_side(panels(1), columns=0),
+    "no picture in a panel": lambda: figures.side_by_side([figures.Panel("a", "mona_lisa.jpg")]),
+    "works out of order": lambda: figures.side_by_side([figures.Panel("a", P, [(P, "x", 0.1), (P, "y", 0.9)])]),
+    "weights above one": lambda: figures.side_by_side([figures.Panel("a", P, [(P, "x", 100)])]),
+    "weight not a number": lambda: figures.side_by_side([figures.Panel("a", P, [(P, "x", float("nan"))])]),
     "no images": lambda: figures.contact_sheet([], []),
     "captions missing": lambda: figures.contact_sheet([P, P], ["one"]),
     "no clusters": lambda: figures.cluster_sheets([]),

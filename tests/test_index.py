@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.embeddings import Embeddings
 from workbench.errors import UsageError
-from workbench.index import precision_at_k
+from workbench.retrieval.embeddings import Embeddings
+from workbench.retrieval.precision import precision_at_k
 
 
 def space(raw):

@@ -13,17 +13,24 @@ import yaml
 from PIL import Image
 from waiting import PATIENCE, until
 
-from workbench import figures, images, inputs, lab, progress, runs
-from workbench.corpus import Work
+from workbench import (
+    figures,
+    images,
+    inputs,
+    lab,
+    progress,
+    runs,
+)
+from workbench.corpora import Work
 from workbench.errors import UsageError, WorkbenchError
-from workbench.lab.blind import BlindStudy
-from workbench.lab.compare import Compare
+from workbench.lab.blind_study import BlindStudy
 from workbench.lab.exploration import Choice, Exploration
 from workbench.lab.gallery import Action, Gallery, Item
 from workbench.lab.log_slider import LogSlider
 from workbench.lab.matches import drawn_over
 from workbench.lab.panel import TransferPanel
 from workbench.lab.strip import WorksStrip
+from workbench.lab.swipe import Compare
 from workbench.study import blind
 from workbench.transfer import Settings, Transfer
 

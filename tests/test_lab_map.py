@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 from waiting import PATIENCE
 
-from workbench import clustering, figures, lab
-from workbench.corpus import Corpus
-from workbench.embeddings import Embeddings
+from workbench import figures, lab
+from workbench.corpora import ingest
 from workbench.errors import UsageError
 from workbench.lab.atlas import NOT_GIVEN, Atlas
 from workbench.lab.corpus_map import CorpusMap, sprites
 from workbench.lab.exploration import Choice, Exploration
+from workbench.retrieval import clusters
+from workbench.retrieval.embeddings import Embeddings
 from workbench.targets import StyleTarget
 
 
@@ -108,7 +109,7 @@ def test_clusters_are_of_style_whatever_the_map_shows(atlas):
 
 
 def test_clusters_that_are_known_are_taken(corpus, encoder, atlas):
-    known = clustering.cluster(atlas.space("style"), 3)
+    known = clusters.cluster(atlas.space("style"), 3)
     assert len(Atlas(corpus, encoder, clusters=known).groups) == 3
     with pytest.raises(UsageError, match="other works"):
         Atlas(part(corpus, 5), encoder, clusters=known)
@@ -426,7 +427,7 @@ def test_two_hundred_paintings_are_small_enough_for_a_page(tmp_path):
     generator = np.random.default_rng(0)
     for i in range(200):  # noise is the hardest there is to compress
         Image.fromarray(generator.integers(0, 256, (72, 96, 3), dtype=np.uint8)).save(tmp_path / f"{i:03}.png")
-    atlas = Placed(Corpus.open(tmp_path), generator.normal(size=(200, 16)), colour_by="year")
+    atlas = Placed(ingest(tmp_path), generator.normal(size=(200, 16)), colour_by="year")
     widget = CorpusMap(atlas)
     assert widget.wait(PATIENCE)
     atlas.select(work.name for work in atlas.corpus)

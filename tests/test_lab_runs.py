@@ -11,10 +11,18 @@ from hypothesis import strategies as st
 
 from workbench import figures, images, runs
 from workbench.errors import UsageError
-from workbench.lab.compare import MOST, Compare
 from workbench.lab.runs_browser import SHOWN, RunsBrowser
+from workbench.lab.swipe import MOST, Compare
 from workbench.runs import browsing, record
-from workbench.runs.browsing import Archive, Condition, conditions, differing, multiples, spelled, table
+from workbench.runs.browsing import (
+    Archive,
+    Condition,
+    conditions,
+    differing,
+    multiples,
+    spelled,
+    table,
+)
 
 CELL = "size: int = 64\ntau: float = 0.1\ncontent: str = 'china'\nchoices: list[str] = ['blend']\nout: str = ''"
 

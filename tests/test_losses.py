@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import encoders, losses, statistics
+from workbench import encoders, statistics
+from workbench.transfer import losses
 
 
 def features(seed, channels=6, height=5, width=7, dtype=torch.float64):

@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
 from workbench import images, targets
-from workbench.corpus import Corpus
+from workbench.corpora import ingest
 from workbench.errors import UsageError
 from workbench.metrics import leak, log_odds, margin_leak, strokes
 from workbench.study.intervals import ratio_interval, t_interval
@@ -112,7 +112,7 @@ def noises(tmp_path_factory):
         coarse = torch.rand(1, 3, 20, 20, generator=generator)
         picture = F.interpolate(coarse, size=(128, 128), mode="bicubic").clamp(0, 1)
         images.save(picture, folder / f"{i:02}.png")
-    works = Corpus.open(folder).works
+    works = ingest(folder).works
     return works[:12], works[12].load()
 
 

@@ -9,10 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
-from workbench import colour, encoders, images, targets
-from workbench.corpus import Corpus
+from workbench import encoders, images, targets
+from workbench.corpora import Corpus, ingest
 from workbench.errors import UsageError, WorkbenchError
-from workbench.metrics import judging, leak, plausibility, sets, structure, typicality
+from workbench.images import colour
+from workbench.metrics import (
+    judging,
+    leak,
+    plausibility,
+    sets,
+    structure,
+    typicality,
+)
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +286,7 @@ def test_only_the_region_counts():
 
 
 def test_blue_skin_is_implausible_and_his_own_skin_is_not(two_styles, encoder):
-    held_out = Corpus.open(two_styles)
+    held_out = ingest(two_styles)
     held_out = held_out.select(genre="portrait")
     marks = {work.path.stem: {"skin": [(0.2, 0.2, 0.8, 0.8)]} for work in held_out}
     own = held_out.works[0].load()
@@ -316,13 +324,13 @@ def test_marks_are_read_and_what_is_none_is_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def leaks(two_styles, encoder):
-    corpus = Corpus.open(two_styles)
+    corpus = ingest(two_styles)
     return leak.Leaks(encoder, corpus.works, corpus.works[6:], 64), corpus
 
 
 def test_what_is_planted_is_found_where_it_lies(shared):
     judge = encoders.load("embedded", precision="float32")
-    corpus = Corpus.open(shared / "data/corpora/vincent-van-gogh")
+    corpus = ingest(shared / "data/corpora/vincent-van-gogh")
     works = [work for work in corpus if work.genre in ("portrait", "self-portrait")] + [corpus.find("the-starry-night.jpg")]
     found = leak.Leaks(judge, works, works[:8], 256)
     night = corpus.find("the-starry-night.jpg")
@@ -353,7 +361,7 @@ def test_an_unseen_work_leaks_about_as_little_as_the_null_says(leaks):
 
 def test_leaks_of_works_that_are_not_his_are_refused(leaks, content):
     found, corpus = leaks
-    stranger = targets.single(Corpus.open(corpus.root).works[0])
+    stranger = targets.single(ingest(corpus.root).works[0])
     stranger = replace(stranger, works=(replace(stranger.works[0], sha256="0" * 64),))
     with pytest.raises(UsageError, match="no work of this artist"):
         found.measure(content, content, stranger, "portrait")
@@ -393,7 +401,7 @@ def test_a_gate_without_genres_asks_for_none(corpus, encoder):
 
 
 def test_a_judge_stands_the_other_hand_apart(two_styles, encoder):
-    corpus = Corpus.open(two_styles)
+    corpus = ingest(two_styles)
     warm = corpus.select(genre="portrait")
     works = tuple(_without_series(work) for work in warm)
     bank, held_out = replace(warm, works=works[:2]), replace(warm, works=works[2:])

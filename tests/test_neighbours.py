@@ -6,13 +6,22 @@ import scipy.ndimage
 import torch
 import torch.nn.functional as F
 
-from workbench import colour, encoders, images, inputs, neighbours, people, regions, targets
-from workbench.corpus import Corpus
+from workbench import encoders, images, inputs, people, targets
+from workbench.corpora import ingest
 from workbench.errors import UsageError
-from workbench.hypercolumns import CELL, Space, blocks, grid_of, layers_of, stride
-from workbench.losses import NeighbourLoss, Objective
-from workbench.matching import Lattice, Matcher, nearest
-from workbench.transfer import Settings, Transfer
+from workbench.images import colour
+from workbench.retrieval import regions
+from workbench.transfer import Settings, Transfer, neighbours
+from workbench.transfer.hypercolumns import (
+    CELL,
+    Space,
+    blocks,
+    grid_of,
+    layers_of,
+    stride,
+)
+from workbench.transfer.losses import NeighbourLoss, Objective
+from workbench.transfer.matching import Lattice, Matcher, nearest
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +326,7 @@ def test_through_a_blur_smooth_places_find_painted_ones(encoder, tmp_path):
     roughness = {}
     for looseness in (0.0, 4.0):
         settings = Settings(size=160, looseness=looseness, palette=0, tv=0, alpha=0)
-        picture = Transfer(content, targets.whole(Corpus.open(tmp_path)), encoder, settings).run().image
+        picture = Transfer(content, targets.whole(ingest(tmp_path)), encoder, settings).run().image
         roughness[looseness] = float((picture - neighbours.blurred(picture, 2.0))[..., 16:-16, 16:64].std())
     assert roughness[4.0] > 3 * roughness[0.0], roughness
 
@@ -473,7 +482,7 @@ def test_odd_and_narrow_pictures_are_painted(encoder, blend, sides):
 
 def test_a_corpus_of_one_small_picture_serves(encoder, content, tmp_path):
     images.save(torch.full((1, 3, 40, 40), 0.3), tmp_path / "one.png")
-    target = targets.whole(Corpus.open(tmp_path))
+    target = targets.whole(ingest(tmp_path))
     assert Transfer(content, target, encoder, Settings(size=96, steps=10)).run().complete
 
 

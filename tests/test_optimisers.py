@@ -6,7 +6,7 @@ import pytest
 import scipy.optimize
 import torch
 
-from workbench.optimisers import LBFGS, REFIT, STRETCH, Adam
+from workbench.transfer.optimisers import LBFGS, REFIT, STRETCH, Adam
 
 
 def quadratic(n=40, condition=1e3):
@@ -257,7 +257,7 @@ def test_a_device_that_makes_nobody_wait_takes_the_same_path(monkeypatch, size):
         return points, refused
 
     prompt, refused = path()
-    monkeypatch.setattr("workbench.optimisers.PROMPT", ())
+    monkeypatch.setattr("workbench.transfer.optimisers.PROMPT", ())
     waited_for, refused_too = path()
     assert refused == refused_too > 0
     for one, other in zip(prompt, waited_for, strict=True):

@@ -72,7 +72,7 @@ def test_the_installed_package_works_without_the_checkout(installed, tmp_path):
     code = """
         from workbench.corpus import Corpus
         from workbench.samples import corpus_path
-        print(len(Corpus.open(corpus_path("nocturne"))))
+        print(len(ingest(corpus_path("nocturne"))))
     """
     assert int(run([python, "-c", "\n".join(line.strip() for line in code.splitlines())], tmp_path)) > 3
 

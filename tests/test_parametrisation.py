@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from workbench.parametrisation import FINE, FREQUENCIES, GAINS, Pixels, Spectral
+from workbench.transfer.parametrisation import FINE, FREQUENCIES, GAINS, Pixels, Spectral
 
 SHAPES = [(48, 64), (7, 5), (1, 1), (1, 33), (33, 1)]
 

@@ -3,8 +3,9 @@ import pytest
 import torch
 from PIL import Image
 
-from workbench import images, inputs, regions
+from workbench import images, inputs
 from workbench.errors import UsageError
+from workbench.retrieval import regions
 
 
 def patchwork(height=96, width=128):

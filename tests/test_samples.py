@@ -9,14 +9,14 @@ from PIL import Image
 
 from workbench import samples
 from workbench.errors import UsageError, WorkbenchError
-from workbench.samples import corpora
-from workbench.samples.colour import Palette, lab, lab_from_rgb, rgb_from_lab
+from workbench.samples import works
+from workbench.samples.brush import Brush, Canvas, Strokes, scatter, trace
 from workbench.samples.flow import along_edges, along_levels, constant, direction
 from workbench.samples.forms import Stage, rgb
 from workbench.samples.landscapes import landscape
-from workbench.samples.picture import REGIONS, Picture
+from workbench.samples.paint import Palette, lab, lab_from_rgb, rgb_from_lab
 from workbench.samples.portraits import SITTERS, portrait
-from workbench.samples.strokes import Brush, Canvas, Strokes, scatter, trace
+from workbench.samples.scene import REGIONS, Picture
 
 PAINTER = "nocturne"
 
@@ -163,7 +163,7 @@ def test_metadata_and_files_agree(works):
 
 @pytest.mark.parametrize("name", samples.PAINTERS)
 def test_catalogues_are_large_varied_and_without_doubles(name):
-    rows = [work.row for work in corpora._commissions(name)]
+    rows = [work.row for work in works._commissions(name)]
     assert len(rows) >= 24
     genres = Counter(row["genre"] for row in rows)
     assert set(genres) == {"portrait", "landscape", "still-life", "cityscape"}
@@ -184,7 +184,7 @@ def test_the_second_call_is_served_from_the_cache(works):
 
 
 def test_changed_source_makes_new_works_and_progress_is_told(works, monkeypatch):
-    few = corpora._commissions(PAINTER)[:2]
+    few = works._commissions(PAINTER)[:2]
     monkeypatch.setattr(corpora, "_commissions", lambda name: few)
     monkeypatch.setattr(corpora, "fingerprint", lambda: "another")
     seen = []
@@ -202,15 +202,15 @@ def test_a_failed_corpus_leaves_nothing_behind(monkeypatch):
     monkeypatch.setattr(corpora, "_paint_work", fail)
     with pytest.raises(WorkbenchError, match="No space left"):
         samples.corpus_path(PAINTER)
-    assert not list(corpora.cache_dir("samples", "failing").iterdir())
+    assert not list(works.cache_dir("samples", "failing").iterdir())
 
 
 def test_the_fingerprint_follows_the_source(monkeypatch, tmp_path):
     (tmp_path / "corpora.py").write_text("a = 1\n")
     monkeypatch.setattr(corpora, "__file__", str(tmp_path / "corpora.py"))
-    first = corpora.fingerprint.__wrapped__()
+    first = works.fingerprint.__wrapped__()
     (tmp_path / "corpora.py").write_text("a = 2\n")
-    assert corpora.fingerprint.__wrapped__() != first
+    assert works.fingerprint.__wrapped__() != first
 
 
 @pytest.mark.parametrize(

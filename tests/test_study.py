@@ -6,9 +6,19 @@ import torch
 from PIL import Image
 
 from workbench import encoders, images, study
-from workbench.corpus import Corpus
+from workbench.corpora import ingest
 from workbench.errors import UsageError
-from workbench.study import Artist, Cell, Content, Measures, Study, design, summary, tuned, validation
+from workbench.study import (
+    Artist,
+    Cell,
+    Content,
+    Measures,
+    Study,
+    design,
+    summary,
+    tuned,
+    validation,
+)
 from workbench.transfer import Settings
 
 SMALL = Settings(method="gram", size=64, steps=2, plateau=0)
@@ -31,7 +41,7 @@ def artists(tmp_path_factory):
             Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
         rows = "".join(f"{i}.png,{name},{genre}\n" for i in range(9))
         (folder / "metadata.csv").write_text("file_name,artist,genre\n" + rows)
-        found.append(Artist(Corpus.open(folder), "0.png"))
+        found.append(Artist(ingest(folder), "0.png"))
     return found
 
 
@@ -71,7 +81,7 @@ def test_no_method_sees_what_is_held_out(small):
 
 
 def test_the_single_painting_and_its_series_stay_to_be_seen(two_styles):
-    corpus = Corpus.open(two_styles)
+    corpus = ingest(two_styles)
     series = ["a", "a", "b", "b", "c", "c", *"defg", ""]
     works = tuple(replace(w, metadata={**w.metadata, "series": name}) for w, name in zip(corpus, series, strict=False))
     for seed in range(5):
@@ -83,7 +93,7 @@ def test_the_single_painting_and_its_series_stay_to_be_seen(two_styles):
 
 @pytest.mark.parametrize("series", ["series-0", "series-2"])
 def test_a_corpus_too_small_to_hold_works_out_is_refused(two_styles, series):
-    corpus = Corpus.open(two_styles)
+    corpus = ingest(two_styles)
     with pytest.raises(UsageError, match="too small for a study"):
         Artist(corpus.select(series=series), "work-00.png" if series == "series-0" else "work-08.png").split(0)
     with pytest.raises(UsageError, match="too small for a study"):
@@ -100,7 +110,7 @@ def test_what_is_painted_is_not_painted_again_and_is_the_same(small, monkeypatch
     cell = Cell("warm", "stripes", "nearest", 0)
     first = small.picture(cell)
     assert len(list(small.folder.glob("warm_stripes_0_gram_nearest_*.png"))) == 1
-    monkeypatch.setattr("workbench.comparison.Transfer.run", lambda *a, **k: pytest.fail("painted again"))
+    monkeypatch.setattr("workbench.study.outcomes.Transfer.run", lambda *a, **k: pytest.fail("painted again"))
     assert torch.equal(small.picture(cell), first)
 
 
@@ -229,7 +239,7 @@ def test_sets_have_a_row_for_every_method_and_split(small, measured, contents):
     assert [row["method"] for row in rows if row["artist"] == "warm"][:3] == ["content", "single", "blend"]
     assert all(0 < row["kid_p"] <= 1 and 0 < row["mmd_p"] <= 1 and row["fid_components"] == 1 for row in rows)
     assert all(row["results"] >= 2 and "deception" not in row for row in rows)
-    corpus = Corpus.open(next(iter(small.artists.values())).corpus.root)
+    corpus = ingest(next(iter(small.artists.values())).corpus.root)
     rows = measures.sets(corpus.works)
     assert all(0 <= row["floor"] <= 1 and 0 <= row["ceiling"] <= 1 and 0 <= row["deception"] <= 1 for row in rows)
 

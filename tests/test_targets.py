@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from workbench import colour, comparison, images, inputs, losses, statistics, targets, transfer
+from workbench import images, inputs, statistics, targets, transfer
 from workbench.encoders import Encoder
 from workbench.errors import UsageError
-from workbench.regions import Piece, Regions
+from workbench.images import colour
+from workbench.retrieval.regions import Piece, Regions
+from workbench.study import comparison
 from workbench.targets import Fit, Guide
-from workbench.transfer import Settings, Transfer
+from workbench.transfer import Settings, Transfer, losses
 
 similarities = st.lists(st.floats(-1, 1, width=32), min_size=12, max_size=12).map(lambda values: np.round(values, 3))
 
@@ -59,7 +61,7 @@ def test_weights_are_sorted_and_negligible_ones_dropped(corpus):
 
 def test_moments_of_a_target_are_the_pooled_moments_of_its_works(corpus, encoder):
     target = targets.blend(corpus, np.linspace(0, 0.3, 12), 0.1)
-    pooled = target.moments(encoder, 48, ["relu1_1", "relu3_1"])
+    pooled = targets.moments(target, encoder, 48, ["relu1_1", "relu3_1"])
     with torch.no_grad():
         naive = sum(
             w * statistics.gram(encoder.features(images.load(work.path, 48), ["relu3_1"])["relu3_1"])[0]
@@ -71,23 +73,23 @@ def test_moments_of_a_target_are_the_pooled_moments_of_its_works(corpus, encoder
 def test_cached_moments_are_the_same_and_a_damaged_entry_is_made_again(corpus, encoder, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
     target = targets.whole(corpus)
-    first = target.moments(encoder, 32, ["relu2_1"])["relu2_1"]
+    first = targets.moments(target, encoder, 32, ["relu2_1"])["relu2_1"]
     (entry,) = (tmp_path / "moments").iterdir()
     monkeypatch.setattr(targets.StyleTarget, "_features", None)  # the second call must not need it
-    assert torch.equal(target.moments(encoder, 32, ["relu2_1"])["relu2_1"].second, first.second)
+    assert torch.equal(targets.moments(target, encoder, 32, ["relu2_1"])["relu2_1"].second, first.second)
     monkeypatch.undo()
     monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
     entry.write_bytes(b"damaged")
-    assert torch.equal(target.moments(encoder, 32, ["relu2_1"])["relu2_1"].second, first.second)
-    target.moments(encoder, 33, ["relu2_1"])
+    assert torch.equal(targets.moments(target, encoder, 32, ["relu2_1"])["relu2_1"].second, first.second)
+    targets.moments(target, encoder, 33, ["relu2_1"])
     assert len(list((tmp_path / "moments").iterdir())) == 2
 
 
 def test_a_bag_takes_from_every_work_by_its_weight(corpus, encoder):
     target = targets.weighted("t", corpus, np.array([3.0, 1.0] + [0.0] * 10))
-    bag = target.bag(encoder, 64, ["relu2_1"], limit=100)["relu2_1"]
+    bag = targets.bag_of_patches(target, encoder, 64, ["relu2_1"], limit=100)["relu2_1"]
     assert bag.shape[1] == 9 * encoder.channels["relu2_1"] and 80 <= len(bag) <= 100
-    assert torch.equal(bag, target.bag(encoder, 64, ["relu2_1"], limit=100)["relu2_1"])
+    assert torch.equal(bag, targets.bag_of_patches(target, encoder, 64, ["relu2_1"], limit=100)["relu2_1"])
     pool = [losses.patches(f["relu2_1"]) for _, f in target._features(encoder, 64, ["relu2_1"])]
     of = [sum(bool((row == patches).all(dim=1).any()) for row in bag) for patches in pool]
     assert of[0] + of[1] >= len(bag) and of[0] > 1.5 * of[1]
@@ -96,7 +98,7 @@ def test_a_bag_takes_from_every_work_by_its_weight(corpus, encoder):
 def test_a_bag_larger_than_the_paintings_holds_every_patch(corpus, encoder):
     target = targets.single(corpus["work-02"])
     ((_, features),) = target._features(encoder, 64, ["relu2_1"])
-    bag = target.bag(encoder, 64, ["relu2_1"], limit=10**6)["relu2_1"]
+    bag = targets.bag_of_patches(target, encoder, 64, ["relu2_1"], limit=10**6)["relu2_1"]
     assert len(bag) == len(losses.patches(features["relu2_1"]))
 
 
@@ -105,24 +107,24 @@ def test_moments_of_a_barycentre_target_are_those_of_its_works_barycentre(corpus
     target = targets.blend(corpus, np.linspace(0, 0.3, 12), 0.1)
     typical = target.combined("barycentre")
     assert typical.label == "blend-barycentre" and target.label == "blend"
-    found = typical.moments(encoder, 48, ["relu2_1"])["relu2_1"]
-    each = [(weight, m["relu2_1"]) for weight, m in target.paintings(encoder, 48, ["relu2_1"])]
+    found = targets.moments(typical, encoder, 48, ["relu2_1"])["relu2_1"]
+    each = [(weight, m["relu2_1"]) for weight, m in targets.paintings(target, encoder, 48, ["relu2_1"])]
     expected = statistics.barycentre(each)
     assert (found.second - expected.second).norm() < 1e-2 * expected.second.norm()
-    pooled = target.moments(encoder, 48, ["relu2_1"])["relu2_1"]
+    pooled = targets.moments(target, encoder, 48, ["relu2_1"])["relu2_1"]
     assert float(found.covariance.trace()) < float(pooled.covariance.trace())  # the scatter between paintings is not in it
-    assert torch.equal(typical.moments(encoder, 48, ["relu2_1"])["relu2_1"].second, found.second)  # cached apart
+    assert torch.equal(targets.moments(typical, encoder, 48, ["relu2_1"])["relu2_1"].second, found.second)  # cached apart
 
 
 def test_recoloured_moments_are_those_of_recoloured_paintings_and_cached_apart(corpus, encoder):
     target = targets.single(corpus["work-00"])
     recolour = colour.ColoursOf(corpus["work-01"].load())
-    found = target.moments(encoder, 48, ["relu1_1"], recolour=recolour)["relu1_1"].second
+    found = targets.moments(target, encoder, 48, ["relu1_1"], recolour=recolour)["relu1_1"].second
     painting = recolour(corpus["work-00"].load(48))
     with torch.no_grad():
         expected = statistics.gram(encoder.features(painting, ["relu1_1"])["relu1_1"])[0]
     assert torch.allclose(found, expected, atol=1e-6)
-    assert not torch.allclose(target.moments(encoder, 48, ["relu1_1"])["relu1_1"].second, expected, rtol=1e-2)
+    assert not torch.allclose(targets.moments(target, encoder, 48, ["relu1_1"])["relu1_1"].second, expected, rtol=1e-2)
 
 
 def test_works_weighed_by_hand(corpus, encoder):
@@ -299,13 +301,13 @@ def test_pieces_are_the_moments_of_their_places(corpus, encoder):
     regions = Regions((1 - left[0, 0]).numpy().astype(np.uint8), np.zeros((2, 3), dtype=np.float32))
     guide = Guide(left, (Piece(corpus[2], 0, regions), Piece(corpus[2])), (0.25, 0.75), 1.0, 1.0, 0.0, 1.0, True)
     target = targets.StyleTarget("regions", (corpus[2],), (1.0,), guides=(guide,))
-    (found,) = target.guided_moments(encoder, 64, ["relu1_1"])
+    (found,) = targets.guided_moments(target, encoder, 64, ["relu1_1"])
     with torch.no_grad():
         f = encoder.features(corpus[2].load(64), ["relu1_1"])["relu1_1"]
     half, whole = statistics.gram(f[..., :32])[0], statistics.gram(f)[0]
     expected = 0.25 * half + 0.75 * whole
     assert (found["relu1_1"].second - expected).norm() < 0.02 * expected.norm()  # the mask's border is soft
-    (again,) = target.guided_moments(encoder, 64, ["relu1_1"])
+    (again,) = targets.guided_moments(target, encoder, 64, ["relu1_1"])
     assert torch.equal(again["relu1_1"].second, found["relu1_1"].second)
 
 
@@ -317,8 +319,8 @@ def test_what_the_artist_never_painted_comes_from_the_style_cluster(corpus, enco
     assert not guide.matched and "never painted" in guide.line and guide.share == pytest.approx(1)
     assert {piece.work for piece in guide.pieces} == set(selection.cluster().works)
     assert all(piece.regions is None for piece in guide.pieces) and guide.mask.min() == 1
-    found = selection.regions().guided_moments(encoder, 48, ["relu2_1"])[0]["relu2_1"]
-    expected = selection.cluster().combined("barycentre").moments(encoder, 48, ["relu2_1"])["relu2_1"]
+    found = targets.guided_moments(selection.regions(), encoder, 48, ["relu2_1"])[0]["relu2_1"]
+    expected = targets.moments(selection.cluster().combined("barycentre"), encoder, 48, ["relu2_1"])["relu2_1"]
     assert (found.second - expected.second).norm() < 1e-2 * expected.second.norm()
 
 
@@ -328,7 +330,7 @@ def test_a_corpus_of_one_work_is_its_own_answer_to_everything(corpus, encoder):
     for target in (selection.nearest(), selection.blend(), selection.cluster(), selection.regions(), selection.whole()):
         assert [work.name for work in target.works] == ["work-04.png"]
         assert target.weights == pytest.approx((1.0,))
-        pooled, typical = (target.combined(way).moments(encoder, 48, ["relu2_1"]) for way in ("pooled", "barycentre"))
+        pooled, typical = (targets.moments(target.combined(way), encoder, 48, ["relu2_1"]) for way in ("pooled", "barycentre"))
         assert torch.equal(pooled["relu2_1"].second, typical["relu2_1"].second)
 
 
@@ -345,7 +347,7 @@ def test_faces_come_from_faces_and_people_from_people(portraits, corpus, encoder
     assert set(rest) <= {""}
     strangers = targets.Selection(corpus, content, encoder).regions()  # an artist who painted nobody
     assert sum(guide.share for guide in strangers.guides) == pytest.approx(1) and sum(strangers.weights) == pytest.approx(1)
-    assert comparison.matches(content, target) is not None
+    assert figures.region_matches(content, target) is not None
 
 
 def quarters():

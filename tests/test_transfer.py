@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from workbench.transfer.engine.stepping import Diverged
 
-from workbench import colour, encoders, images, metrics, targets, transfer
-from workbench.advance import Diverged
-from workbench.corpus import Corpus
+from workbench import encoders, images, metrics, targets, transfer
+from workbench.corpora import ingest
 from workbench.errors import UsageError, WorkbenchError
+from workbench.images import colour
 from workbench.transfer import Settings, Transfer
 
 SMALL = dict(size=64, steps=12)
@@ -31,7 +32,7 @@ def content(corpus):
 def test_every_style_loss_moves_the_picture_towards_the_painting(content, target, encoder, style_loss, optimiser):
     chosen = Settings(method="gram", **SMALL, style_loss=style_loss, optimiser=optimiser)
     result = Transfer(content, target, encoder, chosen).run()
-    m = target.moments(encoder, 64, encoder.style_layers)
+    m = targets.moments(target, encoder, 64, encoder.style_layers)
     before = metrics.style_distance(images.resize(content, 64), m, encoder).gram
     # Patches and embeddings are other ideas of style: judged by Gram matrices they gain too, but less.
     gain = 0.7 if style_loss in ("gram", "w2") else 0.9
@@ -55,7 +56,7 @@ def test_the_nearest_of_paintings_kept_apart_wins_where_the_soft_min_is_hard(con
     end = {}
     for softness in (0.0, 100.0):
         result = Transfer(content, target, encoder, Settings(method="gram", size=64, steps=25, softness=softness)).run()
-        own = [targets.single(corpus[i]).moments(encoder, 64, encoder.style_layers) for i in (2, 1)]
+        own = [targets.moments(targets.single(corpus[i]), encoder, 64, encoder.style_layers) for i in (2, 1)]
         end[softness] = [metrics.style_distance(result.image, m, encoder).gram for m in own]
     assert end[0.0][0] < end[100.0][0] and end[0.0][1] > end[100.0][1]
 
@@ -76,7 +77,7 @@ def test_strength_runs_from_the_contents_own_style_to_the_paintings(content, tar
     own = metrics.picture_moments(images.resize(content, 64), encoder)["relu3_1"].second
     assert torch.allclose(aim(0.0), own, atol=1e-6)
     assert torch.allclose(aim(0.25), 0.75 * own + 0.25 * aim(1.0), atol=1e-6)
-    m = target.moments(encoder, 64, encoder.style_layers)
+    m = targets.moments(target, encoder, 64, encoder.style_layers)
     distances = []
     for strength in (0.0, 0.5, 1.0):
         image = Transfer(content, target, encoder, Settings(method="gram", **SMALL, strength=strength)).run().image
@@ -86,7 +87,7 @@ def test_strength_runs_from_the_contents_own_style_to_the_paintings(content, tar
 
 def test_the_brush_scales_the_paintings(content, target, encoder):
     fine = Transfer(content, target, encoder, Settings(method="gram", **SMALL, brush=0.5)).aim()["relu2_1"].second
-    assert torch.equal(fine, target.moments(encoder, 32, ["relu2_1"])["relu2_1"].second)
+    assert torch.equal(fine, targets.moments(target, encoder, 32, ["relu2_1"])["relu2_1"].second)
     assert Settings(method="gram", size=100, brush=0.1).painting_size(100) == transfer.LEAST_PAINTING
     assert Settings(method="gram", size=100, brush=3).painting_size(100) == 300
 
@@ -176,8 +177,8 @@ def test_the_content_is_held_where_gram_matrices_are_compared_by_lbfgs(content, 
 
 def test_what_is_held_comes_back_from_the_other_side(shared, monkeypatch, encoder):
     """Without a hold the picture loses more of the content than it ends with; with one it gives the last of it up late."""
-    photograph = next(iter(Corpus.open(shared / "data" / "photos"))).load(256)
-    painting = targets.single(next(iter(Corpus.open(shared / "data" / "corpora" / "vincent-van-gogh"))))
+    photograph = next(iter(ingest(shared / "data" / "photos"))).load(256)
+    painting = targets.single(next(iter(ingest(shared / "data" / "corpora" / "vincent-van-gogh"))))
     chosen = Settings(method="gram", size=256, steps=60, tv=0.0, plateau=0)
 
     def content():
@@ -246,7 +247,7 @@ def test_a_draft_comes_first_and_the_encoder_has_the_last_word(content, target, 
     losses = {}
     for iterate in both:
         driver = encoder if iterate.step > 6 else both.draft
-        painting = target.moments(driver, iterate.size, driver.style_layers)
+        painting = targets.moments(target, driver, iterate.size, driver.style_layers)
         losses[iterate.step] = metrics.style_distance(both.picture, painting, driver).gram
         assert iterate.losses["style"] == pytest.approx(losses[iterate.step], rel=1e-3)
     assert losses[16] < losses[7]
@@ -264,8 +265,8 @@ def test_a_run_resumed_about_its_draft_has_the_bytes_of_an_unbroken_one(
 def test_the_draft_of_vgg19_is_worth_many_of_its_evaluations(shared, monkeypatch):
     monkeypatch.setenv("WORKBENCH_WEIGHTS", str(shared / "weights"))
     wide = encoders.load("vgg19", device="cpu", pooling="average")
-    photograph = next(iter(Corpus.open(shared / "data" / "photos"))).load()
-    painting = targets.single(next(iter(Corpus.open(shared / "data" / "corpora" / "edgar-degas"))))
+    photograph = next(iter(ingest(shared / "data" / "photos"))).load()
+    painting = targets.single(next(iter(ingest(shared / "data" / "corpora" / "edgar-degas"))))
     chosen = dict(size=128, tv=0.0, plateau=0)
     with_draft = Transfer(photograph, painting, wide, Settings(method="gram", **chosen, steps=20))
     assert with_draft.draft.name == "embedded" and with_draft.draft.precision == wide.precision
@@ -481,7 +482,7 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(bad):
 
 def test_metrics_are_zero_for_the_thing_itself(content, target, encoder):
     painting = target.works[0].load(64)
-    distance = metrics.style_distance(painting, target.moments(encoder, 64, encoder.style_layers), encoder)
+    distance = metrics.style_distance(painting, targets.moments(target, encoder, 64, encoder.style_layers), encoder)
     assert distance.gram == pytest.approx(0, abs=1e-9) and distance.w2 == pytest.approx(0, abs=1e-3)
     assert distance.gram == pytest.approx(np.mean(list(distance.by_layer.values())))
     assert metrics.content_distance(content, content, encoder) == 0

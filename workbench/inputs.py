@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from workbench import images, samples
-from workbench.corpus import Corpus
+from workbench.corpora import Corpus, ingest
 from workbench.errors import UsageError, WorkbenchError
 
 
@@ -27,11 +27,11 @@ def content(name: str) -> Tensor:
 def corpus(name: str, *, show: bool = False) -> Corpus:
     """The corpus in a folder, or that of a sample painter, painted when it is first asked for. UsageError for neither."""
     if Path(name).is_dir():
-        return Corpus.open(name, progress=show)
+        return ingest(name, show=show)
     if Path(name).is_file():
         raise WorkbenchError(f"corpus {name} is a file: name the folder that holds the paintings")
     if name in samples.PAINTERS:
-        return Corpus.open(samples.corpus_path(name), progress=show)
+        return ingest(samples.corpus_path(name), show=show)
     raise UsageError(f"corpus {name!r} is no folder, and no sample painter{_near(name, samples.PAINTERS)}")
 
 

@@ -8,9 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = 2048  # positions whose features are multiplied at once: they stay in a core's cache
-NARROW = {512: 64, 256: 4, 128: 4}  # likewise, where products are rounded to bfloat16: block -> from so many of them on
-
 
 @dataclass(frozen=True)
 class Moments:
@@ -37,58 +34,10 @@ class Moments:
 def gram(features: Tensor) -> Tensor:
     """Gram matrices G = F F^T / P of `features` (N, C, H, W): (N, C, C), P = H W (Gatys et al. 2016, eq. 3, per position).
 
-    Features in half precision are summed in float32; float64 stays float64. On a CPU, where a gradient is asked for, the
-    products of every 512 positions of bfloat16 features (256, where there are fewer than 32,768; 128, where there are fewer
-    than 1024) are rounded to bfloat16 before they are summed in float32, two to three times as fast: that changes a matrix by
-    some .002 over the square root of the number of such blocks, which for VGG-19 is a quarter or less of what its bfloat16
-    convolutions change. Not rounded are features of fewer than 512 positions, and what is measured without a gradient, such
-    as the statistics of a painting.
+    Computed in float32 at least.
     """
-    half = features.dtype == torch.bfloat16 and features.device.type == "cpu"
-    rounded = half and features.requires_grad and torch.is_grad_enabled()
-    positions = features.shape[-2] * features.shape[-1]
-    narrow = next((block for block, count in NARROW.items() if positions >= count * block), 0) if rounded else 0
-    return _Gram.apply(features, narrow, getattr(features, "proxy", None))
-
-
-class _Gram(torch.autograd.Function):
-    """The product, a block of positions at a time: a copy of all features in float32 would cost more than the product.
-
-    The gradient is computed in the precision of the features, which it has in any case.
-    """
-
-    @staticmethod
-    def forward(ctx, features: Tensor, narrow: int, proxy: Tensor | None) -> Tensor:
-        if proxy is None:
-            ctx.save_for_backward(features)
-        ctx.positions, ctx.dtype = features.shape[2] * features.shape[3], features.dtype
-        rows, dtype = features.flatten(2).transpose(1, 2), torch.promote_types(features.dtype, torch.float32)
-        if features.is_cuda and dtype != features.dtype:  # exact products of half precision, summed in float32
-            return torch.bmm(rows.mT, rows, out_dtype=dtype).div_(rows.shape[1])
-        out = features.new_zeros(len(rows), rows.shape[2], rows.shape[2], dtype=dtype)
-        whole = rows.shape[1] // narrow * narrow if narrow else 0
-        for picture, total in zip(rows, out, strict=True):
-            if whole:
-                blocks = picture[:whole].view(-1, narrow, picture.shape[1])
-                torch.sum(torch.bmm(blocks.transpose(1, 2), blocks), 0, dtype=dtype, out=total)
-                picture = picture[whole:]
-            for block in picture.split(len(picture) if features.is_cuda else BLOCK):
-                wide = block.to(dtype)
-                torch.addmm(total, wide.T, wide, out=total)
-        return out.div_(rows.shape[1])
-
-    @staticmethod
-    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-        both = ((slope + slope.mT) / ctx.positions).to(ctx.dtype)
-        saved = ctx.saved_tensors
-        if not saved:  # the proxy gets it
-            return None, None, both
-        (features,) = saved
-        flat = features.flatten(2)
-        # Not a view of the product: autograd adds in place only to a gradient that owns its memory.
-        gradient = torch.empty(features.shape, dtype=features.dtype, device=features.device, memory_format=torch.channels_last)
-        torch.bmm(flat.transpose(1, 2), both, out=gradient.permute(0, 2, 3, 1).view(len(flat), -1, flat.shape[1]))
-        return gradient, None, None
+    f = features.flatten(2).to(torch.promote_types(features.dtype, torch.float32))
+    return f @ f.mT / f.shape[2]
 
 
 def moments(features: Tensor, weights: Tensor | None = None) -> Moments:
@@ -249,3 +198,9 @@ def style_vector(features: Tensor) -> Tensor:
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     variance, mean = torch.var_mean(features, dim=(2, 3), correction=0)
     return torch.cat([mean, (variance + 1e-8).sqrt()], dim=1)
+
+
+def patches(features: Tensor) -> Tensor:
+    """The 3x3 patches of `features` (1, C, H, W), borders replicated: (H W, 9 C)."""
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    return F.unfold(F.pad(features, (1, 1, 1, 1), mode="replicate"), 3)[0].T

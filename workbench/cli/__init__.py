@@ -12,7 +12,15 @@ import traceback
 from collections.abc import Sequence
 
 from workbench import __version__
-from workbench.cli import bench, compare, corpora, distil, embeddings, notebooks, transfer
+from workbench.cli import (
+    bench,
+    compare,
+    corpora,
+    distil,
+    embeddings,
+    notebooks,
+    transfer,
+)
 from workbench.cli.parser import Parser
 from workbench.errors import WorkbenchError
 

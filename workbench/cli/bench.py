@@ -29,7 +29,7 @@ def _bench(args: argparse.Namespace) -> None:
     for folder in folders:
         require(folder.is_dir(), f"{folder}: no such folder")
     if args.device is not None:
-        from workbench.encoders import choose_device  # torch takes seconds to load
+        from workbench.encoders import choose_device
 
         choose_device(args.device)
     command = [sys.executable, str(BENCHMARK), "--contents", str(folders[0]), "--styles", *map(str, folders[1:])]

@@ -1,9 +1,9 @@
 """`workbench compare`: several contents after one artist, a row for every choice of paintings, in one figure."""
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from workbench.cli.parser import (
     CORPUS_HELP,
@@ -15,13 +15,13 @@ from workbench.cli.parser import (
     load_retriever,
     open_corpus,
 )
-from workbench.cli.transfer import BLEND, SETTINGS
+from workbench.cli.transfer import SETTINGS
 from workbench.errors import require
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.transfer import Settings
+    from workbench.methods import Request
 
 TARGETS = ("gram:single", "nearest", "blend", "regions", "whole", "gram:blend")
 DETAIL = 256  # px, the side of a detail
@@ -41,7 +41,11 @@ def declare(commands: Any) -> None:
         metavar="TARGET",
         help=f"rows, as TARGET, METHOD:TARGET or TARGET/COMBINE (default: {' '.join(TARGETS)})",
     )
-    parser.add_argument("--method", action="append", help="neighbours or gram, for rows that do not say; twice compares both")
+    parser.add_argument(
+        "--method",
+        action="append",
+        help="neighbours, gram or colours, for rows that do not say; given twice, each row is painted by both",
+    )
     parser.add_argument("--style", metavar="PAINTING", default="", help="the painting of the target single")
     parser.add_argument("-o", "--out", required=True, type=Path, help="the figure, as .png and .pdf, or as .jpg")
     parser.add_argument(
@@ -49,12 +53,11 @@ def declare(commands: Any) -> None:
     )
     parser.add_argument("--title", default="", help="of the figure")
     parser.add_argument("--labels", nargs="+", metavar="NAME", help="what the contents are called in it, one for each")
-    parser.option(
+    parser.add_argument(
         "--tau",
-        BLEND,
-        "temperature of the targets that weigh paintings; several make a blend each",
         type=float,
         action="append",
+        help="temperature of the targets that weigh paintings; several make a blend each (default: 0.1)",
     )
     parser.add_argument(
         "--detail", action="store_true", help=f"contents as rows, and {DETAIL} px of every result at 100 %% below it"
@@ -75,19 +78,24 @@ def _rows(targets: list[str], methods: list[str]) -> list[str]:
 
 def _compare(args: argparse.Namespace) -> None:
     check_out(args.out, ".png", ".pdf", ".jpg")
-    from workbench import comparison, figures, images, inputs, targets
+    from workbench import figures, images, inputs, methods, targets
     from workbench import provenance as pv
-    from workbench.transfer import Method, Settings, check_asked
+    from workbench.methods import Library, Request
+    from workbench.methods.kept import cached_picture
+    from workbench.transfer import Settings
 
     for method in args.method or ():
-        require(method in get_args(Method), f"--method {method!r}: choose {' or '.join(get_args(Method))}")
+        methods.get(method)
     settings = Settings(**given(args, SETTINGS))
-    taus = given(args, BLEND).get("tau", [targets.TAU])
+    taus = args.tau or [targets.TAU]
     for tau in taus:
         targets.check_tau(tau)
     chosen = _rows(args.targets, args.method or [])
-    names = [check_asked(words, settings) for words in chosen]
-    require("single" not in names or bool(args.style), "the target single needs --style, a work of the corpus")
+    asked = [Request(corpora=(args.corpus,), settings=settings).asking(words) for words in chosen]
+    require(
+        bool(args.style) or all(one.target != "single" for one in asked),
+        "the target single needs --style, a work of the corpus",
+    )
     sources = [inputs.content_path(name) for name in args.contents]
     columns = args.labels or [source.stem.replace("_", " ").replace("-", " ") for source in sources]
     require(len(columns) == len(sources), f"--labels: {len(columns)} names for {len(sources)} contents")
@@ -99,26 +107,37 @@ def _compare(args: argparse.Namespace) -> None:
         check_out(args.pictures / "picture.png")
     encoder = load_encoder(args, style=True)
     corpus = open_corpus(args.corpus, args.out, args.pictures and args.pictures / "picture.png")
-    if "single" in names:
+    if args.style and any(one.target == "single" for one in asked):
         corpus.find(args.style)
     contents = [images.load(source) for source in sources]
     retriever = load_retriever(args, encoder)
-    selections = [targets.Selection(corpus, content, encoder, retriever=retriever, show=True) for content in contents]
+    library = Library(
+        contents=dict(zip(args.contents, contents, strict=True)),
+        corpora={args.corpus: corpus},
+        encoders={encoder.name: encoder, retriever.name: retriever},
+        show=True,
+    )
     rows: list[list[Tensor]] = [[images.resize(content, settings.size) for content in contents]]
     captions = [[""] * len(contents)]
     labels = ["Content"]
-    for choice, way, tau in _ways(chosen, settings, taus):
+    for request in _with_temperatures(asked, taus):
+        request = replace(
+            request,
+            style=args.style if request.target == "single" else "",
+            encoder=encoder.name,
+            retriever=retriever.name,
+        )
         row, caption = [], []
-        for source, content, selection in zip(sources, contents, selections, strict=True):
-            target = selection.choose(choice, single=args.style, tau=tau)
+        for name, source, content in zip(args.contents, sources, contents, strict=True):
+            target = library.target(replace(request, content=name))
             print(f"{source.stem}, {target.label}: {target.note}", flush=True)
             caption.append(target.misfit)
-            row.append(comparison.painted(content, target, encoder, way, args.pictures, source.stem, show=True))
+            run = methods.get(request.method).begin(content, target, encoder, request.settings)
+            row.append(cached_picture(run, args.pictures, source.stem, show=True))
         rows.append(row)
         captions.append(caption)
-        labels.append(
-            comparison.title(target, way.method) + (f", τ = {tau:g}" if _blended(choice, way) and len(taus) > 1 else "")
-        )
+        several = f", τ = {request.temperature:g}" if _blends(request) and len(taus) > 1 else ""
+        labels.append(figures.target_title(target, request.method) + several)
     parameters = {"corpus": args.corpus, "targets": chosen, "single": args.style, "tau": taus, **asdict(settings)}
     del parameters["method"]  # every row has its own
     made = pv.provenance(
@@ -138,22 +157,21 @@ def _compare(args: argparse.Namespace) -> None:
     print(*figures.save(figure, args.out.with_suffix(""), {"command": "compare", **made}, dpi=dpi, suffixes=suffixes), sep="\n")
 
 
-def _blended(choice: str, way: "Settings") -> bool:
+def _blends(request: "Request") -> bool:
     """Whether several temperatures make a row each."""
-    return choice == "blend" and way.method == "neighbours"
+    return request.target == "blend" and request.method == "neighbours"
 
 
-def _ways(rows: list[str], settings: "Settings", taus: list[float]) -> list[tuple[str, "Settings", float]]:
-    """(words of the target, settings, temperature) of every row; where there are several temperatures, rows other than a
-    blend by neighbours take the default one."""
-    from workbench import targets
-    from workbench.transfer import asked
+def _with_temperatures(requests: list["Request"], taus: list[float]) -> list["Request"]:
+    """A request for every row. Where there are several temperatures, rows other than a blend by neighbours take the default."""
+    from workbench.methods.request import WITH_TAU
 
     found = []
-    for words in rows:
-        choice, way = asked(words, settings)
-        each = taus if _blended(choice, way) or len(taus) == 1 else [targets.TAU]
-        found += [(choice, way, tau) for tau in each]
+    for request in requests:
+        each: list[float | None] = [None]
+        if _blends(request) or (len(taus) == 1 and request.target in WITH_TAU):
+            each = [*taus]
+        found += [replace(request, tau=tau) for tau in each]
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from workbench.cli.parser import CORPUS_HELP, add_command, check_out, given, open_corpus
 from workbench.errors import require
 
-SPLIT = "workbench.corpus:Corpus.split"
+SPLIT = "workbench.corpora:Corpus.split"
 
 
 def declare(commands: Any) -> None:
@@ -36,7 +36,7 @@ def _corpus_check(args: argparse.Namespace) -> int:
 def _corpus_split(args: argparse.Namespace) -> None:
     check_out(args.out, ".json", ".csv")
     from workbench import storage
-    from workbench.corpus import METADATA
+    from workbench.corpora import METADATA
 
     require(args.out.name != METADATA, f"cannot write {args.out}: that name is the description of a corpus; choose another")
     bank, held_out = open_corpus(args.corpus, args.out).split(**given(args, SPLIT))

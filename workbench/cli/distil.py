@@ -5,11 +5,18 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.parser import LOAD, add_command, check_out, count, given, open_corpus
+from workbench.cli.parser import (
+    LOAD,
+    add_command,
+    check_out,
+    count,
+    given,
+    open_corpus,
+)
 from workbench.errors import require
 
 if TYPE_CHECKING:
-    from workbench.corpus import Corpus, Work
+    from workbench.corpora import Corpus, Work
     from workbench.distillation.evaluation import Driven, Pair
     from workbench.distillation.recipe import Recipe
     from workbench.encoders import Encoder
@@ -245,4 +252,4 @@ def _side_by_side(chosen: list["Pair"], driven: dict[str, "Driven"]) -> "Figure"
         panels.append(figures.Panel("Content", images.to_pil(pair.content.load(512)), note=pair.content.title))
         panels.append(figures.Panel("Painting", images.to_pil(pair.style.load(512)), note=painting))
         panels += [figures.Panel(title, images.to_pil(driven[label].pictures[i])) for label, title in titles.items()]
-    return figures.comparison(panels, columns=5)
+    return figures.side_by_side(panels, columns=5)

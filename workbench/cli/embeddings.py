@@ -4,17 +4,26 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.parser import CORPUS_HELP, add_command, check_out, count, encoder_options, given, load_encoder, open_corpus
+from workbench.cli.parser import (
+    CORPUS_HELP,
+    add_command,
+    check_out,
+    count,
+    encoder_options,
+    given,
+    load_encoder,
+    open_corpus,
+)
 from workbench.errors import require
 
 if TYPE_CHECKING:
-    from workbench.clustering import Clustering
-    from workbench.corpus import Corpus
+    from workbench.corpora import Corpus
     from workbench.figures import Figure
+    from workbench.retrieval.clusters import Clustering
 
-EMBED = "workbench.embeddings:embed"
-CLUSTER = "workbench.clustering:cluster"
-SEARCH = "workbench.index:ExactIndex.search"
+EMBED = "workbench.retrieval.embeddings:embed"
+CLUSTER = "workbench.retrieval.clusters:cluster"
+SEARCH = "workbench.retrieval.index:ExactIndex.search"
 SHEET_LIMIT = 24  # works of each cluster drawn on a contact sheet: three rows
 
 
@@ -43,7 +52,8 @@ def _embed(args: argparse.Namespace) -> None:
         check_out(args.out, ".npz")
     import numpy as np
 
-    from workbench import embeddings, images, storage
+    from workbench import images, storage
+    from workbench.retrieval import embeddings
 
     options = given(args, EMBED)
     _check_kind(options["kind"])
@@ -61,20 +71,21 @@ def _embed(args: argparse.Namespace) -> None:
 
 
 def _check_kind(kind: str) -> None:
-    from workbench.embeddings import KINDS
+    from workbench.retrieval.embeddings import KINDS
 
     require(kind in KINDS, f"--kind {kind!r}: choose {', '.join(KINDS)}")
 
 
 def _search(args: argparse.Namespace) -> None:
-    from workbench import embeddings, images, inputs
-    from workbench.index import ExactIndex
+    from workbench import images, inputs
+    from workbench.retrieval import descriptors, embeddings
+    from workbench.retrieval.index import ExactIndex
 
     content = inputs.content(args.content)
     encoder = load_encoder(args, style=False)
     corpus = open_corpus(args.corpus)
     index = ExactIndex(embeddings.embed(corpus, encoder, "content", show=True))
-    described = embeddings.describe(images.resize(content, encoder.embedding_size).to(encoder.device), encoder, "content")
+    described = descriptors.describe(images.resize(content, encoder.embedding_size).to(encoder.device), encoder, "content")
     for match in index.search(described, **given(args, SEARCH)):
         print(f"{match.similarity:+.3f}  {match.name}  {corpus[match.name].title}")
 
@@ -82,14 +93,14 @@ def _search(args: argparse.Namespace) -> None:
 def _clusters(args: argparse.Namespace) -> None:
     if args.out:
         check_out(args.out, ".png", ".pdf")
-    from workbench import clustering, embeddings
+    from workbench.retrieval import clusters, embeddings
 
     options = given(args, CLUSTER)
     kind = given(args, EMBED).get("kind", "style")
     _check_kind(kind)
     encoder = load_encoder(args, style=kind != "content")
     corpus = open_corpus(args.corpus, args.out)
-    found = clustering.cluster(embeddings.embed(corpus, encoder, kind, show=True), **options)
+    found = clusters.cluster(embeddings.embed(corpus, encoder, kind, show=True), **options)
     _print_clusters(found, corpus)
     if args.out:
         from workbench import figures
@@ -122,7 +133,7 @@ def _print_clusters(found: "Clustering", corpus: "Corpus") -> None:
 def _sheet(found: "Clustering", corpus: "Corpus") -> "Figure":
     """A contact sheet of the clusters, medoids first."""
     from workbench import figures, images, progress
-    from workbench.comparison import THUMBNAIL
+    from workbench.figures import THUMBNAIL
 
     works = progress.track(corpus, total=len(corpus), label="contact sheet", show=True)
     thumbnails = {work.name: images.to_pil(work.load(THUMBNAIL)) for work in works}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 from workbench.errors import UsageError, WorkbenchError, require
 
 if TYPE_CHECKING:
-    from workbench.corpus import Corpus
+    from workbench.corpora import Corpus
     from workbench.encoders import Encoder
 
 LOAD = "workbench.encoders:load"

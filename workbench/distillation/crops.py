@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench import images, progress
-from workbench.corpus import Work
+from workbench.corpora import Work
 
 LONG_SIDE = 768
 SCALES = (0.3, 1.25)  # of a crop relative to its picture at LONG_SIDE

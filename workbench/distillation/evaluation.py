@@ -8,21 +8,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from torch.utils.flop_counter import FlopCounterMode
 
-from workbench import embeddings, images, metrics, progress, storage, targets
-from workbench.corpus import Corpus, Work
+from workbench import images, metrics, progress, storage, targets
+from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
-from workbench.encoders.fused import OFFERED
-from workbench.index import precision_at_k
-from workbench.losses import ContentLoss, GramLoss, Objective
+from workbench.retrieval import embeddings
+from workbench.retrieval.precision import precision_at_k
 from workbench.statistics import moments
 from workbench.transfer import Settings, Transfer
+from workbench.transfer.losses import ContentLoss, GramLoss
+from workbench.transfer.objective import Objective
 
 VERSION = 3  # raised whenever a judged transfer would come out differently
 MATCHED = 0.03  # relative difference of content distances that counts as none
@@ -126,15 +126,6 @@ def drive_matched(
             where = max(far)[0] + FARTHEST if far else min(near)[0] - FARTHEST
 
 
-def _operations(x: Sequence[int], *shapes: Sequence[int] | None, out_shape: Sequence[int], **_: Any) -> int:
-    """Of a fused convolution, every multiplication and every addition. A tensor that is added comes before the weights."""
-    weight = shapes[1] if shapes[1] is not None and len(shapes[1]) == 4 else shapes[0]
-    return conv_flop_count(list(x), list(weight), list(out_shape))
-
-
-FUSED = {torch.ops.mkldnn._convolution_pointwise: _operations} if OFFERED else {}
-
-
 @dataclass(frozen=True)
 class Cost:
     """One evaluation of the objective and its gradient: floating-point operations, and seconds on this machine."""
@@ -150,7 +141,7 @@ def costs(encoders: Mapping[str, Encoder], size: int, *, repeats: int = 9) -> di
     evaluations = {name: _evaluation(encoder, picture) for name, encoder in encoders.items()}
     operations = {}
     for name, evaluate in evaluations.items():
-        with FlopCounterMode(display=False, custom_mapping=FUSED) as counter:
+        with FlopCounterMode(display=False) as counter:
             evaluate()
         operations[name] = counter.get_total_flops()
     seconds: dict[str, list[float]] = {name: [] for name in encoders}

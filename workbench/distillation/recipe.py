@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_args
 
-from workbench.corpus import Corpus, Work
+from workbench.corpora import Corpus, Work
 from workbench.errors import UsageError, require
 
 Optimiser = Literal["adamw", "muon"]

@@ -85,7 +85,7 @@ def imitate(
     """
     generator = torch.Generator().manual_seed(seed)
     moments = second_moments(teacher.encoder, tuple(student.convolutions), pictures)
-    own = second_moments(begin, tuple(student.convolutions), pictures, begin.activations) if begin else {}
+    own = second_moments(begin, tuple(student.convolutions), pictures, begin.hidden) if begin else {}
     kept = True  # the layer before has the channels of `begin`, all of them
     changed = False  # some layer was not copied
     for layer, convolution in student.convolutions.items():
@@ -101,8 +101,8 @@ def imitate(
         channels = channels.sort().values if inherited else channels
         inputs, wanted = [], []
         for batch in pictures.split(BATCH):
-            _, before = source.around(batch, layer)
-            seen, _ = student.around(batch, layer)
+            _, before = source.before_relu(batch, layer)
+            seen, _ = student.before_relu(batch, layer)
             seen = F.unfold(seen, 3, padding=convolution.padding)
             where = torch.randint(seen.shape[-1], (positions,), generator=generator)
             inputs.append(_rows(seen, where))
@@ -118,7 +118,7 @@ def _balance(student: DistilledEncoder, pictures: Tensor) -> None:
     """Scale every layer to a mean square of 1 after its ReLU, and the next one back: one learning rate then suits all."""
     squares = dict.fromkeys(student.convolutions, 0.0)
     for batch in pictures.split(BATCH):
-        for layer, x in student.activations(batch, tuple(squares)).items():
+        for layer, x in student.hidden(batch, tuple(squares)).items():
             squares[layer] += float(x.square().mean()) * len(batch) / len(pictures)
     before = 1.0
     for layer, convolution in student.convolutions.items():
@@ -135,7 +135,7 @@ def fit_heads(student: DistilledEncoder, teacher: Teacher, pictures: Tensor, *, 
     inputs: dict[str, list[Tensor]] = {layer: [] for layer in student.heads}
     wanted: dict[str, list[Tensor]] = {layer: [] for layer in student.heads}
     for batch in pictures.split(BATCH):
-        hidden, coordinates = student.activations(batch, tuple(student.heads)), teacher.coordinates(batch)
+        hidden, coordinates = student.hidden(batch, tuple(student.heads)), teacher.coordinates(batch)
         for layer in student.heads:
             x, y = hidden[layer].flatten(2), coordinates[layer].flatten(2)
             where = torch.randint(x.shape[-1], (positions,), generator=generator)

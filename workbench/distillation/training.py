@@ -11,16 +11,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from workbench import progress, storage
-from workbench.corpus import Work
+from workbench.corpora import Work
 from workbench.distillation.crops import Crops, from_bytes, to_bytes
 from workbench.distillation.recipe import Recipe, write_stages
 from workbench.distillation.teacher import BATCH, Teacher, fit_embedding, fit_heads, imitate
 from workbench.encoders.convolutional import ConvolutionalEncoder
 from workbench.encoders.embedded import DistilledEncoder
 from workbench.errors import UsageError, WorkbenchError, require
-from workbench.losses import ContentLoss, GramLoss, Objective
-from workbench.optimisers import LBFGS
 from workbench.statistics import gram, moments
+from workbench.transfer.losses import ContentLoss, GramLoss
+from workbench.transfer.objective import Objective
+from workbench.transfer.optimisers import LBFGS
 
 HELD_OUT_CROPS = 64
 WARM_UP = 0.05

@@ -24,7 +24,7 @@ __all__ = [
     "Encoder",
     "choose_device",
     "has_bfloat16",
-    "imitation",
+    "draft_encoder",
     "load",
     "retriever",
 ]
@@ -107,18 +107,18 @@ def _retriever(device: str) -> Encoder:
     return load(RETRIEVER, device=device)
 
 
-def imitation(encoder: Encoder) -> Encoder | None:
-    """A cheaper network that tells nearly what `encoder` does, on its device and in its precision; None if there is none.
+def draft_encoder(encoder: Encoder) -> Encoder | None:
+    """A cheaper network whose features resemble those of `encoder`, on its device and in its precision; None if there is none.
 
-    It is one for all that ask, and computes features twice if `encoder` does.
+    All callers share one, which computes activations twice if `encoder` does.
     """
     if encoder.name != "vgg19":
         return None
-    found = _imitation(str(encoder.device), encoder.precision)
+    found = _draft_encoder(str(encoder.device), encoder.precision)
     found.recompute = encoder.recompute
     return found
 
 
 @cache
-def _imitation(device: str, precision: Precision) -> ConvolutionalEncoder:
+def _draft_encoder(device: str, precision: Precision) -> ConvolutionalEncoder:
     return load("embedded", device=device, precision=precision)

@@ -46,17 +46,17 @@ class Encoder(nn.Module):
 
         Raises UsageError for a layer that the encoder does not have.
         """
-        return {layer: x.float() for layer, x in self.taps(image, layers).items()}
+        return {layer: x.float() for layer, x in self.activations(image, layers).items()}
 
-    def taps(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        """`features` in the precision and layout that the encoder computes in: what an objective reads without a copy."""
+    def activations(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """`features` in the precision and layout that the encoder computes in, without a copy."""
         raise UsageError(f"encoder {self.name} has no spatial features: use it for retrieval, and vgg19 for transfer")
 
     def embed(self, image: Tensor) -> Tensor:
         """What the images (N, 3, H, W) in [0, 1] show: (N, D) float32, not normalised. Differentiable."""
         raise UsageError(f"encoder {self.name} offers no image embedding")
 
-    def economise(self) -> bool:
+    def save_memory(self) -> bool:
         """Compute in less memory and more time from now on; whether there was anything left to save."""
         return False
 

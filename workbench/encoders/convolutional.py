@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Literal
+from types import ModuleType
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,24 +11,24 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from workbench import progress
-from workbench.encoders.allocator import keep_pages
+from workbench.encoders import cuda, plain
 from workbench.encoders.base import Encoder, frozen
-from workbench.encoders.fused import RectifiedConvolution, average_pool, enlarge, tapped
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYERS = ("relu4_2",)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-LARGE = 2_000_000  # pixels above which a block's features are computed again for the gradient instead of being kept
+LARGE = 2_000_000
+"""Pixels above which a block's activations are computed again for the gradient instead of being kept."""
 
 Pooling = Literal["max", "average"]
-Tell = Callable[[str, Tensor], tuple[Tensor, Tensor]]
-"""(layer, its activations) -> (the same activations, from which the network goes on; what is told of them)"""
+Read = Callable[[str, Tensor], tuple[Tensor, Tensor]]
+"""(layer, its hidden activations x) -> (x again, from which the network goes on; what is read of them)"""
 
 
 class ConvolutionalEncoder(Encoder):
-    """Blocks of convolutions, each block after the first preceded by pooling, tapped after every ReLU.
+    """Blocks of convolutions, each block after the first preceded by pooling, read after every ReLU.
 
     Layers are named as in the literature: relu{block}_{convolution}; a block starts with its relu{block}_1. The first
     convolution pads by replication, because zero padding shows as a frame in optimised images; the others pad with zeros
@@ -52,7 +53,7 @@ class ConvolutionalEncoder(Encoder):
         self.convolutions = nn.ModuleDict()
         width = 3
         for layer, out in widths.items():
-            self.convolutions[layer] = RectifiedConvolution(width, out, 3, padding=0 if width == 3 else 1)
+            self.convolutions[layer] = nn.Conv2d(width, out, 3, padding=0 if width == 3 else 1)
             width = out
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
@@ -70,19 +71,19 @@ class ConvolutionalEncoder(Encoder):
             rounding = ":fused:tf32" if self.dtype == torch.float32 and torch.backends.cudnn.allow_tf32 else ":fused"
         return f"{super().identity}:{self.pooling}:{str(self.dtype).removeprefix('torch.')}{rounding}"
 
-    def taps(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        return self.activations(image, self.check_layers(layers))
+    def activations(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        return self._read(image, self.check_layers(layers), lambda layer, x: operations(x).tap(x))
 
-    def economise(self) -> bool:
+    def save_memory(self) -> bool:
         saved, self.recompute = not self.recompute, True
         return saved
 
-    def activations(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    def hidden(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """What the convolutions called `layers` give for `image` after their ReLU, in the precision they compute in."""
-        return self.told(image, layers, lambda layer, x: tapped(x))
+        return self._read(image, layers, lambda layer, x: (x, x))
 
-    def told(self, image: Tensor, layers: Iterable[str], tell: Tell) -> dict[str, Tensor]:
-        """What `tell` tells of the activations of `image` at `layers`, on the way through the network."""
+    def _read(self, image: Tensor, layers: Iterable[str], read: Read) -> dict[str, Tensor]:
+        """What `read` makes of the hidden activations of `image` at `layers`, on the way through the network."""
         wanted = set(layers)
         if not wanted:
             return {}
@@ -94,49 +95,49 @@ class ConvolutionalEncoder(Encoder):
             blocks[-1].append(layer)
         large = image.shape[-2] * image.shape[-1] > LARGE
         again = (self.recompute or large) and torch.is_grad_enabled()
-        if image.device.type == "cpu":
-            keep_pages(not large)
         found: dict[str, Tensor] = {}
         x = image
         for block in blocks:
-            passed = partial(self._block, block=block, wanted=wanted, tell=tell)
-            x, told = checkpoint(passed, x, use_reentrant=False, preserve_rng_state=False) if again else passed(x)
-            found |= told
+            pass_through = partial(self._block, block=block, wanted=wanted, read=read)
+            x, of_block = (
+                checkpoint(pass_through, x, use_reentrant=False, preserve_rng_state=False) if again else pass_through(x)
+            )
+            found |= of_block
         return found
 
-    def _block(self, x: Tensor, block: list[str], wanted: set[str], tell: Tell) -> tuple[Tensor, dict[str, Tensor]]:
-        """(what `block` gives, what is told of its layers); x is the image, or what the block before gave."""
+    def _block(self, x: Tensor, block: list[str], wanted: set[str], read: Read) -> tuple[Tensor, dict[str, Tensor]]:
+        """(what `block` gives, what is read of its layers); x is the image, or what the block before gave."""
         if block[0] == "relu1_1":
             x = ((x - self.mean) / self.std).to(self.convolutions["relu1_1"].weight.dtype)
-            x = _Framed.apply(x).contiguous(memory_format=torch.channels_last)
+            x = F.pad(x, (1, 1, 1, 1), mode="replicate").contiguous(memory_format=torch.channels_last)
         else:
             x = self._pool(x)
         found = {}
         for layer in block:
             progress.check()  # one evaluation of a large picture takes seconds, and a stop should not
-            x = self.convolutions[layer](x)
+            x = operations(x).rectified(self.convolutions[layer], x)
             if layer in wanted:
-                x, found[layer] = tell(layer, x)
+                x, found[layer] = read(layer, x)
         if x.requires_grad:
             x.register_hook(_check_on_the_way_back)
         return x, found
 
-    def around(self, image: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+    def before_relu(self, image: Tensor, layer: str) -> tuple[Tensor, Tensor]:
         """What goes into the convolution called `layer` and what comes out of it before its ReLU: (N, C, h, w), float32."""
-        convolution, seen = self.convolutions[layer], []
-        handle = convolution.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        convolution, inputs = self.convolutions[layer], []
+        handle = convolution.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
         try:
-            self.activations(image, [layer])
+            self.hidden(image, [layer])
         finally:
             handle.remove()
-        (x,) = seen
+        (x,) = inputs
         return x.float(), F.conv2d(x, convolution.weight, convolution.bias, padding=convolution.padding).float()
 
     def _pool(self, x: Tensor) -> Tensor:
         # ceil_mode lets an image smaller than the network's stride pass as a single cell instead of failing.
         if min(x.shape[-2:]) < 2:
             return (F.max_pool2d if self.pooling == "max" else F.avg_pool2d)(x, 2, ceil_mode=True)
-        return F.max_pool2d(x, 2) if self.pooling == "max" else _AveragePool.apply(x)
+        return F.max_pool2d(x, 2) if self.pooling == "max" else operations(x).average_pool(x)
 
     def embed(self, image: Tensor) -> Tensor:
         """Channel means at the deepest layer: (N, C). Cosine between them, once centred, is subject retrieval."""
@@ -144,38 +145,9 @@ class ConvolutionalEncoder(Encoder):
         return self.features(image, [deepest])[deepest].mean(dim=(2, 3))
 
 
-class _AveragePool(torch.autograd.Function):
-    """2x2 average pooling of (N, C, H, W), H and W at least 2. Its gradient is an enlargement, in a fifth of torch's time."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.shape = x.shape[-2:]
-        return average_pool(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return enlarge(gradient / 4, *ctx.shape)  # what is left over was not pooled
-
-
-class _Framed(torch.autograd.Function):
-    """(N, C, H, W) with its border repeated once all round: (N, C, H + 2, W + 2).
-
-    Its gradient is torch's, but for how the four corners are rounded, on a CPU in a third of the time.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return F.pad(x, (1, 1, 1, 1), mode="replicate")
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        rows = gradient[..., 1:-1, :].clone(memory_format=torch.contiguous_format)
-        for side in (0, -1):
-            rows[..., side, :].add_(gradient[..., side, :])
-        inner = rows[..., 1:-1].clone(memory_format=torch.contiguous_format)
-        for side in (0, -1):
-            inner[..., side].add_(rows[..., side])
-        return inner
+def operations(x: Tensor) -> ModuleType:
+    """The operations for `x`: those of `cuda` where they are offered, else the plain ones."""
+    return cuda if cuda.offered(x) else plain
 
 
 def _check_on_the_way_back(gradient: Tensor) -> None:

@@ -14,8 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
-from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling
-from workbench.encoders.fused import Head
+from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling, operations
 from workbench.errors import WorkbenchError
 from workbench.storage import atomic
 
@@ -25,7 +24,7 @@ EMBEDDING = 512  # numbers of the image embedding: the channels of VGG-19 at rel
 
 
 class DistilledEncoder(ConvolutionalEncoder):
-    """Few channels, each layer in the place of a layer of VGG-19, and linear heads that tell the teacher's features.
+    """Few channels, each layer in the place of a layer of VGG-19, and linear heads that estimate the teacher's features.
 
     The features at a layer are the coordinates of VGG-19's features (average pooling) along their principal directions,
     as the network estimates them; unlike those of VGG-19 they may be negative. The directions are orthogonal and of one
@@ -45,12 +44,12 @@ class DistilledEncoder(ConvolutionalEncoder):
         pooling: Pooling = "average",
         dtype: torch.dtype = torch.float32,
     ):
-        """`widths`: layer -> channels inside the network; `components`: tapped layer -> coordinates told there;
+        """`widths`: layer -> channels inside the network; `components`: layer -> coordinates that its head gives;
         `embedding`: the layers whose channel means the image embedding is made from."""
         super().__init__(name, widths, pooling=pooling, dtype=dtype)
         self.widths = dict(widths)
         self.channels = {layer: components[layer] for layer in widths if layer in components}
-        self.heads = nn.ModuleDict({layer: Head(widths[layer], components[layer]) for layer in self.channels})
+        self.heads = nn.ModuleDict({layer: nn.Conv2d(widths[layer], components[layer], 1) for layer in self.channels})
         self.embedding = tuple(embedding)
         self.register_buffer("embedding_weight", torch.zeros(sum(widths[layer] for layer in embedding), EMBEDDING))
         self.register_buffer("embedding_bias", torch.zeros(EMBEDDING))
@@ -60,12 +59,12 @@ class DistilledEncoder(ConvolutionalEncoder):
         self.heads.to(dtype=self.dtype, memory_format=torch.channels_last)
         return self
 
-    def taps(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        return self.told(image, self.check_layers(layers), lambda layer, x: self.heads[layer].beside(x))
+    def activations(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        return self._read(image, self.check_layers(layers), lambda layer, x: operations(x).head(self.heads[layer], x))
 
     def means(self, image: Tensor, cells: int = 1) -> Tensor:
         """Channel means of the embedding's layers in a grid of cells x cells over the picture: (N, cells^2, channels)."""
-        hidden = self.activations(image, self.embedding)
+        hidden = self.hidden(image, self.embedding)
         return torch.cat([cell_means(hidden[layer], cells) for layer in self.embedding], dim=2)
 
     def embed(self, image: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling
 
-# Wide and shallow: every further random layer before a tap blurs what the filters tell apart.
+# Wide and shallow: every further random layer before a layer that is read blurs what the filters tell apart.
 WIDTHS = {"relu1_1": 64, "relu2_1": 96, "relu3_1": 128, "relu4_1": 128, "relu4_2": 128, "relu5_1": 128}
 SEED = 20160527
 SHIFT = 0.5
@@ -74,7 +74,7 @@ def _standardise(encoder: ConvolutionalEncoder, images: Tensor) -> None:
     """
     for layer, convolution in encoder.convolutions.items():
         convolution.bias.zero_()
-        _, before = encoder.around(images, layer)
+        _, before = encoder.before_relu(images, layer)
         std, mean = torch.std_mean(before, dim=(0, 2, 3))
         std = std.clamp_min(1e-3)
         convolution.weight.div_(std.view(-1, 1, 1, 1))

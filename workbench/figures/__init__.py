@@ -7,15 +7,22 @@ Every function returns a `Figure` that shows itself as the last expression of a 
 from workbench.figures.canvas import Figure
 from workbench.figures.evidence import fidelity, intervals, leak_maps, standings
 from workbench.figures.files import read_provenance, save
-from workbench.figures.panels import Panel, comparison
+from workbench.figures.panels import Panel, side_by_side
 from workbench.figures.plots import corpus_map, curves, gram_matrices, weights_plot
+from workbench.figures.results import THUMBNAIL, content_panel, dimmed, region_matches, result_panel, target_title
 from workbench.figures.sheets import cluster_sheets, contact_sheet, crosstab, grid
 
 __all__ = [
+    "THUMBNAIL",
+    "content_panel",
+    "dimmed",
+    "region_matches",
+    "result_panel",
+    "side_by_side",
+    "target_title",
     "Figure",
     "Panel",
     "cluster_sheets",
-    "comparison",
     "contact_sheet",
     "corpus_map",
     "crosstab",

@@ -76,7 +76,7 @@ class _Row:
 
 
 @styled
-def comparison(panels: Sequence[Panel], *, title: str = "", columns: int | None = None) -> Figure:
+def side_by_side(panels: Sequence[Panel], *, title: str = "", columns: int | None = None) -> Figure:
     """Large pictures in equal boxes, each with its method above it, and its numbers and paintings below.
 
     Up to SHOWN paintings are drawn with a bar as long as their weight (a full track is 100 %), and the heaviest are
@@ -85,7 +85,7 @@ def comparison(panels: Sequence[Panel], *, title: str = "", columns: int | None 
     panels, and for works that do not come heaviest first or weigh less than 0 or more than 1.
     """
     panels = list(panels)
-    require(bool(panels), "comparison: give at least one panel")
+    require(bool(panels), "side_by_side: give at least one panel")
     require(columns is None or 1 <= columns <= 8, f"columns must be from 1 to 8, got {columns}")
     for panel in panels:
         weights = [weight for _, _, weight in panel.works]

@@ -1,14 +1,14 @@
 """At home in JupyterLab: plain objects for exploring, and widgets that are views on them."""
 
 from workbench.lab.atlas import Atlas
-from workbench.lab.blind import BlindStudy
-from workbench.lab.compare import Compare
+from workbench.lab.blind_study import BlindStudy
 from workbench.lab.corpus_map import CorpusMap
 from workbench.lab.exploration import Choice, Exploration
 from workbench.lab.headless import interactive, show
 from workbench.lab.panel import TransferPanel, snapshot
 from workbench.lab.runs_browser import RunsBrowser
 from workbench.lab.strip import WorksStrip
+from workbench.lab.swipe import Compare
 
 __all__ = [
     "Atlas",

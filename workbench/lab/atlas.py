@@ -12,14 +12,15 @@ import numpy as np
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from workbench import clustering, embeddings, figures, targets
-from workbench.clustering import Clustering
-from workbench.corpus import Corpus, Work
-from workbench.embeddings import Embeddings
+from workbench import figures, targets
+from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.figures.canvas import OTHER
 from workbench.figures.plots import label_colors
+from workbench.retrieval import clusters, embeddings
+from workbench.retrieval.clusters import Clustering
+from workbench.retrieval.embeddings import Embeddings
 from workbench.targets import StyleTarget
 
 Kind = Literal["style", "content"]
@@ -116,7 +117,7 @@ class Atlas:
         """The style clusters."""
         with self._lock:
             if self._clusters is None:
-                self._clusters = clustering.cluster(self.space("style"), seed=self.seed)
+                self._clusters = clusters.cluster(self.space("style"), seed=self.seed)
             return self._clusters
 
     @property

@@ -10,12 +10,12 @@ import anywidget
 import torch
 import traitlets
 
-from workbench.corpus import Work
+from workbench.corpora import Work
 from workbench.errors import WorkbenchError, require
 from workbench.lab import page
 from workbench.lab.atlas import COLOURS, KINDS, PROJECTIONS, Atlas
 from workbench.lab.exploration import Exploration
-from workbench.lab.pictures import jpeg, thumbnail
+from workbench.lab.thumbnails import jpeg, thumbnail
 
 CELL = 96  # px, long side of a thumbnail on the page
 ROOM = 200 * CELL**2  # px of all thumbnails together: a large corpus has smaller ones

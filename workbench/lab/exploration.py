@@ -12,11 +12,12 @@ from typing import Any
 from torch import Tensor
 
 from workbench import encoders, inputs, progress, targets
-from workbench.corpus import Corpus
+from workbench.corpora import Corpus
 from workbench.encoders import Encoder
 from workbench.errors import WorkbenchError, require
+from workbench.methods import parse
 from workbench.targets import Selection, StyleTarget
-from workbench.transfer import Settings, Transfer, asked
+from workbench.transfer import Settings, Transfer
 
 EVERY_SECONDS = 0.2  # between two pictures of a running transfer
 REMEMBERED = 8  # selections and targets
@@ -34,7 +35,7 @@ class Choice:
     genre: str = ""
     """Works of this genre alone; empty takes all."""
     target: str = "blend"
-    """As `transfer.asked` takes it: statistics that are combined, as in "blend/barycentre", go with the method gram."""
+    """As `methods.Request` takes it: statistics that are combined, as in "blend/barycentre", go with the method gram."""
     single: str = ""
     """The one painting of the target "single"; empty takes the sample painter's most striking one."""
     tau: float = targets.TAU
@@ -50,12 +51,13 @@ class Choice:
     @property
     def chosen(self) -> str:
         """The words of the target, without the method."""
-        return asked(self.target, self.settings)[0]
+        target, combine, _ = parse(self.target, self.settings)
+        return target if combine == "mean" else f"{target}/{combine}"
 
     @property
     def made_with(self) -> Settings:
         """The settings, with the method that goes with the target."""
-        return asked(self.target, self.settings)[1]
+        return parse(self.target, self.settings)[2]
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Kept:
     def label(self) -> str:
         """What was chosen, in short."""
         choice = self.choice
-        gram = ", gram" if choice.made_with.method == "gram" and self.target.combine == "pooled" else ""
+        gram = ", gram" if choice.made_with.method == "gram" and self.target.combine == "mean" else ""
         tau = f", τ {choice.tau:.3g}" if self.target.name in ("blend", "cluster") else ""
         stopped = "" if self.complete else f", stopped after {len(self.losses)}"
         return f"{self.target.label}{gram}{tau}, {choice.settings.size} px{stopped}"

@@ -8,10 +8,10 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 from torch import Tensor
 
-from workbench import comparison, images, inputs
+from workbench import figures, images, inputs
 from workbench.figures.canvas import PALETTE
 from workbench.lab.picture import Picture
-from workbench.lab.pictures import jpeg
+from workbench.lab.thumbnails import jpeg
 from workbench.targets import StyleTarget
 
 LARGEST = 720  # px, long side of the content
@@ -40,7 +40,7 @@ def drawn_over(content: Tensor, target: StyleTarget) -> Tensor:
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=18)
     for k, (guide, depth) in enumerate(zip(target.guides, depths, strict=True)):
-        piece = images.to_pil(comparison.veiled(guide.pieces[0].work.load(round(INSET * LARGEST)), guide.pieces[0].mask))
+        piece = images.to_pil(figures.dimmed(guide.pieces[0].work.load(round(INSET * LARGEST)), guide.pieces[0].mask))
         down, across = np.unravel_index(depth.argmax(), depth.shape)
         left = int(np.clip(across - piece.width // 2, FRAME, width - piece.width - FRAME))
         top = int(np.clip(down - piece.height // 2, FRAME, height - piece.height - FRAME))

@@ -3,26 +3,25 @@
 import html
 import threading
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import ipywidgets as widgets
 from torch import Tensor
 
-from workbench import comparison, figures, images, inputs, samples, targets
+from workbench import figures, images, inputs, methods, samples, targets
 from workbench.errors import UsageError, WorkbenchError
 from workbench.figures.panels import SHOWN
-from workbench.lab.compare import MOST, Compare
 from workbench.lab.copying import Copying
 from workbench.lab.exploration import Choice, Exploration, Kept
 from workbench.lab.gallery import Action, Gallery, Item
 from workbench.lab.log_slider import LogSlider
-from workbench.lab.losses import LossCurves
+from workbench.lab.loss_curves import LossCurves
 from workbench.lab.picture import Picture
-from workbench.lab.pictures import THUMBNAIL, cover, jpeg
 from workbench.lab.strip import WorksStrip
-from workbench.transfer import Method
+from workbench.lab.swipe import MOST, Compare
+from workbench.lab.thumbnails import THUMBNAIL, cover, jpeg
 
-COMBINATIONS = ("blend/barycentre", "blend/apart", "blend/bag")
+COMBINATIONS = ("blend/barycentre", "blend/softmin", "blend/patches")
 WIDE = {"width": "330px"}  # a control's layout: each has its own, so that one can be hidden
 STYLE = {"description_width": "76px"}
 LARGEST = 840  # px, long side of the live picture: twice what is seen
@@ -48,7 +47,7 @@ class TransferPanel(widgets.VBox):
         self.content, self.corpus = _typed("Content"), _typed("Artist")
         self.genre = _dropdown("Genre", [("all", "")])
         self.target = _dropdown("Target", (*targets.NAMES, *COMBINATIONS))
-        self.method = _dropdown("Method", get_args(Method))
+        self.method = _dropdown("Method", tuple(methods.METHODS))
         self.single = _typed("Painting", placeholder="the one painting")
         self.tau = _log_slider("τ", -2, 1, 0.05)
         self.encoder = _typed("Encoder", ENCODERS)
@@ -288,14 +287,14 @@ def snapshot(exploration: Exploration) -> figures.Figure:
         raise WorkbenchError(exploration.error)
     kept = exploration.kept[-1]
     works = [
-        (images.to_pil(work.load(comparison.THUMBNAIL)), work.title, weight)
+        (images.to_pil(work.load(figures.THUMBNAIL)), work.title, weight)
         for work, weight in zip(kept.target.works[:SHOWN], kept.target.weights[:SHOWN], strict=True)
     ]
     content = images.resize(inputs.content(kept.choice.content), kept.choice.settings.size)
     result = figures.Panel(
-        comparison.title(kept.target, kept.choice.made_with.method), kept.picture, works=works, note=kept.target.note
+        figures.target_title(kept.target, kept.choice.made_with.method), kept.picture, works=works, note=kept.target.note
     )
-    return figures.comparison([figures.Panel("Content", content), result])
+    return figures.side_by_side([figures.Panel("Content", content), result])
 
 
 def _content_cover(name: str) -> bytes:

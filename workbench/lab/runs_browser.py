@@ -14,11 +14,19 @@ from torch.nn import functional
 
 from workbench import figures, images
 from workbench.errors import WorkbenchError, require
-from workbench.lab.compare import MOST, Compare
 from workbench.lab.gallery import CHOOSE, Action, Gallery, Item
 from workbench.lab.picture import Picture
-from workbench.lab.pictures import jpeg
-from workbench.runs.browsing import Archive, Entry, differing, multiples, spelled, table, written
+from workbench.lab.swipe import MOST, Compare
+from workbench.lab.thumbnails import jpeg
+from workbench.runs.browsing import (
+    Archive,
+    Entry,
+    differing,
+    multiples,
+    spelled,
+    table,
+    written,
+)
 
 SHOWN = 24  # runs at first, and with every press of "More"
 THUMBNAIL = 128  # px, height on the page

@@ -10,7 +10,7 @@ from workbench.lab.exploration import Exploration
 from workbench.lab.gallery import Action, Gallery, Item
 from workbench.lab.log_slider import LogSlider
 from workbench.lab.matches import RegionMatches
-from workbench.lab.pictures import thumbnail
+from workbench.lab.thumbnails import thumbnail
 from workbench.targets import StyleTarget
 
 SHOWN = 24

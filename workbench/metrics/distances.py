@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench import colour, images
+from workbench import images
 from workbench.encoders import Encoder
-from workbench.losses import ContentLoss, GramLoss, W2Loss
+from workbench.images import colour
 from workbench.statistics import Moments, moments
+from workbench.transfer.losses import ContentLoss, GramLoss, W2Loss
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from workbench import embeddings, images
-from workbench.corpus import Corpus, Work
-from workbench.encoders import Encoder, imitation
+from workbench import images
+from workbench.corpora import Corpus, Work
+from workbench.encoders import Encoder, draft_encoder
 from workbench.errors import require
-from workbench.index import precision_at_k
 from workbench.metrics import structure
 from workbench.metrics.typicality import Standing, standing, standing_of_real
+from workbench.retrieval import descriptors, embeddings
+from workbench.retrieval.precision import precision_at_k
 
 FAMILIES = (
     ("portrait", "self-portrait", "figure"),
@@ -39,7 +40,7 @@ def kind(encoder: Encoder) -> embeddings.Kind:
 class Judge:
     """Style, as one encoder sees it, in the units of one artist.
 
-    A picture is described by the means and standard deviations of the style layers' channels (`embeddings.describe`, kind
+    A picture is described by the means and standard deviations of the style layers' channels (`descriptors.describe`, kind
     "style"), or, by an encoder such as CLIP that has none, by its image embedding ("content"); each dimension is standardised
     over the works of the bank. Distances are root mean squares over dimensions.
     """
@@ -73,7 +74,7 @@ class Judge:
     def describe(self, picture: Tensor) -> np.ndarray:
         """The point (D,) of a picture (1, 3, H, W) in [0, 1], which is scaled to the judge's size."""
         picture = images.resize(picture, self.size).to(self.encoder.device)
-        return self._standardised(embeddings.describe(picture, self.encoder, kind(self.encoder)).astype(np.float64))
+        return self._standardised(descriptors.describe(picture, self.encoder, kind(self.encoder)).astype(np.float64))
 
     def unit(self, points: np.ndarray) -> np.ndarray:
         """The embeddings of length one behind `points` (n, D): what CMMD is computed from."""
@@ -122,10 +123,10 @@ def shared_with(judge: Encoder, driver: Encoder, *, drafted: bool) -> str:
     """
     if judge.weights_sha256 == driver.weights_sha256:
         return "which also drove the transfers"
-    pupil = imitation(driver)
+    pupil = draft_encoder(driver)
     if pupil is not None and pupil.weights_sha256 == judge.weights_sha256:
         return "which also made the drafts" if drafted else "which learnt from the network that drove"
-    pupil = imitation(judge)
+    pupil = draft_encoder(judge)
     if pupil is not None and pupil.weights_sha256 == driver.weights_sha256:
         return "from which the network that drove has learnt"
     return ""

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench import images
-from workbench.corpus import Work
+from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
-from workbench.losses import patches
 from workbench.metrics.judging import LEAST, family
+from workbench.statistics import patches
 from workbench.targets import StyleTarget
 
 LAYER = 3  # of the style layers: relu4_1, whose cells are 8 px wide

@@ -9,11 +9,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
-from workbench import embeddings, images
-from workbench.corpus import Work
+from workbench import images
+from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.metrics.judging import LEAST, family
+from workbench.retrieval import descriptors, embeddings
 
 LAYERS = 4  # of the style layers: relu1_1 to relu4_1; relu5_1 tells more of what is shown
 SIZE = 256  # px, long side of all pictures
@@ -133,7 +134,7 @@ class Probe:
 class ArtistOdds:
     """Log-odds of pictures that one artist painted them, as one encoder sees it.
 
-    A picture is described by the channels' means and log standard deviations at relu1_1 to relu4_1 (`embeddings.describe`, kind
+    A picture is described by the channels' means and log standard deviations at relu1_1 to relu4_1 (`descriptors.describe`, kind
     "style", from the cache); the probe is trained on his works against those of others, and photographs.
     """
 
@@ -163,7 +164,7 @@ class ArtistOdds:
     def describe(self, picture: Tensor) -> np.ndarray:
         """The point (D,) of a picture (1, 3, H, W) in [0, 1], scaled to the probe's size."""
         picture = images.resize(picture, self.size).to(self.encoder.device)
-        return self._vectors(embeddings.describe(picture, self.encoder, "style")[None])[0]
+        return self._vectors(descriptors.describe(picture, self.encoder, "style")[None])[0]
 
     def of(self, picture: Tensor, *, sources: Sequence[Work] = (), genre: str = "") -> LogOdds:
         """Where `picture` (1, 3, H, W) in [0, 1] stands among his works of `genre`'s family.

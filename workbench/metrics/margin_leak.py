@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench import images
-from workbench.corpus import Work
+from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.metrics.leak import CHANCE, SCALES, patch_grids

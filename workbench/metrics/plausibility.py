@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench import colour, images, regions
-from workbench.corpus import Corpus, Work
+from workbench import images
+from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
+from workbench.images import colour
 from workbench.metrics.judging import family
 from workbench.metrics.typicality import Standing, standing
-from workbench.regions import RegionIndex
+from workbench.retrieval import regions
+from workbench.retrieval.regions import RegionIndex
 
 SIZE = 256  # px, at which colours are read
 DIRECTIONS = 64

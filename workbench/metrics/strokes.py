@@ -6,8 +6,9 @@ import numpy as np
 from scipy import ndimage
 from torch import Tensor
 
-from workbench import colour, images
+from workbench import images
 from workbench.errors import require
+from workbench.images import colour
 
 SCALES = (1.0, 2.0, 4.0)  # px: of the derivatives of a structure tensor, which is averaged over twice that
 WAVELENGTHS = (4.0, 8.0, 16.0, 32.0)  # px: of the octave bands

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench import colour, images
+from workbench import images
 from workbench.encoders import Encoder
 from workbench.errors import WorkbenchError
+from workbench.images import colour
 
 CELLS = 32  # along the long side: positions that are compared with each other
 CFSD_LAYER = "relu3_1"

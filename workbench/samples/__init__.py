@@ -4,11 +4,11 @@ A synthetic painter can be asked to paint any picture, so the right answer to "h
 photograph?" is known: `truth`. The painters' works are made once and kept in the cache.
 """
 
-from workbench.samples.corpora import a_single, corpus_path, truth
 from workbench.samples.painter import Painter
 from workbench.samples.painters import PAINTERS
 from workbench.samples.photographs import PHOTOGRAPHS, annotated, photograph, photograph_path
-from workbench.samples.picture import REGIONS, Picture
+from workbench.samples.scene import REGIONS, Picture
+from workbench.samples.works import a_single, corpus_path, truth
 
 __all__ = [
     "PAINTERS",

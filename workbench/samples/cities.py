@@ -5,7 +5,7 @@ import numpy as np
 from workbench.samples.flow import noise
 from workbench.samples.forms import Stage, ramp, rgb, vary
 from workbench.samples.landscapes import below, mirror, sky, tree
-from workbench.samples.picture import Picture
+from workbench.samples.scene import Picture
 
 WALLS = ("#dcc9a6", "#c9a582", "#b98a6a", "#d8d2c2", "#a8a39a", "#cf9f78", "#bfae94")
 ROOFS = ("#6a707c", "#8a4a3a", "#7a5a4a", "#565c68")

@@ -7,7 +7,7 @@ opposite directions agree and perpendicular ones cancel.
 import numpy as np
 from scipy import ndimage
 
-from workbench.samples.picture import resize_plane
+from workbench.samples.scene import resize_plane
 
 
 def blur(field: np.ndarray, sigma: float) -> np.ndarray:

@@ -3,8 +3,15 @@
 import numpy as np
 
 from workbench.samples.flow import noise
-from workbench.samples.forms import Stage, clumps, lambert, ramp, rgb, vary
-from workbench.samples.picture import Picture
+from workbench.samples.forms import (
+    Stage,
+    clumps,
+    lambert,
+    ramp,
+    rgb,
+    vary,
+)
+from workbench.samples.scene import Picture
 
 GREENS = ("#2a4222", "#4d6b2e", "#86993f", "#c0bd66")
 WHEAT = ("#7a5a22", "#b98d35", "#ddb95a", "#f0dc94")

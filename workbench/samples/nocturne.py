@@ -3,9 +3,9 @@
 import numpy as np
 
 from workbench.samples import flow
-from workbench.samples.colour import Palette, lab, rgb_from_lab
+from workbench.samples.brush import Brush, Strokes
+from workbench.samples.paint import Palette, lab, rgb_from_lab
 from workbench.samples.painter import Painter, Study, spots
-from workbench.samples.strokes import Brush, Strokes
 
 _BLUES = ("#0a0f2c", "#182a66", "#2c55a8", "#5f93c8", "#b5cfd2")
 _OCHRES = ("#2a160f", "#6e3a1e", "#b3702f", "#dda85a", "#f3dfa6")

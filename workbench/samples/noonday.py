@@ -3,10 +3,10 @@
 import numpy as np
 
 from workbench.samples import flow
-from workbench.samples.colour import Palette, lab
+from workbench.samples.brush import Brush
+from workbench.samples.paint import Palette, lab
 from workbench.samples.painter import Painter, Study, spots
-from workbench.samples.picture import REGIONS
-from workbench.samples.strokes import Brush
+from workbench.samples.scene import REGIONS
 
 #: The pure tints of single dabs.
 DABS = lab(

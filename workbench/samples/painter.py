@@ -14,9 +14,9 @@ from scipy import ndimage
 
 from workbench.errors import require
 from workbench.samples import flow
-from workbench.samples.colour import Palette, lab, lab_from_rgb, rgb_from_lab
-from workbench.samples.picture import Picture
-from workbench.samples.strokes import Brush, Canvas, Strokes, scatter, trace
+from workbench.samples.brush import Brush, Canvas, Strokes, scatter, trace
+from workbench.samples.paint import Palette, lab, lab_from_rgb, rgb_from_lab
+from workbench.samples.scene import Picture
 
 PLAN = 400  # strokes are planned on a picture with this long side, so that every size shows the same strokes
 

@@ -14,7 +14,7 @@ import sklearn
 from PIL import Image, ImageDraw, ImageFilter
 
 from workbench.errors import UsageError
-from workbench.samples.picture import Picture
+from workbench.samples.scene import Picture
 
 PHOTOGRAPHS: tuple[str, ...] = ("china", "flower", "grace_hopper")
 _SOFT = 1.6  # blur of the outlines in pixels of the original

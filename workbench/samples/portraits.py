@@ -5,7 +5,7 @@ from scipy import ndimage
 
 from workbench.samples.flow import noise
 from workbench.samples.forms import Stage, lambert, ramp, rgb, vary
-from workbench.samples.picture import Picture
+from workbench.samples.scene import Picture
 
 SKINS = (
     ("#4a241a", "#96573c", "#cf9069", "#f0c7a0"),

@@ -4,8 +4,16 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from workbench.samples.flow import noise
-from workbench.samples.forms import LIGHT, Stage, ball, lambert, ramp, rgb, vary
-from workbench.samples.picture import Picture
+from workbench.samples.forms import (
+    LIGHT,
+    Stage,
+    ball,
+    lambert,
+    ramp,
+    rgb,
+    vary,
+)
+from workbench.samples.scene import Picture
 
 FRUITS = {
     "apple": ("#5a1a14", "#b3342a", "#d8622f", "#f0c27a"),

@@ -3,9 +3,9 @@
 import numpy as np
 
 from workbench.samples import flow
-from workbench.samples.colour import Palette, lab
+from workbench.samples.brush import Brush
+from workbench.samples.paint import Palette, lab
 from workbench.samples.painter import Painter, Study
-from workbench.samples.strokes import Brush
 
 #: What heavy skies are painted with, at their own lightness.
 STORM = Palette(("#15130f", "#33322f", "#6a675c", "#b3a384", "#e6d3a4"), low=0, high=100, keep=0.0)

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from workbench import comparison, encoders, images, metrics, progress, targets
-from workbench.corpus import Corpus, Work
+from workbench import encoders, images, metrics, progress, targets
+from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
+from workbench.methods import Request, Run, registry
+from workbench.methods.kept import cached_picture, picture_path
 from workbench.study.blind import Item
 from workbench.targets import Selection, StyleTarget
-from workbench.transfer import Settings, Transfer, asked, check_asked
+from workbench.transfer import Settings
 
 HELD_OUT = 0.4
 LEAST_HELD = 3  # series or lone works, below which a real work has nothing to be compared with
@@ -104,7 +106,7 @@ class Study:
         """A study of `contents` after `artists` by `methods`.
 
         Args:
-            methods: targets as `transfer.asked` takes them, and "random" and "wrong".
+            methods: a target and a method in words, as `methods.Request` takes them, and "random" and "wrong".
             encoder: drives the transfers.
             settings: of every transfer; its alpha counts where `alphas` (method -> alpha) has none.
             seeds: each decides which works are held out, which painting is the random one, and which patches are drawn.
@@ -119,7 +121,7 @@ class Study:
         require(bool(methods) and bool(seeds), "a study needs at least one method and one seed")
         for method in methods:
             if method not in (RANDOM, WRONG):
-                check_asked(method, settings)
+                Request(settings=settings).asking(method)
         require(WRONG not in methods or len(artists) > 1, "the method 'wrong' needs a second artist")
         self.contents = {content.name: content for content in contents}
         self.artists = {artist.name: artist for artist in artists}
@@ -167,7 +169,8 @@ class Study:
         selection = self.selection(cell.artist, cell.content, cell.seed)
         if cell.method == RANDOM:
             return replace(targets.single(self._drawn(cell)), name=RANDOM, note="drawn blindly")
-        return selection.choose(asked(cell.method, self.settings)[0], single=self.artists[cell.artist].single)
+        request = Request(settings=self.settings).asking(cell.method)
+        return selection.choose(request.target, single=self.artists[cell.artist].single).combined(request.combine)
 
     def _drawn(self, cell: Cell) -> Work:
         """A painting of the bank, another one for every content and seed."""
@@ -177,20 +180,26 @@ class Study:
 
     def settings_of(self, cell: Cell) -> Settings:
         """The settings of the transfer of `cell`."""
-        _, settings = asked(cell.method, self.settings)
-        return replace(settings, alpha=self.alphas.get(cell.method, self.settings.alpha), seed=cell.seed)
+        method = self.settings.method
+        if cell.method not in (RANDOM, WRONG):
+            method = Request(settings=self.settings).asking(cell.method).method
+        return replace(self.settings, method=method, alpha=self.alphas.get(cell.method, self.settings.alpha), seed=cell.seed)
 
     def picture(self, cell: Cell) -> Tensor:
         """The result of `cell`, (1, 3, H, W) in [0, 1], painted if it is not kept yet."""
-        content, name = self.contents[cell.content].picture, _name(cell)
-        return comparison.painted(content, self.target(cell), self.encoder, self.settings_of(cell), self.folder, name)
+        return cached_picture(self.begin(cell), self.folder, _name(cell))
+
+    def begin(self, cell: Cell) -> Run:
+        """The run that paints `cell`, before its first step."""
+        settings = self.settings_of(cell)
+        content = self.contents[cell.content].picture
+        return registry.get(settings.method).begin(content, self.target(cell), self.encoder, settings)
 
     def item(self, cell: Cell) -> Item:
         """The result of `cell` as an item of a blind study, painted if it is not kept yet. UsageError without a folder."""
         require(self.folder is not None, "a blind study needs pictures in files: give the study a folder")
         self.picture(cell)
-        transfer = Transfer(self.contents[cell.content].picture, self.target(cell), self.encoder, self.settings_of(cell))
-        path = comparison.kept_at(transfer, self.folder, _name(cell))
+        path = picture_path(self.begin(cell), self.folder, _name(cell))
         return Item(cell.method, cell.artist, cell.content, cell.seed, str(path))
 
     def paint(self) -> None:

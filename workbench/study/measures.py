@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from workbench import progress, storage
-from workbench.corpus import Work
+from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import WorkbenchError
 from workbench.metrics import sets, structure

@@ -13,7 +13,19 @@ from workbench.study.blind.analysis import (
     win_rates,
 )
 from workbench.study.blind.ballot import Answer, Ballot
-from workbench.study.blind.plan import GAP, LEFT, QUESTION, RIGHT, TIE, Check, Item, Plan, Shown, Trial, plan
+from workbench.study.blind.plan import (
+    GAP,
+    LEFT,
+    QUESTION,
+    RIGHT,
+    TIE,
+    Check,
+    Item,
+    Plan,
+    Shown,
+    Trial,
+    plan,
+)
 
 __all__ = [
     "GAP",

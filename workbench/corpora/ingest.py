@@ -1,0 +1,202 @@
+"""From a folder to a corpus: every image is decoded once, metadata.csv is read, and what is left out is reported."""
+
+import csv
+import hashlib
+import io
+import json
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from PIL import Image
+
+from workbench import images, progress
+from workbench.corpora.works import METADATA, Corpus, IngestReport, Work, listed, normal
+from workbench.errors import WorkbenchError
+from workbench.provenance import sha256
+from workbench.storage import cache_dir, write_text
+
+# What lies beside images in a corpus and is none: passed over, not counted. Anything else that is not an image is rejected.
+_BESIDE = {
+    ".csv",
+    ".json",
+    ".jsonl",
+    ".parquet",
+    ".txt",
+    ".md",
+    ".rst",
+    ".html",
+    ".xml",
+    ".yaml",
+    ".yml",
+    ".ini",
+    ".db",
+    ".log",
+}
+_BESIDE_NAMES = {"license", "licence", "readme", "credits", "__macosx"}
+
+
+def ingest(folder: str | Path, *, show: bool = False) -> Corpus:
+    """The corpus in `folder`: every image below it is decoded once, and its metadata.csv read (Hugging Face imagefolder layout).
+
+    metadata.csv, UTF-8, has a column file_name with paths relative to it; further ones may lie in folders below. `show` reports
+    progress on stderr. Raises WorkbenchError when the folder or its metadata cannot be read, or when no image is usable.
+    """
+    folder = Path(folder)
+    try:
+        root = folder.resolve(strict=True)
+        files, tables = _walk(root)
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link that leads to itself, before Python 3.13
+        raise WorkbenchError(f"cannot open corpus {folder}: {getattr(error, 'strerror', None) or error}") from error
+    rows, warnings = _read_tables(root, tables)
+    named = {normal(name): row for name, row in rows.items()}
+    files.sort(key=lambda name: (normal(name) not in named, name))  # so that of equal files the one with a row stays
+    verdicts, rejected, duplicates = _sift(root, files, show)
+    if not verdicts:
+        raise WorkbenchError(f"no usable image in {folder}: {_why_empty(len(files), rejected)}")
+    works = []
+    for name, verdict in sorted(verdicts.items()):
+        row = named.get(normal(name), {})
+        if row.get("sha256") and row["sha256"].lower() != verdict.sha256:
+            warnings.append(f"{name} is not the file that {METADATA} describes: its sha256 differs")
+        works.append(Work(name, root / name, verdict.sha256, verdict.width, verdict.height, row))
+    present = {normal(name) for name in files}
+    report = IngestReport(
+        seen=len(files),
+        usable=len(works),
+        rejected=tuple(sorted(rejected)),
+        converted=tuple((name, verdict.notes) for name, verdict in sorted(verdicts.items()) if verdict.notes),
+        duplicates=tuple(sorted(duplicates)),
+        rows_without_file=tuple(sorted(name for name in rows if normal(name) not in present)),
+        files_without_row=tuple(work.name for work in works if tables and normal(work.name) not in named),
+        warnings=tuple(warnings),
+    )
+    return Corpus(root.name, root, tuple(works), report)
+
+
+class _Verdict(NamedTuple):
+    """A file that decodes."""
+
+    sha256: str
+    width: int
+    height: int
+    notes: tuple[str, ...]
+
+
+def _sift(root: Path, files: list[str], show: bool) -> tuple[dict[str, _Verdict], list[tuple[str, str]], list[tuple[str, str]]]:
+    """(usable, rejected, duplicates) of `files`, taken in their order.
+
+    That a file decodes is remembered by its hash, so a folder is decoded once. The memory is named by all that the verdict
+    depends on besides: the code, Pillow, and the limit on pixels. Rejections are not remembered: they are tried again.
+    """
+    key = f"{root}|{images.DECODER}|{Image.MAX_IMAGE_PIXELS}"
+    memory = cache_dir("ingest") / f"{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:32]}.json"
+    known = _remembered(memory)
+    usable: dict[str, _Verdict] = {}
+    stays: dict[str, str] = {}  # sha256 -> the usable file that has it
+    rejected, duplicates = [], []
+    for name in progress.track(files, total=len(files), label=f"reading {root.name}", show=show):
+        path = root / name
+        try:
+            digest = sha256(path) if path.is_file() else ""
+            if digest in stays:
+                duplicates.append((name, stays[digest]))
+                continue
+            if digest in known:
+                width, height, notes = known[digest]
+            else:
+                decoded = images.read(path)
+                (width, height), notes = decoded.image.size, decoded.notes
+        except WorkbenchError as error:
+            rejected.append((name, str(error).removeprefix(str(images.unreadable(path, "")))))
+            continue
+        stays[digest] = name
+        usable[name] = _Verdict(digest, width, height, tuple(notes))
+    found = {verdict.sha256: verdict[1:] for verdict in usable.values()}
+    if found.keys() != known.keys():
+        write_text(memory, json.dumps(found))
+    return usable, rejected, duplicates
+
+
+def _remembered(memory: Path) -> dict[str, tuple[int, int, tuple[str, ...]]]:
+    """SHA-256 -> width, height and notes. What cannot be read is as good as absent: the files are decoded again."""
+    try:
+        entries = json.loads(memory.read_text(encoding="utf-8")).items()
+        return {digest: (int(width), int(height), tuple(map(str, notes))) for digest, (width, height, notes) in entries}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _why_empty(seen: int, rejected: list[tuple[str, str]]) -> str:
+    if not seen:
+        return "the folder holds no files that could be images"
+    name, reason = min(rejected)
+    return f"{len(rejected)} of {seen} files rejected, the first ({name}) because: {reason}"
+
+
+def _walk(root: Path) -> tuple[list[str], list[Path]]:
+    """(names of the files that may be images, metadata tables) below `root`. Linked folders are followed, each folder once."""
+    files: list[str] = []
+    tables: list[Path] = []
+    visited: set[Path] = set()
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        real = folder.resolve()
+        if real in visited:  # a link to a folder that is read already, perhaps to its own parent
+            continue
+        visited.add(real)
+        for entry in sorted(folder.iterdir(), reverse=True):
+            if entry.name.startswith(".") or entry.name.lower() in _BESIDE_NAMES:
+                continue
+            if entry.is_dir():
+                # Links wait until the real folders are through, so that files go by their real place.
+                folders.insert(0 if entry.is_symlink() else len(folders), entry)
+            elif entry.name == METADATA:
+                tables.append(entry)
+            elif entry.suffix.lower() not in _BESIDE:
+                files.append(entry.relative_to(root).as_posix())
+    return files, sorted(tables)
+
+
+def _read_tables(root: Path, tables: list[Path]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Rows by file name relative to `root`, without the file_name column; and warnings about rows that are not used."""
+    rows: dict[str, dict[str, str]] = {}
+    warnings: list[str] = []
+    for table in tables:
+        for line, row in _read_table(table):
+            where = f"{table.relative_to(root).as_posix()}, line {line}"
+            inside = PurePosixPath(row.pop("file_name"))
+            if inside.is_absolute() or ".." in inside.parts or not inside.parts:
+                warnings.append(f"{where}: file_name {str(inside)!r} is not a path inside the folder; row ignored")
+                continue
+            name = (table.parent.relative_to(root) / inside).as_posix()
+            if name in rows:
+                warnings.append(f"{where}: a second row for {name}; the first is used")
+                continue
+            if None in row:
+                warnings.append(f"{where}: more fields than columns; the surplus is ignored")
+                del row[None]
+            rows[name] = row
+    return rows, warnings
+
+
+def _read_table(table: Path) -> list[tuple[int, dict[str, str]]]:
+    """(line number, row) of a metadata.csv, blanks around values removed, absent fields empty."""
+    try:
+        text = table.read_text(encoding="utf-8-sig")  # Excel puts a byte order mark before UTF-8
+    except UnicodeDecodeError as error:
+        raise WorkbenchError(f"{table} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    except OSError as error:
+        raise WorkbenchError(f"cannot read {table}: {error.strerror}") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""), restval="", strict=True)
+    try:
+        columns = [column.strip() for column in reader.fieldnames or []]
+        reader.fieldnames = columns
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise WorkbenchError(f"{table}, line {reader.reader.line_num}: {error}") from error
+    if "file_name" not in columns:
+        raise WorkbenchError(f"{table} has no column file_name; it has {listed(columns) or 'no columns'}")
+    if len(set(columns)) < len(columns):
+        raise WorkbenchError(f"{table} names a column twice: {listed(columns)}")
+    return [(line, {key: value if key is None else value.strip() for key, value in row.items()}) for line, row in rows]

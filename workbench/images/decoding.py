@@ -1,0 +1,306 @@
+"""Image files to 8-bit sRGB: every conversion is stated, and a bad file is one line that names it."""
+
+import io
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from workbench.errors import WorkbenchError, require
+from workbench.images.sizes import fit
+
+# What the pixels of a file decode to depends on this code and on Pillow: part of every cache key. Raise the number
+# whenever `read` changes its verdicts, sizes, notes or pixels.
+DECODER = f"2-{PIL.__version__}"
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+# Formats whose decoders run inside this process. Pillow would start Ghostscript for an EPS, whatever its suffix says.
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
+_WHITE_IS_ZERO, _PHOTOMETRIC = 0, 262  # TIFF 6.0, section 3: PhotometricInterpretation
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image file as the workbench sees it: an upright 8-bit sRGB image, and what was done to make it one.
+
+    `notes` is empty when the file's pixels were taken as they are (RGB, plain greys and opaque palettes without a
+    profile); a PNG's gAMA and cICP chunks are not read. `full` is (height, width) of the whole picture: more than the
+    image has when a reduced one was asked for.
+    """
+
+    image: Image.Image
+    notes: tuple[str, ...]
+    full: tuple[int, int]
+
+
+def read(path: str | os.PathLike, *, ground: tuple[int, int, int] = (255, 255, 255), enough: int | None = None) -> Decoded:
+    """Decode the whole file at `path` to 8-bit sRGB.
+
+    `enough`: a long side, px, down to which a decoder may reduce by 2, 4 or 8 where that saves it work: JPEG's leaves out
+    the high frequencies of its blocks.
+
+    In this order: first frame; EXIF orientation; greys deeper than 8 bits scaled (16-bit by 1/257, see `_grey`);
+    embedded ICC profile (RGB, grey, CMYK, Lab) to sRGB, relative colorimetric with black point compensation, so that
+    colours inside sRGB keep their measured value; transparency composited on `ground` (three levels 0..255), in sRGB
+    values as browsers do. A profile that does not fit or cannot be read is ignored with a note.
+
+    Raises WorkbenchError, naming the file and the reason, for what is missing, empty, not an image, damaged or
+    truncated anywhere, or larger than Pillow's limit on pixels (Image.MAX_IMAGE_PIXELS).
+    """
+    require(
+        len(ground) == 3 and all(isinstance(level, int) and 0 <= level <= 255 for level in ground),
+        f"ground is {ground!r}; give three whole numbers from 0 to 255",
+    )
+    path = Path(path)
+    _check_file(path)
+    notes: list[str] = []
+    try:
+        with _warnings.kept() as caught:
+            image, depth, reduced = _decode(path, notes, enough)
+    except Image.DecompressionBombError as error:
+        raise unreadable(path, f"{str(error).split(',')[0]}; make a smaller copy") from error
+    except UnidentifiedImageError as error:
+        raise unreadable(path, f"not an image, or damaged: none of {', '.join(_formats())}") from error
+    except Exception as error:  # decoders raise a dozen unrelated types on damaged bytes: all are about this file
+        of_the_system = isinstance(error, OSError) and error.errno is not None
+        raise unreadable(path, f"{'' if of_the_system else 'damaged or truncated: '}{_first_line(error)}") from error
+    notes += [f"decoder warns: {_first_line(warning)}" for warning in caught]
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        image = _grey(image, depth, notes, path)
+    image = _flatten(image, ground, notes)
+    return Decoded(image, tuple(dict.fromkeys(notes)), reduced or (image.height, image.width))
+
+
+class _Warnings(threading.local):
+    """What Pillow warns of, each thread's for itself, although the warnings module has one state for all threads.
+
+    warnings.catch_warnings in two threads at once would leave the filters of one behind. Readers do not get into each
+    other's way; where others use catch_warnings meanwhile, a note may be lost.
+    """
+
+    caught: list[Warning] | None = None
+    _lock = threading.Lock()
+    _readers = 0  # of all threads
+    _filters: warnings.catch_warnings | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[list[Warning]]:
+        """The warnings of this thread, as they come."""
+        shared = _Warnings
+        with shared._lock:
+            if not shared._readers:
+                shared._filters = warnings.catch_warnings()
+                shared._filters.__enter__()
+                warnings.filterwarnings("always", module=r"PIL\.")
+                warnings.showwarning = partial(self._keep, warnings.showwarning)
+            shared._readers += 1
+        self.caught = []
+        try:
+            yield self.caught
+        finally:
+            self.caught = None
+            with shared._lock:
+                shared._readers -= 1
+                if not shared._readers:
+                    shared._filters.__exit__(None, None, None)
+
+    def _keep(self, show: Callable[..., None], message: Warning, *where: Any, **more: Any) -> None:
+        if self.caught is None:  # of a thread that reads no picture
+            show(message, *where, **more)
+        else:
+            self.caught.append(message)
+
+
+_warnings = _Warnings()
+
+
+def unreadable(path: Path, reason: str) -> WorkbenchError:
+    """The one-line error about an image file; an ingest report takes the empty reason to list reasons beside names."""
+    return WorkbenchError(f"cannot read {path}: {reason}")
+
+
+def _check_file(path: Path) -> None:
+    try:
+        reason = _not_a_file(path)
+    except (OSError, ValueError) as error:  # a name too long or with a NUL byte, a folder that may not be entered
+        raise unreadable(path, _first_line(error)) from error
+    if reason:
+        raise unreadable(path, reason)
+
+
+def _not_a_file(path: Path) -> str | None:
+    if path.is_dir():
+        return "a folder, not an image file"
+    if not path.exists():
+        return "no such file"
+    if not path.is_file():
+        return "not a regular file"
+    return "the file is empty (0 bytes)" if path.stat().st_size == 0 else None
+
+
+@dataclass(frozen=True)
+class _Depth:
+    """What a file says about its samples that Pillow's mode does not: raw layout, and whether 0 is white."""
+
+    raw: str
+    white_is_zero: bool
+
+
+def _decode(path: Path, notes: list[str], enough: int | None) -> tuple[Image.Image, _Depth, tuple[int, int] | None]:
+    """The first frame, every byte of it decoded, upright; the sample layout of the file; (height, width) if it was reduced."""
+    with Image.open(path, formats=_formats()) as image:
+        whole = image.size
+        pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
+        if limit and pixels > limit:  # Pillow raises above twice as many, and warns here
+            raise Image.DecompressionBombError(f"Image size ({pixels} pixels) exceeds limit of {limit} pixels")
+        if enough and image.format == "JPEG":
+            image.draft(None, fit(*whole, enough))  # never below that; fit keeps the order of the sides
+        frames = getattr(image, "n_frames", 1)
+        depth = _Depth(_raw_mode(image), getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
+        before = _orientation(image, notes)  # load() turns a TIFF and removes its tag
+        reduced = image.size != whole
+        image.load()  # not verify(), which passes truncated JPEGs
+        after = _orientation(image, notes)
+        upright = image.copy() if after == 1 else ImageOps.exif_transpose(image)
+    if frames > 1:
+        notes.append(f"first of {frames} frames")
+    if before != 1 or after != 1:
+        notes.append("EXIF orientation applied")
+    if depth.raw.endswith(("16", "16B", "16L", "16N")) and not upright.mode.startswith("I"):
+        notes.append("16-bit channels cut to their high 8 bits by the decoder")
+        if isinstance(upright.info.get("transparency"), tuple):  # the transparent colour is still given in 16 bits
+            upright.info["transparency"] = tuple(level >> 8 for level in upright.info["transparency"])
+    if not reduced:
+        return upright, depth, None
+    width, height = whole[::-1] if before in SIDEWAYS else whole
+    return upright, depth, (height, width)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """The layout of the samples in the file, as Pillow's raw decoders name it (`RGB;16B`), or an empty string."""
+    if not getattr(image, "tile", None):
+        return ""
+    args = image.tile[0][3]
+    first = args[0] if isinstance(args, tuple) and args else args
+    return first if isinstance(first, str) else ""
+
+
+def _orientation(image: Image.Image, notes: list[str]) -> int:
+    """EXIF orientation 1..8; 1 when absent, out of range, or in a block that cannot be read, which is noted."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception as error:  # the parser of TIFF tags raises many types; the pixels are not touched by them
+        notes.append(f"EXIF ignored ({_first_line(error)})")
+        return 1
+    return value if value in range(2, 9) else 1
+
+
+def _first_line(error: object) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0]
+
+
+def _grey(image: Image.Image, depth: _Depth, notes: list[str], path: Path) -> Image.Image:
+    """One deep channel to 8-bit grey ("L", or "LA" where the file names a transparent level).
+
+    16-bit integers are divided by 257 (12-bit by 4095/255). Wider integers: within [0, 255] as they are, within
+    [0, 65535] as 16-bit, else by their own range. Floats: within [0, 1] times 255, within [0, 255] as they are, else
+    by their own range. Pillow's own conversion clips all of these at 255.
+    """
+    values = np.asarray(image)
+    if depth.raw.startswith("I;32") and not depth.raw.endswith("S"):
+        values = values.view(np.uint32)  # Pillow keeps unsigned samples in signed words
+    if not np.isfinite(values).all():
+        raise unreadable(path, f"{np.count_nonzero(~np.isfinite(values))} of its {values.size} values are not finite")
+    low, high = values.min().item(), values.max().item()
+    if image.mode.startswith("I;") or (image.mode == "I" and low >= 0 and 255 < high <= 65535):
+        low, high = 0, 4095 if depth.raw == "I;12" else 65535
+        note = f"{'12' if high == 4095 else '16'}-bit scaled to 8-bit"
+    else:
+        kind = "float" if image.mode == "F" else "32-bit integers"
+        if image.mode == "F" and low >= 0 and high <= 1:
+            low, high = 0, 1
+        elif low >= 0 and high <= 255:
+            low, high = 0, 255
+        if low == high:
+            raise unreadable(path, f"every value is {low:g}, outside [0, 255]: there is no range to scale by")
+        note = f"{kind} scaled from [{low:g}, {high:g}]"
+    notes.append(note)
+    levels = np.floor((values.astype(np.float64) - low) * (255 / (high - low)) + 0.5).astype(np.uint8)
+    if depth.white_is_zero:
+        notes.append("white-is-zero inverted")
+        levels = 255 - levels
+    grey = Image.fromarray(levels)
+    if "transparency" in image.info:
+        opaque = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
+        grey = Image.merge("LA", (grey, Image.fromarray(opaque)))
+    if "icc_profile" in image.info:
+        grey.info["icc_profile"] = image.info["icc_profile"]
+    return grey
+
+
+def _flatten(image: Image.Image, ground: tuple[int, int, int], notes: list[str]) -> Image.Image:
+    """Any 8-bit mode to RGB in sRGB on `ground`, without metadata."""
+    profile = image.info.get("icc_profile")
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    if image.mode in ("1", "L", "LA"):
+        colour = image.convert("L")
+    elif image.mode in ("CMYK", "LAB"):
+        colour = image
+    else:
+        colour = image.convert("RGB")
+    colour = _to_srgb(colour, profile, notes)
+    if alpha is not None and alpha.getextrema() != (255, 255):
+        backdrop = Image.new("RGB", colour.size, ground)
+        backdrop.paste(colour, mask=alpha)
+        colour = backdrop
+        notes.append("alpha composited on #{:02x}{:02x}{:02x}".format(*ground))
+    colour.info = {}  # the profile of a converted image holds the time of its making
+    return colour
+
+
+def _to_srgb(colour: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
+    """A "L", "RGB", "CMYK" or "LAB" image to "RGB" in sRGB, by its profile where that can be used."""
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = _by_profile(colour, source)
+            name = ImageCms.getProfileDescription(source).strip() or "unnamed"
+            notes.append(f"ICC profile converted to sRGB ({name})")
+            return converted
+        except (ImageCms.PyCMSError, OSError, ValueError) as error:
+            notes.append(f"ICC profile ignored ({_first_line(error)})")
+    if colour.mode == "CMYK":
+        notes.append("CMYK converted without a profile")
+    if colour.mode == "LAB":
+        notes.append("Lab converted to sRGB")
+        return _by_profile(colour, ImageCms.createProfile("LAB"))
+    return colour.convert("RGB")
+
+
+def _by_profile(colour: Image.Image, source: ImageCms.ImageCmsProfile | ImageCms.core.CmsProfile) -> Image.Image:
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+    if colour.mode == "L":  # optimised, littlecms samples a grey curve so sparsely that linear greys are 10 levels off
+        flags |= ImageCms.Flags.NOOPTIMIZE
+    return ImageCms.profileToProfile(
+        colour,
+        source,
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=flags,
+    )

@@ -1,0 +1,19 @@
+"""Sizes of pictures: the long side says them, and the aspect is kept."""
+
+from workbench.errors import require
+
+SMALLEST, LARGEST = 16, 8192  # long sides in pixels that `check_size` lets through
+
+
+def check_size(size: int) -> int:
+    """`size`, a long side in pixels, when it is a whole number from 16 to 8192; UsageError otherwise."""
+    whole = isinstance(size, int) and not isinstance(size, bool)
+    good = whole and SMALLEST <= size <= LARGEST
+    require(good, f"size is {size!r}; give a whole number of pixels from {SMALLEST} to {LARGEST}")
+    return size
+
+
+def fit(height: int, width: int, size: int) -> tuple[int, int]:
+    """(h, w) whose long side is `size`, in the aspect of height : width, each side at least 1."""
+    long = max(height, width)
+    return tuple(max(1, (2 * side * size + long) // (2 * long)) for side in (height, width))  # round half up

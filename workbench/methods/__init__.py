@@ -1,0 +1,27 @@
+"""The door to every family: a Request says what is asked for, a Method paints it."""
+
+from workbench.methods import registry
+from workbench.methods.colour_transfer import ColourTransfer
+from workbench.methods.library import Library
+from workbench.methods.method import Card, Method, OneShot, Run
+from workbench.methods.optimisation import GRAM, NEIGHBOURS
+from workbench.methods.registry import METHODS, get, register
+from workbench.methods.request import RETRIEVED, TARGETS, Request, parse
+
+for _method in (NEIGHBOURS, GRAM, ColourTransfer()):
+    registry.register(_method)
+
+__all__ = [
+    "METHODS",
+    "RETRIEVED",
+    "TARGETS",
+    "Card",
+    "Library",
+    "Method",
+    "OneShot",
+    "Request",
+    "Run",
+    "get",
+    "parse",
+    "register",
+]

@@ -1,0 +1,182 @@
+"""What the names in a request stand for: opened once, and kept. Contents, corpora, encoders, and the works that fit."""
+
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from workbench import encoders, images, inputs, provenance, targets
+from workbench.corpora import Corpus, Work
+from workbench.encoders import Encoder
+from workbench.errors import UsageError, require
+from workbench.methods.request import BY_HAND, WITH_TAU, Request
+from workbench.targets import Selection, StyleTarget
+
+KEPT = 8
+"""Selections and targets that are kept, the latest: selections hold embeddings, and targets of regions masks."""
+T = TypeVar("T")
+
+
+class Library:
+    """Opens what requests name. May be used by several threads."""
+
+    def __init__(
+        self,
+        *,
+        contents: Mapping[str, Tensor] | None = None,
+        corpora: Mapping[str, Corpus] | None = None,
+        encoders: Mapping[str, Encoder] | None = None,
+        options: Mapping[str, Any] | None = None,
+        show: bool = False,
+    ):
+        """A library that knows some things already.
+
+        Args:
+            contents, corpora, encoders: by name, where a name does not stand for a file or a sample.
+            options: device and precision of encoders, see encoders.load.
+            show: whether to report progress, and files that are left out, on stderr.
+        """
+        self.show = show
+        self._options = dict(options or {})
+        self._contents = dict(contents or {})
+        self._corpora = dict(corpora or {})
+        self._encoders = dict(encoders or {})
+        self._selections: dict[Any, Selection] = {}
+        self._targets: dict[Any, StyleTarget] = {}
+        self._lock = threading.RLock()
+
+    def content(self, name: str) -> Tensor:
+        """The picture called `name`, (1, 3, H, W) in [0, 1]."""
+        return self._contents[name] if name in self._contents else inputs.content(name)
+
+    def corpus(self, name: str) -> Corpus:
+        """All works of the corpus called `name`."""
+        with self._lock:
+            if name not in self._corpora:
+                self._corpora[name] = found = inputs.corpus(name, show=self.show)
+                if self.show and found.report.rejected:
+                    print(f"{found.name}: {found.report.lines()[0]}; workbench corpus check says why", file=sys.stderr)
+            return self._corpora[name]
+
+    def known_corpus(self, name: str) -> Corpus | None:
+        """The corpus called `name` if it has been opened: a large folder, or a painter who has yet to paint, takes seconds."""
+        return self._corpora.get(name)
+
+    def encoder(self, name: str) -> Encoder:
+        """The encoder called `name`."""
+        with self._lock:
+            if name not in self._encoders:
+                self._encoders[name] = encoders.load(name, **self._options)
+            return self._encoders[name]
+
+    def works(self, request: Request) -> list[Corpus]:
+        """The works of every corpus that `where` and `exclude` leave."""
+        opened = [self.corpus(name) for name in request.corpora]
+        for name in request.exclude:
+            if not any(corpus.named(name) for corpus in opened):
+                opened[0].find(name)  # which says what is near
+        return [part(corpus, request) for corpus in opened]
+
+    def selections(self, request: Request) -> list[Selection]:
+        """For every corpus its works, weighted for the content."""
+        seen = (request.content, request.corpora, request.where, request.exclude, request.encoder, request.retriever)
+        with self._lock:  # a run and a view may ask for the same at the same time
+
+            def make() -> list[Selection]:
+                content, encoder = self.content(request.content), self.encoder(request.encoder)
+                retriever = self.encoder(request.retriever)
+                parts = self.works(request)
+                return [Selection(works, content, encoder, retriever=retriever, show=self.show) for works in parts]
+
+            return _kept(self._selections, seen, make)
+
+    def knows_selections(self, request: Request) -> bool:
+        """Whether `selections` takes no time."""
+        seen = (request.content, request.corpora, request.where, request.exclude, request.encoder, request.retriever)
+        return seen in self._selections
+
+    def target(self, request: Request) -> StyleTarget:
+        """The works, and their weights, that `request` stands for."""
+        wanted = replace(request, settings=replace(request.settings, **dict.fromkeys(("size", "steps"), 512), seed=0))
+        return _kept(self._targets, wanted, lambda: self._target(request))
+
+    def knows_target(self, request: Request) -> bool:
+        """Whether `target` takes no time."""
+        return (
+            replace(request, settings=replace(request.settings, **dict.fromkeys(("size", "steps"), 512), seed=0))
+            in self._targets
+        )
+
+    def _target(self, request: Request) -> StyleTarget:
+        if request.target == "single":
+            return targets.single(self._painting(request)).combined(request.combine)
+        selections = self.selections(request)
+        if request.target == BY_HAND:
+            return selections[0].by_hand(dict(request.weights)).combined(request.combine)
+        options: dict[str, Any] = {"tau": request.temperature} if request.target in WITH_TAU else {}
+        options |= {"mask": request.mask} if request.mask else {}
+        chosen = [getattr(selection, request.target)(**options).combined(request.combine) for selection in selections]
+        if len(chosen) == 1:
+            return chosen[0]
+        named = [replace(target, name=s.corpus.name) for target, s in zip(chosen, selections, strict=True)]
+        return targets.mix(list(zip(request.shares or [1.0] * len(named), named, strict=True)))
+
+    def _painting(self, request: Request) -> Work:
+        """The one painting that `style` names: a work of the corpus, or else a file; of a sample painter the default one."""
+        style = request.style
+        if not request.corpora:
+            require(bool(style), "target single needs style, an image file; or a corpus, to take a work from")
+            require(Path(style).is_file(), f"style {style}: no such file; give a corpus to name one of its works")
+            return lone_work(Path(style))
+        works = self.works(request)[0]
+        if not style:
+            try:
+                return works.find(inputs.striking_work(request.corpora[0]))
+            except UsageError as error:
+                raise UsageError("target single needs style: a work of the corpus, by file or title") from error
+        try:
+            return works.find(style)
+        except UsageError:
+            if not Path(style).is_file():
+                raise
+            return lone_work(Path(style))
+
+
+def part(corpus: Corpus, request: Request) -> Corpus:
+    """The works of `corpus` that `where` and `exclude` leave: any of a column's values, and all of the columns."""
+    criteria: dict[str, list[str]] = {}
+    for text in request.where:
+        column, _, value = text.partition("=")
+        criteria.setdefault(column, []).append(value)
+    left = corpus
+    for column, values in criteria.items():
+        spans = [re.fullmatch(r"(\d+)\.\.(\d+)", value) for value in values]
+        found = [corpus.between(column, *map(int, span.groups())) for span in spans if span]
+        plain = [value for value, span in zip(values, spans, strict=True) if not span]
+        found += [corpus.select(**{column: plain})] if plain else []
+        names = {work.name for one in found for work in one}
+        require(any(work.name in names for work in left), f"no work of corpus {corpus.name!r} meets all of where at once")
+        left = replace(left, works=tuple(work for work in left if work.name in names))
+    out = [corpus.find(name) for name in request.exclude if corpus.named(name)]
+    out = [work for work in out if work in left.works]
+    return left.exclude(out) if out else left
+
+
+def lone_work(path: Path) -> Work:
+    """An image file that belongs to no corpus."""
+    return Work(path.name, path, provenance.sha256(path), *images.read(path).image.size)
+
+
+def _kept(known: dict[Any, T], key: Any, make: Callable[[], T]) -> T:
+    """What `make` makes, or what it made the last time for `key`; no more than KEPT are held."""
+    if key not in known:
+        found = make()
+        known[key] = found
+        for old in list(known)[:-KEPT]:
+            known.pop(old, None)
+    return known[key]

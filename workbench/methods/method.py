@@ -1,0 +1,160 @@
+"""What a method is: something that paints what a request asks for. The door for every family: optimisation, networks, diffusion."""
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from workbench import images, progress, targets
+from workbench.corpora import Corpus
+from workbench.encoders import Encoder
+from workbench.errors import UsageError
+from workbench.methods.library import Library
+from workbench.methods.request import Request
+from workbench.statistics import Moments
+from workbench.targets import StyleTarget
+from workbench.transfer import Iterate, Result, Settings, checkpoint
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a method is, for a reader. source: of the method; licence: of what it ships; needs: what must be there."""
+
+    title: str
+    summary: str
+    source: str
+    licence: str = "MIT"
+    needs: str = ""
+
+
+class Run(Protocol):
+    """One picture on its way: iterated, stopped, continued. `transfer.Transfer` is one; `OneShot` is for methods without steps."""
+
+    target: StyleTarget
+    encoder: Encoder
+    settings: Settings
+    history: list[dict[str, float]]
+    seconds: float
+    show: bool
+
+    @property
+    def image(self) -> Tensor: ...
+    @property
+    def optimised(self) -> Tensor: ...
+    @property
+    def total_steps(self) -> int: ...
+    @property
+    def finished(self) -> bool: ...
+    @property
+    def boundaries(self) -> tuple[tuple[int, str], ...]: ...
+    def __iter__(self) -> Iterator[Iterate]: ...
+    def run(self, *, show: bool = False) -> Result: ...
+    def result(self, complete: bool) -> Result: ...
+    def style_moments(self) -> dict[str, Moments]: ...
+    def fingerprint(self) -> str: ...
+    def checkpoint(self, path: str | os.PathLike) -> Path: ...
+    def resume(self, path: str | os.PathLike) -> Any: ...
+
+
+class Method(ABC):
+    """A way to paint. name: as `--method` and `Request.method` take it; card: what it is; has_steps: whether a run can be stopped
+    and written to disk on its way."""
+
+    name: str
+    card: Card
+    has_steps = True
+
+    def fit(self, corpus: Corpus) -> None:
+        """Learn from the works of an artist. A method that optimises each picture learns nothing."""
+
+    def check(self, target: str, combine: str, settings: Settings) -> None:
+        """UsageError where a target, a way to combine works and the settings do not go with this method."""
+
+    @abstractmethod
+    def begin(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings) -> Run:
+        """A run that has made no step yet: for `content` (1, 3, H, W) in [0, 1], after the works of `target`."""
+
+    def stylise(self, request: Request, library: Library | None = None, *, show: bool = False) -> Result:
+        """The picture that `request` asks for. Ctrl-C stops and keeps the picture: the result then says complete=False."""
+        library = library or Library(show=show)
+        return self.begin(
+            library.content(request.content), library.target(request), library.encoder(request.encoder), request.settings
+        ).run(show=show)
+
+
+class OneShot(ABC):
+    """A run of one step, for methods that compute a picture at once: subclasses say how in `paint`."""
+
+    def __init__(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings, *, identity: str = ""):
+        """`identity`: all that decides the result besides content, target, encoder and settings, such as a hash of weights."""
+        self.content = content.to(encoder.device)
+        self.target = target
+        self.encoder = encoder
+        self.settings = settings
+        self.identity = identity
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self.show = False
+        self.image = images.resize(self.content, settings.size)
+
+    @abstractmethod
+    def paint(self, content: Tensor) -> Tensor:
+        """The picture for `content` (1, 3, H, W) in [0, 1] at the size of the result: the same shape, in [0, 1]."""
+
+    total_steps = 1
+    boundaries: Sequence[tuple[int, str]] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the picture is painted."""
+        return bool(self.history)
+
+    @property
+    def optimised(self) -> Tensor:
+        """The picture as measures of style see it."""
+        return self.image
+
+    def __iter__(self) -> Iterator[Iterate]:
+        if self.finished:
+            return
+        began = time.perf_counter()
+        self.image = self.paint(images.resize(self.content, self.settings.size)).clamp(0, 1)
+        self.seconds += time.perf_counter() - began
+        self.history.append({"total": 0.0})
+        yield Iterate(1, 1, self.settings.size, self.history[0], self.seconds, self.image, lambda picture: picture)
+
+    def run(self, *, show: bool = False) -> Result:
+        """Paint the picture."""
+        self.show = show
+        complete = True
+        try:
+            for _ in progress.track(self, total=1, label=f"{self.settings.method} ({self.target.name})", show=show):
+                pass
+        except KeyboardInterrupt:
+            complete = False
+        return self.result(complete)
+
+    def result(self, complete: bool) -> Result:
+        """What there is so far; `complete` says whether it is the end."""
+        return Result(self.image, tuple(self.history), self.seconds, complete, self.settings, self.target, ())
+
+    def style_moments(self) -> dict[str, Moments]:
+        """The moments of the target, layer -> Moments: what a distance to the style is measured to."""
+        return targets.moments(self.target, self.encoder, self.settings.size, self.encoder.style_layers)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides the result."""
+        return checkpoint.fingerprint(self.content, self.target, [self.encoder], self.settings, self.identity)
+
+    def checkpoint(self, path: str | os.PathLike) -> Path:
+        """UsageError: there is nothing between the start and the end."""
+        raise UsageError(f"the method {self.settings.method} paints in one step: there is no state to write to {path}")
+
+    def resume(self, path: str | os.PathLike) -> "OneShot":
+        """UsageError likewise."""
+        raise UsageError(f"the method {self.settings.method} paints in one step: there is nothing to go on with in {path}")

@@ -1,0 +1,22 @@
+"""Methods by name. `methods/__init__.py` puts them in; `Request` asks whether a name is one."""
+
+import difflib
+from typing import Any
+
+from workbench.errors import UsageError
+
+METHODS: dict[str, Any] = {}
+"""name -> the `method.Method` of that name."""
+
+
+def register(method: Any) -> None:
+    """Make `method` known under its name."""
+    METHODS[method.name] = method
+
+
+def get(name: str) -> Any:
+    """The method called `name`. UsageError, with the nearest name, where there is none."""
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=1)
+        raise UsageError(f"method {name!r}: " + (f"did you mean {near[0]}?" if near else f"choose {', '.join(METHODS)}"))
+    return METHODS[name]

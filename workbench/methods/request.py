@@ -1,0 +1,114 @@
+"""What a picture is asked for, in plain values, validated once. Command line, notebooks, lab, studies and sweeps build it.
+
+In words a request is TARGET, METHOD:TARGET or TARGET/COMBINE: "blend", "gram:single", "blend/barycentre".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from workbench import encoders
+from workbench.errors import require
+from workbench.methods import registry
+from workbench.targets import NAMES, TAU, check_tau, combination
+from workbench.transfer.settings import Settings
+
+BY_HAND = "by-hand"
+TARGETS = (*NAMES, BY_HAND)
+WITH_TAU = ("blend", "cluster", "regions")
+RETRIEVED = ("nearest", "blend", "cluster", "regions")
+"""Targets that look for the works that fit the content."""
+SEVERAL_CORPORA = ("nearest", "blend", "cluster", "whole")
+ONLY_WITH: Mapping[str, tuple[str, ...]] = {
+    "style": ("single",),
+    "tau": WITH_TAU,
+    "mask": ("regions",),
+    "weights": (BY_HAND,),
+}
+"""Fields that would be ignored with any other target -> the targets they go with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A content, the paintings, a method and its settings. Hashable; UsageError for what does not go together.
+
+    content: an image file, or a sample photograph. corpora: folders of paintings, or sample painters; several are mixed, by
+    `shares` or evenly. where: "COLUMN=VALUE" of metadata.csv that works must meet, "year=1888..1890" for a range; exclude: works
+    left out, by file or title. target: one of TARGETS. combine: how statistics of several works are combined. style: the one
+    painting of the target single, by file or title. tau: temperature, None is targets.TAU. weights: (work, weight) of the target
+    by-hand. mask: an image that marks the regions of the content by flat colours. encoder: how pictures are painted; retriever:
+    what they show. settings: size, seed, method and all other numbers.
+    """
+
+    content: str = "grace_hopper"
+    corpora: tuple[str, ...] = ("nocturne",)
+    shares: tuple[float, ...] = ()
+    where: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    target: str = "blend"
+    combine: str = "mean"
+    style: str = ""
+    tau: float | None = None
+    weights: tuple[tuple[str, float], ...] = ()
+    mask: str = ""
+    encoder: str = "embedded"
+    retriever: str = encoders.RETRIEVER
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        require(self.target in TARGETS, f"target {self.target!r}: choose {', '.join(TARGETS)}")
+        object.__setattr__(self, "combine", combination(self.combine))
+        for name, targets in ONLY_WITH.items():
+            goes = self.target in targets or getattr(self, name) in (None, "", ())
+            require(goes, f"{name} goes with target {' or '.join(targets)}, not with {self.target}")
+        if self.tau is not None:
+            check_tau(self.tau)
+        count = len(self.corpora)
+        require(not self.shares or len(self.shares) == count > 1, f"shares: give one for each of several corpora, not {count}")
+        require(all(0 < share < float("inf") for share in self.shares), "shares: give positive numbers")
+        require(count < 2 or self.target in SEVERAL_CORPORA, f"target {self.target} takes one corpus")
+        require(count > 0 or self.target == "single", f"target {self.target} needs a corpus: a folder, or a sample painter")
+        require(count > 0 or not self.where, "where needs a corpus: it says which of its works to use")
+        require(count > 0 or not self.exclude, "exclude needs a corpus: it says which of its works to leave out")
+        for text in self.where:
+            require("=" in text, f"where {text!r}: write COLUMN=VALUE")
+        require(self.target != BY_HAND or bool(self.weights), f"target {BY_HAND} needs weights: works, and a number for each")
+        registry.get(self.method).check(self.target, self.combine, self.settings)
+
+    @property
+    def method(self) -> str:
+        """The name of the method."""
+        return self.settings.method
+
+    @property
+    def temperature(self) -> float:
+        """`tau`, or its default."""
+        return TAU if self.tau is None else self.tau
+
+    @property
+    def words(self) -> str:
+        """Target and method in short: "blend", "gram:single", "blend/barycentre"."""
+        combined = "" if self.combine == "mean" else f"/{self.combine}"
+        return ("" if combined or self.method == Settings().method else f"{self.method}:") + self.target + combined
+
+    def asking(self, words: str, **changes: object) -> "Request":
+        """The same request for what `words` name instead (see `parse`); `changes`: further fields."""
+        target, combine, settings = parse(words, self.settings)
+        cleared = {
+            name: type(self).__dataclass_fields__[name].default for name, goes in ONLY_WITH.items() if target not in goes
+        }
+        return replace(self, **{**cleared, "target": target, "combine": combine, "settings": settings, **changes})
+
+
+def parse(words: str, settings: Settings) -> tuple[str, str, Settings]:
+    """(target, combine, `settings` with the method) of words such as "blend", "gram:blend" or "blend/barycentre".
+
+    A method may be named before a colon. Where none is, a way to combine works after a slash concerns their statistics and goes
+    with "gram"; without one the method is that of `settings`. UsageError for what does not exist.
+    """
+    method, _, rest = words.rpartition(":")
+    target, _, combine = rest.partition("/")
+    combine = combination(combine or "mean")
+    method = method or ("gram" if combine != "mean" else settings.method)
+    registry.get(method)
+    require(target in NAMES, f"target {target!r}: choose {', '.join(NAMES)}")
+    return target, combine, replace(settings, method=method)

@@ -1,0 +1,6 @@
+"""Style transfer by optimisation: losses, objective, schedule, optimisers, and the loop that drives them."""
+
+from workbench.transfer.loop import Diverged, Iterate, Result, Transfer
+from workbench.transfer.settings import Settings, check_combination
+
+__all__ = ["Diverged", "Iterate", "Result", "Settings", "Transfer", "check_combination"]

@@ -1,0 +1,75 @@
+"""The state of a transfer on disk: safetensors, written whole or not at all, and bound to all that decides the result."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from workbench import images, storage
+from workbench.encoders import Encoder
+from workbench.errors import UsageError
+from workbench.targets import StyleTarget
+from workbench.transfer.settings import Settings
+
+VERSION = 13
+"""Raised whenever the same settings come to another picture."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a continuation needs: the losses of every evaluation, seconds of work, the picture and the optimiser's tensors."""
+
+    history: list[dict[str, float]]
+    seconds: float
+    picture: Tensor
+    optimiser: dict[str, Tensor]
+
+
+def fingerprint(
+    content: Tensor, target: StyleTarget, encoders: Sequence[Encoder], settings: Settings, identity: str = ""
+) -> str:
+    """SHA-256 of all that decides a result; `identity`: what does besides content, target, encoders and settings."""
+    digest = hashlib.sha256(f"{VERSION}|{images.DECODER}|{identity}".encode())
+    digest.update(content.cpu().numpy().tobytes())
+    works = [(work.sha256, weight) for work, weight in zip(target.works, target.weights, strict=True)]
+    identities = [encoder.identity for encoder in encoders]
+    digest.update(json.dumps([asdict(settings), identities, works, target.combine], sort_keys=True).encode())
+    for guide in target.guides:
+        pieces = [(piece.work.sha256, weight) for piece, weight in zip(guide.pieces, guide.weights, strict=True)]
+        digest.update(json.dumps([guide.matched, pieces]).encode())
+        for mask in (guide.mask, *(piece.mask for piece in guide.pieces)):
+            digest.update(mask.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write(path: str | os.PathLike, saved: Saved, fingerprint: str) -> Path:
+    """Write `saved` to `path`, atomically."""
+    tensors: Mapping[str, Tensor] = {"picture": saved.picture}
+    tensors |= {f"optimiser.{name}": value for name, value in saved.optimiser.items()}
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    record = {
+        "version": str(VERSION),
+        "fingerprint": fingerprint,
+        "history": json.dumps(saved.history),
+        "seconds": repr(saved.seconds),
+    }
+    with storage.atomic(path) as temporary:
+        save_file(tensors, temporary, metadata=record)
+    return Path(path)
+
+
+def read(path: str | os.PathLike, fingerprint: str) -> Saved:
+    """What `write` wrote. UsageError where it belongs to another transfer, or was written by another version."""
+    record, tensors = storage.read_checkpoint(path)
+    if record.get("version") != str(VERSION):
+        raise UsageError(f"{path} was written by another version of the workbench: begin the transfer again without it")
+    if record.get("fingerprint") != fingerprint:
+        raise UsageError(f"{path} is the checkpoint of another transfer: content, target, encoder or settings differ")
+    picture = tensors.pop("picture")
+    optimiser = {name.removeprefix("optimiser."): value for name, value in tensors.items()}
+    return Saved(json.loads(record["history"]), float(record["seconds"]), picture, optimiser)
