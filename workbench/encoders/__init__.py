@@ -23,8 +23,8 @@ __all__ = [
     "ConvolutionalEncoder",
     "Encoder",
     "choose_device",
-    "has_bfloat16",
     "draft_encoder",
+    "has_bfloat16",
     "load",
     "retriever",
 ]

@@ -31,12 +31,19 @@ ONLY_WITH: Mapping[str, tuple[str, ...]] = {
 class Request:
     """A content, the paintings, a method and its settings. Hashable; UsageError for what does not go together.
 
-    content: an image file, or a sample photograph. corpora: folders of paintings, or sample painters; several are mixed, by
-    `shares` or evenly. where: "COLUMN=VALUE" of metadata.csv that works must meet, "year=1888..1890" for a range; exclude: works
-    left out, by file or title. target: one of TARGETS. combine: how statistics of several works are combined. style: the one
-    painting of the target single, by file or title. tau: temperature, None is targets.TAU. weights: (work, weight) of the target
-    by-hand. mask: an image that marks the regions of the content by flat colours. encoder: how pictures are painted; retriever:
-    what they show. settings: size, seed, method and all other numbers.
+    Attributes:
+        content: an image file, or a sample photograph.
+        corpora: folders of paintings, or sample painters; several are mixed, by `shares` or evenly.
+        where: "COLUMN=VALUE" of metadata.csv that works must meet, "year=1888..1890" for a range.
+        exclude: works left out, by file or title.
+        target: one of TARGETS.
+        combine: how statistics of several works are combined: "mean", "barycentre", "softmin" or "patches".
+        style: the one painting of the target single, by file or title.
+        tau: temperature of the weights; None is targets.TAU.
+        weights: (work, weight) of the target by-hand.
+        mask: an image that marks the regions of the content by flat colours.
+        encoder, retriever: what tells how pictures are painted, and what they show; see encoders.load.
+        settings: size, seed, method and all other numbers.
     """
 
     content: str = "grace_hopper"

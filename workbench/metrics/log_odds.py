@@ -134,8 +134,8 @@ class Probe:
 class ArtistOdds:
     """Log-odds of pictures that one artist painted them, as one encoder sees it.
 
-    A picture is described by the channels' means and log standard deviations at relu1_1 to relu4_1 (`descriptors.describe`, kind
-    "style", from the cache); the probe is trained on his works against those of others, and photographs.
+    A picture is described by the channels' means and log standard deviations at relu1_1 to relu4_1 (`descriptors.describe`,
+    kind "style", from the cache); the probe is trained on his works against those of others, and photographs.
     """
 
     def __init__(

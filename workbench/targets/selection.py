@@ -23,7 +23,7 @@ from workbench.targets.target import Combination, Guide, StyleTarget, combinatio
 NAMES = ("single", "nearest", "blend", "cluster", "regions", "whole")
 TAU = 0.1  # of lite0's cosines: five to twelve works of van Gogh's where the content fits
 NEGLIGIBLE = 1e-3
-ALIKE = 0.4  # cosine from which a region counts as painted by the artist, however familiar: one who repeats himself is no stranger to it
+ALIKE = 0.4  # cosine from which a region counts as painted by the artist, however low its familiarity
 
 
 def weighted(name: str, corpus: Corpus, weights: np.ndarray, note: str = "") -> StyleTarget:
