@@ -130,15 +130,11 @@ class Library:
         """The one painting that `style` names: a work of the corpus, or else a file; of a sample painter the default one."""
         style = request.style
         if not request.corpora:
-            require(bool(style), "target single needs style, an image file; or a corpus, to take a work from")
             require(Path(style).is_file(), f"style {style}: no such file; give a corpus to name one of its works")
             return lone_work(Path(style))
         works = self.works(request)[0]
         if not style:
-            try:
-                return works.find(inputs.striking_work(request.corpora[0]))
-            except UsageError as error:
-                raise UsageError("target single needs style: a work of the corpus, by file or title") from error
+            return works.find(inputs.striking_work(request.corpora[0]))
         try:
             return works.find(style)
         except UsageError:

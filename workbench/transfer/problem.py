@@ -47,8 +47,7 @@ class Problem:
         if settings.colour == "luminance":
             return colour.luminance(self.content)
         if self.by_neighbours and settings.colour == "style" and settings.palette * settings.strength:
-            works = zip(self.target.weights, map(_colours, self.target.works), strict=True)
-            return colour.TowardsColoursOf(works, settings.palette * settings.strength)(self.content)
+            return colour.TowardsColoursOf(colours_of(self.target), settings.palette * settings.strength)(self.content)
         return self.content
 
     def content_at(self, size: int) -> Tensor:
@@ -155,6 +154,11 @@ class Problem:
                 for mask in masks
             ]
         return [statistics.pool([(1 - strength, o), (strength, t)]) for o, t in zip(own, each, strict=True)]
+
+
+def colours_of(target: StyleTarget) -> list[tuple[float, tuple[Tensor, Tensor]]]:
+    """(weight, colours) of every work; see colour.colours."""
+    return list(zip(target.weights, map(_colours, target.works), strict=True))
 
 
 @lru_cache(maxsize=4096)
