@@ -308,7 +308,7 @@ def test_compare_paints_every_content_after_every_target_once(workbench, two_sty
     status, out, err = workbench(*argv)
     assert status == 0, err
     assert out.splitlines()[-2:] == ["figure.png", "figure.pdf"]
-    labels = ("neighbours_single", "gram_blend-barycentre", "gram_whole-apart")
+    labels = ("neighbours_single", "gram_blend-barycentre", "gram_whole-softmin")
     kept = {path.name.rpartition("_")[0] for path in Path("kept").iterdir()}
     assert kept == {f"{name}_{label}" for name in ("photograph", "work-01") for label in labels}
     assert "work-01, blend-barycentre: τ = 0.1, effective number" in out and ", familiarity 100%" in out
@@ -377,7 +377,7 @@ def test_the_rows_of_compare():
     [
         (("blend/middle",), "choose mean"),
         (("bland",), "choose single"),
-        (("grm:blend",), "the did you mean gram"),
+        (("grm:blend",), "did you mean gram"),
         (("blend", "--method", "grm"), "method 'grm': did you mean gram"),
         (("gram:blend", "--method", "grm"), "method 'grm': did you mean gram"),
         (("neighbours:blend/bag",), "go with the method gram"),

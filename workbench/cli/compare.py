@@ -15,8 +15,8 @@ from workbench.cli.parser import (
     load_retriever,
     open_corpus,
 )
-from workbench.cli.transfer import SETTINGS
-from workbench.errors import require
+from workbench.cli.transfer import SETTINGS, in_flags
+from workbench.errors import UsageError, require
 
 if TYPE_CHECKING:
     from torch import Tensor
