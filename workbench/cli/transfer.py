@@ -172,7 +172,7 @@ def _transfer(args: argparse.Namespace) -> None:
 
 
 def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
-    """What the command line asks for. The rules are the request's; its words for fields become those of the flags."""
+    """The request of the command line. `Request` checks it; messages about its fields name the flags instead."""
     from workbench.encoders import RETRIEVER
     from workbench.methods import RETRIEVED, Request
 

@@ -34,7 +34,7 @@ class Library:
         options: Mapping[str, Any] | None = None,
         show: bool = False,
     ):
-        """A library that knows some things already.
+        """A library in which some things are open already.
 
         Args:
             contents, corpora, encoders: by name, where a name does not stand for a file or a sample.
@@ -84,7 +84,7 @@ class Library:
 
     def selections(self, request: Request) -> list[Selection]:
         """For every corpus its works, weighted for the content."""
-        seen = (request.content, request.corpora, request.where, request.exclude, request.encoder, request.retriever)
+        key = (request.content, request.corpora, request.where, request.exclude, request.encoder, request.retriever)
         with self._lock:  # a run and a view may ask for the same at the same time
 
             def make() -> list[Selection]:
@@ -93,12 +93,12 @@ class Library:
                 parts = self.works(request)
                 return [Selection(works, content, encoder, retriever=retriever, show=self.show) for works in parts]
 
-            return _kept(self._selections, seen, make)
+            return _kept(self._selections, key, make)
 
     def knows_selections(self, request: Request) -> bool:
         """Whether `selections` takes no time."""
-        seen = (request.content, request.corpora, request.where, request.exclude, request.encoder, request.retriever)
-        return seen in self._selections
+        key = (request.content, request.corpora, request.where, request.exclude, request.encoder, request.retriever)
+        return key in self._selections
 
     def target(self, request: Request) -> StyleTarget:
         """The works, and their weights, that `request` stands for."""

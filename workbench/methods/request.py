@@ -1,4 +1,4 @@
-"""What a picture is asked for, in plain values, validated once. Command line, notebooks, lab, studies and sweeps build it.
+"""A request for a picture, in plain values, validated once. Command line, notebooks, lab, studies and sweeps build it.
 
 In words a request is TARGET, METHOD:TARGET or TARGET/COMBINE: "blend", "gram:single", "blend/barycentre".
 """
@@ -47,7 +47,7 @@ class Request:
         tau: temperature of the weights; None is targets.TAU.
         weights: (work, weight) of the target by-hand.
         mask: an image that marks the regions of the content by flat colours.
-        encoder, retriever: what tells how pictures are painted, and what they show; see encoders.load.
+        encoder: compares how pictures are painted; retriever: compares what they show; see encoders.load.
         settings: size, seed, method and all other numbers.
     """
 
