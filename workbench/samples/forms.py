@@ -6,8 +6,9 @@ from copy import copy
 import numpy as np
 from scipy import ndimage
 
+from workbench.images.cielab import rgb_from_lab
 from workbench.samples.flow import noise
-from workbench.samples.paint import lab_from_rgb, rgb_from_lab
+from workbench.samples.paint import lab_from_rgb
 from workbench.samples.scene import REGIONS, Picture
 
 LIGHT = np.array([-0.55, -0.50, 0.67], np.float32)  # towards the light: from the upper left, in front

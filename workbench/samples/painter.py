@@ -13,9 +13,10 @@ from PIL import Image
 from scipy import ndimage
 
 from workbench.errors import require
+from workbench.images.cielab import rgb_from_lab
 from workbench.samples import flow
 from workbench.samples.brush import Brush, Canvas, Strokes, scatter, trace
-from workbench.samples.paint import Palette, lab, lab_from_rgb, rgb_from_lab
+from workbench.samples.paint import Palette, lab, lab_from_rgb
 from workbench.samples.scene import Picture
 
 PLAN = 400  # strokes are planned on a picture with this long side, so that every size shows the same strokes
