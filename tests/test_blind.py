@@ -18,8 +18,8 @@ from workbench.study import blind
 from workbench.study.blind import (
     Ballot,
     Check,
+    Comparison,
     Item,
-    Outcome,
     Plan,
     analysis,
 )
@@ -68,7 +68,7 @@ def no_sync(monkeypatch):
 
 
 def simulated(rng, raters=3, contents=12, each=8, worth=WORTH, by_content=0.0, by_rater=0.0):
-    """Outcomes of raters and contents that differ by so much (standard deviations of log strengths)."""
+    """Comparisons of raters and contents that differ by so much (standard deviations of log strengths)."""
     methods = list(worth)
     base = np.array([worth[method] for method in methods])
     of_content = rng.normal(0, by_content, (contents, len(methods)))
@@ -78,7 +78,7 @@ def simulated(rng, raters=3, contents=12, each=8, worth=WORTH, by_content=0.0, b
         i, j = rng.choice(len(methods), 2, replace=False)
         felt = base + of_content[c] + of_rater[r]
         score = float(rng.random() < expit(felt[i] - felt[j]))
-        found.append(Outcome(f"rater-{r}", "monet", f"content-{c}", 0, methods[i], methods[j], score))
+        found.append(Comparison(f"rater-{r}", "monet", f"content-{c}", 0, methods[i], methods[j], score))
     return found
 
 
@@ -417,17 +417,6 @@ def test_a_path_that_cannot_be_is_named(tmp_path, plan):
 # The raters
 
 
-def test_the_interval_of_a_share_is_wilsons():
-    share = blind.wilson(8, 10)
-    z, p, n = stats.norm.ppf(0.975), 0.8, 10
-    middle, half = (p + z**2 / (2 * n)) / (1 + z**2 / n), z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    assert (share.low, share.high) == pytest.approx((middle - half, middle + half))
-    assert (share.count, share.total, share.value) == (8, 10, 0.8)
-    nothing = blind.wilson(0, 0)
-    assert math.isnan(nothing.value)
-    assert (nothing.low, nothing.high) == (0, 1)
-
-
 def test_who_knows_what_they_see_is_consistent_and_unbiased(tmp_path, no_sync):
     plan = blind.plan(items(), rater="ann", checks=checks(6))
 
@@ -436,7 +425,7 @@ def test_who_knows_what_they_see_is_consistent_and_unbiased(tmp_path, no_sync):
 
     report = blind.reliability([fill(Ballot(plan, tmp_path / "a"), choose)])[0]
     assert (report.rater, report.answered, report.planned, report.seconds) == ("ann", len(plan.trials), len(plan.trials), 2.5)
-    assert report.consistent.value == report.checks.value == 1
+    assert report.consistent.mean == report.checks.mean == 1
     assert (report.consistent.total, report.checks.total) == (11, 6)
     assert report.bias > 0.05
 
@@ -454,9 +443,9 @@ def test_who_prefers_a_side_is_found_out_and_others_mostly_are_not(tmp_path, no_
         fair.append(fill(Ballot(plan, tmp_path / f"fair-{i}"), by_worth(rng)))
     assert sum(report.bias < 0.05 for report in blind.reliability(biased)) >= 16
     assert sum(report.bias < 0.05 for report in blind.reliability(fair)) <= 3
-    assert all(report.left.value > 0.5 for report in blind.reliability(biased))
+    assert all(report.left.mean > 0.5 for report in blind.reliability(biased))
     always = fill(Ballot(plan, tmp_path / "always"), left)
-    assert blind.reliability([always])[0].consistent.value == 0
+    assert blind.reliability([always])[0].consistent.mean == 0
     assert blind.reliability([always])[0].bias < 1e-20
 
 
@@ -466,9 +455,9 @@ def test_who_clicks_at_random_agrees_with_themselves_half_the_time(tmp_path, no_
     ballots = [fill(Ballot(plan, tmp_path / plan.rater), lambda trial: rng.choice(["left", "right"]).item()) for plan in plans]
     reports = blind.reliability(ballots)
     assert all(report.consistent.total == 36 for report in reports)
-    assert abs(np.mean([report.consistent.value for report in reports]) - 0.5) < 0.09  # three standard errors
+    assert abs(np.mean([report.consistent.mean for report in reports]) - 0.5) < 0.09  # three standard errors
     assert sum(report.consistent.low <= 0.5 <= report.consistent.high for report in reports) >= 6
-    assert 0.2 < np.mean([report.checks.value for report in reports]) < 0.8
+    assert 0.2 < np.mean([report.checks.mean for report in reports]) < 0.8
 
 
 def test_before_any_answer_the_report_says_that_nothing_is_known(tmp_path, plan):
@@ -482,8 +471,8 @@ def test_a_tie_twice_is_consistent_and_has_no_side(tmp_path, no_sync):
     plan = blind.plan(items(), rater="ann", ties=True)
     ballot = fill(Ballot(plan, tmp_path / "a"), lambda trial: "tie")
     report = blind.reliability([ballot])[0]
-    assert (report.ties, report.left.total, report.consistent.value) == (len(plan.trials), 0, 1)
-    found = blind.strengths(blind.outcomes([ballot]), resamples=50)
+    assert (report.ties, report.left.total, report.consistent.mean) == (len(plan.trials), 0, 1)
+    found = blind.strengths(blind.comparisons([ballot]), resamples=50)
     assert np.allclose(found.values, 0)
 
 
@@ -492,9 +481,9 @@ def test_a_tie_twice_is_consistent_and_has_no_side(tmp_path, no_sync):
 
 def test_repeats_and_checks_do_not_count_for_the_methods(tmp_path, no_sync):
     plan = blind.plan(items(), rater="ann", repeats=0.3, checks=checks())
-    found = blind.outcomes([fill(Ballot(plan, tmp_path / "a"), by_worth(np.random.default_rng(0)))])
+    found = blind.comparisons([fill(Ballot(plan, tmp_path / "a"), by_worth(np.random.default_rng(0)))])
     assert len(found) == 72
-    assert {outcome.first for outcome in found} <= set(METHODS)
+    assert {comparison.first for comparison in found} <= set(METHODS)
 
 
 def test_simulated_raters_are_recovered_through_plan_and_ballot(tmp_path, no_sync):
@@ -503,7 +492,7 @@ def test_simulated_raters_are_recovered_through_plan_and_ballot(tmp_path, no_syn
     for i in range(3):
         plan = blind.plan(items(contents=15), rater=f"rater-{i}", trials=150)
         ballots.append(fill(Ballot(plan, tmp_path / plan.rater), by_worth(rng)))
-    found = blind.strengths(blind.outcomes(ballots))
+    found = blind.strengths(blind.comparisons(ballots))
     assert found.methods == METHODS  # the strongest first
     assert found.values.mean() == pytest.approx(0, abs=1e-12)
     for method, worth in WORTH.items():
@@ -511,7 +500,7 @@ def test_simulated_raters_are_recovered_through_plan_and_ballot(tmp_path, no_syn
         assert found[method].high - found[method].low < 1.2
     best = found.difference("blend", "random")
     assert best.low > 0
-    assert found.probability("blend", "random").value == pytest.approx(expit(best.value))
+    assert found.probability("blend", "random").mean == pytest.approx(expit(best.mean))
 
 
 @pytest.mark.parametrize(("raters", "by_content", "by_rater"), [(1, 0, 0), (3, 0, 0), (3, 0.7, 0), (6, 0.5, 0.5)])
@@ -531,32 +520,34 @@ def test_intervals_cover_what_holds_for_all_contents_and_raters(raters, by_conte
 
 
 def two(wins, losses, raters=1):
-    """So many outcomes of a against b, each on a content of its own."""
-    return [Outcome(f"rater-{i % raters}", "monet", f"content-{i}", 0, "a", "b", float(i < wins)) for i in range(wins + losses)]
+    """So many comparisons of a against b, each on a content of its own."""
+    return [
+        Comparison(f"rater-{i % raters}", "monet", f"content-{i}", 0, "a", "b", float(i < wins)) for i in range(wins + losses)
+    ]
 
 
 def test_of_two_methods_strengths_and_interval_are_known_in_closed_form():
     wins, losses = 130, 70
     found = blind.strengths(two(wins, losses), resamples=4000)
     difference = found.difference("a", "b")
-    assert difference.value == pytest.approx(math.log((wins + 0.5) / (losses + 0.5)))
-    assert found["a"].value == pytest.approx(difference.value / 2)
+    assert difference.mean == pytest.approx(math.log((wins + 0.5) / (losses + 0.5)))
+    assert found["a"].mean == pytest.approx(difference.mean / 2)
     half = stats.t.ppf(0.975, 199) * math.sqrt(1 / (wins + 0.5) + 1 / (losses + 0.5))
-    assert difference.high - difference.value == pytest.approx(half, rel=0.05)
-    assert difference.value - difference.low == pytest.approx(half, rel=0.05)
+    assert difference.high - difference.mean == pytest.approx(half, rel=0.05)
+    assert difference.mean - difference.low == pytest.approx(half, rel=0.05)
 
 
 def test_chance_in_single_answers_is_counted_once_however_many_raters_gave_them():
     rng = np.random.default_rng(3)
     crossed = [
-        Outcome(f"rater-{r}", "monet", f"content-{c}", 0, "a", "b", float(rng.random() < 0.6))
+        Comparison(f"rater-{r}", "monet", f"content-{c}", 0, "a", "b", float(rng.random() < 0.6))
         for r in range(10)
         for c in range(40)
     ]
-    wins = sum(outcome.score for outcome in crossed)
+    wins = sum(comparison.score for comparison in crossed)
     estimate = blind.strengths(crossed, resamples=2000).difference("a", "b")
     half = stats.t.ppf(0.975, 39) * math.sqrt(1 / wins + 1 / (400 - wins))
-    assert estimate.high - estimate.value == pytest.approx(half, rel=0.3)
+    assert estimate.high - estimate.mean == pytest.approx(half, rel=0.3)
 
 
 def test_answers_to_few_contents_say_less_than_as_many_to_many():
@@ -574,10 +565,12 @@ def test_strengths_are_where_expected_wins_are_those_observed(counts, prior):
     methods = "abcd"
     found = []
     for (first, second), (won, lost) in zip(itertools.combinations(methods, 2), counts, strict=True):
-        found += [Outcome("r", "x", "c", 0, first, second, 1.0)] * won + [Outcome("r", "x", "c", 0, first, second, 0.0)] * lost
+        found += [Comparison("r", "x", "c", 0, first, second, 1.0)] * won + [
+            Comparison("r", "x", "c", 0, first, second, 0.0)
+        ] * lost
     fitted = blind.strengths(found, resamples=2, prior=prior)
     _, rates, games = blind.win_rates(found)
-    values = np.array([fitted[method].value for method in methods])
+    values = np.array([fitted[method].mean for method in methods])
     observed = np.nansum(rates * games, axis=1) + 3 * prior * 3 / 12
     expected = ((games + prior * 3 / 6 * (1 - np.eye(4))) * expit(values[:, None] - values)).sum(1)
     assert np.allclose(observed, expected, atol=1e-6)
@@ -604,8 +597,8 @@ def test_the_fit_converges_where_full_newton_steps_do_not():
 
 def test_who_always_wins_stays_finite():
     found = blind.strengths(two(400, 0), resamples=100)
-    assert found.difference("a", "b").value == pytest.approx(math.log(400.5 / 0.5))
-    chain = [Outcome("r", "x", f"c{i}", 0, a, b, 1.0) for i in range(50) for a, b in itertools.pairwise("abcdefgh")]
+    assert found.difference("a", "b").mean == pytest.approx(math.log(400.5 / 0.5))
+    chain = [Comparison("r", "x", f"c{i}", 0, a, b, 1.0) for i in range(50) for a, b in itertools.pairwise("abcdefgh")]
     found = blind.strengths(chain, resamples=20)
     assert found.methods == tuple("abcdefgh")
     assert np.isfinite(found.values).all()
@@ -613,7 +606,7 @@ def test_who_always_wins_stays_finite():
 
 def test_a_tie_is_half_a_win_for_both():
     decided = two(10, 10)
-    tied = [replace(outcome, score=0.5) for outcome in decided]
+    tied = [replace(comparison, score=0.5) for comparison in decided]
     assert np.allclose(blind.strengths(tied).values, blind.strengths(decided).values)
     _, rates, counts = blind.win_rates(tied)
     assert rates[0, 1] == rates[1, 0] == 0.5
@@ -621,7 +614,7 @@ def test_a_tie_is_half_a_win_for_both():
 
 
 def test_win_rates_are_shares_of_the_comparisons_made():
-    found = [*two(3, 1), Outcome("r", "x", "c", 0, "c", "a", 1.0)]
+    found = [*two(3, 1), Comparison("r", "x", "c", 0, "c", "a", 1.0)]
     methods, rates, counts = blind.win_rates(found)
     assert methods == ("a", "b", "c")
     assert counts.tolist() == [[0, 4, 1], [4, 0, 0], [1, 0, 0]]
@@ -635,11 +628,11 @@ def test_win_rates_are_shares_of_the_comparisons_made():
 def test_what_the_answers_cannot_tell_is_said():
     with pytest.raises(WorkbenchError, match="no comparison is answered yet"):
         blind.strengths([])
-    apart = two(3, 3) + [replace(outcome, first="c", second="d") for outcome in two(2, 2)]
+    apart = two(3, 3) + [replace(comparison, first="c", second="d") for comparison in two(2, 2)]
     with pytest.raises(WorkbenchError, match="no answer compares a, b with c, d"):
         blind.strengths(apart)
-    single = blind.strengths([replace(outcome, content="c") for outcome in two(5, 3, raters=3)], resamples=10)
-    assert math.isfinite(single["a"].value)
+    single = blind.strengths([replace(comparison, content="c") for comparison in two(5, 3, raters=3)], resamples=10)
+    assert math.isfinite(single["a"].mean)
     assert math.isnan(single["a"].low)
     assert math.isnan(single["a"].high)
     with pytest.raises(UsageError, match="no comparison has the method 'e'"):
@@ -659,7 +652,7 @@ def test_the_same_outcomes_give_the_same_intervals():
 def test_ballots_that_do_not_belong_together_are_refused(tmp_path, plan):
     ballot = fill(Ballot(plan, tmp_path / "a"), left, 3)
     with pytest.raises(UsageError, match="given twice"):
-        blind.outcomes([ballot, ballot])
+        blind.comparisons([ballot, ballot])
     other = Ballot(replace(plan, question="Which is nicer?"), tmp_path / "b")
     with pytest.raises(UsageError, match="different questions"):
-        blind.outcomes([ballot, other])
+        blind.comparisons([ballot, other])

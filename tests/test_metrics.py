@@ -45,7 +45,7 @@ def test_real_works_are_spread_evenly_over_the_percentiles():
     for _ in range(200):
         points = generator.normal(size=(13, 4))
         between = distances(points, points)
-        found.append(typicality.standing(between[0, 1:], between[1:, 1:], [f"{i}" for i in range(12)]))
+        found.append(typicality.typicality(between[0, 1:], between[1:, 1:], [f"{i}" for i in range(12)]))
     percentiles = np.array([x.percentile for x in found])
     assert percentiles.mean() == pytest.approx(0.5, abs=0.06)
     assert np.mean(percentiles < 0.25) == pytest.approx(0.25, abs=0.09)
@@ -58,8 +58,8 @@ def test_an_outlier_is_at_0_and_an_average_at_1():
     points = generator.normal(size=(20, 30))
     between = distances(points, points)
     groups = [f"{i}" for i in range(20)]
-    far = typicality.standing(distances(points[:1] + 9, points)[0], between, groups)
-    mean = typicality.standing(distances(points.mean(axis=0, keepdims=True), points)[0], between, groups)
+    far = typicality.typicality(distances(points[:1] + 9, points)[0], between, groups)
+    mean = typicality.typicality(distances(points.mean(axis=0, keepdims=True), points)[0], between, groups)
     assert far.percentile == 0 and mean.percentile == 1
     assert far.p == mean.p == pytest.approx(2 / 21)
     assert far.distance > 1 > mean.distance and far.works == 20
@@ -73,9 +73,9 @@ def test_the_next_haystack_is_no_merit():
     groups = np.repeat([f"{i}" for i in range(8)], 3)
     between = distances(points, points)
     others = groups != "0"
-    one = typicality.standing(between[0, others], between[np.ix_(others, others)], groups[others])
+    one = typicality.typicality(between[0, others], between[np.ix_(others, others)], groups[others])
     assert 0 < one.percentile < 1
-    alone = typicality.standing(between[0, others], between[np.ix_(others, others)], [f"{i}" for i in range(21)])
+    alone = typicality.typicality(between[0, others], between[np.ix_(others, others)], [f"{i}" for i in range(21)])
     assert alone.percentile == 0
 
 
@@ -89,14 +89,14 @@ def test_the_fast_standing_is_the_naive_one():
         per_group = lambda row: [min(row[groups == g]) for g in "abcde" if g != groups[j]]  # noqa: B023, E731
         own.append(np.mean(sorted(per_group(between[j]))[:3]))
         its.append(np.mean(sorted(per_group(to_real))[:3]))
-    found = typicality.standing(to_real, between, list(groups))
+    found = typicality.typicality(to_real, between, list(groups))
     assert found.percentile == np.mean(np.array(own) >= np.array(its))
     assert found.raw == pytest.approx(np.mean(its)) and found.distance == pytest.approx(np.mean(its) / np.median(own))
 
 
 def test_one_series_alone_has_nothing_to_compare_with():
     with pytest.raises(UsageError, match="hold out more"):
-        typicality.standing(np.ones(3), np.ones((3, 3)), ["a", "a", "a"])
+        typicality.typicality(np.ones(3), np.ones((3, 3)), ["a", "a", "a"])
 
 
 # Sets
@@ -292,16 +292,16 @@ def test_blue_skin_is_implausible_and_his_own_skin_is_not(two_styles, encoder):
     own = held_out.works[0].load()
     colours = plausibility.RegionColours(held_out, marks, encoder)
     box = [(0.3, 0.3, 0.7, 0.7)]
-    assert colours.standing(own, own, box, "skin", "portrait") is not None  # three series show skin
+    assert colours.typicality(own, own, box, "skin", "portrait") is not None  # three series show skin
     two = replace(held_out, works=held_out.works[:4])
-    assert plausibility.RegionColours(two, marks, encoder).standing(own, own, box, "skin", "portrait") is None
+    assert plausibility.RegionColours(two, marks, encoder).typicality(own, own, box, "skin", "portrait") is None
     corpus = replace(held_out, works=tuple(_without_series(work) for work in held_out))
     colours = plausibility.RegionColours(corpus, marks, encoder)
-    right, usual = colours.standing(own, own, box, "skin", "portrait")
-    blue, _ = colours.standing(own[:, [2, 1, 0]], own, box, "skin", "portrait")
+    right, usual = colours.typicality(own, own, box, "skin", "portrait")
+    blue, _ = colours.typicality(own[:, [2, 1, 0]], own, box, "skin", "portrait")
     assert right.raw < usual + 2 < blue.raw
     assert blue.percentile == 0 and blue.raw > 20 > right.raw and right.percentile > 0
-    found, _ = plausibility.RegionColours(corpus, {}, encoder).standing(own, own, box, "skin", "portrait")
+    found, _ = plausibility.RegionColours(corpus, {}, encoder).typicality(own, own, box, "skin", "portrait")
     assert found.works >= plausibility.LEAST  # without marks, by what resembles it
 
 
@@ -406,11 +406,11 @@ def test_a_judge_stands_the_other_hand_apart(two_styles, encoder):
     works = tuple(_without_series(work) for work in warm)
     bank, held_out = replace(warm, works=works[:2]), replace(warm, works=works[2:])
     judge = judging.Judge(encoder, bank, held_out, 64)
-    cool = judge.standing(judge.describe(corpus.select(genre="landscape").works[0].load()), "portrait")
-    own = judge.standing(judge.describe(bank.works[0].load()), "portrait")
+    cool = judge.typicality(judge.describe(corpus.select(genre="landscape").works[0].load()), "portrait")
+    own = judge.typicality(judge.describe(bank.works[0].load()), "portrait")
     assert cool.percentile == 0 and cool.distance > own.distance
     assert judge.peers("portrait")[1] == "portrait" and judge.peers("still-life")[1] == "all genres"
-    assert len(judge.standing_of_real("portrait")) == 4
+    assert len(judge.typicality_of_real("portrait")) == 4
     assert judge.detail(torch.full((1, 3, 48, 64), 0.5), "portrait") < -5
     assert abs(judge.detail(held_out.works[0].load(64), "portrait")) < 1
     assert np.allclose(judge.describe(bank.works[0].load(64)), judge.of(bank.works)[0], atol=1e-3)

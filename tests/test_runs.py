@@ -80,7 +80,7 @@ def test_declarations_are_read_that_papermill_loses(notebook):
         ("rate: float = 1e999", 1, "finite"),
         ("when: date = None", 1, "annotation 'date'"),
         ("layers: set[int] = {1}", 1, "annotation 'set[int]'"),
-        ("crop: tuple[..., int] = (1, 2)", 1, "annotation '...'"),
+        ("crop: tuple[..., int] = (1, 2)", 1, "annotation 'tuple[..., int]'"),
         ("target: Literal['a'] = 'b'", 1, "must be one of 'a'"),
         ("size: int = 8\nsize: int = 9", 2, "declared twice"),
         ("size: int = (8", 1, "'(' was never closed"),
@@ -136,15 +136,21 @@ def test_values_are_checked_and_completed(notebook):
         ({"size": 8.0}, "parameter size must be int, not 8.0"),
         ({"size": True}, "parameter size must be int, not True"),
         ({"weight": True}, "parameter weight must be float, not True"),
-        ({"weight": float("nan")}, "parameter weight must be a finite number"),
-        ({"taus": [1.0, float("inf")]}, "parameter taus must be a finite number"),
+        ({"weight": float("nan")}, "parameter weight must be float, not nan (input should be a finite number)"),
+        (
+            {"taus": [1.0, float("inf")]},
+            "parameter taus must be list[float], not [1.0, inf] (input should be a finite number for inf)",
+        ),
         ({"verbose": 1}, "parameter verbose must be bool, not 1"),
         ({"content": None}, "parameter content must be str, not None"),
-        ({"layer": "a"}, "parameter layer must be int or None, not 'a'"),
+        ({"layer": "a"}, "parameter layer must be int | None, not 'a'"),
         ({"target": "nearest"}, "parameter target must be one of 'whole', 'single', not 'nearest'"),
-        ({"crop": [1, 2, 3]}, "parameter crop must have 2 items, not 3"),
-        ({"labels": {"a": "b"}}, "parameter labels must be int, not 'b'"),
-        ({"labels": {1: 1}}, "parameter labels must be str, not 1"),
+        ({"crop": [1, 2, 3]}, "parameter crop must be tuple[int, int], not [1, 2, 3] (tuple should have at most 2 items"),
+        (
+            {"labels": {"a": "b"}},
+            "parameter labels must be dict[str, int], not {'a': 'b'} (input should be a valid integer for 'b')",
+        ),
+        ({"labels": {1: 1}}, "parameter labels must be dict[str, int], not {1: 1} (input should be a valid string for 1)"),
         ({"taus": 1.0}, "parameter taus must be list[float], not 1.0"),
     ],
 )
@@ -199,10 +205,10 @@ def test_texts_are_read_by_the_annotation(notebook, annotation, written, value):
         ("int", "8.0", "must be int"),
         ("float", "nan", "must be float, not 'nan'"),
         ("bool", "2", "must be bool, not '2'"),
-        ("int | None", "x", "must be int or None, not 'x'"),
+        ("int | None", "x", "must be int | None, not 'x'"),
         ("Literal['a', 'b']", "A", "must be one of 'a', 'b', not 'A'"),
-        ("list[int]", "1,2", "written as JSON, not '1,2'"),
-        ("list[int]", "[1.5]", "must be int, not 1.5"),
+        ("list[int]", "1,2", "must be list[int], not '1,2'"),
+        ("list[int]", "[1.5]", "must be list[int], not [1.5] (input should be a valid integer for 1.5)"),
         ("list[float]", "[NaN]", "finite"),
     ],
 )
@@ -233,7 +239,8 @@ JSON = st.recursive(
 @settings(max_examples=50)
 @given(st.one_of(st.lists(JSON), st.dictionaries(st.text(), JSON)))
 def test_json_comes_back_from_a_text_as_it_was(value):
-    assert declarations._parsed(json.dumps(value), type(value)) == value
+    (parameter,) = declarations.declared(f"name: {type(value).__name__}", "n")
+    assert parameter.parsed(json.dumps(value)) == value
 
 
 def test_the_settings_must_be_an_object(notebook, tmp_path):

@@ -1,6 +1,8 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -106,12 +108,12 @@ def test_seeds_hold_out_other_works_and_draw_other_paintings(artists, contents, 
     assert len({many.target(cell).works[0].name for cell in many if cell.artist == "warm"}) > 2
 
 
-def test_what_is_painted_is_not_painted_again_and_is_the_same(small, monkeypatch):
+def test_what_is_painted_is_not_painted_again_and_is_the_same(small):
     cell = Cell("warm", "stripes", "nearest", 0)
     first = small.picture(cell)
-    assert len(list(small.folder.glob("warm_stripes_0_gram_nearest_*.png"))) == 1
-    monkeypatch.setattr("workbench.study.outcomes.Transfer.run", lambda *a, **k: pytest.fail("painted again"))
-    assert torch.equal(small.picture(cell), first)
+    (kept,) = small.folder.glob("warm_stripes_0_gram_nearest_*.png")
+    written = kept.stat().st_mtime_ns
+    assert torch.equal(small.picture(cell), first) and kept.stat().st_mtime_ns == written
 
 
 def test_results_become_items_of_a_blind_study(small):
@@ -142,14 +144,35 @@ def test_a_target_is_studied_by_both_methods_beside_each_other(artists, contents
     assert [item.method for item in items] == ["gram:blend", "blend"] and items[0].picture != items[1].picture
 
 
+def test_any_registered_method_can_be_studied(artists, contents, encoder, judge, tmp_path):
+    """Colour transfer alone, which has no steps, beside two methods that have."""
+    names = ("colours:blend", "gram:single", "blend")
+    three = Study(contents[:1], artists, names, encoder, replace(SMALL, method="neighbours"), seeds=(0,), folder=tmp_path)
+    cells = {cell.method: cell for cell in three if cell.artist == "warm"}
+    assert {name: three.settings_of(cell).method for name, cell in cells.items()} == {
+        "colours:blend": "colours", "gram:single": "gram", "blend": "neighbours",
+    }  # fmt: skip
+    three.paint()
+    picture = three.picture(cells["colours:blend"])
+    assert picture.shape == three.content_picture(cells["blend"]).shape
+    bank = three.splits["warm", 0][0]
+    means = torch.stack([work.load(64).mean(dim=(2, 3)) for work in bank])
+    content = three.content_picture(cells["blend"])
+    distance = [(p.mean(dim=(2, 3)) - means.mean(dim=0)).norm() for p in (picture, content)]
+    assert distance[0] < distance[1]
+    assert three.item(cells["colours:blend"]).method == "colours:blend"
+    table = Measures(three, judge).results()
+    assert set(names) <= set(table["method"]) and "colours:blend" in summary.against(table, "distance", "warm", "gram:single")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"methods": ["nonsense"]}, "nonsense"),
-        ({"methods": ["grm:blend"]}, "neighbours or gram"),
-        ({"methods": ["neighbours:blend/apart"]}, "go with the method gram"),
+        ({"methods": ["grm:blend"]}, "did you mean gram"),
+        ({"methods": ["neighbours:blend/softmin"]}, "gram"),
         ({"methods": []}, "at least one method"),
-        ({"methods": ["regions/bag"]}, "regions"),
+        ({"methods": ["regions/patches"]}, "regions"),
         ({"contents": []}, "at least one content"),
     ],
 )
@@ -189,36 +212,56 @@ def test_tuned_weights_bring_all_methods_to_one_content_distance(artists, conten
 @pytest.fixture(scope="module")
 def measured(small, judge, artists, tmp_path_factory):
     others = {artist.name: artist.corpus.works for artist in artists}
-    measures = Measures(small, judge, others=others, table=tmp_path_factory.mktemp("table") / "results.csv")
-    return measures, measures.rows()
+    measures = Measures(small, judge, others=others, file=tmp_path_factory.mktemp("table") / "results.csv")
+    return measures, measures.results()
 
 
 def test_there_is_one_row_per_result_and_every_control_beside_it(small, measured):
-    _, rows = measured
-    results = [row for row in rows if row["method"] in METHODS]
+    _, table = measured
+    results = table[table["method"].isin(METHODS)]
     assert len(results) == len(small)
-    counts = {(a, s): {row["method"] for row in rows if (row["artist"], row["seed"]) == (a, s)} for a, s in small.splits}
-    assert all(set(METHODS) | {"content", "real"} <= found for found in counts.values())
-    for row in results:
-        assert 0 <= row["percentile"] <= 1 and 0 < row["p"] <= 1 and row["distance"] > 0 and row["content_distance"] >= 0
-        assert (row["method"] == "wrong") == ("leak" not in row)
-    content = next(row for row in rows if row["method"] == "content")
-    assert content["content_distance"] == pytest.approx(0, abs=1e-9)
+    for split, rows in table.groupby(["artist", "seed"]):
+        assert split in small.splits and set(METHODS) | {"content", "real"} <= set(rows["method"])
+    assert results["percentile"].between(0, 1).all() and (results["p"] > 0).all() and (results["p"] <= 1).all()
+    assert (results["distance"] > 0).all() and (results["content_distance"] >= 0).all()
+    assert ((results["method"] == "wrong") == results["leak"].isna()).all()
+    content = table[table["method"] == "content"]
+    assert content["content_distance"].to_numpy() == pytest.approx(0, abs=1e-9)
 
 
-def test_the_table_is_tidy_and_measured_once(measured, monkeypatch):
-    measures, rows = measured
-    read = study.read_table(measures.table)
-    assert len(read) == len(rows)
-    for a, b in zip(read, rows, strict=True):
-        for name, value in b.items():
-            if isinstance(value, float):
-                assert a[name] == pytest.approx(value, rel=1e-5, nan_ok=True)
-            else:
-                assert a[name] == value
-    again = Measures(measures.study, measures.judge, others=measures.others, table=measures.table)
-    monkeypatch.setattr("workbench.study.measures.content_distance", lambda *a: pytest.fail("measured again"))
-    assert len(again.rows()) == len(rows)
+def test_the_table_is_tidy_and_measured_once(measured):
+    measures, table = measured
+    pd.testing.assert_frame_equal(study.read_table(measures.file), table, rtol=1e-5, check_dtype=False)
+    again = Measures(measures.study, measures.judge, others=measures.others, file=measures.file)
+    (key,) = table[(table["method"] == "blend") & (table["artist"] == "warm") & (table["seed"] == 0)]["key"][:1]
+    marked = study.read_table(measures.file)
+    marked.loc[marked["key"] == key, "distance"] = 42.0  # what no measurement gives
+    study.write_table(measures.file, marked)
+    assert again.results().set_index("key").loc[key, "distance"] == 42
+    study.write_table(measures.file, table)
+
+
+def test_the_tables_that_are_committed_can_be_read():
+    root = Path(__file__).parents[1]
+    for path in [*root.glob("figures/evidence/*.csv"), *root.glob("figures/*.csv"), *root.glob("benchmarks/*.csv")]:
+        table = study.read_table(path)
+        numbers = table.drop(columns=[name for name in table if table[name].dtype.kind not in "if"])
+        assert len(table) > 0 and numbers.shape[1] > 0, path
+    results = study.read_table(root / "figures/evidence/results_embedded.csv")
+    found = summary.against(results, "percentile", "vincent-van-gogh", "random")
+    listed = study.read_table(root / "figures/evidence/summary_embedded.csv")
+    listed = listed[(listed["artist"] == "vincent-van-gogh") & (listed["measure"] == "percentile")].set_index("method")
+    for method, difference in found.items():
+        assert difference.mean == pytest.approx(listed.loc[method, "less_random"], abs=1e-5)
+        assert difference.p_holm == pytest.approx(listed.loc[method, "less_random_p_holm"], abs=1e-5)
+
+
+def test_a_table_keeps_texts_numbers_and_gaps(tmp_path):
+    rows = [{"key": "0123", "seed": 1, "leak": 0.25}, {"key": "", "seed": 2}, {"key": "1e5", "seed": 3, "leak": 1 / 3}]
+    study.write_table(tmp_path / "t.csv", rows)
+    read = study.read_table(tmp_path / "t.csv")
+    assert read["key"].tolist() == ["0123", "", "1e5"] and read["seed"].tolist() == [1, 2, 3]
+    assert read["leak"].tolist() == pytest.approx([0.25, float("nan"), 0.333333], nan_ok=True)
 
 
 def test_the_table_does_not_serve_rows_of_another_picture(measured, monkeypatch):
@@ -230,18 +273,18 @@ def test_the_table_does_not_serve_rows_of_another_picture(measured, monkeypatch)
 
 def test_sets_have_a_row_for_every_method_and_split(small, measured, contents):
     measures, _ = measured
-    assert measures.sets() == []  # of every pair of contents only one shows what the artist painted
+    assert measures.sets().empty  # of every pair of contents only one shows what the artist painted
     both = [replace(c, genre=g) for g in ("portrait", "landscape") for c in [*contents, replace(contents[0], name=f"{g} two")]]
     both = [replace(c, name=f"{c.name} {c.genre}") for c in both]
     wide = Study(both, list(small.artists.values()), ("single", "blend"), small.encoder, SMALL, seeds=(0,), folder=small.folder)
     measures = Measures(wide, measures.judge, others=measures.others)
-    rows = measures.sets()
-    assert [row["method"] for row in rows if row["artist"] == "warm"][:3] == ["content", "single", "blend"]
-    assert all(0 < row["kid_p"] <= 1 and 0 < row["mmd_p"] <= 1 and row["fid_components"] == 1 for row in rows)
-    assert all(row["results"] >= 2 and "deception" not in row for row in rows)
+    table = measures.sets()
+    assert table[table["artist"] == "warm"]["method"].tolist()[:3] == ["content", "single", "blend"]
+    for name in ("kid_p", "mmd_p"):
+        assert table[name].between(0, 1, inclusive="right").all()
+    assert (table["fid_components"] == 1).all() and (table["results"] >= 2).all() and "deception" not in table
     corpus = ingest(next(iter(small.artists.values())).corpus.root)
-    rows = measures.sets(corpus.works)
-    assert all(0 <= row["floor"] <= 1 and 0 <= row["ceiling"] <= 1 and 0 <= row["deception"] <= 1 for row in rows)
+    assert measures.sets(corpus.works)[["floor", "ceiling", "deception"]].stack().between(0, 1).all()
 
 
 def test_a_judge_that_made_the_pictures_is_named_as_such(small, encoder, judge):
@@ -256,8 +299,8 @@ def test_a_judge_that_does_not_pass_the_gate_is_named_as_such(measured, monkeypa
 
 
 def test_an_interrupted_table_keeps_what_was_measured(small, judge, tmp_path, monkeypatch):
-    table = tmp_path / "results.csv"
-    measures = Measures(small, judge, table=table)
+    file = tmp_path / "results.csv"
+    measures = Measures(small, judge, file=file)
     row, seen = measures.row, []
 
     def until_tired(cell, method, picture):
@@ -268,14 +311,14 @@ def test_an_interrupted_table_keeps_what_was_measured(small, judge, tmp_path, mo
 
     monkeypatch.setattr(measures, "row", until_tired)
     with pytest.raises(KeyboardInterrupt):
-        measures.rows()
-    kept = [r for r in study.read_table(table) if r["key"]]
+        measures.results()
+    kept = set(study.read_table(file)["key"]) - {""}
     assert len(kept) >= 2 * (len(METHODS) + 1) - 1
-    again = Measures(small, judge, table=table)
+    again = Measures(small, judge, file=file)
     monkeypatch.setattr(again, "row", until_tired)
     with pytest.raises(KeyboardInterrupt):
-        again.rows()
-    assert {r["key"] for r in kept} <= {r["key"] for r in study.read_table(table)}
+        again.results()
+    assert kept <= set(study.read_table(file)["key"])
 
 
 def test_rows_know_what_decides_them(measured, small):
@@ -298,7 +341,7 @@ def test_contents_are_no_controls_of_themselves(small, judge, artists):
 
 
 def made_up(effect, generator=None):
-    """Rows of 8 contents x 2 seeds of two methods, with `effect` between them."""
+    """A table of 8 contents x 2 seeds of two methods, with `effect` between them."""
     generator = generator or np.random.default_rng(0)
     rows = []
     for content in range(8):
@@ -308,7 +351,7 @@ def made_up(effect, generator=None):
                 value = level + shift + 0.1 * generator.normal()
                 row = {"artist": "a", "content": f"c{content}", "method": method, "seed": seed, "judge": "j"}
                 rows.append(row | {"leak": value, "percentile": 0.9 if method == "single" else 0.4})
-    return rows
+    return pd.DataFrame(rows)
 
 
 def test_the_summary_finds_what_was_put_in():
@@ -316,10 +359,9 @@ def test_the_summary_finds_what_was_put_in():
     assert found.mean == pytest.approx(-0.5, abs=0.1) and found.high < 0 and found.p == pytest.approx(2 / 2**8)
     assert summary.means(made_up(0), "percentile", "a")["single"].mean == pytest.approx(0.9)
     table = summary.table(made_up(-0.5), ["leak", "percentile"])
-    assert [(row["measure"], row["method"]) for row in table] == [
-        ("leak", "single"), ("leak", "blend"), ("percentile", "single"), ("percentile", "blend"),
-    ]  # fmt: skip
-    assert "less_single" not in table[0] and table[1]["less_single"] < 0 and "less_random" not in table[1]
+    assert table["measure"].tolist() == ["leak", "leak", "percentile", "percentile"]
+    assert table["method"].tolist() == ["single", "blend"] * 2
+    assert np.isnan(table["less_single"][0]) and table["less_single"][1] < 0 and "less_random" not in table
 
 
 def test_percentiles_that_are_not_those_of_real_works_are_noticed():
@@ -327,15 +369,15 @@ def test_percentiles_that_are_not_those_of_real_works_are_noticed():
 
     def rows(percentiles):
         made = {"artist": "a", "method": "m", "seed": 0}
-        return [made | {"content": f"{i}", "percentile": p} for i, p in enumerate(percentiles)]
+        return pd.DataFrame([made | {"content": f"{i}", "percentile": p} for i, p in enumerate(percentiles)])
 
     found = [summary.uniform_p(rows(p), "a")["m"] for p in ([0.95] * 9, [0.5] * 9, np.linspace(0.05, 0.95, 9))]
     assert found[0] < 0.001 and found[1] < 0.05 and found[2] > 0.9
 
 
 def test_the_order_of_rows_does_not_matter():
-    rows = made_up(0.2)
-    one, other = (summary.against(found, "leak", "a")["blend"] for found in (rows, rows[::-1]))
+    table = made_up(0.2)
+    one, other = (summary.against(found, "leak", "a")["blend"] for found in (table, table[::-1]))
     assert (one.mean, one.p) == pytest.approx((other.mean, other.p))
 
 
@@ -350,14 +392,14 @@ def test_planted_failures_are_what_they_say():
 
 
 def test_the_truth_scores_best_and_a_measure_of_the_error_agrees_with_it(small, measured, judge):
-    measures, rows = measured
+    measures, table = measured
     truth = images.resize(small.artists["warm"].corpus.works[1].load(), 64)
-    found = validation.validated(measures, rows, {("warm", "stripes"): truth}, small.encoder)
-    assert min(found, key=lambda row: row["true_style"])["method"] == "truth"
-    for row in found:
-        row["oracle"] = row["true_style"]
-        row["liar"] = -row["true_style"]
-    agreement = validation.correlations(found, ["oracle", "liar"], METHODS)
-    assert agreement["oracle"]["style"].mean == pytest.approx(1)
-    assert agreement["liar"]["style"].mean == pytest.approx(-1)
-    assert validation.rank_of_truth(found, "oracle") == 1
+    found = validation.validated(measures, table, {("warm", "stripes"): truth}, small.encoder)
+    assert found.loc[found["true_style"].idxmin(), "method"] == "truth"
+    found = found.assign(error=found["true_style"], inverted=-found["true_style"])
+    agreement = validation.correlations(found, ["error", "inverted", "absent"], METHODS)
+    assert agreement["error"]["style"].mean == pytest.approx(1)
+    assert agreement["inverted"]["style"].mean == pytest.approx(-1)
+    assert "absent" not in agreement
+    assert validation.rank_of_truth(found, "error") == 1 and validation.rank_of_truth(found, "inverted") == 0
+    assert np.isnan(validation.rank_of_truth(found, "absent"))

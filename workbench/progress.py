@@ -10,6 +10,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 EVERY_SECONDS = 10.0
+"""Seconds between two plain lines, at least."""
 T = TypeVar("T")
 _here = threading.local()
 

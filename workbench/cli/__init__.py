@@ -24,8 +24,10 @@ from workbench.cli import (
 from workbench.cli.parser import Parser
 from workbench.errors import WorkbenchError
 
-BROKEN_PIPE = 141  # what a shell reports of a command that SIGPIPE ended
+BROKEN_PIPE = 141
+"""Exit status that a shell gives to a command that SIGPIPE ended."""
 INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C or SIGTERM ended."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

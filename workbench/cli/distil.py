@@ -1,4 +1,4 @@
-"""`workbench distil`: train a small encoder on what VGG-19 tells of pictures, and measure how well it stands in for it."""
+"""`workbench distil`: train a small encoder on the features of VGG-19, and measure how well it replaces it."""
 
 import argparse
 import dataclasses
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from workbench.figures import Figure
 
 SETTINGS = "workbench.transfer:Settings"
-REPORT_EVERY = 250  # steps
-SHOWN = 3  # pairs in the figure
-DPI = 130  # of the figure: its pictures are small, and many
+REPORT_EVERY = 250
+"""Steps between two lines of a training."""
+SHOWN = 3
+"""Pairs in the figure."""
+DPI = 130
+"""Pixels per inch of the figure: its pictures are small, and many."""
 
 
 def declare(commands: Any) -> None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 EMBED = "workbench.retrieval.embeddings:embed"
 CLUSTER = "workbench.retrieval.clusters:cluster"
 SEARCH = "workbench.retrieval.index:ExactIndex.search"
-SHEET_LIMIT = 24  # works of each cluster drawn on a contact sheet: three rows
+SHEET_LIMIT = 24
+"""Works of each cluster on a contact sheet, at most: three rows."""
 
 
 def declare(commands: Any) -> None:

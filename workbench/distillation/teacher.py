@@ -13,7 +13,9 @@ from workbench.encoders.embedded import DistilledEncoder, cell_means
 from workbench.statistics import gram
 
 BATCH = 8
+"""Crops that the teacher describes at once."""
 CELLS = 4
+"""Cells along each side of a picture whose means the image embedding is fitted to."""
 
 
 class Teacher:

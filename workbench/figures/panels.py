@@ -27,10 +27,14 @@ from workbench.figures.canvas import (
     wrap,
 )
 
-SHOWN = 6  # thumbnails under a panel
-NAMED = 2  # of which the first are named, unless they are as good as any: see `_named`
-GUTTER = 0.16  # inches between panels
-GAP, LABEL = 0.07, 0.22  # inches between thumbnails; under each, for its bar and its percentage
+SHOWN = 6
+"""Thumbnails under a panel, at most."""
+NAMED = 2
+"""Thumbnails that are named, unless they are as good as any other: see `_named`."""
+GUTTER = 0.16
+"""Inches between panels."""
+GAP, LABEL = 0.07, 0.22
+"""Inches between thumbnails, and under each for its bar and its percentage."""
 
 
 @dataclass(frozen=True)

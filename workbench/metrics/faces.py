@@ -8,8 +8,10 @@ from torch import Tensor
 from workbench import people
 from workbench.people import Face
 
-SAME = 0.5  # overlap of two boxes above which they are the same face
-FAINT = 0.05  # score below which nothing is looked at
+SAME = 0.5
+"""Overlap of two boxes (intersection over union) above which they show the same face."""
+FAINT = 0.05
+"""Score, in [0, 1], below which a detection in the result is ignored."""
 
 
 @dataclass(frozen=True)

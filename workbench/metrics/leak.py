@@ -17,12 +17,18 @@ from workbench.metrics.judging import LEAST, family
 from workbench.statistics import patches
 from workbench.targets import StyleTarget
 
-LAYER = 3  # of the style layers: relu4_1, whose cells are 8 px wide
-SCALES = (1, 2)  # cells averaged into one before patches of 3x3 are taken: about 32 and 64 px with what they see around
-EVERY = 2  # cells between patches, at the finest scale
-DIMENSIONS = 256  # patches are projected to so many: cosines keep to about .03, and ninety paintings to 50 MB
-CHANCE = 0.95  # quantile of unseen paintings that a patch must exceed
-HELD = 0.9  # share of a target's weight whose works are its sources
+LAYER = 3
+"""Index among the style layers: relu4_1, whose cells are 8 px wide."""
+SCALES = (1, 2)
+"""Cells averaged into one, along each side, before patches of 3x3 are taken: about 32 and 64 px with the receptive field."""
+EVERY = 2
+"""Cells from one patch to the next at the finest scale."""
+DIMENSIONS = 256
+"""Dimensions that patches are projected to: cosines keep to about .03, and ninety paintings to 50 MB."""
+CHANCE = 0.95
+"""Quantile of the statistic on unseen paintings that a patch must exceed."""
+HELD = 0.9
+"""Share of a target's weight that its sources have together."""
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,18 @@ from workbench.errors import require
 from workbench.metrics.judging import LEAST, family
 from workbench.retrieval import descriptors, embeddings
 
-LAYERS = 4  # of the style layers: relu1_1 to relu4_1; relu5_1 tells more of what is shown
-SIZE = 256  # px, long side of all pictures
+LAYERS = 4
+"""Style layers that are used, relu1_1 to relu4_1: relu5_1 depends more on what is shown."""
+SIZE = 256
+"""px. Long side of all pictures."""
 FOLDS = 5
-PENALTY = 0.01  # scikit-learn's C, of standardised dimensions
-FLOOR = 1e-3  # least standard deviation of a channel, in units of its layer's descriptor: a dead channel says nothing
-FLAT = 1e-6  # spread over all works below which a dimension is left out
+"""Folds of the cross-validation."""
+PENALTY = 0.01
+"""Inverse strength of the L2 penalty (scikit-learn's C), for standardised dimensions."""
+FLOOR = 1e-3
+"""Least standard deviation of a channel, in the unit of its descriptor: below it the logarithm would measure noise."""
+FLAT = 1e-6
+"""Standard deviation over all works below which a dimension is left out."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,7 @@ class Probe:
 class ArtistOdds:
     """Log-odds of pictures that one artist painted them, as one encoder sees it.
 
-    A picture is described by the channels' means and log standard deviations at relu1_1 to relu4_1 (`descriptors.describe`, kind
+    A picture is described by means and log standard deviations of channels at relu1_1 to relu4_1 (`descriptors.describe`, kind
     "style", from the cache); the probe is trained on his works against those of others, and photographs.
     """
 

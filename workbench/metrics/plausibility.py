@@ -15,16 +15,22 @@ from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.images import colour
 from workbench.metrics.judging import family
-from workbench.metrics.typicality import Standing, standing
+from workbench.metrics.typicality import Typicality, typicality
 from workbench.retrieval import regions
 from workbench.retrieval.regions import RegionIndex
 
-SIZE = 256  # px, at which colours are read
+SIZE = 256
+"""px. Long side of pictures whose colours are read."""
 DIRECTIONS = 64
+"""Directions in CIE Lab that colours are projected on."""
 QUANTILES = 64
-GRID = 48  # cells along the long side, of marked regions
-ALIKE = 0.4  # cosine from which a piece of a painting shows the same as a region
-LEAST = 3  # series or lone works that show such a thing, below which nothing can be said
+"""Quantiles that describe the colours along each direction."""
+GRID = 48
+"""Cells along the long side of a mask of marked regions."""
+ALIKE = 0.4
+"""Cosine from which a piece of a painting counts as showing the same as a region."""
+LEAST = 3
+"""Series or lone works that show such a thing, below which there is no measurement."""
 
 Box = tuple[float, float, float, float]
 Marks = Mapping[str, Mapping[str, list[Box]]]
@@ -123,9 +129,9 @@ class RegionColours:
                 best[name] = i
         return [(self._index.pieces[i].work, self._index.pieces[i].mask) for i in best.values()]
 
-    def standing(
+    def typicality(
         self, picture: Tensor, content: Tensor, boxes: list[Box], kind: str, genre: str
-    ) -> tuple[Standing, float] | None:
+    ) -> tuple[Typicality, float] | None:
         """(where the colours of `picture` in `boxes` stand among those of such things in unseen works, the usual distance).
 
         `picture` and what it was made from, `content`: (1, 3, H, W) in [0, 1]. The usual distance, in Delta E, is the median of
@@ -138,7 +144,7 @@ class RegionColours:
         palettes = np.stack([self._palette(work, mask) for work, mask in same])
         between = _distances(palettes, palettes)
         own = palette(picture, ellipses(boxes, *picture.shape[-2:]))
-        found = standing(_distances(own[None], palettes)[0], between, groups)
+        found = typicality(_distances(own[None], palettes)[0], between, groups)
         return found, float(found.raw / found.distance)
 
     def _palette(self, work: Work, mask: Tensor) -> np.ndarray:

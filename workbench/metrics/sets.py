@@ -18,8 +18,11 @@ from workbench.errors import require
 from workbench.statistics import Moments, gaussian_w2
 
 PERMUTATIONS = 2000
+"""Relabellings of a permutation test."""
 CMMD_SIGMA, CMMD_SCALE = 10.0, 1000.0
+"""Width of the Gaussian kernel of CMMD, and the factor its value is multiplied by (Jayasumana et al. 2024)."""
 PHOTOGRAPH = "a photograph"
+"""Name of the class of photographs, among the artists of a probe."""
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

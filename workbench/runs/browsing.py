@@ -16,12 +16,18 @@ from workbench.errors import UsageError, WorkbenchError, require
 from workbench.figures import Figure
 from workbench.runs import record, sweeping
 
-BROKEN = "broken"  # the status of a folder whose run.json tells of no run
+BROKEN = "broken"
+"""Status of a folder whose run.json is no record of a run."""
 STATUSES = ("complete", "failed", "interrupted", "running", BROKEN)
+"""All statuses of a run."""
 PICTURES = (".png", ".jpg", ".jpeg")
-DEPTH = 2  # folders between an archive and a run.json: runs/<notebook>/<run-id>
+"""Suffixes of the files that count as pictures of a run."""
+DEPTH = 2
+"""Folders from an archive down to a run.json: runs/<notebook>/<run-id>."""
 MOST_COLUMNS, MOST_ROWS = 12, 24
-CELL = 720  # px, long side of a picture in a grid: more does not print
+"""Columns and rows of small multiples, at most."""
+CELL = 720
+"""px. Long side of a picture in small multiples: print needs no more."""
 
 _QUOTED = r"\"[^\"]*\"|'[^']*'"
 _NAME = rf"{_QUOTED}|(?:[^\s<>=!\"']|!(?!=))(?:[^\s<>=!]|!(?!=))*"

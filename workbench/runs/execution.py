@@ -28,10 +28,14 @@ from workbench.errors import UsageError, WorkbenchError
 from workbench.runs import record
 from workbench.runs.declarations import check, read
 
-FOLDER_VARIABLE = "WORKBENCH_RUN"  # tells the notebook's session where its run folder is
-KERNEL_LOG = "kernel.log"  # what a kernel that crashes prints; kept when the run did not complete
-START_SECONDS = 120  # a kernel on a busy machine
-OUTPUT_SECONDS = 60  # from the end of a cell until all its outputs have arrived
+FOLDER_VARIABLE = "WORKBENCH_RUN"
+"""Environment variable that gives the run folder to the notebook's session."""
+KERNEL_LOG = "kernel.log"
+"""File of what the kernel prints to its own streams; kept when the run did not complete."""
+START_SECONDS = 120
+"""Seconds that a kernel may take to start, on a busy machine."""
+OUTPUT_SECONDS = 60
+"""Seconds from the end of a cell until all its outputs have arrived, at most."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from workbench.errors import WorkbenchError
 from workbench.storage import write_text
 
 RECORD = "run.json"
+"""File name of the record of a run."""
 METRICS = "metrics.json"
+"""File name of what a run measured."""
 
 
 def runs_folder() -> Path:

@@ -19,7 +19,8 @@ from workbench.samples.brush import Brush, Canvas, Strokes, scatter, trace
 from workbench.samples.paint import Palette, lab, lab_from_rgb
 from workbench.samples.scene import Picture
 
-PLAN = 400  # strokes are planned on a picture with this long side, so that every size shows the same strokes
+PLAN = 400
+"""px. Long side of the picture that strokes are planned on, so that every size shows the same strokes."""
 
 
 @dataclass

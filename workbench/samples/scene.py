@@ -1,4 +1,4 @@
-"""What a painter is given: an image and the knowledge of what is where in it."""
+"""What a painter is given: an image, and which of its pixels show what."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

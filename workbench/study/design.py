@@ -21,11 +21,17 @@ from workbench.targets import Selection, StyleTarget
 from workbench.transfer import Settings
 
 HELD_OUT = 0.4
-LEAST_HELD = 3  # series or lone works, below which a real work has nothing to be compared with
-RANDOM = "random"  # one painting of the artist, drawn blindly: what retrieval has to beat
-WRONG = "wrong"  # a blend after another artist: what is not specific to this one
-LEAST_DISTANCE = 1e-6  # of a result that is the content itself, whose logarithm would be infinite
-LOW, HIGH = 0.02, 0.12  # content weights between which a method's own is found
+"""Share of a corpus that no method sees."""
+LEAST_HELD = 3
+"""Series or lone works held out, below which a real work has nothing to be compared with."""
+RANDOM = "random"
+"""Name of a method: one painting of the artist, drawn at random, which retrieval has to beat."""
+WRONG = "wrong"
+"""Name of a method: a blend after another artist, which shows what is not specific to this one."""
+LEAST_DISTANCE = 1e-6
+"""Least content distance that is taken: that of the content itself is 0, whose logarithm is infinite."""
+LOW, HIGH = 0.02, 0.12
+"""Content weights alpha between which a method's own is sought."""
 
 
 @dataclass(frozen=True)
