@@ -135,6 +135,7 @@ class TestPainters:
 
 
 class TestCorpora:
+    @pytest.mark.slow
     def test_metadata_and_files_agree(self, folder):
         with (folder / "metadata.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
