@@ -1,4 +1,4 @@
-"""What the student is to tell: the teacher's features along their principal directions; and a start that is near it."""
+"""What the student is trained to predict: the teacher's features along their principal directions; and weights to start from."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 

@@ -32,7 +32,7 @@ FLAT = 1e-6
 
 @dataclass(frozen=True)
 class LogOdds:
-    """Where a picture stands.
+    """How likely a picture is to be the artist's.
 
     value: log-odds (nats) that the artist painted it, at equal prior odds; any real number. place: the share in [0, 1] of the
     artist's works that score less, each by a probe that was trained neither on that work's group nor on the picture's sources:
@@ -138,7 +138,7 @@ class Probe:
 
 
 class ArtistOdds:
-    """Log-odds of pictures that one artist painted them, as one encoder sees it.
+    """Log-odds of pictures that one artist painted them, by the features of one encoder.
 
     A picture is described by means and log standard deviations of channels at relu1_1 to relu4_1 (`descriptors.describe`, kind
     "style", from the cache); the probe is trained on his works against those of others, and photographs.
@@ -173,7 +173,7 @@ class ArtistOdds:
         return self._vectors(descriptors.describe(picture, self.encoder, "style")[None])[0]
 
     def of(self, picture: Tensor, *, sources: Sequence[Work] = (), genre: str = "") -> LogOdds:
-        """Where `picture` (1, 3, H, W) in [0, 1] stands among his works of `genre`'s family.
+        """The log-odds of `picture` (1, 3, H, W) in [0, 1], and its place among his works of `genre`'s family.
 
         `sources`: works that it was made from, and its content where that is among the works; their groups are left out of
         training. Where he has fewer than four groups of that genre, all his works count. UsageError when the sources leave

@@ -37,7 +37,7 @@ Marks = Mapping[str, Mapping[str, list[Box]]]
 
 
 def read_marks(path: str | Path) -> dict[str, dict[str, list[Box]]]:
-    """Regions marked by eye: file name without its suffix -> kind, such as "skin" -> boxes (left, top, right, bottom).
+    """Regions marked by hand: file name without its suffix -> kind, such as "skin" -> boxes (left, top, right, bottom).
 
     From a CSV with the columns file_name, kind, left, top, right, bottom, the last four as shares of the picture. What
     counts is the ellipse in each box. UsageError, naming file and line, for what is no such table.
@@ -102,7 +102,7 @@ class RegionColours:
     """
 
     def __init__(self, held_out: Corpus, marks: Marks, encoder: Encoder, *, show: bool = False):
-        """`encoder` says what regions show; `marks` as `read_marks` gives them."""
+        """`encoder` describes what regions show; `marks` as `read_marks` gives them."""
         self.held_out = held_out
         self.marks = marks
         self.encoder = encoder
@@ -132,7 +132,7 @@ class RegionColours:
     def typicality(
         self, picture: Tensor, content: Tensor, boxes: list[Box], kind: str, genre: str
     ) -> tuple[Typicality, float] | None:
-        """(where the colours of `picture` in `boxes` stand among those of such things in unseen works, the usual distance).
+        """(how typical the colours of `picture` in `boxes` are of such things in unseen works, the usual distance).
 
         `picture` and what it was made from, `content`: (1, 3, H, W) in [0, 1]. The usual distance, in Delta E, is the median of
         what the works themselves have to each other. None where fewer than three works, or series, show such a thing.

@@ -183,7 +183,7 @@ def probe(works: Mapping[str, np.ndarray], photographs: np.ndarray, *, seed: int
 
 def deception(probe: Pipeline, artist: str, results: np.ndarray, photographs: np.ndarray, held_out: np.ndarray) -> Deception:
     """The deception rate of `results` (n, D), beside that of photographs and works that the probe was not fitted to."""
-    require(artist in probe.classes_, f"the probe knows no artist {artist!r}: {', '.join(probe.classes_)}")
+    require(artist in probe.classes_, f"the probe was not trained on an artist {artist!r}: {', '.join(probe.classes_)}")
     deceived = [int((probe.predict(points) == artist).sum()) for points in (results, photographs, held_out)]
     interval = binomtest(deceived[0], len(results)).proportion_ci(method="wilson")
     rates = [count / len(points) for count, points in zip(deceived, (results, photographs, held_out), strict=True)]

@@ -37,7 +37,7 @@ _FIELDS = ("notebook", "id", "status", "started", "seconds")
 
 @dataclass(frozen=True)
 class Entry:
-    """A run as its folder tells of it.
+    """A run as its folder records it.
 
     `id` is the folder's name; `started` is UTC, ISO 8601 to the second, and the folder's own time where the record has none;
     `error` is one line, or empty. `metrics` are the numbers of metrics.json by dotted name. `pictures` are the PNG and JPEG
@@ -70,14 +70,14 @@ class Entry:
         return dict(zip(self.names, self.pictures, strict=True)).get(name)
 
     def values(self) -> dict[str, Any]:
-        """What conditions speak of: the run's own fields, its parameters, its metrics; of equal names the first."""
+        """What conditions name: the run's own fields, its parameters, its metrics; of equal names the first."""
         own = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None}
         return {**self.metrics, **self.parameters, **own}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """`name operator value`, such as tau<0.1; without an operator a text that is looked for in all that a run says."""
+    """`name operator value`, such as tau<0.1; without an operator a text that is searched in the whole record of a run."""
 
     name: str
     operator: str = ""
@@ -177,7 +177,7 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _state(folder: Path) -> tuple:
-    """Times and sizes that change with anything that an `Entry` tells: a new file changes the time of its folder."""
+    """Times and sizes that change with anything that an `Entry` holds: a new file changes the time of its folder."""
     state = []
     for path in (folder, folder / "figures", folder / record.RECORD, folder / record.METRICS):
         try:
@@ -190,7 +190,7 @@ def _state(folder: Path) -> tuple:
 
 
 def _entry(folder: Path) -> Entry:
-    """Read a run folder; whatever is wrong with its files is told by `status` and `error`."""
+    """Read a run folder; `status` and `error` report whatever is wrong with its files."""
     found, metrics, error = {}, {}, ""
     try:
         found = record.read(folder)
@@ -262,7 +262,7 @@ def _known(name: str, known: Iterable[str], what: str) -> None:
 
 
 def _check(one: Condition, values: Sequence[Mapping[str, Any]]) -> None:
-    """Raise UsageError unless the condition can be asked of these runs."""
+    """Raise UsageError unless the condition can be applied to these runs."""
     if not one.operator:
         return
     _known(one.name, (name for its in values for name in its), "no run has the parameter or metric")
@@ -282,7 +282,7 @@ def _check(one: Condition, values: Sequence[Mapping[str, Any]]) -> None:
 
 def _meets(one: Condition, entry: Entry, values: Mapping[str, Any]) -> bool:
     if not one.operator:
-        return one.name.casefold() in _said(entry).casefold()
+        return one.name.casefold() in _searchable(entry).casefold()
     if one.name not in values:
         return False
     value = values[one.name]
@@ -299,14 +299,14 @@ def _meets(one: Condition, entry: Entry, values: Mapping[str, Any]) -> bool:
     }[one.operator]  # fmt: skip
 
 
-def _said(entry: Entry) -> str:
-    """All that a run says of itself but its metrics, to look for a word in."""
+def _searchable(entry: Entry) -> str:
+    """The record of a run without its metrics, as one text to be searched."""
     parameters = " ".join(f"{name}={written(value)}" for name, value in entry.parameters.items())
     return f"{entry.notebook} {entry.id} {entry.status} {entry.started} {entry.error} {parameters}"
 
 
 def _equal(value: object, text: str) -> bool:
-    """Whether a value of JSON is what `text` says; a list is also each of its items."""
+    """Whether a value of JSON equals `text`; a list is also each of its items."""
     if _is_number(value):
         return value == _number(text)
     if isinstance(value, list) and any(_equal(item, text) for item in value):
@@ -334,7 +334,7 @@ def spelled(value: object) -> str:
 def differing(entries: Sequence[Entry]) -> list[str]:
     """The parameters that are not the same in all of `entries`, or that some do not have, those with the most values first.
 
-    `out` is left out: it says where results went, not what they are.
+    `out` is left out: it is where results went, not what they are.
     """
     names = dict.fromkeys(name for entry in entries for name in entry.parameters if name != "out")
     counts = {name: len({_key(entry.parameters.get(name, ...)) for entry in entries}) for name in names}

@@ -1,7 +1,7 @@
-"""Running a notebook from outside: parameters checked first, a kernel of this interpreter, and an honest verdict.
+"""Running a notebook from outside: parameters checked first, a kernel of this interpreter, and how the run ended.
 
-The verdict comes from what papermill and the kernel did, never from the notebook that papermill leaves: after a cell
-timed out or the kernel died, that one says `exception: null` and `completed` (papermill 2.7).
+The status comes from what papermill and the kernel did, never from the notebook that papermill leaves: after a cell
+timed out or the kernel died, that one has `exception: null` and `completed` (papermill 2.7).
 """
 
 import json
@@ -129,7 +129,7 @@ class _Watch:
     """Hooks of nbclient: which code cell runs, and what it raised. Cells are numbered as Jupyter does, In [1] first."""
 
     name: str
-    speaks: bool  # a plain line per cell, for where no bar is shown
+    prints: bool  # a plain line per cell, where no bar is shown
     count: int = 0
     total: int = 0
     raised: str | None = None
@@ -150,13 +150,13 @@ class _Watch:
 
     def _execute(self, cell, cell_index) -> None:
         self.count += 1
-        if self.speaks:
+        if self.prints:
             print(f"{self.name}: cell {self.count}/{self.total}", file=sys.stderr, flush=True)
 
     def _error(self, cell, cell_index, execute_reply) -> None:
         if "raises-exception" not in cell.metadata.get("tags", []):
             reply = execute_reply["content"]
-            ours = reply.get("ename") in ("WorkbenchError", "UsageError")  # their message says all
+            ours = reply.get("ename") in ("WorkbenchError", "UsageError")  # their message is enough
             self.raised = f"{self.cell}: {reply['evalue'] if ours else '{ename}: {evalue}'.format(**reply)}"
 
 
@@ -173,7 +173,7 @@ def _execute(notebook, folder: Path, given: dict, timeout: float | None, progres
                     _as_lists(given),
                     kernel_name="python3",
                     language="python",
-                    progress_bar={"desc": notebook.stem} if progress and not watch.speaks else False,
+                    progress_bar={"desc": notebook.stem} if progress and not watch.prints else False,
                     start_timeout=START_SECONDS,
                     execution_timeout=math.ceil(timeout) if timeout else None,
                     iopub_timeout=OUTPUT_SECONDS,
@@ -248,7 +248,7 @@ def _kernel(folder: Path) -> Iterator[type[AsyncKernelManager]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep papermill from logging what is told better by the result, or is untrue, such as unknown parameters."""
+    """Keep papermill from logging what the result reports better, or what is untrue, such as unknown parameters."""
     logger = logging.getLogger("papermill")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -67,7 +67,7 @@ def sweep(grid: Grid, *, out: str | Path = "runs", progress: bool = True) -> Ite
     """Yield (parameters, run folder, error or None) for every run of `grid`; what is complete below `out` is not run again.
 
     After every run `out`/<notebook>/sweep.csv is written anew. A run that fails is yielded with its error, and the next one
-    starts; asked again, the sweep tries it again.
+    starts; the next sweep of the same grid tries it again.
     """
     base, source = Path(out) / grid.notebook.stem, source_of(grid.notebook)
     rows: list[dict[str, Any]] = []

@@ -102,7 +102,7 @@ class Painter:
         return seen
 
     def lean(self, region: str, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The direction of the hand in a region where the picture says little, double angles (H, W, 2)."""
+        """The direction of the hand in a region where the picture has little structure, double angles (H, W, 2)."""
         return flow.constant(mask.shape, 45)
 
     def compose(self, study: Study, rng: np.random.Generator) -> None:

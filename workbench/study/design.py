@@ -93,7 +93,7 @@ class Cell:
 
 
 class Study:
-    """A crossed design, whose pictures are painted when asked for, kept in a folder, and not painted twice."""
+    """A crossed design, whose pictures are painted on demand, kept in a folder, and not painted twice."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Study:
             settings: of every transfer; its alpha counts where `alphas` (method -> alpha) has none.
             seeds: each decides which works are held out, which painting is the random one, and which patches are drawn.
             folder: where pictures are kept; None keeps none.
-            retriever: says which works fit a content; `encoders.retriever` unless another is given.
+            retriever: finds the works that fit a content; `encoders.retriever` unless another is given.
 
         Raises UsageError for what does not go together, before anything is painted.
         """
@@ -174,7 +174,7 @@ class Study:
             return replace(self.selection(other, cell.content, cell.seed).blend(), name=WRONG)
         selection = self.selection(cell.artist, cell.content, cell.seed)
         if cell.method == RANDOM:
-            return replace(targets.single(self._drawn(cell)), name=RANDOM, note="drawn blindly")
+            return replace(targets.single(self._drawn(cell)), name=RANDOM, note="drawn at random")
         request = Request(settings=self.settings).asking(cell.method)
         return selection.choose(request.target, single=self.artists[cell.artist].single).combined(request.combine)
 

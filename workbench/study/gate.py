@@ -1,4 +1,4 @@
-"""Whether a judge can be believed: an encoder that cannot tell artists and genres apart has no say in who painted something."""
+"""Whether a judge can be trusted: an encoder that does not separate artists and genres cannot measure who painted what."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def shared_with(judge: Encoder, driver: Encoder, *, drafted: bool) -> str:
 
 @dataclass(frozen=True)
 class Gate:
-    """Whether an encoder tells artists and genres apart on these corpora, before it is believed.
+    """Whether an encoder separates artists and genres on these corpora, before its measures are used.
 
     artist, genre: precision among the five nearest works, those of one series aside, beside chance; genre is None where
     works have fewer than two. gaps: artist -> by how much, with a 95 % interval over series, his works are more alike than
@@ -74,7 +74,7 @@ def _spelled(interval: Interval) -> str:
 def gate(judges: Mapping[str, Judge], corpora: Mapping[str, Sequence[Work]], *, seed: int = 0) -> Gate:
     """Test the encoder of `judges`, artist -> his judge, all of one encoder, on `corpora`, artist -> works, two at least.
 
-    The diagnostic that Frochte (2026, arXiv 2605.09030) asks for before a cosine of styles is reported, with
+    The diagnostic that Frochte (2026, arXiv 2605.09030) requires before a cosine of styles is reported, with
     descriptors centred over all works. The gap of a work is its mean cosine to its artist's other works, outside of its
     series, less that to the works of others; each other artist counts the same, however many works he has. Intervals are
     bootstrapped over series and lone works.

@@ -40,7 +40,7 @@ Row = dict[str, Any]
 class Measures:
     """The measures of a study by one judge.
 
-    judge: an encoder that should have no part in the pictures: `judged_by` says so where it has. others: artist -> works, as
+    judge: an encoder that should have no part in the pictures: `judged_by` names it where it has. others: artist -> works, as
     controls; marks: regions marked by hand. Works that are contents of the study are left out of the controls. Rows are kept
     in `file`, as CSV, and measured once.
     """
