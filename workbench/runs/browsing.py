@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from workbench import figures, images
 from workbench import provenance as pv
 from workbench.errors import UsageError, WorkbenchError, require
@@ -72,7 +74,7 @@ class Entry:
     def values(self) -> dict[str, Any]:
         """What conditions name: the run's own fields, its parameters, its metrics; of equal names the first."""
         own = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None}
-        return {**self.metrics, **self.parameters, **own}
+        return {**own, **self.metrics, **self.parameters, **own}
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,10 @@ class Archive:
         for one in wanted:
             _check(one, values)
         return [entry for entry, its in zip(entries, values, strict=True) if all(_meets(one, entry, its) for one in wanted)]
+
+    def table(self, *texts: str) -> pd.DataFrame:
+        """A row for each run that meets every condition in `texts`, newest first: its fields, parameters and metrics."""
+        return pd.DataFrame([entry.values() for entry in self.filter(*texts)])
 
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:
@@ -341,7 +347,7 @@ def differing(entries: Sequence[Entry]) -> list[str]:
     return sorted((name for name in names if counts[name] > 1), key=lambda name: -counts[name])
 
 
-def table(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def variations(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """For each run the parameters in which runs of its notebook, among `entries`, differ: name -> value."""
     notebooks = dict.fromkeys(entry.notebook for entry in entries)
     names = {name: differing([entry for entry in entries if entry.notebook == name]) for name in notebooks}
