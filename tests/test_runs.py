@@ -405,6 +405,17 @@ class TestSession:
         session.finish()
 
 
+class TestTableOfRuns:
+    def test_a_row_has_the_fields_parameters_and_metrics_of_a_run(self, begin, tmp_path):
+        for size in (8, 16):
+            session, _ = begin(f"size: int = {size}\nlabels: list[str] = ['a', 'b']")
+            session.finish(blend={"style": {"gram": size / 100}})
+        table = runs.Archive(tmp_path / "runs").table("status=complete")
+        assert sorted(table["size"]) == [8, 16] and table["labels"].tolist() == [["a", "b"]] * 2
+        assert (table["blend.style.gram"] == table["size"] / 100).all() and set(table["notebook"]) == {"n"}
+        assert runs.Archive(tmp_path / "runs").table("size>100").empty
+
+
 class TestTidyNotebooks:
     def test_strip_leaves_what_is_committed_and_nothing_else(self, notebook):
         path = notebook("size: int = 8", "1 + 1")

@@ -24,7 +24,7 @@ from workbench.runs.browsing import (
     differing,
     multiples,
     spelled,
-    variations,
+    table,
     written,
 )
 
@@ -152,7 +152,7 @@ class RunsBrowser(widgets.VBox):
         found = self.archive.filter(self.filter.value)
         if self.filter.value != self._texts:
             self._texts, self.limit = self.filter.value, SHOWN
-        self.found, self._differs = found, variations(found)
+        self.found, self._differs = found, table(found)
         self._offer()
         self._show()
 
@@ -340,7 +340,7 @@ def _named(parameters: dict[str, Any]) -> str:
 
 def _titles(entries: Sequence[Entry]) -> list[str]:
     """What tells the runs from each other: the parameters that differ, and the id where these do not tell enough."""
-    titles = [_named(row) or entry.notebook for entry, row in zip(entries, variations(entries), strict=True)]
+    titles = [_named(row) or entry.notebook for entry, row in zip(entries, table(entries), strict=True)]
     counted = Counter(titles)
     return [title if counted[title] == 1 else f"{title}, {entry.id}" for title, entry in zip(titles, entries, strict=True)]
 

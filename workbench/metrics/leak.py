@@ -108,10 +108,8 @@ class Leaks:
             rates.append(float(leaked.float().mean()))
             usual.append([float((found > threshold).float().mean()) for found in null])
             heats.append(torch.where(leaked, excess, 0.0))
-        shape = tuple(heats[0].shape)
-        heat = torch.stack([F.interpolate(h[None, None], size=shape, mode="nearest")[0, 0] for h in heats]).amax(dim=0)
         rate, real = float(np.mean(rates)), np.mean(usual, axis=0)
-        return Leak(rate, float((1 + (real >= rate).sum()) / (len(real) + 1)), heat.numpy(), int(sources.sum()))
+        return Leak(rate, rank_p(rate, real), largest(heats).numpy(), int(sources.sum()))
 
 
 def sources_of(target: StyleTarget) -> tuple[Work, ...]:
@@ -132,6 +130,17 @@ def patch_grids(picture: Tensor, encoder: Encoder) -> list[Tensor]:
             grid = (patches(cells) @ _projection(9 * cells.shape[1])).view(height, width, -1)[::step, ::step]
             found.append(F.normalize(grid - grid.mean(dim=(0, 1)), dim=2))
     return found
+
+
+def largest(heats: Sequence[Tensor]) -> Tensor:
+    """The largest of maps of several scales, (h, w) each, at every place of the first and finest one."""
+    size = tuple(heats[0].shape)
+    return torch.stack([F.interpolate(heat[None, None], size=size, mode="nearest")[0, 0] for heat in heats]).amax(dim=0)
+
+
+def rank_p(value: float, null: np.ndarray) -> float:
+    """The one-sided p-value, in (0, 1], of `value` among the values (n,) of what the null hypothesis is true of."""
+    return float((1 + (null >= value).sum()) / (len(null) + 1))
 
 
 def _statistic(nearest: Tensor, sources: np.ndarray, others: np.ndarray) -> Tensor:

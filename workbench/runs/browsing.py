@@ -347,7 +347,7 @@ def differing(entries: Sequence[Entry]) -> list[str]:
     return sorted((name for name in names if counts[name] > 1), key=lambda name: -counts[name])
 
 
-def variations(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def table(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """For each run the parameters in which runs of its notebook, among `entries`, differ: name -> value."""
     notebooks = dict.fromkeys(entry.notebook for entry in entries)
     names = {name: differing([entry for entry in entries if entry.notebook == name]) for name in notebooks}

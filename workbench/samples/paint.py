@@ -11,7 +11,7 @@ LEVELS = 4096
 _TO_LINEAR = linear_from_rgb(np.linspace(0, 1, LEVELS, dtype=np.float32))
 
 
-def lab_from_rgb(rgb: np.ndarray) -> np.ndarray:
+def lab_from_table(rgb: np.ndarray) -> np.ndarray:
     """CIE L*a*b* (D65) of sRGB, clipped to [0, 1] and rounded to `LEVELS`; (..., 3) float32."""
     return lab_from_linear(_TO_LINEAR[(np.clip(rgb, 0, 1) * (LEVELS - 1) + 0.5).astype(np.int32)])
 
@@ -19,7 +19,7 @@ def lab_from_rgb(rgb: np.ndarray) -> np.ndarray:
 def lab(*hexes: str) -> np.ndarray:
     """The Lab colours of "#rrggbb" strings, (n, 3) float32."""
     rgb = [[int(code[k : k + 2], 16) / 255 for k in (1, 3, 5)] for code in hexes]
-    return lab_from_rgb(np.array(rgb, dtype=np.float32))
+    return lab_from_table(np.array(rgb, dtype=np.float32))
 
 
 class Palette:

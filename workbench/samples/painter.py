@@ -16,7 +16,7 @@ from workbench.errors import require
 from workbench.images.cielab import rgb_from_lab
 from workbench.samples import flow
 from workbench.samples.brush import Brush, Canvas, Strokes, scatter, trace
-from workbench.samples.paint import Palette, lab, lab_from_rgb
+from workbench.samples.paint import Palette, lab, lab_from_table
 from workbench.samples.scene import Picture
 
 PLAN = 400
@@ -82,7 +82,7 @@ class Painter:
     def study(self, picture: Picture, rng: np.random.Generator) -> Study:
         """Decide on colours and directions."""
         shape = picture.image.shape[:2]
-        seen = lab_from_rgb(flow.blur(picture.image, 0.5))
+        seen = lab_from_table(flow.blur(picture.image, 0.5))
         wanted = np.zeros_like(seen)
         lean = np.zeros((*shape, 2), np.float32)
         busy = np.zeros(shape, np.float32)
