@@ -29,9 +29,9 @@ SHEET_LIMIT = 24
 
 
 def declare(commands: Any) -> None:
-    embed = add_command(commands, "embed", _embed, "embed a corpus; what is known already is not computed again")
+    embed = add_command(commands, "embed", _embed, "embed a corpus; vectors in the cache are not computed again")
     embed.option("--kind", EMBED, "what the vectors describe: content, what is shown; style and gram, how", required=True)
-    embed.option("--size", EMBED, "long side at which works are looked at, px (default: what suits the encoder)", type=int)
+    embed.option("--size", EMBED, "long side at which works are described, px (default: what suits the encoder)", type=int)
     embed.add_argument("-o", "--out", type=Path, help="write names, hashes and vectors, .npz")
     search = add_command(commands, "search", _search, "find the paintings that show most nearly what a picture shows")
     search.option("-k", SEARCH, "how many", type=count)
