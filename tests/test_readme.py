@@ -54,7 +54,7 @@ def test_the_python_of_the_readme_makes_a_picture(tmp_path, monkeypatch, two_sty
 
 
 def files_named(page: Path) -> set[tuple[str, str]]:
-    """(folder, name) of the modules and folders that a page names in code; a bare name belongs to the folder named before it."""
+    """(folder, name) of every module and folder that a page names in code; a bare name belongs to the last folder before it."""
     found = set()
     for line in page.read_text(encoding="utf-8").splitlines():
         folder = ""
