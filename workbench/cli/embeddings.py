@@ -24,15 +24,14 @@ if TYPE_CHECKING:
 EMBED = "workbench.retrieval.embeddings:embed"
 CLUSTER = "workbench.retrieval.clusters:cluster"
 SEARCH = "workbench.retrieval.index:ExactIndex.search"
-SHEET_LIMIT = 24  # works of each cluster drawn on a contact sheet: three rows
+SHEET_LIMIT = 24
+"""Works of each cluster on a contact sheet, at most: three rows."""
 
 
 def declare(commands: Any) -> None:
-    embed = add_command(commands, "embed", _embed, "embed a corpus; what is known already is not computed again")
-    embed.option(
-        "--kind", EMBED, "what the vectors describe: content, what is shown; style and gram, how it is painted", required=True
-    )
-    embed.option("--size", EMBED, "long side at which works are looked at, px (default: what suits the encoder)", type=int)
+    embed = add_command(commands, "embed", _embed, "embed a corpus; vectors in the cache are not computed again")
+    embed.option("--kind", EMBED, "what the vectors describe: content, what is shown; style and gram, how", required=True)
+    embed.option("--size", EMBED, "long side at which works are described, px (default: what suits the encoder)", type=int)
     embed.add_argument("-o", "--out", type=Path, help="write names, hashes and vectors, .npz")
     search = add_command(commands, "search", _search, "find the paintings that show most nearly what a picture shows")
     search.option("-k", SEARCH, "how many", type=count)

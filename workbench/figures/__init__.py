@@ -5,7 +5,7 @@ Every function returns a `Figure` that shows itself as the last expression of a 
 """
 
 from workbench.figures.canvas import Figure
-from workbench.figures.evidence import fidelity, intervals, leak_maps, standings
+from workbench.figures.evidence import fidelity, intervals, leak_maps, percentiles
 from workbench.figures.files import read_provenance, save
 from workbench.figures.panels import Panel, side_by_side
 from workbench.figures.plots import corpus_map, curves, gram_matrices, weights_plot
@@ -28,12 +28,12 @@ __all__ = [
     "grid",
     "intervals",
     "leak_maps",
+    "percentiles",
     "read_provenance",
     "region_matches",
     "result_panel",
     "save",
     "side_by_side",
-    "standings",
     "target_title",
     "weights_plot",
 ]

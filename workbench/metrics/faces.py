@@ -8,16 +8,18 @@ from torch import Tensor
 from workbench import people
 from workbench.people import Face
 
-SAME = 0.5  # overlap of two boxes above which they are the same face
-FAINT = 0.05  # score below which nothing is looked at
+SAME = 0.5
+"""Overlap of two boxes (intersection over union) above which they show the same face."""
+FAINT = 0.05
+"""Score, in [0, 1], below which a detection in the result is ignored."""
 
 
 @dataclass(frozen=True)
 class FacesKept:
     """Means over the faces of the content, weighted by the area of their boxes, so that faces in the distance count less.
 
-    kept: share that the detector finds again, in [0, 1]; score: its score there over that in the content, 0 where it sees
-    nothing, above 1 where it is surer of the result; displacement: how far eyes, nose, mouth and ears moved, in widths of the
+    kept: share that the detector finds again, in [0, 1]; score: its score there over that in the content, 0 where it finds
+    none, above 1 where it is higher there; displacement: how far eyes, nose, mouth and ears moved, in widths of the
     face, of the faces that were kept, None where none was. faces: how many the content has.
     """
 

@@ -15,23 +15,29 @@ from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.images import colour
 from workbench.metrics.judging import family
-from workbench.metrics.typicality import Standing, standing
+from workbench.metrics.typicality import Typicality, typicality
 from workbench.retrieval import regions
 from workbench.retrieval.regions import RegionIndex
 
-SIZE = 256  # px, at which colours are read
+SIZE = 256
+"""px. Long side of pictures whose colours are read."""
 DIRECTIONS = 64
+"""Directions in CIE Lab that colours are projected on."""
 QUANTILES = 64
-GRID = 48  # cells along the long side, of marked regions
-ALIKE = 0.4  # cosine from which a piece of a painting shows the same as a region
-LEAST = 3  # series or lone works that show such a thing, below which nothing can be said
+"""Quantiles that describe the colours along each direction."""
+GRID = 48
+"""Cells along the long side of a mask of marked regions."""
+ALIKE = 0.4
+"""Cosine from which a piece of a painting counts as showing the same as a region."""
+LEAST = 3
+"""Series or lone works that show such a thing, below which there is no measurement."""
 
 Box = tuple[float, float, float, float]
 Marks = Mapping[str, Mapping[str, list[Box]]]
 
 
 def read_marks(path: str | Path) -> dict[str, dict[str, list[Box]]]:
-    """Regions marked by eye: file name without its suffix -> kind, such as "skin" -> boxes (left, top, right, bottom).
+    """Regions marked by hand: file name without its suffix -> kind, such as "skin" -> boxes (left, top, right, bottom).
 
     From a CSV with the columns file_name, kind, left, top, right, bottom, the last four as shares of the picture. What
     counts is the ellipse in each box. UsageError, naming file and line, for what is no such table.
@@ -96,7 +102,7 @@ class RegionColours:
     """
 
     def __init__(self, held_out: Corpus, marks: Marks, encoder: Encoder, *, show: bool = False):
-        """`encoder` says what regions show; `marks` as `read_marks` gives them."""
+        """`encoder` describes what regions show; `marks` as `read_marks` gives them."""
         self.held_out = held_out
         self.marks = marks
         self.encoder = encoder
@@ -123,10 +129,10 @@ class RegionColours:
                 best[name] = i
         return [(self._index.pieces[i].work, self._index.pieces[i].mask) for i in best.values()]
 
-    def standing(
+    def typicality(
         self, picture: Tensor, content: Tensor, boxes: list[Box], kind: str, genre: str
-    ) -> tuple[Standing, float] | None:
-        """(where the colours of `picture` in `boxes` stand among those of such things in unseen works, the usual distance).
+    ) -> tuple[Typicality, float] | None:
+        """(how typical the colours of `picture` in `boxes` are of such things in unseen works, the usual distance).
 
         `picture` and what it was made from, `content`: (1, 3, H, W) in [0, 1]. The usual distance, in Delta E, is the median of
         what the works themselves have to each other. None where fewer than three works, or series, show such a thing.
@@ -138,7 +144,7 @@ class RegionColours:
         palettes = np.stack([self._palette(work, mask) for work, mask in same])
         between = _distances(palettes, palettes)
         own = palette(picture, ellipses(boxes, *picture.shape[-2:]))
-        found = standing(_distances(own[None], palettes)[0], between, groups)
+        found = typicality(_distances(own[None], palettes)[0], between, groups)
         return found, float(found.raw / found.distance)
 
     def _palette(self, work: Work, mask: Tensor) -> np.ndarray:
