@@ -63,11 +63,12 @@ class Run(Protocol):
 
 class Method(ABC):
     """A way to paint. name: as `--method` and `Request.method` take it; card: what it is; has_steps: whether a run can be stopped
-    and written to disk on its way."""
+    and written to disk on its way; ignores: the fields of Settings that make no difference to it."""
 
     name: str
     card: Card
     has_steps = True
+    ignores: tuple[str, ...] = ()
 
     def fit(self, corpus: Corpus) -> None:
         """Learn from the works of an artist. A method that optimises each picture learns nothing."""
