@@ -240,7 +240,7 @@ def test_copying_puts_code_on_the_clipboard(start):
     start.find(".wb-copying", has_text="copied").wait_for()
     code = start.page.evaluate("() => navigator.clipboard.readText()")
     ast.parse(code)
-    assert "transfer.Transfer" in code
+    assert "methods.Request" in code
 
 
 # Compare
