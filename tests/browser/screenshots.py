@@ -22,7 +22,6 @@ SIZE = {size}
 from pathlib import Path
 from workbench import encoders, images, inputs, lab, runs
 from workbench.study import blind
-from workbench.transfer import Settings, Transfer
 
 def explore(target="blend", run=False, **changes):
     trial = lab.Exploration()

@@ -56,7 +56,7 @@ class Runner:
         self.kept: list[Kept] = []
         self.error = ""
         self._notify = notify
-        self._choice: Choice | None = None
+        self._choice = Choice()  # of the present run
         self._run: Run | None = None
         self._kept_run: Run | None = None  # the run whose result is the last one kept
         self._thread: threading.Thread | None = None
