@@ -12,7 +12,7 @@ from workbench.transfer import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What a picture is asked for. Raises UsageError where `request` does."""
+    """All that decides a picture, in the words of the panel. Raises UsageError where `request` does."""
 
     content: str = "grace_hopper"
     """An image file, or a sample photograph."""

@@ -24,13 +24,20 @@ from workbench.lab.swipe import MOST, Compare
 from workbench.lab.thumbnails import THUMBNAIL, cover, jpeg
 
 COMBINATIONS = ("blend/barycentre", "blend/softmin", "blend/patches")
-WIDE = {"width": "330px"}  # of a control; a dict and no Layout, which all controls would share: one can be hidden alone
+"""Targets on offer beside those of `targets.NAMES`; a notebook can choose any other."""
+WIDE = {"width": "330px"}
+"""Layout of a control. A dict gives each control a Layout of its own, so that one can be hidden alone."""
 STYLE = {"description_width": "76px"}
-LARGEST = 840  # px, long side of the picture that is sent: twice its width on the page
-SMALL = 60  # px, height of the thumbnails of a picker
+"""Style of a control."""
+LARGEST = 840
+"""px. Long side of the picture that is sent to the page, at most: twice its width there."""
+SMALL = 60
+"""px. Height of the thumbnails of a picker."""
 SIZES = (128, 192, 256, 384, 512, 768, 1024)
+"""px. Long sides on offer."""
 MEASURING = "measuring paintings …"
 ENCODERS = ("embedded", "vgg19", "random")
+"""Encoders on offer; others can be typed."""
 
 
 class TransferPanel(widgets.VBox):
@@ -259,7 +266,7 @@ class TransferPanel(widgets.VBox):
             self._draw(earlier.picture, earlier.label)
             self.curve.draw(earlier.losses, (), len(earlier.losses))
         elif (picture := runner.picture) is not None:
-            self._draw(picture, f"after {_counted(losses)}, {runner.done:.0%} done")
+            self._draw(picture, f"after {_evaluations(losses)}, {runner.done:.0%} done")
             self.curve.draw(losses, runner.boundaries, runner.total_steps)
         kept = runner.kept
         self._results.layout.display = "" if kept else "none"
@@ -276,7 +283,7 @@ class TransferPanel(widgets.VBox):
             left = runner.seconds_left
             state = f"about {left:.0f} s left" if running and left is not None else "stopped" if runner.resumable else "done"
             loss = losses[-1]["total"]
-            self._report(f"{_counted(losses)}, {state}" + (f", loss {loss:.3g}" if loss else ""))
+            self._report(f"{_evaluations(losses)}, {state}" + (f", loss {loss:.3g}" if loss else ""))
         elif running:
             self._report(MEASURING)
         elif MEASURING in self.message.value:
@@ -311,7 +318,7 @@ def snapshot(exploration: Exploration) -> figures.Figure:
     return figures.side_by_side([figures.Panel("Content", content), result])
 
 
-def _counted(losses: Sequence[Mapping[str, float]]) -> str:
+def _evaluations(losses: Sequence[Mapping[str, float]]) -> str:
     return f"{len(losses)} evaluation{'' if len(losses) == 1 else 's'}"
 
 

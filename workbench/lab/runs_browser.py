@@ -167,7 +167,7 @@ class RunsBrowser(widgets.VBox):
         self._show()
 
     def _fill_dropdowns(self) -> None:
-        """Fill the dropdowns with the pictures, parameters and metrics of the found runs; a choice that still exists is kept."""
+        """Fill the dropdowns with the pictures, parameters and metrics of the found runs; keep choices that still exist."""
         counted = Counter(name for entry in self.found for name in entry.names)
         varied = list(dict.fromkeys(name for row in self._differs for name in row))
         measured = sorted({name for entry in self.found for name in entry.metrics})

@@ -86,7 +86,7 @@ class Session:
         """The target of the present choice where that takes milliseconds; else None.
 
         After None the target is found in a thread, and then the listeners are called. Raises WorkbenchError, as `target` does,
-        where that has failed; it is tried again once the choice asks for another target.
+        where that has failed; it is tried again after the choice of another target.
         """
         request = self.choice.request
         if self._failure is not None and self._failure[0] == target_key(request):

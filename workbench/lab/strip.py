@@ -14,6 +14,7 @@ from workbench.lab.thumbnails import thumbnail
 from workbench.targets import StyleTarget
 
 SHOWN = 24
+"""Works in the strip, at most."""
 ACTIONS = (
     Action("pin", "pin", "{title}: all weight to it"),
     Action("out", "out", "{title}: leave it out"),
