@@ -1,5 +1,7 @@
 """The baseline without any style: the content in the colours of the works, by optimal transport between Gaussians."""
 
+from dataclasses import fields
+
 from torch import Tensor
 
 from workbench.encoders import Encoder
@@ -16,6 +18,7 @@ class ColourTransfer(Method):
 
     name = "colours"
     has_steps = False
+    ignores = tuple(f.name for f in fields(Settings) if f.name not in ("method", "size", "strength", "colour"))
     card = Card(
         "Colours alone",
         "the content in the colours of the works; no stroke is painted",

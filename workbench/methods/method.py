@@ -65,12 +65,13 @@ class Method(ABC):
     """A way to paint.
 
     name: as `--method` and `Request.method` take it; card: what it is; has_steps: whether a run can be stopped on its way and
-    written to disk.
+    written to disk; ignores: the fields of Settings that make no difference to it.
     """
 
     name: str
     card: Card
     has_steps = True
+    ignores: tuple[str, ...] = ()
 
     def fit(self, corpus: Corpus) -> None:  # noqa: B027 - most methods learn nothing
         """Learn from the works of an artist. A method that optimises each picture learns nothing."""

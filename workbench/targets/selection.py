@@ -191,6 +191,11 @@ class Selection:
         return Fit(*map(float, ranks))
 
     @property
+    def measured(self) -> bool:
+        """Whether similarities and fit are known, so that weights take milliseconds."""
+        return {"similarities", "fit"} <= vars(self).keys()
+
+    @property
     def familiarity(self) -> float:
         """That of `fit`, in (0, 1]: near 0 where the artist never painted such a thing."""
         return self.fit.familiarity
