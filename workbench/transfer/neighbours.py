@@ -20,7 +20,7 @@ from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.images.colour import Recolouring
 from workbench.people import Face
-from workbench.retrieval.regions import Piece
+from workbench.retrieval.pieces import Piece
 from workbench.statistics import spread
 from workbench.targets import StyleTarget
 from workbench.transfer.hypercolumns import (
