@@ -27,12 +27,12 @@ class TestCluster:
         assert all(result.labels[int(name[1:])] == label for label, name in enumerate(result.medoids))
         assert result.members(0)[0] == result.medoids[0]
 
-    def test_no_structure_is_said_to_be_none(self):
+    def test_without_structure_no_k_is_stable(self):
         noise = embeddings.Embeddings(
             "style", "test", tuple(map(str, range(60))), np.random.default_rng(1).standard_normal((60, 30)).astype(np.float32)
         )
         result = clusters.cluster(noise)
-        assert max(result.stability.values()) < clusters.STABLE
+        assert max(result.stability.values()) < clusters.MIN_STABILITY
         assert "no k reaches" in result.chosen_because
 
     def test_clusters_do_not_depend_on_the_run(self):

@@ -25,8 +25,8 @@ from workbench.targets.target import Combination, Guide, StyleTarget, combinatio
 
 NAMES = ("single", "nearest", "blend", "cluster", "regions", "whole")
 TAU = 0.1
-"""Default temperature, a difference of cosines. With lite0 a blend of van Gogh's works has an effective number of five to twelve
-where the content fits."""
+"""Default temperature, a difference of cosines. With lite0 a blend of van Gogh's works has an effective number of 5 to 12 where
+the content fits."""
 NEGLIGIBLE = 1e-3
 """Weight, relative to the heaviest, below which a work is left out of a target."""
 RESEMBLANCE = 0.4
