@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EMBED = "workbench.retrieval.embeddings:embed"
 CLUSTER = "workbench.retrieval.clusters:cluster"
-SEARCH = "workbench.retrieval.index:ExactIndex.search"
+SEARCH = "workbench.retrieval.centred:CentredIndex.search"
 SHEET_LIMIT = 24
 """Works of each cluster on a contact sheet, at most: three rows."""
 
@@ -80,15 +80,14 @@ def _check_kind(kind: str) -> None:
 def _search(args: argparse.Namespace) -> None:
     from workbench import images, inputs
     from workbench.retrieval import descriptors, embeddings
-    from workbench.retrieval.index import ExactIndex
 
     content = inputs.content(args.content)
     encoder = load_encoder(args, style=False)
     corpus = open_corpus(args.corpus)
-    index = ExactIndex(embeddings.embed(corpus, encoder, "content", show=True))
+    index = embeddings.embed(corpus, encoder, "content", show=True).indexed()
     described = descriptors.describe(images.resize(content, encoder.embedding_size).to(encoder.device), encoder, "content")
     for match in index.search(described, **given(args, SEARCH)):
-        print(f"{match.similarity:+.3f}  {match.name}  {corpus[match.name].title}")
+        print(f"{match.similarity:+.3f}  {match.id}  {corpus[match.id].title}")
 
 
 def _clusters(args: argparse.Namespace) -> None:

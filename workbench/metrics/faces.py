@@ -36,14 +36,14 @@ def faces_kept(picture: Tensor, content: Tensor) -> FacesKept | None:
     the painted portraits that it was tried on it finds 97 %.
     """
     before, after = (people.faces(image, FAINT) for image in (content, picture))
-    before = [face for face in before if face.score > people.SURE]
+    before = [face for face in before if face.score > people.FACE_SCORE]
     if not before:
         return None
     found = [max(after, key=face.overlap, default=None) for face in before]
     found = [other if other and face.overlap(other) > SAME else None for face, other in zip(before, found, strict=True)]
     sides = np.array(content.shape[:1:-1])  # W, H
     areas = np.array([_width(face) * (face.box[3] - face.box[1]) for face in before])
-    kept = np.array([other is not None and other.score > people.SURE for other in found])
+    kept = np.array([other is not None and other.score > people.FACE_SCORE for other in found])
     scores = [other.score / face.score if other else 0.0 for face, other in zip(before, found, strict=True)]
     moved = [_moved(face, other, sides) if other else 0.0 for face, other in zip(before, found, strict=True)]
     return FacesKept(

@@ -17,7 +17,7 @@ from workbench.images import colour
 from workbench.metrics.judging import family
 from workbench.metrics.typicality import Typicality, typicality
 from workbench.retrieval import regions
-from workbench.retrieval.regions import RegionIndex
+from workbench.retrieval.pieces import Piece, RegionIndex
 
 SIZE = 256
 """px. Long side of pictures whose colours are read."""
@@ -98,7 +98,7 @@ class RegionColours:
     """The colours that an artist's unseen works give to what a region shows.
 
     Where works are marked with the region's kind, these marks count. Where none is, of every work of the genre the piece that
-    most resembles the region (`regions.RegionIndex`), if its cosine is .4 at least.
+    most resembles the region (`pieces.RegionIndex`), if its cosine is .4 at least.
     """
 
     def __init__(self, held_out: Corpus, marks: Marks, encoder: Encoder, *, show: bool = False):
@@ -121,13 +121,11 @@ class RegionColours:
         picture = images.resize(content, regions.SIZE).to(self.encoder.device)
         labels = 1 - ellipses(boxes, *images.fit(*picture.shape[-2:], GRID))[0, 0].long().numpy()
         described = regions.described(labels, picture, self.encoder)
-        similar = self._index.similarities(described.descriptors)[0]
-        best: dict[str, int] = {}
-        for i, piece in enumerate(self._index.pieces):
-            name = piece.work.name
-            if piece.work.genre in family(genre) and similar[i] >= max(ALIKE, similar[best.get(name, i)]):
-                best[name] = i
-        return [(self._index.pieces[i].work, self._index.pieces[i].mask) for i in best.values()]
+        best: dict[str, Piece] = {}
+        for piece, similarity in self._index.search(described.descriptors[0], len(self._index.pieces)):
+            if similarity >= ALIKE and piece.work.genre in family(genre):
+                best.setdefault(piece.work.name, piece)
+        return [(work, best[work.name].mask) for work in self.held_out if work.name in best]
 
     def typicality(
         self, picture: Tensor, content: Tensor, boxes: list[Box], kind: str, genre: str

@@ -12,7 +12,7 @@ from workbench import images, progress
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.images.colour import Recolouring
-from workbench.retrieval.regions import Piece
+from workbench.retrieval.pieces import Piece
 from workbench.targets import StyleTarget
 from workbench.transfer.hypercolumns import CELL, SAMPLE, Space, grid_of, stride
 from workbench.transfer.matching import Lattice
