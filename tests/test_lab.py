@@ -250,6 +250,16 @@ class TestThirdMethod:
         panel.method.value = "neighbours"
         assert panel.looseness.layout.display == panel.steps.layout.display == ""
 
+    @pytest.mark.parametrize("method", ["neighbours", "gram", "colours"])
+    def test_a_setting_that_a_method_ignores_changes_no_picture(self, exploration, method):
+        others = {"steps": 5, "alpha": 0.9, "beta": 2.0, "tv": 0.3, "brush": 0.5, "looseness": 0.0, "palette": 0.0, "seed": 3}
+        others |= {"softness": 0.5, "bag": 7, "draft": "none", "init": "noise", "optimiser": "adam", "plateau": 0.5}
+        ignored = {name: value for name, value in others.items() if name in methods.get(method).ignores}
+        exploration.change(method=method)
+        before = painted(exploration).image
+        exploration.change(**ignored)
+        assert ignored and torch.equal(painted(exploration).image, before)
+
     def test_a_setting_that_the_method_refuses_is_shown_as_it_was(self, exploration):
         panel = TransferPanel(exploration)
         panel.method.value = "colours"
