@@ -138,7 +138,6 @@ class Library:
         """The one painting that `style` names: a work of the corpus, or else a file; of a sample painter the default one."""
         style = request.style
         if not request.corpora:
-            require(Path(style).is_file(), f"style {style}: no such file; give a corpus to name one of its works")
             return lone_work(Path(style))
         works = self.works(request)[0]
         if not style:

@@ -5,6 +5,7 @@ In words a request is TARGET, METHOD:TARGET or TARGET/COMBINE: "blend", "gram:si
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from workbench import encoders, inputs
@@ -89,6 +90,10 @@ class Request:
                 inputs.striking_work(self.corpora[0])
             except UsageError as error:
                 raise UsageError("target single needs style: a work of the corpus, by file or title") from error
+        lone = self.target == "single" and count == 0
+        require(
+            not lone or Path(self.style).is_file(), f"style {self.style}: no such file; give a corpus to name one of its works"
+        )
         require(self.target != BY_HAND or bool(self.weights), f"target {BY_HAND} needs weights: works, and a number for each")
         registry.get(self.method).check(self.target, self.combine, self.settings)
 
