@@ -11,6 +11,7 @@ from workbench.corpora import ingest
 from workbench.errors import UsageError
 from workbench.images import colour
 from workbench.retrieval import regions
+from workbench.retrieval.pieces import Piece
 from workbench.transfer import Settings, Transfer, neighbours
 from workbench.transfer.hypercolumns import (
     CELL,
@@ -166,10 +167,10 @@ def test_regions_of_few_places_and_of_none_are_matched(encoder, content, corpus)
     nothing, whole = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
     nothing[..., 0, 0] = 1
     work = next(iter(corpus))
-    there = targets.Guide(whole - nothing, (targets.Piece(work),), (1.0,), 0.98, 1.0, 0.0, 1.0, True)
+    there = targets.Guide(whole - nothing, (Piece(work),), (1.0,), 0.98, 1.0, 0.0, 1.0, True)
     speck = np.zeros((400, 400), dtype=np.uint8)
     speck[200, 200] = 1
-    piece = targets.Piece(work, 1, regions.Regions(speck, np.zeros((2, 1), dtype=np.float32)))
+    piece = Piece(work, 1, regions.Regions(speck, np.zeros((2, 1), dtype=np.float32)))
     missing = targets.Guide(nothing, (piece,), (1.0,), 0.02, 1.0, 0.0, 1.0, True)
     target = targets.StyleTarget("regions", (work,), (1.0,), guides=(there, missing))
     assert Transfer(content, target, encoder, Settings(size=96, steps=5)).run().complete

@@ -25,8 +25,8 @@ from workbench.cli.parser import (
     load_retriever,
     open_corpus,
 )
+from workbench.cli.presets import DEFAULT, PRESETS
 from workbench.errors import UsageError, WorkbenchError, require
-from workbench.methods.presets import DEFAULT, PRESETS
 
 if TYPE_CHECKING:
     from workbench.encoders import Encoder
@@ -172,7 +172,7 @@ def _transfer(args: argparse.Namespace) -> None:
 
 
 def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
-    """What the command line asks for. The rules are the request's; its words for fields become those of the flags."""
+    """The request of the command line. `Request` checks it; messages about its fields name the flags instead."""
     from workbench.encoders import RETRIEVER
     from workbench.methods import RETRIEVED, Request
 
@@ -212,14 +212,21 @@ def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
             **given(args, REQUEST),
         )
     except UsageError as error:
-        raise UsageError(_in_flags(str(error))) from error
+        raise UsageError(in_flags(str(error))) from error
 
 
-def _in_flags(message: str) -> str:
+def in_flags(message: str) -> str:
     """`message` about fields of a request, with the flags that a command line has for them."""
-    names = "|".join(("target", "tau", "style", "mask", "where", "exclude", "shares", "weights"))
-    message = re.sub(rf"^({names})(?= goes| needs| takes|:| ')", lambda m: FLAGS.get(m[1], f"--{m[1]}"), message)
-    return message.replace(" with target ", " with --target ").replace("needs weights: ", "needs --weigh PAINTING=WEIGHT: ")
+    message = re.sub(
+        r"^(target|tau|style|mask|where|exclude|shares|weights)\b", lambda m: FLAGS.get(m[1], f"--{m[1]}"), message
+    )
+    for words, flags in (
+        (" with target ", " with --target "),
+        ("needs style", "needs --style"),
+        ("several corpora", "several --corpus"),
+    ):
+        message = message.replace(words, flags)
+    return message.replace("needs weights: ", "needs --weigh PAINTING=WEIGHT: ")
 
 
 def _preset(args: argparse.Namespace) -> dict[str, Any]:

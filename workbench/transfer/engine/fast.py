@@ -68,8 +68,8 @@ class _Recording:
     def launch(self) -> None:
         """One evaluation.
 
-        Operations are done one by one at first: the first evaluation of a stage differs from those that follow, and libraries set
-        themselves up where sizes or operations are new.
+        Operations are done one by one at first: the first evaluation of a stage differs from those that follow, and libraries
+        set themselves up where sizes or operations are new.
         """
         started = all(descent.optimiser.started for descent in self.descents)
         if started and self._begun and self.warm and not self._tried:
