@@ -219,6 +219,13 @@ class TestExactIndex:
         assert np.array_equal(tensors["vectors"], np.ones((1, 3))) and tensors["vectors"].dtype == np.float32
         assert [path.name for path in Path(tmp_path).iterdir()] == ["index.safetensors"]
 
+    def test_names_of_files_in_no_encoding_are_kept(self, tmp_path):
+        index, name = ExactIndex(), "caf\udce9.png"  # as Python reads Latin-1 on a UTF-8 system
+        index.upsert([name], np.ones((1, 3)), [{"work": name}])
+        index.save(tmp_path / "index")
+        (found,) = ExactIndex.open(tmp_path / "index").search(np.ones(3), 1)
+        assert (found.id, found.metadata) == (name, {"work": name})
+
 
 class TestCentredIndex:
     def centred(self, descriptors, **given):

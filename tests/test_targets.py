@@ -146,7 +146,7 @@ class TestSelection:
                 chosen.by_hand(bad)
 
     def test_weights_are_the_softmax_of_all_cosines_about_the_mean(self, corpus, encoder):
-        """Computed here in one dense pass; the selection takes them from what its index returns."""
+        """Computed here in one dense pass."""
         store = ExactIndex()
         by_index = targets.Selection(corpus, corpus["work-05.png"].load(64), encoder, index=store)
         raw = by_index.space.raw.astype(np.float64)
@@ -163,6 +163,21 @@ class TestSelection:
             "title": "Work 3", "artist": "Nobody", "year": "1903", "genre": "landscape", "series": "series-0",
             "group": corpus[3].group,
         }  # fmt: skip
+
+    def test_weights_come_from_what_the_store_returns(self, corpus, encoder):
+        """A store that misses two works, as an approximate one may: they have no weight, and the others their own."""
+
+        class Forgetful(ExactIndex):
+            def search(self, vector, k, where=None):
+                return [match for match in super().search(vector, k, where) if match.id not in ("work-05.png", "work-07.png")]
+
+        content = corpus["work-05.png"].load(64)
+        exact, forgetful = (targets.Selection(corpus, content, encoder, index=store) for store in (None, Forgetful()))
+        assert exact.nearest().works == (corpus[5],) and forgetful.nearest().works != (corpus[5],)
+        all_of_them = dict(zip(exact.blend(3.0).works, exact.blend(3.0).weights, strict=True))
+        del all_of_them[corpus[5]], all_of_them[corpus[7]]
+        left = {work: weight / sum(all_of_them.values()) for work, weight in all_of_them.items()}
+        assert dict(zip(forgetful.blend(3.0).works, forgetful.blend(3.0).weights, strict=True)) == pytest.approx(left)
 
     def test_of_a_large_corpus_the_works_within_reach_have_the_weights_of_all(self, corpus, encoder, monkeypatch):
         """At a tau at which the works beyond the limit are negligible."""

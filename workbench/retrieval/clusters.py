@@ -89,7 +89,7 @@ def cluster(embeddings: Embeddings, k: int | None = None, *, k_max: int = 8, see
         chosen, because = 1, f"one cluster: {n} works are too few, or too alike, to divide"
     else:
         stable = [c for c in silhouette if stability[c] >= MIN_STABILITY]
-        chosen = max(stable, key=silhouette.get) if stable else max(stability, key=stability.get)
+        chosen = max(stable, key=silhouette.__getitem__) if stable else max(stability, key=stability.__getitem__)
         if stable:
             best = f"best silhouette ({silhouette[chosen]:.2f})"
             because = f"k = {chosen}: {best} among the k with stability of at least {MIN_STABILITY}"

@@ -78,7 +78,7 @@ class Index(Protocol):
 class ExactIndex:
     """An `Index` in memory that computes the cosine of every point to the query: O(n D) for each search.
 
-    Vectors are float32 (n, D). On disk it is one safetensors file: the vectors, and the ids and metadata as UTF-8 JSON.
+    Vectors are float32 (n, D). On disk it is one safetensors file: the vectors, and ids and metadata as JSON.
     """
 
     def __init__(self) -> None:
@@ -96,12 +96,9 @@ class ExactIndex:
         if not len(self):
             self._vectors = np.empty((0, vectors.shape[1]), dtype=np.float32)
         rows = [self._rows.setdefault(id, len(self._rows)) for id in ids]
-        if len(self) > len(self._vectors):  # at least twice as large each time, so that many small batches are not quadratic
-            capacity = max(len(self), 2 * len(self._vectors))
-            self._vectors = np.concatenate(
-                [self._vectors, np.empty((capacity - len(self._vectors), vectors.shape[1]), np.float32)]
-            )
-            self._norms = np.concatenate([self._norms, np.empty(capacity - len(self._norms), np.float32)])
+        if len(self) > len(self._vectors):
+            capacity = max(len(self), 2 * len(self._vectors))  # at least doubled: the cost of many small batches stays linear
+            self._vectors, self._norms = _grown(self._vectors, capacity), _grown(self._norms, capacity)
         self._metadata.extend({} for _ in range(len(self) - len(self._metadata)))
         self._vectors[rows] = vectors
         self._norms[rows] = np.linalg.norm(vectors, axis=1)
@@ -139,8 +136,9 @@ class ExactIndex:
 
     def save(self, path: str | Path) -> None:
         """See `Index.save`."""
-        points = json.dumps({"ids": list(self._rows), "metadata": self._metadata}, ensure_ascii=False)
-        tensors = {"vectors": self._vectors[: len(self)], "points": np.frombuffer(points.encode(), dtype=np.uint8)}
+        points = json.dumps({"ids": list(self._rows), "metadata": self._metadata})
+        content: np.ndarray = np.frombuffer(points.encode(), dtype=np.uint8)
+        tensors: dict[str, np.ndarray] = {"vectors": self._vectors[: len(self)], "points": content}
         with storage.atomic(path) as temporary:
             save_file(tensors, temporary)
 
@@ -156,6 +154,13 @@ class ExactIndex:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, UsageError) as error:
             raise WorkbenchError(f"{path} cannot be opened as an index: {error}") from error
         return index
+
+
+def _grown(array: np.ndarray, rows: int) -> np.ndarray:
+    """`array` with `rows` rows, the new ones uninitialised."""
+    grown = np.empty((rows, *array.shape[1:]), dtype=array.dtype)
+    grown[: len(array)] = array
+    return grown
 
 
 def check_k(k: int) -> None:

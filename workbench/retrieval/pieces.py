@@ -1,7 +1,7 @@
 """The regions of all works, as points of an index: which piece of a painting shows the same as a region of a content."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -117,10 +117,11 @@ def divide_all(works: Sequence[Work], encoder: Encoder, *, show: bool = False) -
     """The regions of every work (see `regions.divide`), from the cache where they are known."""
     decides = f"{regions.VERSION}|{images.DECODER}|{people.WEIGHTS_SHA256}|{encoder.identity}"
     cache = storage.Cache(storage.cache_dir("regions", hashlib.sha256(decides.encode()).hexdigest()[:24]))
-    found = {work.sha256: _cached(cache, work.sha256) for work in works}
-    missing = list({work.sha256: work for work in works if found[work.sha256] is None}.values())
+    known = {work.sha256: _cached(cache, work.sha256) for work in works}
+    found = {sha256: divided for sha256, divided in known.items() if divided is not None}
+    missing = list({work.sha256: work for work in works if work.sha256 not in found}.values())
     with closing(reading.read(missing, regions.SIZE, torch.device("cpu"))) as pictures:
-        each: Iterator[tuple[Work, Tensor]] = zip(missing, pictures, strict=True)
+        each = zip(missing, pictures, strict=True)
         for work, picture in progress.track(each, total=len(missing), label="regions", show=show):
             divided = regions.divide(picture, encoder)
             names = np.array([people.NAMES.index(name) for name in divided.names], dtype=np.uint8)

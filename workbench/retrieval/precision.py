@@ -39,15 +39,15 @@ def precisions_at_k(
     counts = (len(embeddings.names), len(labels), len(groups))
     require(k >= 1, f"k = {k}: give a number of neighbours of at least 1")
     require(len(set(counts)) == 1, "precision_at_k: {} works, {} labels, {} groups; give one each".format(*counts))
-    labels, groups = np.asarray(labels, dtype=object), np.asarray(groups, dtype=object)
+    label_of, group_of = np.asarray(labels, dtype=object), np.asarray(groups, dtype=object)
     precisions, chances = np.full((2, len(labels)), np.nan)
-    for i in np.flatnonzero(labels != ""):
-        eligible = (labels != "") & ((groups != groups[i]) | (groups == ""))
+    for i in np.flatnonzero(label_of != ""):
+        eligible = (label_of != "") & ((group_of != group_of[i]) | (group_of == ""))
         eligible[i] = False
         if not eligible.any():
             continue
         similarities = np.where(eligible, embeddings.similarities(embeddings.raw[i]), -np.inf)
         nearest = np.argsort(-similarities, kind="stable")[: min(k, eligible.sum())]
-        precisions[i] = np.mean(labels[nearest] == labels[i])
-        chances[i] = np.mean(labels[eligible] == labels[i])
+        precisions[i] = np.mean(label_of[nearest] == label_of[i])
+        chances[i] = np.mean(label_of[eligible] == label_of[i])
     return precisions, chances

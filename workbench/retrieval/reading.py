@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, nullcontext
 from typing import TypeVar
@@ -39,7 +39,7 @@ LARGE_SIZE = 1500
 """Size in px above which freed memory is returned: see memory.keep_pages."""
 
 
-def read(works: Sequence[Work], size: int, device: torch.device) -> Iterator[Tensor]:
+def read(works: Sequence[Work], size: int, device: torch.device) -> Generator[Tensor, None, None]:
     """The pictures of `works`, long side `size`, on `device`, in order: float32 (1, 3, H, W) in [0, 1].
 
     They are read a group at a time, by a thread for every core, and nothing is read while the caller uses a picture: reading
@@ -48,18 +48,16 @@ def read(works: Sequence[Work], size: int, device: torch.device) -> Iterator[Ten
     what a CPU gives but for the last bits. A caller that may leave before the last picture should close the iterator, which
     ends threads and processes. Raises WorkbenchError for a file that cannot be read, after the pictures before it.
     """
-    for_gpu = device.type == "cuda"
-    with (
-        memory.pages_kept() if size <= LARGE_SIZE else nullcontext(),
-        closing(decoded(works, size) if for_gpu else loaded(works, size)) as pictures,
-    ):
-        for picture in pictures:
-            if for_gpu:
-                levels, sides = picture
-                copied = levels.pin_memory().to(device, non_blocking=True)
-                yield images.resize(images.from_levels(copied) if copied.dtype == torch.uint8 else copied, sides)
-            else:
-                yield picture.to(device)
+    with memory.pages_kept() if size <= LARGE_SIZE else nullcontext():
+        if device.type == "cuda":
+            with closing(decoded(works, size)) as every:
+                for levels, sides in every:
+                    copied = levels.pin_memory().to(device, non_blocking=True)
+                    yield images.resize(images.from_levels(copied) if copied.dtype == torch.uint8 else copied, sides)
+        else:
+            with closing(loaded(works, size)) as pictures:
+                for picture in pictures:
+                    yield picture.to(device)
 
 
 def by_shape(works: Sequence[Work], size: int, device: torch.device) -> tuple[list[Work], int]:
@@ -98,7 +96,7 @@ def batches(pictures: Iterable[tuple[Work, Tensor]], limit: int) -> Iterator[lis
         yield batch
 
 
-def loaded(works: Sequence[Work], size: int) -> Iterator[Tensor]:
+def loaded(works: Sequence[Work], size: int) -> Generator[Tensor, None, None]:
     """The pictures of `works`, long side `size`: (1, 3, H, W) in [0, 1] on the CPU, by threads where there are several."""
     if len(works) < MIN_FOR_THREADS:
         yield from (work.load(size) for work in works)
@@ -107,7 +105,7 @@ def loaded(works: Sequence[Work], size: int) -> Iterator[Tensor]:
         yield from _by_threads(_groups(works, size, GROUP, GROUP_PIXELS), lambda work: work.load(size), threads)
 
 
-def decoded(works: Sequence[Work], size: int) -> Iterator[Decoded]:
+def decoded(works: Sequence[Work], size: int) -> Generator[Decoded, None, None]:
     """`_decode` of every work: by processes where there are many and the system is Linux, else by threads.
 
     Elsewhere processes start by running the caller's script anew, which not every script is written for.
@@ -118,13 +116,13 @@ def decoded(works: Sequence[Work], size: int) -> Iterator[Decoded]:
         yield from decoded_by_threads(works, size)
 
 
-def decoded_by_threads(works: Sequence[Work], size: int) -> Iterator[Decoded]:
+def decoded_by_threads(works: Sequence[Work], size: int) -> Generator[Decoded, None, None]:
     """`_decode` of every work, a group at a time: threads that decode ahead would compete with the caller for Python's lock."""
     threads = max(1, min(_cores(), MAX_THREADS, len(works)))
     yield from _by_threads(_groups(works, size, GPU_GROUP, GPU_GROUP_PIXELS), lambda work: _decode(work, size), threads)
 
 
-def decoded_by_processes(works: Sequence[Work], size: int) -> Iterator[Decoded]:
+def decoded_by_processes(works: Sequence[Work], size: int) -> Generator[Decoded, None, None]:
     """`_decode` of every work ahead, by a process for every core but one."""
     loader = DataLoader(
         _Pictures(works, size),
@@ -164,7 +162,7 @@ def _groups(works: Sequence[Work], size: int, limit: int, max_pixels: int) -> It
         yield group
 
 
-def _by_threads(groups: Iterable[Sequence[Work]], task: Callable[[Work], T], threads: int) -> Iterator[T]:
+def _by_threads(groups: Iterable[Sequence[Work]], task: Callable[[Work], T], threads: int) -> Generator[T, None, None]:
     """`task` of every work, in order; all tasks of a group end before the first result of it is yielded."""
     pool = ThreadPoolExecutor(threads, initializer=_without_openmp)
     try:

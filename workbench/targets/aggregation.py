@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -162,8 +163,8 @@ def guided_moments(
             (piece.work.sha256, hashlib.sha256(piece.mask.numpy().tobytes()).hexdigest(), weight)
             for piece, weight in zip(guide.pieces, guide.weights, strict=True)
         ]
-        made = _cached(["pieces", guide.matched, *recipe], encoder, size, layers, recolour, lambda guide=guide: make(guide))
-        every_guide.append(made)
+        recipe_of_guide = ["pieces", guide.matched, *recipe]
+        every_guide.append(_cached(recipe_of_guide, encoder, size, layers, recolour, partial(make, guide)))
     return every_guide
 
 

@@ -1,6 +1,6 @@
 """Which works, with which weights: from the one that is named to the whole oeuvre."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -47,8 +47,9 @@ def weighted(name: str, corpus: Corpus, weights: np.ndarray, note: str = "") -> 
 
 def _kept(weights: np.ndarray) -> tuple[list[int], tuple[float, ...]]:
     """The places of the weights that are not negligible, the heaviest first, and these weights, summing to one."""
-    order = [int(i) for i in np.argsort(-weights, kind="stable") if weights[i] >= NEGLIGIBLE * weights.max()]
-    return order, tuple((weights[order] / weights[order].sum()).tolist())
+    order = np.argsort(-weights, kind="stable")
+    order = order[weights[order] >= NEGLIGIBLE * weights.max()]
+    return order.tolist(), tuple((weights[order] / weights[order].sum()).tolist())
 
 
 def check_words(words: str) -> tuple[str, Combination]:
@@ -286,13 +287,13 @@ class Selection:
         unmatched = [guide for guide in guides if not guide.matched]
         guides = [guide for guide in guides if guide.matched]
         if unmatched:  # one region, because whole paintings would be squeezed into corners otherwise
-            fallback, shares = self.cluster(tau), [guide.share for guide in unmatched]
+            fallback = self.cluster(tau)
             guides.append(
                 Guide(
                     mask=torch.cat([guide.mask for guide in unmatched]).sum(dim=0, keepdim=True),
                     pieces=tuple(Piece(work) for work in fallback.works),
                     weights=fallback.weights,
-                    share=float(np.sum(shares)),
+                    share=sum(guide.share for guide in unmatched),
                     similarity=max(guide.similarity for guide in unmatched),
                     usual=float(np.median([guide.usual for guide in unmatched])),
                     familiarity=max(guide.familiarity for guide in unmatched),
@@ -349,5 +350,12 @@ class Selection:
         `single` is the painting of the target "single". UsageError for a name or a combination that does not exist.
         """
         name, combine = check_words(words)
-        options = {"single": {"name": single}, **{word: {"tau": tau} for word in ("blend", "cluster", "regions")}}.get(name, {})
-        return getattr(self, name)(**options).combined(combine)
+        targets: dict[str, Callable[[], StyleTarget]] = {
+            "single": lambda: self.single(single),
+            "nearest": self.nearest,
+            "blend": lambda: self.blend(tau),
+            "cluster": lambda: self.cluster(tau),
+            "regions": lambda: self.regions(tau),
+            "whole": self.whole,
+        }
+        return targets[name]().combined(combine)

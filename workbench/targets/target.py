@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -81,7 +81,7 @@ class StyleTarget:
     @property
     def familiarity(self) -> float | None:
         """That of `fit`, in (0, 1]: near 0 where the artist never painted such a thing."""
-        return self.fit and self.fit.familiarity
+        return None if self.fit is None else self.fit.familiarity
 
     @property
     def misfit(self) -> str:
@@ -136,4 +136,4 @@ def combination(word: str) -> Combination:
         word = FORMER_WORDS[word]
     known = get_args(Combination)
     require(word in known, f"combine = {word!r}: choose {', '.join(known)}")
-    return word
+    return cast(Combination, word)
