@@ -45,48 +45,49 @@ class TestAtomic:
         assert not (tmp_path / "a.txt").exists()
 
 
+ARRAYS = {"rows": np.arange(6, dtype=np.float32).reshape(2, 3), "names": np.zeros(0, dtype=np.uint8)}
+
+
 class TestCache:
     """Arrays under a key, made again where the entry is damaged."""
 
-    ARRAYS = {"rows": np.arange(6, dtype=np.float32).reshape(2, 3), "names": np.zeros(0, dtype=np.uint8)}
-
     def same(self, found):
-        return found.keys() == self.ARRAYS.keys() and all(
-            np.array_equal(found[name], array) and found[name].dtype == array.dtype for name, array in self.ARRAYS.items()
+        return found.keys() == ARRAYS.keys() and all(
+            np.array_equal(found[name], array) and found[name].dtype == array.dtype for name, array in ARRAYS.items()
         )
 
     def test_what_is_put_is_got_by_its_key_alone(self, tmp_path):
         cache = storage.Cache(tmp_path)
-        assert cache.get("a", self.ARRAYS) is None
-        cache.put("a", self.ARRAYS)
-        assert self.same(cache.get("a", self.ARRAYS)) and cache.get("b", self.ARRAYS) is None
+        assert cache.get("a", ARRAYS) is None
+        cache.put("a", ARRAYS)
+        assert self.same(cache.get("a", ARRAYS)) and cache.get("b", ARRAYS) is None
         assert set(cache.get("a", ["rows"])) == {"rows"}
         assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
     def test_arrays_may_be_changed_and_need_not_be_contiguous(self, tmp_path):
         cache = storage.Cache(tmp_path)
-        cache.put("a", {"columns": self.ARRAYS["rows"].T})
+        cache.put("a", {"columns": ARRAYS["rows"].T})
         found = cache.get("a", ["columns"])["columns"]
-        assert np.array_equal(found, self.ARRAYS["rows"].T)
+        assert np.array_equal(found, ARRAYS["rows"].T)
         found += 1
-        assert np.array_equal(cache.get("a", ["columns"])["columns"], self.ARRAYS["rows"].T)
+        assert np.array_equal(cache.get("a", ["columns"])["columns"], ARRAYS["rows"].T)
 
     @pytest.mark.parametrize(
         "damage", [lambda b: b"", lambda b: b"damaged", lambda b: b[:-5], lambda b: b[:40], lambda b: b * 2]
     )
     def test_a_damaged_entry_is_none_and_goes(self, tmp_path, damage):
         cache = storage.Cache(tmp_path)
-        cache.put("a", self.ARRAYS)
+        cache.put("a", ARRAYS)
         (entry,) = tmp_path.iterdir()
         entry.write_bytes(damage(entry.read_bytes()))
-        assert cache.get("a", self.ARRAYS) is None and not entry.exists()
-        cache.put("a", self.ARRAYS)
-        assert self.same(cache.get("a", self.ARRAYS))
+        assert cache.get("a", ARRAYS) is None and not entry.exists()
+        cache.put("a", ARRAYS)
+        assert self.same(cache.get("a", ARRAYS))
 
     def test_an_entry_without_an_array_that_is_wanted_goes(self, tmp_path):
         cache = storage.Cache(tmp_path)
         cache.put("a", {"rows": np.zeros(3)})
-        assert cache.get("a", self.ARRAYS) is None and not list(tmp_path.iterdir())
+        assert cache.get("a", ARRAYS) is None and not list(tmp_path.iterdir())
 
     def test_an_entry_that_cannot_be_read_is_an_error_that_names_it(self, tmp_path):
         (tmp_path / "a.safetensors").mkdir()

@@ -65,7 +65,7 @@ class Embeddings:
     def similarities(self, descriptor: np.ndarray) -> np.ndarray:
         """Cosine between `descriptor` (D,) and every work about the corpus mean: (n,) in [-1, 1], in O(n D).
 
-        What `indexed().search` returns for the k most similar works; see `centred.CentredIndex` for why the mean is subtracted.
+        `indexed().search` returns the highest of them. See `centred.CentredIndex` for why the mean is subtracted.
         """
         centred = self.raw - self.centre
         query = descriptor - self.centre

@@ -64,6 +64,7 @@ def _thinned(bag: Tensor, limit: int, seed: int) -> Tensor:
 def _features(
     target: StyleTarget, encoder: Encoder, size: int, layers: Sequence[str], recolour: Recolouring | None = None
 ) -> Iterator[tuple[float, dict[str, Tensor]]]:
+    """(weight, layer -> features (1, C, h, w)) of every work, one after the other, at most one of them in memory."""
     where = encoder.device if recolour is None else torch.device("cpu")
     with torch.no_grad(), closing(reading.read(target.works, size, where)) as pictures:
         each = zip(target.weights, pictures, strict=True)
@@ -147,10 +148,10 @@ def guided_moments(
         if not found:
             features = zip(wanted, _features(every, encoder, size, layers, recolour), strict=True)
             tracked = progress.track(features, total=len(wanted), label=f"pieces at {size} px", show=show)
-            for work, (_, seen) in tracked:
+            for work, (_, by_layer) in tracked:
                 for piece, mask in wanted[work].items():
                     found[piece] = {
-                        layer: statistics.moments(f, statistics.spread(mask, *f.shape[-2:])) for layer, f in seen.items()
+                        layer: statistics.moments(f, statistics.spread(mask, *f.shape[-2:])) for layer, f in by_layer.items()
                     }
         parts = [(w, found[piece]) for piece, w in zip(guide.pieces, guide.weights, strict=True)]
         if guide.matched:
@@ -159,12 +160,12 @@ def guided_moments(
 
     every_guide = []
     for guide in target.guides:
-        recipe = [
+        recipe: list = [
             (piece.work.sha256, hashlib.sha256(piece.mask.numpy().tobytes()).hexdigest(), weight)
             for piece, weight in zip(guide.pieces, guide.weights, strict=True)
         ]
-        recipe_of_guide = ["pieces", guide.matched, *recipe]
-        every_guide.append(_cached(recipe_of_guide, encoder, size, layers, recolour, partial(make, guide)))
+        recipe = ["pieces", guide.matched, *recipe]
+        every_guide.append(_cached(recipe, encoder, size, layers, recolour, partial(make, guide)))
     return every_guide
 
 
