@@ -179,7 +179,7 @@ class TestSets:
         found = sets.deception(probe, "one", half, draw(sets.PHOTOGRAPH, 10), draw("one", 10))
         assert (found.rate, found.floor, found.ceiling, found.normalised) == (0.5, 0, 1, 0.5)
         assert found.low < 0.5 < found.high
-        with pytest.raises(UsageError, match="knows no artist"):
+        with pytest.raises(UsageError, match="not trained on an artist"):
             sets.deception(probe, "three", half, half, half)
 
 

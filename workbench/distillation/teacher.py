@@ -1,4 +1,4 @@
-"""What the student is trained to predict: the teacher's features along their principal directions; and initial weights."""
+"""What the student is trained to predict: the teacher's features along their principal directions; first weights."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
