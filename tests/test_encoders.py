@@ -13,7 +13,7 @@ import torchvision
 from safetensors.torch import load_file, save_file
 
 from workbench import encoders
-from workbench.encoders import convolutional, fused
+from workbench.encoders import cuda
 from workbench.errors import UsageError, WorkbenchError
 from workbench.statistics import gram
 
@@ -72,18 +72,6 @@ def test_a_frame_does_not_appear_on_a_constant_image(embedded):
     assert torch.allclose(tap, tap[..., 5:6, 5:6].expand_as(tap), atol=1e-6)
 
 
-def test_only_the_layers_asked_for_are_computed(embedded):
-    ran = []
-    hooks = [c.register_forward_hook(lambda *_, layer=layer: ran.append(layer)) for layer, c in embedded.convolutions.items()]
-    taps = embedded.features(torch.rand(1, 3, 40, 56), ["relu2_1", "relu1_1"])
-    for hook in hooks:
-        hook.remove()
-    assert set(taps) == {"relu1_1", "relu2_1"}
-    assert ran == ["relu1_1", "relu1_2", "relu2_1"]
-    assert taps["relu2_1"].shape == (1, embedded.channels["relu2_1"], 20, 28)
-    assert taps["relu2_1"].dtype == torch.float32
-
-
 def test_taps_survive_the_layers_behind_them(embedded):
     image = torch.rand(1, 3, 32, 32)
     alone = embedded.features(image, ["relu1_1"])["relu1_1"]
@@ -107,7 +95,7 @@ def test_the_random_network_is_the_same_everywhere(random):
 def test_random_channels_are_equally_loud(random):
     noise = encoders.random._natural_noise(torch.Generator().manual_seed(7))
     for layer in random.channels:
-        _, before = random.around(noise, layer)
+        _, before = random.before_relu(noise, layer)
         std, mean = torch.std_mean(before, dim=(0, 2, 3))
         assert (std - 1).abs().mean() < 0.2 and (mean - encoders.random.SHIFT).abs().mean() < 0.2
         assert torch.equal(before.relu(), random.features(noise, [layer])[layer])
@@ -182,9 +170,7 @@ def test_recomputing_blocks_changes_no_bit(embedded, layers):
     for recompute in (False, True):
         embedded.recompute = recompute
         x = image.clone().requires_grad_()
-        features = embedded.taps(x, layers)
-        if "relu1_1" in layers:
-            assert hasattr(features["relu1_1"], "proxy") == fused.OFFERED
+        features = embedded.activations(x, layers)
         total = sum(f.square().mean() + gram(f).square().mean() for f in features.values())
         found.append((*features.values(), torch.autograd.grad(total, x)[0]))
     embedded.recompute = False
@@ -201,7 +187,7 @@ def test_recomputing_keeps_nothing_for_the_gradient_but_what_goes_into_the_block
 
         embedded.recompute = recompute
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            kept = embedded.activations(torch.rand(1, 3, 96, 96).requires_grad_(), ["relu5_1"])
+            kept = embedded.hidden(torch.rand(1, 3, 96, 96).requires_grad_(), ["relu5_1"])
         embedded.recompute = False
         assert kept["relu5_1"].requires_grad
         return sum(sizes.values())
@@ -214,29 +200,19 @@ def test_recomputing_keeps_nothing_for_the_gradient_but_what_goes_into_the_block
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc")
-def test_freed_memory_is_kept_for_pictures_that_are_not_large(embedded, monkeypatch):
-    seen = []
-    monkeypatch.setattr(encoders.convolutional, "keep_pages", seen.append)
-    monkeypatch.setattr(encoders.convolutional, "LARGE", 32 * 32)
-    for side in (32, 33):
-        embedded.features(torch.rand(1, 3, side, side), ["relu1_1"])
-    assert seen == [True, False]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
 @pytest.mark.parametrize("keep", [True, False])
 def test_the_allocator_keeps_what_was_freed_until_it_is_told_to_release(keep):
-    """In a process of its own: resident megabytes after freeing 200 in blocks, and after release_pages."""
+    """In a process of its own: resident megabytes after freeing 200 in blocks, and after return_pages."""
     code = (
         "import torch\n"
-        "from workbench.encoders import allocator\n"
-        f"allocator.keep_pages({keep})\n"
+        "from workbench import memory\n"
+        f"{keep} and memory.keep_pages()\n"
         "resident = lambda: int(open('/proc/self/statm').read().split()[1]) * 4096 / 1e6\n"
         "before = resident()\n"
         "blocks = [torch.ones(10_000_000, dtype=torch.uint8) for _ in range(20)]\n"
         "del blocks\n"
         "freed = resident()\n"
-        "allocator.release_pages()\n"
+        f"{keep} and memory.return_pages()\n"
         "print(freed - before, resident() - before)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -373,28 +349,13 @@ def test_average_pooling_has_the_gradient_of_torchs(shape, dtype):
     """Where a last row or column falls outside of every cell, it is zero."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(shape, generator=generator).to(dtype).to(memory_format=torch.channels_last).requires_grad_()
-    found, expected = convolutional._AveragePool.apply(x), F.avg_pool2d(x, 2)
-    assert torch.equal(found, expected)
+    found, expected = cuda._AveragePool.apply(x), F.avg_pool2d(x, 2)
+    assert torch.allclose(found, expected, rtol=4 * torch.finfo(dtype).eps, atol=torch.finfo(dtype).eps)
     slope = torch.randn(found.shape, generator=generator).to(dtype).to(memory_format=torch.channels_last)
     gradients = [torch.autograd.grad(y, x, slope)[0] for y in (found, expected)]
     assert torch.equal(*gradients) and gradients[0].stride(1) == 1  # channels side by side
     if dtype == torch.float64:
-        assert torch.autograd.gradcheck(convolutional._AveragePool.apply, (x,))
-
-
-@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (1, 3, 1, 6), (1, 3, 2, 2), (2, 3, 2, 9), (1, 3, 31, 18)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_frame_is_torchs_and_so_is_its_gradient(shape, dtype):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(shape, generator=generator).to(dtype).requires_grad_()
-    found, expected = convolutional._Framed.apply(x), F.pad(x, (1, 1, 1, 1), mode="replicate")
-    assert torch.equal(found, expected)
-    slope = torch.randn(found.shape, generator=generator).to(dtype).to(memory_format=torch.channels_last)
-    own, of_torch = (torch.autograd.grad(y, x, slope)[0] for y in (found, expected))
-    assert torch.allclose(own, of_torch, rtol=4 * torch.finfo(dtype).eps, atol=8 * torch.finfo(dtype).eps)
-    assert torch.equal(own[..., 1:-1, 1:-1], of_torch[..., 1:-1, 1:-1])
-    if dtype == torch.float64:
-        assert torch.autograd.gradcheck(convolutional._Framed.apply, (x,))
+        assert torch.autograd.gradcheck(cuda._AveragePool.apply, (x,))
 
 
 def test_pictures_of_a_pixel_have_a_gradient():
@@ -405,9 +366,9 @@ def test_pictures_of_a_pixel_have_a_gradient():
         assert image.grad.shape == image.shape and image.grad.abs().sum() > 0
 
 
-def test_one_imitation_serves_all_and_saves_memory_only_where_the_encoder_does():
+def test_one_draft_encoder_serves_all_and_saves_memory_only_where_the_encoder_does():
     wide = SimpleNamespace(name="vgg19", device=torch.device("cpu"), precision="float32", recompute=False)
-    draft = encoders.imitation(wide)
-    assert draft.economise() and draft.recompute
-    assert encoders.imitation(wide) is draft and not draft.recompute
-    assert encoders.imitation(SimpleNamespace(name="embedded")) is None
+    draft = encoders.draft_encoder(wide)
+    assert draft.save_memory() and draft.recompute
+    assert encoders.draft_encoder(wide) is draft and not draft.recompute
+    assert encoders.draft_encoder(SimpleNamespace(name="embedded")) is None

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from workbench import encoders, statistics
 from workbench.transfer import losses
+from workbench.transfer.objective import Objective
 
 
 def features(seed, channels=6, height=5, width=7, dtype=torch.float64):
@@ -21,13 +22,13 @@ X = image(0)
 def test_every_loss_is_zero_at_its_target():
     f = {"l": features(0)}
     m = {"l": statistics.moments(f["l"])}
-    bag = {"l": losses.patches(f["l"])}
+    bag = {"l": statistics.patches(f["l"])}
     vector = {"l": statistics.style_vector(f["l"])[0]}
     for loss in (
         losses.ContentLoss(f),
         losses.GramLoss(m),
         losses.PatchLoss(bag),
-        losses.BagLoss(bag),
+        losses.CentredPatchLoss(bag),
         losses.EmbeddingLoss([(1.0, vector)]),
     ):
         assert float(loss(X, f)) == pytest.approx(0, abs=1e-12), type(loss).__name__
@@ -60,8 +61,8 @@ def test_gradients(name):
         "content": losses.ContentLoss({"l": target}),
         "gram": losses.GramLoss({"l": statistics.moments(target)}),
         "w2": losses.W2Loss({"l": statistics.moments(target)}),
-        "patches": losses.PatchLoss({"l": losses.patches(target)}),
-        "bag": losses.BagLoss({"l": losses.patches(target)}),
+        "patches": losses.PatchLoss({"l": statistics.patches(target)}),
+        "bag": losses.CentredPatchLoss({"l": statistics.patches(target)}),
         "embedding": losses.EmbeddingLoss(
             [(0.3, {"l": statistics.style_vector(target)[0]}), (0.7, {"l": torch.ones(12).double()})]
         ),
@@ -147,10 +148,10 @@ def test_image_terms_by_hand_and_by_gradient():
 
 
 def test_patch_search_equals_the_naive_one_at_any_block_size():
-    f, bag = features(6), losses.patches(features(7, height=9))
+    f, bag = features(6), statistics.patches(features(7, height=9))
     centre = bag.mean(dim=0)
     naive = []
-    for p in losses.patches(f):
+    for p in statistics.patches(f):
         naive.append(max(float(torch.cosine_similarity(p - centre, q - centre, dim=0)) for q in bag))
     expected = 1 - sum(naive) / len(naive)
     for block in (1, 8, 10_000):
@@ -158,19 +159,19 @@ def test_patch_search_equals_the_naive_one_at_any_block_size():
 
 
 def test_bag_loss_equals_the_naive_one_at_any_block_size():
-    f, bag = {"l": features(24)}, losses.patches(features(25, height=8))
-    found = losses.patches(f["l"])
+    f, bag = {"l": features(24)}, statistics.patches(features(25, height=8))
+    found = statistics.patches(f["l"])
     a, b = found - found.mean(dim=0), bag - bag.mean(dim=0)
     cosines = (a @ b.T) / a.norm(dim=1)[:, None] / b.norm(dim=1)
     apart = (found.mean(dim=0) - bag.mean(dim=0)).square().sum() / bag.mean(dim=0).square().sum()
-    expected = losses.BALANCE * float(1 - cosines.max(dim=1).values.mean() + apart)
+    expected = losses.PATCH_FACTOR * float(1 - cosines.max(dim=1).values.mean() + apart)
     for block in (1, 7, 10_000):
-        assert float(losses.BagLoss({"l": bag}, block=block)(X, f)) == pytest.approx(expected)
+        assert float(losses.CentredPatchLoss({"l": bag}, block=block)(X, f)) == pytest.approx(expected)
 
 
 def test_patches_are_three_by_three_neighbourhoods():
     f = features(8)
-    p = losses.patches(f)
+    p = statistics.patches(f)
     assert p.shape == (35, 54)
     assert torch.equal(p[2 * 7 + 3].view(6, 3, 3), f[0, :, 1:4, 2:5])  # row 2, column 3
 
@@ -195,7 +196,7 @@ def test_the_objective_is_the_weighted_sum_over_one_forward_pass():
         "tv": (0.1, losses.TotalVariation()),
         "unused": (0.0, losses.ContentLoss({"relu5_1": torch.zeros(1)})),
     }
-    objective = losses.Objective(encoder, terms)
+    objective = Objective(encoder, terms)
     passes = []
     hook = encoder.convolutions["relu1_1"].register_forward_hook(lambda *_: passes.append(1))
     total, parts = objective(image(11))
@@ -208,12 +209,12 @@ def test_the_objective_is_the_weighted_sum_over_one_forward_pass():
 
 
 def test_an_objective_that_was_asked_without_gradients_has_them_later_and_in_any_precision():
-    objective = losses.Objective(None, {"tv": (0.5, losses.TotalVariation()), "range": (2.0, losses.OutOfRange())})
+    objective = Objective(None, {"tv": (0.5, losses.TotalVariation()), "range": (2.0, losses.OutOfRange())})
     image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         objective(image)
     for weight in (0.5, 1.5):
-        objective.hold({"tv": 2 * weight})
+        objective.scale({"tv": 2 * weight})
         for x in (image.clone().requires_grad_(), image.double().requires_grad_()):
             total, parts = objective(x)
             (gradient,) = torch.autograd.grad(total, x)

@@ -20,7 +20,8 @@ from workbench.transfer.hypercolumns import (
     layers_of,
     stride,
 )
-from workbench.transfer.losses import NeighbourLoss, Objective
+from workbench.transfer.losses import NeighbourLoss
+from workbench.transfer.objective import Objective
 from workbench.transfer.matching import Lattice, Matcher, nearest
 
 

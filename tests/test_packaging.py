@@ -70,7 +70,7 @@ def test_the_installed_package_works_without_the_checkout(installed, tmp_path):
     told = run([installed / "bin" / "workbench", "--help"], tmp_path)
     assert "run" in told and "transfer" in told
     code = """
-        from workbench.corpus import Corpus
+        from workbench.corpora import ingest
         from workbench.samples import corpus_path
         print(len(ingest(corpus_path("nocturne"))))
     """

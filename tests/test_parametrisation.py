@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from workbench.transfer.parametrisation import FINE, FREQUENCIES, GAINS, Pixels, Spectral
+from workbench.transfer.parametrisation import FINE_GAIN, FREQUENCIES, GAINS, Pixels, Spectral
 
 SHAPES = [(48, 64), (7, 5), (1, 1), (1, 33), (33, 1)]
 
@@ -43,7 +43,7 @@ def test_what_neighbours_do_not_have_in_common_has_one_gain(axis, shape):
     fine = torch.zeros(shape)
     fine[:, : shape[1] // 2 * 2] = torch.tensor([1.0, -1.0]).repeat(shape[1] // 2)
     picture = fine * torch.tensor(axis).view(1, 3, 1, 1)
-    assert torch.allclose(Spectral(*shape, picture.device).picture(picture.flatten()).norm(), FINE * picture.norm(), rtol=1e-5)
+    assert torch.allclose(Spectral(*shape, picture.device).picture(picture.flatten()).norm(), FINE_GAIN * picture.norm(), rtol=1e-5)
 
 
 def test_the_mean_colour_is_scaled_as_the_lowest_frequency():
@@ -76,5 +76,5 @@ def test_values_are_taken_over_at_the_same_places():
         across = (torch.arange(width) + 0.5) / width
         return torch.stack([1 + down + 0 * across, 2 + across + 0 * down, 3 - down + 2 * across])
 
-    found = fine.taken_over(plane(12, 24).flatten(), coarse).view(3, 24, 48)
+    found = fine.resampled(plane(12, 24).flatten(), coarse).view(3, 24, 48)
     assert torch.allclose(found[:, 1:-1, 1:-1], plane(24, 48)[:, 1:-1, 1:-1], atol=1e-5)
