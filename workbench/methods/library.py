@@ -46,7 +46,7 @@ class Library:
         self._contents = dict(contents or {})
         self._corpora = dict(corpora or {})
         self._encoders = dict(encoders or {})
-        self._selections: dict[Any, Selection] = {}
+        self._selections: dict[Any, list[Selection]] = {}
         self._targets: dict[Any, StyleTarget] = {}
         self._lock = threading.RLock()
 
@@ -102,15 +102,11 @@ class Library:
 
     def target(self, request: Request) -> StyleTarget:
         """The works, and their weights, that `request` stands for."""
-        wanted = replace(request, settings=replace(request.settings, **dict.fromkeys(("size", "steps"), 512), seed=0))
-        return _kept(self._targets, wanted, lambda: self._target(request))
+        return _kept(self._targets, _wanted(request), lambda: self._target(request))
 
     def knows_target(self, request: Request) -> bool:
         """Whether `target` takes no time."""
-        return (
-            replace(request, settings=replace(request.settings, **dict.fromkeys(("size", "steps"), 512), seed=0))
-            in self._targets
-        )
+        return _wanted(request) in self._targets
 
     def _target(self, request: Request) -> StyleTarget:
         if request.target == "single":
@@ -145,6 +141,11 @@ class Library:
             if not Path(style).is_file():
                 raise
             return lone_work(Path(style))
+
+
+def _wanted(request: Request) -> Request:
+    """`request` without what changes nothing in its target."""
+    return replace(request, settings=replace(request.settings, size=512, steps=512, seed=0))
 
 
 def part(corpus: Corpus, request: Request) -> Corpus:

@@ -1,9 +1,9 @@
-"""What a method is: something that paints what a request asks for. The door for every family: optimisation, networks, diffusion."""
+"""What a method is: it paints what a request describes. The door for every family: optimisation, networks, diffusion."""
 
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,7 +33,7 @@ class Card:
 
 
 class Run(Protocol):
-    """One picture on its way: iterated, stopped, continued. `transfer.Transfer` is one; `OneShot` is for methods without steps."""
+    """One picture being painted: iterated, stopped, continued. `Transfer` is one; `OneShot` is for methods without steps."""
 
     target: StyleTarget
     encoder: Encoder
@@ -62,17 +62,20 @@ class Run(Protocol):
 
 
 class Method(ABC):
-    """A way to paint. name: as `--method` and `Request.method` take it; card: what it is; has_steps: whether a run can be stopped
-    and written to disk on its way."""
+    """A way to paint.
+
+    name: as `--method` and `Request.method` take it; card: what it is; has_steps: whether a run can be stopped on its way and
+    written to disk.
+    """
 
     name: str
     card: Card
     has_steps = True
 
-    def fit(self, corpus: Corpus) -> None:
+    def fit(self, corpus: Corpus) -> None:  # noqa: B027  # nothing, unless a method overrides it
         """Learn from the works of an artist. A method that optimises each picture learns nothing."""
 
-    def check(self, target: str, combine: str, settings: Settings) -> None:
+    def check(self, target: str, combine: str, settings: Settings) -> None:  # noqa: B027  # likewise
         """UsageError where a target, a way to combine works and the settings do not go with this method."""
 
     @abstractmethod
@@ -107,7 +110,7 @@ class OneShot(ABC):
         """The picture for `content` (1, 3, H, W) in [0, 1] at the size of the result: the same shape, in [0, 1]."""
 
     total_steps = 1
-    boundaries: Sequence[tuple[int, str]] = ()
+    boundaries: tuple[tuple[int, str], ...] = ()
 
     @property
     def finished(self) -> bool:

@@ -5,11 +5,12 @@ In words a request is TARGET, METHOD:TARGET or TARGET/COMBINE: "blend", "gram:si
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from workbench import encoders
 from workbench.errors import require
 from workbench.methods import registry
-from workbench.targets import NAMES, TAU, check_tau, combination
+from workbench.targets import NAMES, TAU, Combination, check_tau, combination
 from workbench.transfer.settings import Settings
 
 BY_HAND = "by-hand"
@@ -32,11 +33,11 @@ class Request:
     """A content, the paintings, a method and its settings. Hashable; UsageError for what does not go together.
 
     content: an image file, or a sample photograph. corpora: folders of paintings, or sample painters; several are mixed, by
-    `shares` or evenly. where: "COLUMN=VALUE" of metadata.csv that works must meet, "year=1888..1890" for a range; exclude: works
-    left out, by file or title. target: one of TARGETS. combine: how statistics of several works are combined. style: the one
-    painting of the target single, by file or title. tau: temperature, None is targets.TAU. weights: (work, weight) of the target
-    by-hand. mask: an image that marks the regions of the content by flat colours. encoder: how pictures are painted; retriever:
-    what they show. settings: size, seed, method and all other numbers.
+    `shares` or evenly. where: "COLUMN=VALUE" of metadata.csv that works must meet, "year=1888..1890" for a range; exclude:
+    works left out, by file or title. target: one of TARGETS. combine: how statistics of several works are combined. style:
+    the one painting of the target single, by file or title. tau: temperature, None is targets.TAU. weights: (work, weight)
+    of the target by-hand. mask: an image that marks the regions of the content by flat colours. encoder: how pictures are
+    painted; retriever: what they show. settings: size, seed, method and all other numbers.
     """
 
     content: str = "grace_hopper"
@@ -45,7 +46,7 @@ class Request:
     where: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     target: str = "blend"
-    combine: str = "mean"
+    combine: Combination = "mean"
     style: str = ""
     tau: float | None = None
     weights: tuple[tuple[str, float], ...] = ()
@@ -93,13 +94,14 @@ class Request:
     def asking(self, words: str, **changes: object) -> "Request":
         """The same request for what `words` name instead (see `parse`); `changes`: further fields."""
         target, combine, settings = parse(words, self.settings)
-        cleared = {
+        changed: dict[str, Any] = {
             name: type(self).__dataclass_fields__[name].default for name, goes in ONLY_WITH.items() if target not in goes
         }
-        return replace(self, **{**cleared, "target": target, "combine": combine, "settings": settings, **changes})
+        changed |= {"target": target, "combine": combine, "settings": settings, **changes}
+        return replace(self, **changed)
 
 
-def parse(words: str, settings: Settings) -> tuple[str, str, Settings]:
+def parse(words: str, settings: Settings) -> tuple[str, Combination, Settings]:
     """(target, combine, `settings` with the method) of words such as "blend", "gram:blend" or "blend/barycentre".
 
     A method may be named before a colon. Where none is, a way to combine works after a slash concerns their statistics and goes

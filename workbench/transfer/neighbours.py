@@ -9,6 +9,7 @@ of paint comes along. See `matching` for how matches are found.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +66,7 @@ class Sources:
     def __init__(self, parts: list[Part], compared: Callable[[Tensor], dict[str, Tensor]], generator: torch.Generator):
         """`compared`: what is compared of a window's P places, layer -> (P, C); asked for twice, so that little is kept."""
         self.parts = parts
-        self.lattice = Lattice([tuple(part.allowed.shape) for part in parts], parts[0].allowed.device)
+        self.lattice = Lattice([(part.allowed.shape[0], part.allowed.shape[1]) for part in parts], parts[0].allowed.device)
         self.region = torch.cat([torch.where(part.allowed, part.region, -1).flatten() for part in parts])
 
         share = min(1.0, SAMPLE / len(self.lattice))
@@ -176,7 +177,7 @@ def loss(
         kept = 1 - strength * (1 - _kept_in_faces(faces, grid, query.device))
         found = {}
         for layer, f in features.items():
-            taken = sources.taken(match, grid, layer, tuple(f.shape[-2:]))
+            taken = sources.taken(match, grid, layer, (f.shape[2], f.shape[3]))
             found[layer] = taken + spread(kept, *f.shape[-2:]) * (f.float() - taken)
     return NeighbourLoss(found, rims)
 
@@ -280,7 +281,7 @@ def _window(painting: Tensor, mask: Tensor, places: float, generator: torch.Gene
     drawn = int(torch.randint(len(rows), (1,), generator=generator))
     box = [(int(n.min()), int(n.max()) + 1) for n in (rows, columns)]
     share = min(1.0, math.sqrt(places * CELL**2 / ((box[0][1] - box[0][0]) * (box[1][1] - box[1][0]))))
-    view = [...]
+    view: list[Any] = [...]
     centres = int(rows[drawn]), int(columns[drawn])
     for (first, last), centre, whole in zip(box, centres, painting.shape[-2:], strict=True):
         side = min(whole, max(LEAST * CELL, round(share * (last - first))))
@@ -290,7 +291,7 @@ def _window(painting: Tensor, mask: Tensor, places: float, generator: torch.Gene
     return painting[tuple(view)], inside[tuple(view)]
 
 
-def _laid_over(mask: Tensor, sides: tuple[int, int]) -> Tensor:
+def _laid_over(mask: Tensor, sides: tuple[int, ...]) -> Tensor:
     """`mask` (1, 1, h, w) over a picture of `sides`: none of it is lost where the picture is coarser."""
     finer = mask.shape[-2] > sides[0] or mask.shape[-1] > sides[1]
     return F.adaptive_max_pool2d(mask, sides) if finer else F.interpolate(mask, sides, mode="nearest")

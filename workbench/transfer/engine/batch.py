@@ -22,8 +22,8 @@ def run(transfers: Sequence[Transfer], *, show: bool = False) -> list[Result]:
     for transfer in going[1:]:
         require(
             _pace(transfer) == _pace(going[0]),
-            "transfers of one batch need the same encoder, the same stages (steps, sizes, and whether the content weighs more at "
-            "first), pictures of one size, and a common start",
+            "transfers of one batch need the same encoder, the same stages (steps, sizes, and whether the content weighs more "
+            "at first), pictures of one size, and a common start",
         )
     for transfer in transfers:
         transfer.show = show
