@@ -167,8 +167,8 @@ class Transfer:
         for iterate in Transfer(content, target, encoder, Settings(size=384)): ...
 
     Iterating goes on where the last iteration stopped. `image` is always the picture so far. `engine`: "fast", or "plain",
-    which does the same without anything that exists for speed. On CUDA the fast engine makes ten evaluations before the host reads
-    them: they are then yielded one after the other with the picture of the last.
+    which does the same without anything that exists for speed. On CUDA the fast engine makes ten evaluations before the
+    host reads them: they are then yielded one after the other with the picture of the last.
     """
 
     def __init__(
