@@ -219,6 +219,7 @@ def arguments(two_styles, tmp_path):
     return [*contents, "--corpora", str(tmp_path / "warm"), str(tmp_path / "cool")]
 
 
+@pytest.mark.slow
 def test_a_trial_is_judged_and_its_pairs_are_blind(scripts, arguments, tmp_path, monkeypatch, capsys):
     ways = [{"name": name, "target": "nearest", "settings": {"alpha": alpha, "steps": 2}} for name, alpha in
             (("neighbours", 0.1), ("plain", 1.0), ("bold", 0.01))]  # fmt: skip

@@ -23,7 +23,7 @@ CASES = {
     "softmin": {"combine": "softmin"},
     "patches of all": {"combine": "patches"},
     "regions": {"regions": True},
-    "w2": {"style_loss": "w2"},
+    "w2": {"style_loss": "w2", "steps": 4},
     "patches": {"style_loss": "patches"},
     "embedding": {"style_loss": "embedding"},
     "luminance": {"colour": "luminance"},
@@ -111,7 +111,7 @@ class TestContract:
         together = batch.run([begin(case, encoder, picture=picture) for picture in pictures])
         for one, other in zip(alone, together, strict=True):
             assert other.complete
-            check_alike(one, other, picture=0.02 if case == "w2" else 0.002, losses=0.02)
+            check_alike(one, other, picture=0.03 if case == "w2" else 0.002, losses=0.03)
 
 
 class TestGram:

@@ -195,7 +195,7 @@ class TestMethods:
     def test_every_method_paints_what_a_request_says(self, library, name):
         result = methods.get(name).stylise(request(settings=replace(SETTINGS, method=name)), library)
         assert result.complete and tuple(result.image.shape) == (1, 3, 34, 48)
-        assert 0 <= float(result.image.min()) and float(result.image.max()) <= 1
+        assert float(result.image.min()) >= 0 and float(result.image.max()) <= 1
         assert result.target == library.target(request())
         assert not torch.allclose(result.image, images.resize(library.content("photo"), 48), atol=0.02)
         card = methods.get(name).card
