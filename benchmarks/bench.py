@@ -38,7 +38,7 @@ from workbench import (
 from workbench import provenance as pv
 from workbench.corpora import Corpus, Work, ingest
 from workbench.encoders import ConvolutionalEncoder
-from workbench.retrieval import embeddings
+from workbench.retrieval import descriptors, embeddings, reading
 from workbench.study.comparison import paint_each
 from workbench.transfer import Settings, Transfer, losses
 from workbench.transfer.engine.graph import record
@@ -322,18 +322,18 @@ def peak_memory(size: int, precision: str, content: Work, style: Work, device: t
 
 def embedding_rates(works: Sequence[Work], encoder: ConvolutionalEncoder) -> dict[str, float]:
     """Images a second: a corpus from its files, nothing being cached, and the encoder alone on pictures in memory."""
-    works, at_once = embeddings.by_shape(works, encoder.embedding_size, encoder.device)
+    works, at_once = reading.by_shape(works, encoder.embedding_size, encoder.device)
     pictures = [work.load(encoder.embedding_size).to(encoder.device) for work in works]
 
     def look(pictures: Iterable[torch.Tensor]) -> None:
-        for batch in embeddings.batches(zip(works, pictures, strict=True), at_once):
-            embeddings.describe_each(torch.cat([picture for _, picture in batch]), encoder, "content")
+        for batch in reading.batches(zip(works, pictures, strict=True), at_once):
+            descriptors.describe_each(torch.cat([picture for _, picture in batch]), encoder, "content")
 
     def alone() -> None:
         look(pictures)
 
     def from_files() -> None:
-        look(embeddings.read(works, encoder.embedding_size, encoder.device))
+        look(reading.read(works, encoder.embedding_size, encoder.device))
 
     seconds = in_turns({"alone": alone, "from files": from_files}, 3, encoder.device)
     return {name: len(works) / spread["median"] for name, spread in seconds.items()}

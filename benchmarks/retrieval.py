@@ -22,7 +22,7 @@ import numpy as np
 from workbench import encoders, images, inputs, samples, storage
 from workbench.corpora import Work, ingest
 from workbench.encoders import Encoder
-from workbench.retrieval import embeddings
+from workbench.retrieval import descriptors, embeddings
 from workbench.retrieval.precision import precisions_at_k
 
 ENCODERS = ("lite0", "embedded", "vgg19")
@@ -53,7 +53,7 @@ def measured(works: Sequence[Work], encoder: Encoder, people: dict[str, Path] | 
     near = {}
     for name, path in (people or {}).items():
         picture = images.load(path, encoder.embedding_size).to(encoder.device)
-        similar = space.similarities(embeddings.describe(picture, encoder, "content"))
+        similar = space.similarities(descriptors.describe(picture, encoder, "content"))
         near[name] = int(portraits[np.argsort(-similar, kind="stable")[:NEAR]].sum())
     return found | ({"near": near} if near else {})
 

@@ -26,7 +26,7 @@ from workbench.metrics.leak import sources_of
 from workbench.metrics.log_odds import ArtistOdds
 from workbench.metrics.margin_leak import MarginLeaks
 from workbench.study.intervals import t_interval
-from workbench.study.measures import write_table
+from workbench.study.tables import write_table
 
 ODDS, LEAK = ("value", "place", "low", "median", "high"), ("rate", "expected", "excess")
 MEASURES = ("value", "place", "rate", "excess", "away", "face")

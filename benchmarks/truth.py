@@ -21,7 +21,7 @@ from workbench.cli.compare import TARGETS
 from workbench.encoders import Encoder
 from workbench.metrics.strokes import strokes_distance
 from workbench.study.intervals import ratio_interval
-from workbench.study.measures import write_table
+from workbench.study.tables import write_table
 
 KINDS = ("style", "content", "colour", "strokes")
 UNTOUCHED = "photograph"

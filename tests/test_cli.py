@@ -29,9 +29,10 @@ from workbench import (
     targets,
     transfer,
 )
+from workbench.cli.presets import PRESETS
 from workbench.corpora import ingest
 from workbench.encoders import Encoder
-from workbench.methods.presets import PRESETS
+from workbench.methods import optimisation
 from workbench.retrieval import embeddings
 
 SMALL = ("--size", "64", "--steps", "4", "--device", "cpu")  # two evaluations where neighbours are matched,
@@ -122,7 +123,7 @@ def test_the_help_of_transfer_tells_the_defaults_and_choices_of_the_settings(cap
     assert "{gram,w2,patches,embedding}" in text and f"(default: {targets.TAU})" in text
     assert all(name in text for name in targets.NAMES)
     assert all(f"{name}, {preset.says}" in text for name, preset in PRESETS.items()) and "(default: hand)" in text
-    assert "{neighbours,gram}" in text
+    assert "--method METHOD" in text
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,7 @@ def test_transfer_passes_its_options_on(workbench, two_styles, photograph):
 def test_transfer_takes_controls_and_filters(workbench, two_styles, photograph):
     controls = {"brush": 0.5, "strength": 0.5, "colour": "luminance", "softness": 0.2}
     options = [word for name, value in controls.items() for word in (f"--{name}", value)]
-    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--combine", "apart", *SMALL, *options)
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--combine", "softmin", *SMALL, *options)
     status, out, err = workbench(
         *argv,
         "--where",
@@ -276,10 +277,10 @@ def test_transfer_takes_controls_and_filters(workbench, two_styles, photograph):
     made = figures.read_provenance("out.png")
     assert (
         made["parameters"].items()
-        >= {**controls, "method": "gram", "combine": "apart", "where": ["genre=portrait", "year=1900..1909"]}.items()
+        >= {**controls, "method": "gram", "combine": "softmin", "where": ["genre=portrait", "year=1900..1909"]}.items()
     )
     assert {work["file"] for work in made["works"]} == {f"work-{i:02}.png" for i in (0, 2, 8)}
-    assert out.startswith("whole-apart: ")
+    assert out.startswith("whole-softmin: ")
 
 
 def test_a_target_of_regions_says_what_it_matched_and_draws_it(workbench, two_styles, photograph):
@@ -307,7 +308,7 @@ def test_compare_paints_every_content_after_every_target_once(workbench, two_sty
     status, out, err = workbench(*argv)
     assert status == 0, err
     assert out.splitlines()[-2:] == ["figure.png", "figure.pdf"]
-    labels = ("neighbours_single", "gram_blend-barycentre", "gram_whole-apart")
+    labels = ("neighbours_single", "gram_blend-barycentre", "gram_whole-softmin")
     kept = {path.name.rpartition("_")[0] for path in Path("kept").iterdir()}
     assert kept == {f"{name}_{label}" for name in ("photograph", "work-01") for label in labels}
     assert "work-01, blend-barycentre: τ = 0.1, effective number" in out and ", familiarity 100%" in out
@@ -374,17 +375,17 @@ def test_the_rows_of_compare():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("blend/middle",), "choose pooled"),
+        (("blend/middle",), "choose mean"),
         (("bland",), "choose single"),
-        (("grm:blend",), "the method before the colon is neighbours or gram"),
-        (("blend", "--method", "grm"), "--method 'grm': choose neighbours or gram"),
-        (("gram:blend", "--method", "grm"), "--method 'grm': choose neighbours or gram"),
+        (("grm:blend",), "did you mean gram"),
+        (("blend", "--method", "grm"), "method 'grm': did you mean gram"),
+        (("gram:blend", "--method", "grm"), "method 'grm': did you mean gram"),
         (("neighbours:blend/bag",), "go with the method gram"),
         (("gram:single",), "needs --style"),
         (("single",), "needs --style"),
         (("single", "--style", "Work 99"), "no work 'Work 99'"),
         (("nearest", "single/pooled"), "needs --style"),
-        (("nearest", "regions/barycentre"), "pooled pieces"),
+        (("nearest", "regions/barycentre"), "combine mean"),
         (("nearest", "--pictures", "CORPUS/kept"), "part of the corpus"),
         (("nearest", "-o", "PHOTOGRAPH"), "one of the contents"),
         (("nearest", "--labels", "A garden", "A house"), "2 names for 1 contents"),
@@ -511,21 +512,21 @@ REFUSED = [
     ({"--preset": "paper", "--target": None}, 2, "--target single needs --style"),
     ({"--preset": "paper", "--target": None, "--corpus": None}, 2, "--target single needs --style"),
     ({"--preset": "palette", "--style": "Work 3", "--target": None}, 2, "--style goes with --target single"),
-    ({"--method": "grm"}, 2, "method = 'grm': choose neighbours, gram"),
+    ({"--method": "grm"}, 2, "method 'grm': did you mean gram"),
     ({"--method": "neighbours", "--combine": "barycentre"}, 2, "go with the method gram"),
     ({"--method": "neighbours", "--style-loss": "w2"}, 2, "go with the method gram"),
     ({"--method": "neighbours", "--draft": "none"}, 2, "--draft goes with --method gram, not with neighbours"),
     ({"--method": "gram", "--looseness": "0.5"}, 2, "--looseness goes with --method neighbours, not with gram"),
     ({"--preset": "palette", "--looseness": "0.5"}, 2, "--looseness goes with --method neighbours"),
     ({"--looseness": "9.5"}, 2, "looseness = 9.5"),
-    ({"--combine": "middle"}, 2, "choose pooled, barycentre"),
-    ({"--combine": "apart", "--style-loss": "w2"}, 2, "pooled or barycentre"),
+    ({"--combine": "middle"}, 2, "choose mean, barycentre"),
+    ({"--combine": "softmin", "--style-loss": "w2"}, 2, "mean or barycentre"),
     ({"--target": "by-hand"}, 2, "needs --weigh"),
     ({"--weigh": "Work 1=2"}, 2, "--weigh goes with --target by-hand"),
     ({"--target": "by-hand", "--weigh": "Work 1=much"}, 2, "'much' is no number"),
-    ({"--target": "by-hand", "--weigh": "Work 1"}, 2, "write NAME=VALUE"),
+    ({"--target": "by-hand", "--weigh": "Work 1"}, 2, "write PAINTING=WEIGHT"),
     ({"--where": "genre=battle"}, 2, "no work with genre 'battle'"),
-    ({"--where": "genre"}, 2, "write NAME=VALUE"),
+    ({"--where": "genre"}, 2, "write COLUMN=VALUE"),
     ({"--where": "year=1700..1800"}, 2, "it goes from 1900 to 1911"),
     ({"--exclude": "Work 99"}, 2, "no work 'Work 99'"),
     ({"--share": "0.5 0.5"}, 2, "--share"),
@@ -533,13 +534,13 @@ REFUSED = [
     ({"--corpus": None, "--target": "single", "--style": "PHOTOGRAPH", "--exclude": "a"}, 2, "--exclude needs --corpus"),
     ({"--mask": "NOTES"}, 2, "--mask goes with --target regions"),
     ({"--target": "regions", "--mask": "gone.png"}, 2, "gone.png: no such file"),
-    ({"--target": "regions", "--combine": "apart"}, 2, "pooled pieces"),
+    ({"--target": "regions", "--combine": "softmin"}, 2, "combine mean"),
     ({"--target": "regions", "--mask": "PHOTOGRAPH", "-o": "PHOTOGRAPH"}, 2, "the content itself"),
     ({"--target": "regions", "--mask": "MASK", "-o": "MASK"}, 2, "it is the mask"),
     ({"--target": "regions", "--mask": "MASK", "-o": "MASKSTEM.png"}, 2, "it is the mask"),
     ({"--target": "regions", "--checkpoint": "out_regions.png"}, 2, "it is the checkpoint"),
-    ({"--softness": "0.5"}, 2, "--softness goes with --combine apart"),
-    ({"--bag": "5"}, 2, "--bag goes with --combine bag"),
+    ({"--softness": "0.5"}, 2, "--softness goes with --combine softmin"),
+    ({"--bag": "5"}, 2, "--bag goes with --combine patches"),
     ({"--share": "2"}, 2, "each of several --corpus"),
     ({"--brush": "0"}, 2, "brush = 0"),
     ({"--strength": "2"}, 2, "strength = 2"),
@@ -638,7 +639,7 @@ def patient(self):
         os.read(heard, 1)
     step(self)
 
-step, Transfer._step = Transfer._step, patient
+step, Transfer.prepare = Transfer.prepare, patient
 sys.exit(cli.main())
 """
 
@@ -680,14 +681,18 @@ def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(
 @pytest.mark.parametrize("twice", [False, True])
 def test_once_stops_after_the_step_and_twice_at_once(workbench, ctrl_c, two_styles, photograph, monkeypatch, twice):
     class Signalled(transfer.Transfer):
-        def _step(self):
+        def prepare(self):
             if len(self.history) == 2:
                 signal.raise_signal(signal.SIGTERM)  # to this thread: another one would let it come late
-            super()._step()
+            super().prepare()
+
+        def record(self, lines):
+            diverged = super().record(lines)
             if twice and len(self.history) == 3:
                 signal.raise_signal(signal.SIGINT)
+            return diverged
 
-    monkeypatch.setattr(transfer, "Transfer", Signalled)
+    monkeypatch.setattr(optimisation, "Transfer", Signalled)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
     status, _, err = workbench(*argv, "--checkpoint", "state")
@@ -701,11 +706,11 @@ def test_once_stops_after_the_step_and_twice_at_once(workbench, ctrl_c, two_styl
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_ctrl_c_that_the_command_was_started_to_ignore_stays_ignored(workbench, ctrl_c, two_styles, photograph, monkeypatch):
     class Signalled(transfer.Transfer):
-        def _step(self):
+        def prepare(self):
             signal.raise_signal(signal.SIGINT)
-            super()._step()
+            super().prepare()
 
-    monkeypatch.setattr(transfer, "Transfer", Signalled)
+    monkeypatch.setattr(optimisation, "Transfer", Signalled)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as by a shell that starts it in the background
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
     status, out, _ = workbench(*argv)
@@ -739,7 +744,7 @@ def test_a_stop_before_the_first_step_writes_nothing(workbench, two_styles, phot
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(transfer.Transfer, "_prepare", interrupted)
+    monkeypatch.setattr(transfer.Transfer, "prepare", interrupted)
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
     status, _, err = workbench(*argv)
     assert status == cli.INTERRUPTED and "before the first step" in the_line(err)

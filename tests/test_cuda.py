@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from workbench import encoders, statistics, targets
 from workbench.encoders.convolutional import ConvolutionalEncoder
 from workbench.encoders.cuda import _enlarged, average_pool
-from workbench.retrieval import embeddings
+from workbench.retrieval import embeddings, reading
 from workbench.transfer import Settings, Transfer, losses
 from workbench.transfer.engine import batch, fast, graph
 from workbench.transfer.engine.gram import gram
@@ -190,8 +190,8 @@ def test_a_recording_that_fails_leaves_everything_as_it_was(capsys):
 def test_pictures_for_a_gpu_are_those_of_a_cpu(corpus, monkeypatch):
     works = list(corpus)
     for many in (len(works), len(works) + 1):  # by worker processes, and by threads
-        monkeypatch.setattr(embeddings, "MANY", many)
-        for picture, work in zip(embeddings.read(works, 80, DEVICE), works, strict=True):
+        monkeypatch.setattr(reading, "MIN_FOR_PROCESSES", many)
+        for picture, work in zip(reading.read(works, 80, DEVICE), works, strict=True):
             assert picture.is_cuda and torch.allclose(picture.cpu(), work.load(80), atol=1e-5)
 
 

@@ -9,7 +9,7 @@ from interrupting import Interrupting
 
 from workbench import encoders, statistics, targets
 from workbench.errors import UsageError
-from workbench.retrieval.regions import Piece
+from workbench.retrieval.pieces import Piece
 from workbench.transfer import Diverged, Settings, Transfer
 from workbench.transfer.engine import batch
 from workbench.transfer.engine.gram import gram
@@ -172,7 +172,7 @@ class TestStride:
 
     def test_refused_steps_are_found_alike(self, content, chosen, encoder, monkeypatch):
         """A first move that is far too long is refused at once, and then again."""
-        monkeypatch.setattr("workbench.transfer.loop.FIRST_MOVE", 10.0)
+        monkeypatch.setattr("workbench.transfer.transfer.FIRST_MOVE", 10.0)
         expected, found = (self.strided(content, chosen[0], encoder, n).run() for n in (1, 6))
         assert expected.history == found.history
         assert any(a == b for a, b in itertools.pairwise(expected.history))

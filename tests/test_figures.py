@@ -112,69 +112,59 @@ EXAMPLES = {
 }
 
 
-# Layout
+class TestLayout:
+    @pytest.mark.parametrize("name", EXAMPLES)
+    def test_long_texts_neither_overlap_nor_leave_the_page(self, name):
+        assert_legible(EXAMPLES[name]())
 
+    @pytest.mark.slow
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        count=st.integers(1, 8),
+        sizes=st.lists(st.sampled_from([(40, 60), (60, 40), (50, 50), (20, 120), (160, 20)]), min_size=1, max_size=8),
+        works=st.integers(0, 9),
+        texts=st.tuples(WORDS, WORDS, WORDS, WORDS),
+        columns=st.none() | st.integers(1, 8),
+    )
+    @example(count=1, sizes=[(40, 60)], works=0, texts=("", "00000000000000000000¼Ǘ", "", ""), columns=None)
+    def test_a_comparison_is_legible_whatever_it_compares(self, count, sizes, works, texts, columns):
+        title, method, caption, note = texts
+        chosen = [
+            figures.Panel(f"{k} {method}", picture(*sizes[k % len(sizes)]), panel.works, [*panel.lines, f"x {note}"], note)
+            for k, panel in enumerate(panels(count, works=works, caption=caption))
+        ]
+        assert_legible(figures.side_by_side(chosen, title=title, columns=columns))
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_long_texts_neither_overlap_nor_leave_the_page(name):
-    assert_legible(EXAMPLES[name]())
+    @pytest.mark.parametrize("count", [1, 2, 7, 30])
+    def test_one_or_many_series_keep_their_names_apart(self, count):
+        assert_legible(curves(count))
 
+    def test_real_titles_stay_apart(self, shared):
+        with (shared / "data/corpora/vincent-van-gogh/metadata.csv").open(encoding="utf-8") as file:
+            titles = [row["title"] for row in csv.DictReader(file)][:40]
+        figure = figures.contact_sheet([picture()] * len(titles), titles, title="Vincent van Gogh", columns=10)
+        assert_legible(figure)
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    count=st.integers(1, 8),
-    sizes=st.lists(st.sampled_from([(40, 60), (60, 40), (50, 50), (20, 120), (160, 20)]), min_size=1, max_size=8),
-    works=st.integers(0, 9),
-    texts=st.tuples(WORDS, WORDS, WORDS, WORDS),
-    columns=st.none() | st.integers(1, 8),
-)
-@example(count=1, sizes=[(40, 60)], works=0, texts=("", "00000000000000000000¼Ǘ", "", ""), columns=None)
-def test_a_comparison_is_legible_whatever_it_compares(count, sizes, works, texts, columns):
-    title, method, caption, note = texts
-    chosen = [
-        figures.Panel(f"{k} {method}", picture(*sizes[k % len(sizes)]), panel.works, [*panel.lines, f"x {note}"], note)
-        for k, panel in enumerate(panels(count, works=works, caption=caption))
-    ]
-    assert_legible(figures.side_by_side(chosen, title=title, columns=columns))
+    @given(st.text(max_size=60), st.floats(0.5, 3), st.integers(1, 4))
+    @settings(max_examples=60, deadline=None)
+    @pytest.mark.filterwarnings("ignore:Glyph .* missing")
+    def test_wrapped_text_keeps_its_words_and_its_width(self, text, width, lines):
+        broken = wrap(text, width, 8, lines)
+        assert len(broken) <= lines
+        assert all(text_width(line, 8) <= width for line in broken)
+        if not any(line.endswith("…") for line in broken):
+            assert "".join("".join(broken).split()) == "".join(text.split())
 
+    def test_text_is_cut_only_where_it_must_be(self):
+        assert shorten("Irises", 2.0, 8) == "Irises"
+        assert shorten("Irises", 0.3, 8).endswith("…")
+        assert wrap("one two", 3.0, 8, 2) == ["one two"]
+        assert wrap("religious-mythological", 0.8, 8, 3) == ["religious-", "mythological"]
+        assert wrap("", 1.0, 8, 2) == []
 
-@pytest.mark.parametrize("count", [1, 2, 7, 30])
-def test_one_or_many_series_keep_their_names_apart(count):
-    assert_legible(curves(count))
-
-
-def test_real_titles_stay_apart(shared):
-    with (shared / "data/corpora/vincent-van-gogh/metadata.csv").open(encoding="utf-8") as file:
-        titles = [row["title"] for row in csv.DictReader(file)][:40]
-    figure = figures.contact_sheet([picture()] * len(titles), titles, title="Vincent van Gogh", columns=10)
-    assert_legible(figure)
-
-
-@given(st.text(max_size=60), st.floats(0.5, 3), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
-@pytest.mark.filterwarnings("ignore:Glyph .* missing")
-def test_wrapped_text_keeps_its_words_and_its_width(text, width, lines):
-    broken = wrap(text, width, 8, lines)
-    assert len(broken) <= lines
-    assert all(text_width(line, 8) <= width for line in broken)
-    if not any(line.endswith("…") for line in broken):
-        assert "".join("".join(broken).split()) == "".join(text.split())
-
-
-def test_text_is_cut_only_where_it_must_be():
-    assert shorten("Irises", 2.0, 8) == "Irises"
-    assert shorten("Irises", 0.3, 8).endswith("…")
-    assert wrap("one two", 3.0, 8, 2) == ["one two"]
-    assert wrap("religious-mythological", 0.8, 8, 3) == ["religious-", "mythological"]
-    assert wrap("", 1.0, 8, 2) == []
-
-
-def test_numbers_side_by_side_break_together():
-    assert set_items(["a 1 · b 2", "a 1"], 2.0, 8) == [["a 1 · b 2"], ["a 1"]]
-    assert set_items(["content 0.21 · style 0.03", "a 1 · b 2"], 1.0, 8) == [["content 0.21", "style 0.03"], ["a 1", "b 2"]]
-
-
-# What the comparison shows
+    def test_numbers_side_by_side_break_together(self):
+        assert set_items(["a 1 · b 2", "a 1"], 2.0, 8) == [["a 1 · b 2"], ["a 1"]]
+        assert set_items(["content 0.21 · style 0.03", "a 1 · b 2"], 1.0, 8) == [["content 0.21", "style 0.03"], ["a 1", "b 2"]]
 
 
 def pictures_on(figure):
@@ -188,209 +178,186 @@ def pictures_on(figure):
     return found
 
 
-def test_panels_keep_their_order_and_pictures_their_shape():
-    colors = [(10 * k, 200 - 10 * k, 40) for k in range(6)]
-    figure = figures.side_by_side([figures.Panel(f"method {k}", picture(40, 60, color)) for k, color in enumerate(colors)])
-    found = pictures_on(figure)
-    assert [item[4] for item in found] == colors
-    assert [item[0] for item in found] == sorted(item[0] for item in found)
-    assert len({round(item[1], 6) for item in found}) == 1  # six upright pictures stand in one row
-    assert all(height / width == pytest.approx(1.5) for _, _, width, height, _ in found)
-    names = [text for text, _ in drawn_texts(figure)]
-    assert names == [f"method {k}" for k in range(6)]
+class TestWhatFiguresShow:
+    def test_panels_keep_their_order_and_pictures_their_shape(self):
+        colors = [(10 * k, 200 - 10 * k, 40) for k in range(6)]
+        figure = figures.side_by_side([figures.Panel(f"method {k}", picture(40, 60, color)) for k, color in enumerate(colors)])
+        found = pictures_on(figure)
+        assert [item[4] for item in found] == colors
+        assert [item[0] for item in found] == sorted(item[0] for item in found)
+        assert len({round(item[1], 6) for item in found}) == 1  # six upright pictures stand in one row
+        assert all(height / width == pytest.approx(1.5) for _, _, width, height, _ in found)
+        names = [text for text, _ in drawn_texts(figure)]
+        assert names == [f"method {k}" for k in range(6)]
+
+    def test_wide_pictures_take_two_rows_of_three(self):
+        found = pictures_on(figures.side_by_side([figures.Panel(str(k), picture(60, 40)) for k in range(6)]))
+        assert [len({round(item[axis], 6) for item in found}) for axis in (0, 1)] == [3, 2]
+
+    def test_bars_are_as_long_as_the_weights(self):
+        figure = figures.side_by_side(panels(1, works=4))
+        tracks, bars = figure.axes[0].patches[::2], figure.axes[0].patches[1::2]
+        expected = [weight for _, _, weight in panels(1, works=4)[0].works]
+        assert [bar.get_width() / track.get_width() for bar, track in zip(bars, tracks, strict=True)] == pytest.approx(expected)
+
+    def test_paintings_beyond_six_are_counted_with_their_share(self):
+        works = [(picture(), f"work {k}", 0.01) for k in range(100)]
+        texts = [text for text, _ in drawn_texts(figures.side_by_side([figures.Panel("whole", picture(), works)]))]
+        assert "+ 94 more · 94%" in texts and texts.count("1.0%") == 6
+        assert not any(text.startswith("work") for text in texts)  # a hundred equals: none of them is named
+        heavy = [(picture(), "Irises", 0.6), *[(picture(), "other", 0.04) for _ in range(10)]]
+        texts = [text for text, _ in drawn_texts(figures.side_by_side([figures.Panel("blend", picture(), heavy)]))]
+        assert "Irises" in texts and "other" not in texts
+
+    def test_a_dollar_is_a_dollar(self):
+        texts = [text for text, _ in drawn_texts(figures.side_by_side([figures.Panel("$5 and $x_1$", picture())]))]
+        assert texts == ["$5 and $x_1$"]
+
+    def test_the_medoid_comes_first_and_is_the_only_one_framed(self):
+        figure = figures.cluster_sheets([("A", [picture(30, 30), picture(30, 30)], []), ("B", [picture(30, 30)], [])])
+        frames, found = figure.axes[0].patches, pictures_on(figure)
+        assert len(frames) == 2
+        for frame, (x, y, width, height, _) in zip(frames, [found[0], found[2]], strict=True):
+            assert frame.get_x() < x and frame.get_y() < y
+            assert frame.get_x() + frame.get_width() > x + width and frame.get_y() + frame.get_height() > y + height
+
+    def test_the_map_keeps_distances_and_gives_each_label_a_colour(self):
+        points = np.array([[0, 0], [4, 0], [0, 1.0]])
+        figure = figures.corpus_map(points, [picture(30, 30)] * 3, [1, 0, 1], names={0: "portraits"})
+        middles = np.array([(x + width / 2, y + height / 2) for x, y, width, height, _ in pictures_on(figure)])
+        across, down = middles[1] - middles[0], middles[2] - middles[0]
+        assert across[0] == pytest.approx(-4 * down[1]) and across[1] == pytest.approx(0, abs=1e-9)
+        frames = [patch.get_edgecolor() for patch in figure.axes[0].patches if not patch.get_fill()]
+        assert frames[0] == frames[2] != frames[1]
+        assert [text for text, _ in drawn_texts(figure)] == ["portraits (1)", "1 (2)"]
+
+    def test_the_effective_number_goes_from_one_to_all(self):
+        figure = figures.weights_plot([1e3, 1e-3], [[0.25] * 4, [1, 0, 0, 0]], list("abcd"))
+        line = figure.axes[1].lines[0]
+        assert line.get_xdata().tolist() == [1e-3, 1e3]
+        assert line.get_ydata().tolist() == pytest.approx([1, 4])
+
+    def test_matrices_of_a_layer_share_one_symmetric_scale(self):
+        figure = figures.gram_matrices({"a": [gram(), 5 * gram()], "b": [gram(), gram()]}, ["x", "y"])
+        limits = [axes.images[0].get_clim() for axes in figure.axes[1:]]
+        assert limits[0] == limits[1] != limits[2] == limits[3]
+        assert all(low == -high for low, high in limits)
+        assert figure.axes[1].images[0].get_array().shape == (64, 64)
+
+    def test_values_that_have_no_logarithm_leave_a_gap(self):
+        line = figures.curves({"loss": [1.0, 0.0, float("nan"), 0.1]}).axes[1].lines[0]
+        assert np.isnan(line.get_ydata()).tolist() == [False, True, True, False]
 
 
-def test_wide_pictures_take_two_rows_of_three():
-    found = pictures_on(figures.side_by_side([figures.Panel(str(k), picture(60, 40)) for k in range(6)]))
-    assert [len({round(item[axis], 6) for item in found}) for axis in (0, 1)] == [3, 2]
+class TestPictures:
+    def test_every_kind_of_image_gives_the_same_pixels(self):
+        levels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3) * 10
+        tensor = torch.from_numpy(levels).permute(2, 0, 1)[None] / 255
+        for image in (Image.fromarray(levels), levels, levels / 255, tensor, tensor[0]):
+            assert np.array_equal(np.asarray(as_picture(image)), levels)
+        assert np.asarray(as_picture(levels[..., 0])).shape == (2, 4, 3)
+        clear = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
+        assert as_picture(clear).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_bars_are_as_long_as_the_weights():
-    figure = figures.side_by_side(panels(1, works=4))
-    tracks, bars = figure.axes[0].patches[::2], figure.axes[0].patches[1::2]
-    expected = [weight for _, _, weight in panels(1, works=4)[0].works]
-    assert [bar.get_width() / track.get_width() for bar, track in zip(bars, tracks, strict=True)] == pytest.approx(expected)
+class TestFiles:
+    @pytest.mark.parametrize("name", EXAMPLES)
+    def test_the_same_figure_gives_the_same_bytes_and_tells_where_it_comes_from(self, name, tmp_path):
+        provenance = {"seed": 3, "inputs": {"b": 'a (b) \\ "c" é 浮 endobj >>', "a": [1.5, None, True]}}
+        once = figures.save(EXAMPLES[name](), tmp_path / "one/figure.v1", provenance, dpi=50)
+        assert once == [tmp_path / "one/figure.v1.png", tmp_path / "one/figure.v1.pdf"]
+        again = figures.save(EXAMPLES[name](), tmp_path / "two/figure.v1", dict(reversed(provenance.items())), dpi=50)
+        assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
+        assert [figures.read_provenance(path) for path in once] == [provenance, provenance]
+        assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["figure.v1.pdf", "figure.v1.png"]
+
+    def test_saving_a_figure_twice_or_after_showing_it_gives_the_same_bytes(self, tmp_path):
+        figure = curves()
+        first = figures.save(figure, tmp_path / "a", {"seed": 1})
+        figure.shown()
+        second = figures.save(figure, tmp_path / "b", {"seed": 1})
+        assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+    @given(st.dictionaries(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5), max_size=4))
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_any_provenance_comes_back(self, tmp_path, provenance):
+        figure = figures.contact_sheet([picture()])  # no text: most of the time of a PDF goes into its fonts
+        for path in figures.save(figure, tmp_path / "x", provenance, dpi=20):
+            assert figures.read_provenance(path) == provenance
+
+    def test_files_hold_no_trace_of_program_or_date_and_text_stays_text(self, tmp_path):
+        png, pdf = figures.save(curves(), tmp_path / "x", {"seed": 1}, dpi=40)
+        with Image.open(png) as image:
+            assert set(image.info) == {"dpi", "workbench"}
+        content = pdf.read_bytes()
+        assert b"CreationDate" not in content and b"/Producer" not in content and b"/Creator" not in content
+        assert b"/CIDFontType2" in content and b"/FontFile2" in content and b"/Type3" not in content
+
+    def test_a_jpeg_carries_its_provenance_and_repeats(self, tmp_path):
+        figure = figures.grid([[np.full((20, 30, 3), 0.5)]])
+        made = {"parameters": {"title": "Nuit étoilée", "size": 3}}
+        (path,) = figures.save(figure, tmp_path / "one", made, dpi=60, suffixes=(".jpg",))
+        assert path.name == "one.jpg" and figures.read_provenance(path) == made
+        (again,) = figures.save(figure, tmp_path / "two", made, dpi=60, suffixes=(".jpg",))
+        assert path.read_bytes() == again.read_bytes()
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["one.jpg", "two.jpg"]
+        (bare,) = figures.save(figure, tmp_path / "bare", dpi=60, suffixes=(".jpg",))
+        with pytest.raises(WorkbenchError, match="no provenance"):
+            figures.read_provenance(bare)
+
+    def test_a_file_without_provenance_says_so(self, tmp_path):
+        bare = figures.save(curves(1), tmp_path / "bare", dpi=20)
+        other = tmp_path / "other.png"
+        other.write_bytes(b"no picture")
+        for path in (*bare, other, tmp_path / "absent.png"):
+            with pytest.raises(WorkbenchError, match=path.name):
+                figures.read_provenance(path)
+
+    def test_what_json_cannot_hold_is_refused_before_a_file_is_written(self, tmp_path):
+        for wrong in ({"path": Path("x")}, {"loss": float("nan")}):
+            with pytest.raises(UsageError, match="provenance"):
+                figures.save(curves(1), tmp_path / "x", wrong)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_file_that_cannot_be_written_is_named(self, tmp_path):
+        (tmp_path / "x.pdf").mkdir()
+        with pytest.raises(WorkbenchError, match=r"cannot write .*x\.pdf"):
+            figures.save(curves(1), tmp_path / "x", dpi=20)
 
 
-def test_paintings_beyond_six_are_counted_with_their_share():
-    works = [(picture(), f"work {k}", 0.01) for k in range(100)]
-    texts = [text for text, _ in drawn_texts(figures.side_by_side([figures.Panel("whole", picture(), works)]))]
-    assert "+ 94 more · 94%" in texts and texts.count("1.0%") == 6
-    assert not any(text.startswith("work") for text in texts)  # a hundred equals: none of them is named
-    heavy = [(picture(), "Irises", 0.6), *[(picture(), "other", 0.04) for _ in range(10)]]
-    texts = [text for text, _ in drawn_texts(figures.side_by_side([figures.Panel("blend", picture(), heavy)]))]
-    assert "Irises" in texts and "other" not in texts
-
-
-def test_a_dollar_is_a_dollar():
-    texts = [text for text, _ in drawn_texts(figures.side_by_side([figures.Panel("$5 and $x_1$", picture())]))]
-    assert texts == ["$5 and $x_1$"]
-
-
-def test_the_medoid_comes_first_and_is_the_only_one_framed():
-    figure = figures.cluster_sheets([("A", [picture(30, 30), picture(30, 30)], []), ("B", [picture(30, 30)], [])])
-    frames, found = figure.axes[0].patches, pictures_on(figure)
-    assert len(frames) == 2
-    for frame, (x, y, width, height, _) in zip(frames, [found[0], found[2]], strict=True):
-        assert frame.get_x() < x and frame.get_y() < y
-        assert frame.get_x() + frame.get_width() > x + width and frame.get_y() + frame.get_height() > y + height
-
-
-def test_the_map_keeps_distances_and_gives_each_label_a_colour():
-    points = np.array([[0, 0], [4, 0], [0, 1.0]])
-    figure = figures.corpus_map(points, [picture(30, 30)] * 3, [1, 0, 1], names={0: "portraits"})
-    middles = np.array([(x + width / 2, y + height / 2) for x, y, width, height, _ in pictures_on(figure)])
-    across, down = middles[1] - middles[0], middles[2] - middles[0]
-    assert across[0] == pytest.approx(-4 * down[1]) and across[1] == pytest.approx(0, abs=1e-9)
-    frames = [patch.get_edgecolor() for patch in figure.axes[0].patches if not patch.get_fill()]
-    assert frames[0] == frames[2] != frames[1]
-    assert [text for text, _ in drawn_texts(figure)] == ["portraits (1)", "1 (2)"]
-
-
-def test_the_effective_number_goes_from_one_to_all():
-    figure = figures.weights_plot([1e3, 1e-3], [[0.25] * 4, [1, 0, 0, 0]], list("abcd"))
-    line = figure.axes[1].lines[0]
-    assert line.get_xdata().tolist() == [1e-3, 1e3]
-    assert line.get_ydata().tolist() == pytest.approx([1, 4])
-
-
-def test_matrices_of_a_layer_share_one_symmetric_scale():
-    figure = figures.gram_matrices({"a": [gram(), 5 * gram()], "b": [gram(), gram()]}, ["x", "y"])
-    limits = [axes.images[0].get_clim() for axes in figure.axes[1:]]
-    assert limits[0] == limits[1] != limits[2] == limits[3]
-    assert all(low == -high for low, high in limits)
-    assert figure.axes[1].images[0].get_array().shape == (64, 64)
-
-
-def test_values_that_have_no_logarithm_leave_a_gap():
-    line = figures.curves({"loss": [1.0, 0.0, float("nan"), 0.1]}).axes[1].lines[0]
-    assert np.isnan(line.get_ydata()).tolist() == [False, True, True, False]
-
-
-# Pictures
-
-
-def test_every_kind_of_image_gives_the_same_pixels():
-    levels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3) * 10
-    tensor = torch.from_numpy(levels).permute(2, 0, 1)[None] / 255
-    for image in (Image.fromarray(levels), levels, levels / 255, tensor, tensor[0]):
-        assert np.array_equal(np.asarray(as_picture(image)), levels)
-    assert np.asarray(as_picture(levels[..., 0])).shape == (2, 4, 3)
-    clear = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
-    assert as_picture(clear).getpixel((0, 0)) == (255, 255, 255)
-
-
-# Files
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_the_same_figure_gives_the_same_bytes_and_tells_where_it_comes_from(name, tmp_path):
-    provenance = {"seed": 3, "inputs": {"b": 'a (b) \\ "c" é 浮 endobj >>', "a": [1.5, None, True]}}
-    once = figures.save(EXAMPLES[name](), tmp_path / "one/figure.v1", provenance, dpi=50)
-    assert once == [tmp_path / "one/figure.v1.png", tmp_path / "one/figure.v1.pdf"]
-    again = figures.save(EXAMPLES[name](), tmp_path / "two/figure.v1", dict(reversed(provenance.items())), dpi=50)
-    assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
-    assert [figures.read_provenance(path) for path in once] == [provenance, provenance]
-    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["figure.v1.pdf", "figure.v1.png"]
-
-
-def test_saving_a_figure_twice_or_after_showing_it_gives_the_same_bytes(tmp_path):
-    figure = curves()
-    first = figures.save(figure, tmp_path / "a", {"seed": 1})
-    figure.shown()
-    second = figures.save(figure, tmp_path / "b", {"seed": 1})
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-
-
-@given(st.dictionaries(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5), max_size=4))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_provenance_comes_back(tmp_path, provenance):
-    figure = figures.contact_sheet([picture()])  # no text: most of the time of a PDF goes into its fonts
-    for path in figures.save(figure, tmp_path / "x", provenance, dpi=20):
-        assert figures.read_provenance(path) == provenance
-
-
-def test_files_hold_no_trace_of_program_or_date_and_text_stays_text(tmp_path):
-    png, pdf = figures.save(curves(), tmp_path / "x", {"seed": 1}, dpi=40)
-    with Image.open(png) as image:
-        assert set(image.info) == {"dpi", "workbench"}
-    content = pdf.read_bytes()
-    assert b"CreationDate" not in content and b"/Producer" not in content and b"/Creator" not in content
-    assert b"/CIDFontType2" in content and b"/FontFile2" in content and b"/Type3" not in content
-
-
-def test_a_jpeg_carries_its_provenance_and_repeats(tmp_path):
-    figure = figures.grid([[np.full((20, 30, 3), 0.5)]])
-    made = {"parameters": {"title": "Nuit étoilée", "size": 3}}
-    (path,) = figures.save(figure, tmp_path / "one", made, dpi=60, suffixes=(".jpg",))
-    assert path.name == "one.jpg" and figures.read_provenance(path) == made
-    (again,) = figures.save(figure, tmp_path / "two", made, dpi=60, suffixes=(".jpg",))
-    assert path.read_bytes() == again.read_bytes()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.jpg", "two.jpg"]
-    (bare,) = figures.save(figure, tmp_path / "bare", dpi=60, suffixes=(".jpg",))
-    with pytest.raises(WorkbenchError, match="no provenance"):
-        figures.read_provenance(bare)
-
-
-def test_a_file_without_provenance_says_so(tmp_path):
-    bare = figures.save(curves(1), tmp_path / "bare", dpi=20)
-    other = tmp_path / "other.png"
-    other.write_bytes(b"no picture")
-    for path in (*bare, other, tmp_path / "absent.png"):
-        with pytest.raises(WorkbenchError, match=path.name):
-            figures.read_provenance(path)
-
-
-def test_what_json_cannot_hold_is_refused_before_a_file_is_written(tmp_path):
-    for wrong in ({"path": Path("x")}, {"loss": float("nan")}):
-        with pytest.raises(UsageError, match="provenance"):
-            figures.save(curves(1), tmp_path / "x", wrong)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_file_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "x.pdf").mkdir()
-    with pytest.raises(WorkbenchError, match=r"cannot write .*x\.pdf"):
-        figures.save(curves(1), tmp_path / "x", dpi=20)
-
-
-# Surroundings
-
-
-@pytest.mark.parametrize(("name", "kind", "start"), [("curves", "image/png", b"\x89PNG"), ("grid", "image/jpeg", b"\xff\xd8")])
-def test_a_figure_shows_itself_in_jupyter_as_jpeg_where_it_holds_pictures(name, kind, start):
-    figure = EXAMPLES[name]()
-    data, metadata = DisplayFormatter().format(figure)
-    assert [k for k in data if k.startswith("image/")] == [kind] and data[kind].startswith(start)
-    assert metadata[kind]["width"] == round(100 * figure.get_figwidth())
-
-
-def test_a_users_settings_neither_change_a_figure_nor_are_changed(tmp_path):
-    plain = figures.save(curves(), tmp_path / "a", dpi=40)
-    with matplotlib.rc_context({"font.size": 22, "axes.grid": True, "pdf.fonttype": 3, "xtick.direction": "in"}):
-        before = dict(matplotlib.rcParams)
-        changed = figures.save(curves(), tmp_path / "b", dpi=40)
-        assert dict(matplotlib.rcParams) == before
-    assert [path.read_bytes() for path in plain] == [path.read_bytes() for path in changed]
-
-
-def test_threads_do_not_disturb_each_other():
-    names = ["curves", "crosstab", "gram_matrices", "grid"]
-    alone = [EXAMPLES[name]().shown() for name in names]
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda name: EXAMPLES[name]().shown(), names))
-    assert alone == together
-
-
-def test_pyplot_is_never_loaded():
-    code = (
-        "import sys; from workbench import figures; figures.curves({'a': [1, 2]}).shown();"
-        "sys.exit('matplotlib.pyplot' in sys.modules)"
+class TestSurroundings:
+    @pytest.mark.parametrize(
+        ("name", "kind", "start"), [("curves", "image/png", b"\x89PNG"), ("grid", "image/jpeg", b"\xff\xd8")]
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+    def test_a_figure_shows_itself_in_jupyter_as_jpeg_where_it_holds_pictures(self, name, kind, start):
+        figure = EXAMPLES[name]()
+        data, metadata = DisplayFormatter().format(figure)
+        assert [k for k in data if k.startswith("image/")] == [kind] and data[kind].startswith(start)
+        assert metadata[kind]["width"] == round(100 * figure.get_figwidth())
 
+    def test_a_users_settings_neither_change_a_figure_nor_are_changed(self, tmp_path):
+        plain = figures.save(curves(), tmp_path / "a", dpi=40)
+        with matplotlib.rc_context({"font.size": 22, "axes.grid": True, "pdf.fonttype": 3, "xtick.direction": "in"}):
+            before = dict(matplotlib.rcParams)
+            changed = figures.save(curves(), tmp_path / "b", dpi=40)
+            assert dict(matplotlib.rcParams) == before
+        assert [path.read_bytes() for path in plain] == [path.read_bytes() for path in changed]
 
-# Errors
+    def test_threads_do_not_disturb_each_other(self):
+        names = ["curves", "crosstab", "gram_matrices", "grid"]
+        alone = [EXAMPLES[name]().shown() for name in names]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda name: EXAMPLES[name]().shown(), names))
+        assert alone == together
+
+    @pytest.mark.slow
+    def test_pyplot_is_never_loaded(self):
+        code = (
+            "import sys; from workbench import figures; figures.curves({'a': [1, 2]}).shown();"
+            "sys.exit('matplotlib.pyplot' in sys.modules)"
+        )
+        assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+
 
 P = picture()
 WRONG = {
@@ -435,14 +402,16 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_what_cannot_be_drawn_is_refused_in_one_line(name):
-    with pytest.raises(UsageError) as caught:
-        WRONG[name]()
-    assert "\n" not in str(caught.value)
+class TestErrors:
+    @pytest.mark.parametrize("name", WRONG)
+    def test_what_cannot_be_drawn_is_refused_in_one_line(self, name):
+        with pytest.raises(UsageError) as caught:
+            WRONG[name]()
+        assert "\n" not in str(caught.value)
 
-
-@pytest.mark.parametrize("image", [np.zeros((4, 4, 2)), np.full((2, 2), np.nan), np.zeros((0, 3, 3)), torch.zeros(2, 3, 4, 4)])
-def test_what_is_no_picture_is_refused(image):
-    with pytest.raises(UsageError):
-        as_picture(image)
+    @pytest.mark.parametrize(
+        "image", [np.zeros((4, 4, 2)), np.full((2, 2), np.nan), np.zeros((0, 3, 3)), torch.zeros(2, 3, 4, 4)]
+    )
+    def test_what_is_no_picture_is_refused(self, image):
+        with pytest.raises(UsageError):
+            as_picture(image)

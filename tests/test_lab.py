@@ -1,9 +1,10 @@
-import ast
+"""Explorations without a page: choice, runs, code; and the widgets that show them."""
+
 import io
 import math
 import shlex
 import threading
-import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,19 +19,24 @@ from workbench import (
     images,
     inputs,
     lab,
+    methods,
     progress,
     runs,
+    targets,
 )
 from workbench.corpora import Work
 from workbench.errors import UsageError, WorkbenchError
 from workbench.lab.blind_study import BlindStudy
-from workbench.lab.exploration import Choice, Exploration
+from workbench.lab.choice import Choice
+from workbench.lab.exploration import Exploration
 from workbench.lab.gallery import Action, Gallery, Item
 from workbench.lab.log_slider import LogSlider
 from workbench.lab.matches import drawn_over
 from workbench.lab.panel import TransferPanel
+from workbench.lab.runner import seconds_left
 from workbench.lab.strip import WorksStrip
 from workbench.lab.swipe import Compare
+from workbench.methods import Library, Method, OneShot, Request
 from workbench.study import blind
 from workbench.transfer import Settings, Transfer
 
@@ -45,554 +51,6 @@ def exploration(two_styles):
     until(lambda: not made.measuring)  # a thread that outlives the interpreter aborts it
 
 
-# The plain object
-
-
-def test_a_run_gives_what_the_transfer_gives(exploration):
-    exploration.start()
-    assert exploration.wait(PATIENCE) and not exploration.error
-    (kept,) = exploration.kept
-    expected = Transfer(images.load(_hopper()), exploration.target(), exploration._encoder("embedded"), SMALL).run()
-    assert kept.complete and torch.equal(kept.picture, expected.image) and kept.losses == expected.history
-    assert exploration.done == 1 and exploration.seconds_left is None and not exploration.resumable
-
-
-def _hopper():
-    return inputs.content_path("grace_hopper")
-
-
-def test_the_caller_is_free_and_a_stop_takes_effect_within_a_step(exploration, monkeypatch):
-    free, target, step, asked = threading.Event(), exploration.target, Transfer._step, []
-    monkeypatch.setattr(exploration, "target", lambda choice: free.wait(PATIENCE) and target(choice))
-    monkeypatch.setattr(Transfer, "_step", lambda self: (asked.append(exploration._stop.is_set()), step(self)))
-    exploration.change(steps=20_000)
-    exploration.start()
-    assert exploration.running and exploration.picture is None
-    free.set()
-    until(lambda: len(exploration.losses) > 3)
-    assert exploration.seconds_left > 0
-    assert exploration.stop(PATIENCE)
-    assert sum(asked) <= 1  # steps that began after the stop: one, if it came just before
-    assert exploration.resumable and not exploration.kept[-1].complete
-    assert exploration.picture.shape[0] == 1
-
-
-def test_a_stopped_run_goes_on_to_the_same_bytes(exploration):
-    exploration.change(steps=30)
-    exploration.start()
-    until(lambda: len(exploration.losses) > 2)
-    exploration.stop(PATIENCE)
-    if exploration.resumable:  # a fast machine may have been done already
-        exploration.resume()
-    exploration.wait(PATIENCE)
-    (kept,) = exploration.kept
-    expected = Transfer(
-        images.load(_hopper()), exploration.target(), exploration._encoder("embedded"), exploration.choice.settings
-    ).run()
-    assert kept.complete and torch.equal(kept.picture, expected.image)
-
-
-def test_listeners_hear_of_the_beginning_and_the_end(exploration):
-    heard = []
-    exploration.listen(lambda: heard.append((exploration.running, threading.current_thread().name)))
-    exploration.start()
-    exploration.wait(PATIENCE)
-    until(lambda: heard and not heard[-1][0])
-    assert heard[0][0] and {name for _, name in heard} == {"transfer"}
-
-
-def test_two_runs_at_a_time_and_a_resume_of_nothing_are_refused(exploration):
-    with pytest.raises(UsageError, match="no stopped transfer"):
-        exploration.resume()
-    exploration.change(steps=20_000)
-    exploration.start()
-    with pytest.raises(UsageError, match="stop it first"):
-        exploration.start()
-
-
-def test_what_goes_wrong_in_the_thread_is_said(exploration):
-    exploration.change(content="no-such-file.jpg")
-    exploration.start()
-    exploration.wait(PATIENCE)
-    assert "no-such-file.jpg" in exploration.error and not exploration.kept
-    exploration.change(content="grace_hopper")
-    exploration.start()
-    exploration.wait(PATIENCE)
-    assert exploration.error == "" and exploration.kept
-
-
-def test_the_target_follows_the_choice(exploration):
-    assert exploration.change(tau=0.001).tau == 0.001
-    narrow = exploration.target().effective_number
-    exploration.change(tau=10)
-    wide = exploration.target().effective_number
-    assert narrow < 3 and wide == pytest.approx(12, abs=0.1)
-    heaviest = exploration.target().works[0]
-    exploration.change(exclude=(heaviest.name,))
-    assert heaviest not in exploration.target().works
-    exploration.change(pinned=("work-03.png", "work-05.png"))
-    assert exploration.target().weights == (0.5, 0.5)
-    exploration.change(pinned=(), exclude=(), genre="portrait")
-    assert len(exploration.target().works) == 6 and exploration.genres() == ["landscape", "portrait"]
-
-
-def test_a_work_that_is_left_out_does_not_stand_in_the_way_of_a_genre(exploration):
-    exploration.change(exclude=("work-00.png",))  # a portrait
-    exploration.change(genre="landscape")
-    assert len(exploration.target().works) == 6
-    exploration.change(pinned=("work-01.png",))
-    exploration.change(genre="portrait")
-    assert exploration.choice.pinned == () and len(exploration.target().works) == 5
-
-
-@pytest.mark.parametrize("made", [25, 60])
-def test_the_time_left_is_that_of_the_steps_to_come(exploration, monkeypatch, made):
-    """By a clock that a step at full size moves by a second, and a smaller one by as much less as it has fewer pixels."""
-
-    def timed(self):
-        passed.append((self.stages[self.stage_number].size / 192) ** 2)
-        step(self)
-        if len(self.history) == made:
-            exploration._stop.set()
-
-    passed, step = [0.0], Transfer._step
-    monkeypatch.setattr(Transfer, "_step", timed)
-    monkeypatch.setattr("workbench.lab.exploration.time", SimpleNamespace(monotonic=lambda: sum(passed)))
-    exploration.change(method="gram", size=192, steps=200)
-    exploration.start()
-    assert exploration.wait(PATIENCE) and len(exploration.losses) == made
-    seconds = [(stage.size / 192) ** 2 for stage in exploration._transfer.stages for _ in range(stage.evaluations)]
-    assert (seconds[made] == 1) == (made == 60)  # at full size, or before
-    assert exploration.seconds_left == pytest.approx(sum(seconds[made:]))
-
-
-def test_a_view_that_fails_loses_no_run(exploration, capsys):
-    exploration.listen(lambda: 1 / 0)
-    exploration.start()
-    exploration.wait(PATIENCE)
-    assert exploration.kept[-1].complete and "ZeroDivisionError" in capsys.readouterr().err
-
-
-def test_a_stop_while_paintings_are_measured_takes_effect(exploration, monkeypatch):
-    reading, load = threading.Event(), Work.load
-
-    def slow(*given):
-        reading.set()
-        until(exploration._stop.is_set)
-        return load(*given)
-
-    monkeypatch.setattr(Work, "load", slow)
-    exploration.change(target="blend/bag", size=256, tau=10)
-    exploration.start()
-    assert reading.wait(PATIENCE) and exploration.running
-    assert exploration.stop(PATIENCE) and not exploration.error
-    assert exploration.picture is None  # not even one step was made of what had been measured
-
-
-def test_another_corpus_forgets_what_was_left_out(exploration):
-    exploration.change(exclude=("work-00.png",), pinned=("work-01.png",), genre="portrait")
-    exploration.change(corpus="umber")
-    assert (exploration.choice.exclude, exploration.choice.pinned, exploration.choice.genre) == ((), (), "")
-
-
-def test_a_choice_that_does_not_exist_is_refused(exploration):
-    with pytest.raises(UsageError, match="no 'colourr'"):
-        exploration.change(colourr="content")
-    with pytest.raises(UsageError, match="brush"):
-        exploration.change(brush=99)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"target": "single", "single": "work-02.png"},
-        {"pinned": ("work-02.png",)},
-        {"exclude": ("work-00.png",)},
-        {"looseness": 0.5},
-        {"method": "gram"},
-        {"target": "gram:single", "single": "work-02.png"},
-        {"target": "blend/barycentre"},
-    ],
-)
-def test_the_code_repeats_the_run(exploration, changes):
-    exploration.change(**changes, genre="portrait", brush=0.5)
-    exploration.start()
-    exploration.wait(PATIENCE)
-    namespace = {}
-    code = exploration.code()
-    ast.parse(code)
-    exec(code, namespace)
-    assert torch.equal(namespace["result"].image, exploration.kept[-1].picture)
-    gram = exploration.choice.made_with.method == "gram"
-    assert ("method='gram'" in code) == gram and namespace["settings"].method == ("gram" if gram else "neighbours")
-
-
-def test_the_command_is_one_that_the_notebook_takes(exploration):
-    exploration.change(target="blend/bag", exclude=("work-00.png",), genre="portrait", brush=0.5)
-    words = shlex.split(exploration.command())
-    assert words[:3] == ["papermill", "notebooks/05_comparison.ipynb", "out.ipynb"]
-    given = {}
-    for flag, *rest in [words[i : i + 3] for i in range(3, len(words)) if words[i] in ("-p", "-y")]:
-        given |= {rest[0]: yaml.safe_load(rest[1])} if flag == "-p" else yaml.safe_load(rest[0])
-    resolved = runs.check(Path(__file__).parents[1] / "notebooks/05_comparison.ipynb", given)
-    assert resolved["choices"] == ["blend/bag"] and resolved["brush"] == 0.5 and resolved["exclude"] == ["work-00.png"]
-    assert resolved["method"] == "gram"
-    exploration.change(pinned=("work-02.png",))
-    with pytest.raises(UsageError, match="copy the code"):
-        exploration.command()
-
-
-@pytest.mark.parametrize(
-    ("target", "method", "found"),
-    [
-        ("blend", "neighbours", "neighbours"),
-        ("blend", "gram", "gram"),
-        ("blend/barycentre", "neighbours", "gram"),
-        ("gram:single", "neighbours", "gram"),
-        ("neighbours:whole", "gram", "neighbours"),
-    ],
-)
-def test_the_target_says_the_method_where_it_knows_one(exploration, target, method, found):
-    exploration.change(target=target, method=method, looseness=0.5, single="work-02.png")
-    choice = exploration.choice
-    assert (choice.settings.method, choice.made_with.method) == (method, found)
-    assert choice.chosen == target.rpartition(":")[2] and exploration.target().name == choice.chosen.partition("/")[0]
-    assert ("method='gram'" in exploration.code()) == (found == "gram") and "looseness=0.5" in exploration.code()
-    words = shlex.split(exploration.command())
-    assert "gram" in words[words.index("method") + 1] if found == "gram" else "method" not in words
-    assert words[words.index("looseness") + 1] == "0.5" and f"choices: {[target]}" in words
-
-
-def test_a_result_is_called_after_what_made_it(exploration, monkeypatch):
-    for changes in ({}, {"method": "gram"}, {"target": "blend/barycentre"}):
-        exploration.change(**changes)
-        exploration.start()
-        assert exploration.wait(PATIENCE) and not exploration.error
-    assert [kept.label for kept in exploration.kept] == [
-        "blend, τ 0.1, 64 px", "blend, gram, τ 0.1, 64 px", "blend-barycentre, τ 0.1, 64 px",
-    ]  # fmt: skip
-    assert len({kept.picture.numpy().tobytes() for kept in exploration.kept}) == 3
-    shown = []
-    monkeypatch.setattr(figures, "comparison", lambda panels: shown.append(panels[1].title))
-    for _ in range(3):
-        lab.snapshot(exploration)
-        exploration.kept.pop()
-    assert shown == ["Blend, barycentre", "Blend, Gram matrices", "Blend"]
-
-
-def test_every_tracked_loop_can_be_stopped():
-    stop, seen = threading.Event(), []
-
-    def work():
-        with progress.stoppable(stop), pytest.raises(progress.Stopped):
-            for i in progress.track(range(10), total=10, label="", show=False):
-                seen.append(i)
-                if i == 3:
-                    stop.set()
-        seen.extend(progress.track(range(2), total=2, label="", show=False))  # outside, nothing stops
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert seen == [0, 1, 2, 3, 0, 1]
-    made = []
-    stop.clear()
-
-    def costly():
-        for i in range(10):
-            made.append(i)
-            yield i
-
-    with progress.stoppable(stop), pytest.raises(progress.Stopped):
-        for _ in progress.track(costly(), total=10, label="", show=False):
-            stop.set()
-    assert made == [0]  # nothing is made after the stop
-    assert list(progress.track(range(3), total=3, label="", show=False)) == [0, 1, 2]
-
-
-# The widgets
-
-
-def test_the_panel_runs_stops_and_resumes_by_its_buttons(exploration):
-    panel = TransferPanel(exploration)
-    assert panel.stop.disabled and panel.resume.disabled and not panel.run.disabled
-    panel.steps.max = 20_000
-    panel.steps.value = 20_000
-    panel.run.click()
-    until(lambda: bytes(panel.image.data).startswith(b"\xff\xd8"))
-    assert not panel.stop.disabled and panel.run.disabled and panel.image.alt.startswith("Picture so far")
-    panel.stop.click()
-    until(lambda: not panel.resume.disabled)
-    until(lambda: "stopped" in panel.says.value)
-    assert len(panel.curve.series["total"]) == len(exploration.losses) and panel.curve.total == exploration.total_steps
-    before = len(exploration.losses)
-    panel.resume.click()
-    until(lambda: len(exploration.losses) > before)
-
-
-def test_a_stop_before_the_first_evaluation_is_said(exploration):
-    panel = TransferPanel(exploration)
-    begun, slow = threading.Event(), exploration.target
-
-    def target(choice=None):
-        begun.set()
-        for _ in progress.track(range(100 * PATIENCE), total=100 * PATIENCE, label="", show=False):
-            time.sleep(0.01)
-        return slow(choice)
-
-    until(lambda: panel.strip.gallery.items)
-    exploration.target = target
-    panel.run.click()
-    assert begun.wait(PATIENCE)
-    panel.refresh()
-    assert "measuring" in panel.says.value
-    panel.stop.click()
-    until(lambda: not exploration.running and "stopped" in panel.says.value)
-
-
-def test_controls_change_the_choice_and_the_strip_follows(exploration):
-    panel = TransferPanel(exploration)
-    until(lambda: panel.strip.gallery.items)
-    panel.tau.value = 0.01
-    narrow = [item["weight"] for item in panel.strip.gallery.items]
-    panel.tau.value = 10.0  # at once, the paintings being measured
-    assert exploration.choice.tau == 10 and [item["weight"] for item in panel.strip.gallery.items] != narrow
-    panel.target.value, panel.genre.value = "whole", "portrait"
-    assert len(exploration.target().works) == 6
-    panel.alpha.value, panel.brush.value, panel.colour.value = 1.0, 0.5, "content"
-    panel.beta.value, panel.tv.value, panel.strength.value = 2.0, 0.1, 0.5
-    settings = exploration.choice.settings
-    assert (settings.alpha, settings.brush, settings.colour) == (1.0, 0.5, "content")
-    assert (settings.beta, settings.tv, settings.strength) == (2.0, 0.1, 0.5)
-    panel.content.value = "/no/such/file"
-    assert exploration.choice.content == "grace_hopper" and "no file" in panel.says.value
-
-
-def test_pickers_show_what_there_is_and_a_press_chooses_it(exploration, two_styles):
-    panel = TransferPanel(exploration, contents=(str(two_styles / "work-00.png"),))
-    content, corpus = panel._pickers["content"], panel._pickers["corpus"]
-    assert [item["title"] for item in content.items] == ["work-00", "china", "flower", "grace_hopper"]
-    assert [item["key"] for item in content.items if item["marked"]] == ["grace_hopper"]
-    content.receive({"key": "china", "action": "choose"})
-    assert exploration.choice.content == panel.content.value == "china"
-    assert [item["key"] for item in content.items if item["marked"]] == ["china"]
-    assert corpus.items[0]["key"] == str(two_styles)
-    for gallery in (content, corpus):  # every thumbnail is a picture
-        assert all(gallery._read(item["key"]).startswith(b"\xff\xd8") for item in gallery.items)
-    corpus.receive({"key": "umber", "action": "choose"})
-    assert exploration.choice.corpus == panel.corpus.value == "umber"
-
-
-def test_controls_that_do_not_count_are_hidden(exploration):
-    panel = TransferPanel(exploration)
-    assert panel.single.layout.display == "none" and panel.tau.layout.display == ""
-    panel.target.value = "single"
-    assert panel.single.layout.display == "" and panel.tau.layout.display == "none"
-
-
-def test_the_method_and_the_looseness_are_controls_where_they_count(exploration):
-    panel = TransferPanel(exploration)
-    assert (panel.method.value, panel.looseness.value) == ("neighbours", 2.0)
-    assert panel.method.layout.display == panel.looseness.layout.display == ""
-    panel.looseness.value = 0.5
-    panel.method.value = "gram"
-    assert (exploration.choice.settings.method, exploration.choice.settings.looseness) == ("gram", 0.5)
-    assert (panel.method.layout.display, panel.looseness.layout.display) == ("", "none")
-    panel.method.value = "neighbours"
-    for target in ("blend/barycentre", "gram:blend"):
-        exploration.change(target=target)
-        assert panel.target.value == target
-        assert panel.method.layout.display == panel.looseness.layout.display == "none"
-    panel.target.value = "blend"
-    assert panel.method.layout.display == panel.looseness.layout.display == "" and panel.looseness.value == 0.5
-
-
-def test_a_missing_single_painting_is_asked_for(exploration):
-    panel = TransferPanel(exploration)
-    panel.target.value = "single"
-    until(lambda: "single" in panel.strip.says.value)
-    panel.single.value = "work-04.png"
-    assert exploration.target().works[0].name == "work-04.png"
-    until(lambda: [item["key"] for item in panel.strip.gallery.items] == ["work-04.png"])
-
-
-def test_results_are_kept_with_their_settings_which_can_be_taken_up_again(exploration):
-    panel = TransferPanel(exploration)
-    for tau in (0.05, 1.0):
-        panel.tau.value = tau
-        panel.run.click()
-        exploration.wait(PATIENCE)
-        until(lambda: not panel.run.disabled)
-    until(lambda: len(panel.kept.items) == 2)
-    assert "0.05" in panel.kept.items[0]["title"] and panel.kept._read("0").startswith(b"\xff\xd8")
-    panel.kept.receive({"key": "0", "action": "use"})
-    assert exploration.choice.tau == panel.tau.value == 0.05 and panel.kept.items[0]["marked"]
-    panel.compare.value = True
-    (compare,) = panel._compared.children
-    assert isinstance(compare, Compare) and len(compare.names) == 2
-
-
-def test_a_choice_beyond_what_the_controls_offer_is_shown_as_it_is(two_styles):
-    settings = Settings(size=100, steps=900, alpha=50.0, brush=4.0, plateau=0)
-    made = Exploration(Choice(corpus=str(two_styles), tau=40.0, target="cluster/barycentre", settings=settings))
-    panel = TransferPanel(made)
-    values = [getattr(panel, name).value for name in ("size", "steps", "alpha", "brush", "tau", "target")]
-    assert values[:2] == [100, 900] and values[2:5] == pytest.approx([50, 4, 40]) and values[5] == "cluster/barycentre"
-    assert made.choice.settings == settings  # showing it changed nothing
-    until(lambda: not made.measuring)
-
-
-def test_without_anybody_to_press_a_button_a_picture_stands_for_the_panel(exploration):
-    assert not lab.interactive()
-    found = lab.show(lambda: TransferPanel(exploration), lambda: lab.snapshot(exploration))
-    assert isinstance(found, figures.Figure) and exploration.kept[-1].complete
-    exploration.change(content="no-such-file.jpg")
-    exploration.kept.clear()
-    with pytest.raises(WorkbenchError, match="no-such-file"):
-        lab.snapshot(exploration)
-
-
-def test_copying_shows_the_text_or_why_there_is_none(exploration):
-    copying = TransferPanel(exploration).copying
-    copying.receive({"make": "Copy as code"})
-    assert copying.sound and copying.text == exploration.code()
-    copying.receive({"make": "Copy as papermill"})
-    assert copying.sound and copying.text == exploration.command() and copying.revision == 2
-    exploration.change(pinned=("work-02.png",))
-    copying.receive({"make": "Copy as papermill"})
-    assert not copying.sound and "copy the code" in copying.text
-    copying.receive({"make": "no such text"})
-    assert copying.revision == 3
-
-
-def test_the_strip_shows_the_works_pins_them_and_leaves_them_out(exploration):
-    strip = WorksStrip(exploration, shown=4)
-    until(lambda: strip.gallery.items)
-    keys = lambda: [item["key"] for item in strip.gallery.items]  # noqa: E731
-    assert keys() == [work.name for work in exploration.target().works[:4]]
-    assert all(strip.gallery._read(key).startswith(b"\xff\xd8") for key in keys())
-    first = keys()[0]
-    strip.gallery.receive({"key": first, "action": "out"})
-    until(lambda: first not in keys())
-    assert "1 left out" in strip.says.value
-    second = keys()[0]
-    strip.gallery.receive({"key": second, "action": "pin"})
-    assert exploration.choice.pinned == (second,)
-    until(lambda: keys() == [second])
-    assert strip.gallery.items[0]["marked"]
-    strip.back.click()
-    until(lambda: keys()[0] == first)
-    assert strip.back.disabled
-
-
-def test_a_new_corpus_is_measured_beside_the_page(exploration, tmp_path, corpus):
-    for k, work in enumerate(corpus.works[:6]):
-        images.save(work.load(64), tmp_path / f"new-{k}.png")
-    strip = WorksStrip(exploration)
-    until(lambda: strip.gallery.items)
-    measured, slow = threading.Event(), exploration._selected
-
-    def selected(choice):
-        measured.wait(PATIENCE)
-        return slow(choice)
-
-    exploration._selected = selected
-    exploration.change(corpus=str(tmp_path))
-    strip.refresh()  # nobody waits
-    assert "measuring" in strip.says.value
-    exploration.change(tau=10)  # what is chosen meanwhile counts
-    strip.refresh()
-    measured.set()
-    until(lambda: "effective number 6.0" in strip.says.value)
-
-
-def test_what_cannot_be_measured_is_said_once_and_not_tried_for_ever(exploration, tmp_path):
-    strip = WorksStrip(exploration)
-    (tmp_path / "not-a-picture.jpg").write_text("no")
-    tries = []
-    slow = exploration._corpus
-    exploration._corpus = lambda name: tries.append(name) or slow(name)
-    exploration.change(corpus=str(tmp_path))
-    strip.refresh()
-    until(lambda: 'role="alert"' in strip.says.value)
-    strip.refresh()
-    assert not exploration.measuring and len(tries) == 1 and strip.gallery.items == []
-
-
-def test_regions_are_drawn_over_the_content(exploration):
-    exploration.change(target="regions")
-    strip = WorksStrip(exploration)
-    until(lambda: strip.matches.layout.display == "")
-    target = strip.target
-    assert len(target.guides) > 0 and strip.matches.words.value.count("<li>") == len(target.guides)
-    assert bytes(strip.matches.picture.data).startswith(b"\xff\xd8") and target.guides[0].line in strip.matches.picture.alt
-    content = inputs.content("grace_hopper")
-    drawn = drawn_over(content, target)
-    plain = images.resize(content, max(drawn.shape[-2:]))
-    assert drawn.shape == plain.shape and 0.02 < ((drawn - plain).abs().amax(dim=1) > 0.1).float().mean() < 0.9
-    exploration.change(target="blend")
-    strip.refresh()
-    assert strip.matches.layout.display == "none"
-
-
-@pytest.mark.parametrize("value", [0.08, 0.01, 10.0, 0.0123456, 40.0, 1e-4])
-def test_a_logarithmic_slider_has_a_step_at_its_value(value):
-    slider = LogSlider("τ", -2, 1, 0.05, value)
-    shown = max(value, 0.01)
-    assert slider.value == pytest.approx(shown, rel=1e-9) and slider.min <= -2 + 1e-9 and slider.max >= 1
-    steps = (math.log10(slider.value) - slider.min) / slider.step
-    assert steps == pytest.approx(round(steps), abs=1e-6)
-
-
-def test_what_the_page_rounds_is_no_change(exploration):
-    panel = TransferPanel(exploration)
-    panel._say("something was said")
-    before = exploration.choice
-    panel.tau.value = exploration.choice.tau * (1 + 1e-12)
-    assert exploration.choice is before and "something" in panel.says.value
-
-
-# Thumbnails
-
-
-def test_a_gallery_sends_the_pictures_that_it_is_asked_for_and_no_others():
-    sent, acted = [], []
-    gallery = Gallery("Works", lambda key: key.encode(), lambda *what: acted.append(what), actions=(Action("out", "out", ""),))
-    gallery.send = lambda content, buffers: sent.append((content, buffers))
-    gallery.show([Item("a", "A", weight=0.5), Item("b", "B", weight=0.5)])
-    gallery.receive({"want": ["b", "c"]})
-    assert sent == [({"picture": "b"}, [b"b"])]
-    for key, action in (("a", "out"), ("c", "out"), ("a", "choose"), ("a", "rm")):
-        gallery.receive({"key": key, "action": action})
-    assert acted == [("a", "out")]
-
-
-def test_a_picture_that_is_gone_takes_no_other_along():
-    sent = []
-    gallery = Gallery("Works", {"a": b"picture"}.__getitem__, lambda *_: None)
-    gallery.send = lambda content, buffers: sent.append(buffers[0])
-    gallery.show([Item("a", "A"), Item("b", "B")])
-    gallery.receive({"want": ["b", "a"]})
-    assert sent == [b"", b"picture"]
-
-
-def test_a_stop_takes_effect_inside_of_an_evaluation(encoder):
-    stop = threading.Event()
-    picture = torch.rand(1, 3, 64, 64).requires_grad_()
-    with progress.stoppable(stop):
-        (features,) = encoder.features(picture, ["relu5_1"]).values()
-        stop.set()
-        with pytest.raises(progress.Stopped):  # on the way back
-            torch.autograd.grad(features.sum(), picture)
-        with pytest.raises(progress.Stopped):  # on the way there
-            encoder.features(picture, ["relu1_1"])
-    assert encoder.features(picture, ["relu1_1"])
-
-
-# The blind study
-
-
 @pytest.fixture
 def ballot(tmp_path, corpus):
     items = []
@@ -605,79 +63,748 @@ def ballot(tmp_path, corpus):
     return blind.Ballot(plan, tmp_path / "answers.jsonl")
 
 
-def test_no_method_reaches_the_page(ballot, tmp_path):
-    widget = BlindStudy(ballot)
-    for _ in range(3):
-        state = widget.get_state()
-        text = repr({k: v for k, v in state.items() if k not in ("left", "right", "_esm")})
-        assert "gatys" not in text and "blend" not in text and str(tmp_path) not in text
-        for side in ("left", "right"):
-            assert b"gatys" not in bytes(state[side]) and b"blend" not in bytes(state[side])
-            assert bytes(state[side]).startswith(b"\xff\xd8")
-        widget.receive({"number": widget.number, "side": "left", "seconds": 0.5})
-    assert widget.finished and bytes(widget.left) == b""
-    assert "gatys" not in widget._esm and "blend" not in widget._esm
+class Held(Library):
+    """A library that can hold targets back, as if their works took long to measure."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.go.set()
+
+    def hold(self):
+        self.begun.clear()
+        self.go.clear()
+
+    def target(self, request):
+        self.begun.set()
+        while not self.go.wait(0.01):
+            progress.check()
+        return super().target(request)
 
 
-def test_votes_are_kept_and_taken_up_again(ballot):
-    widget = BlindStudy(ballot)
-    assert (widget.number, widget.total, widget.undoable, widget.question) == (1, 3, False, "Which looks more like Nobody?")
-    widget.receive({"number": 1, "side": "right", "seconds": 1.25})
-    assert widget.number == 2 and widget.undoable
-    again = BlindStudy(blind.Ballot(ballot.plan, ballot.path))
-    assert again.number == 2
-    (answer,) = again.ballot.answers.values()
-    assert (answer.side, answer.seconds) == ("right", 1.25)
-    again.receive({"undo": True})
-    assert again.number == 1 and not again.undoable
+class Inverted(OneShot):
+    def paint(self, content):
+        return 1 - content
 
 
-def test_a_second_press_on_a_pair_that_is_gone_does_not_count(ballot):
-    widget = BlindStudy(ballot)
-    widget.receive({"number": 1, "side": "left", "seconds": 1})
-    widget.receive({"number": 1, "side": "left", "seconds": 1})
-    assert len(ballot) == 1 and widget.number == 2
-    widget.receive({"undo": True})
-    widget.receive({"undo": True})
-    assert len(ballot) == 0
+class Negative(Method):
+    """A method of a user's own."""
+
+    name = "negative"
+    card = methods.Card("Negative", "light for dark", "none")
+
+    def begin(self, content, target, encoder, settings):
+        return Inverted(content, target, encoder, settings)
 
 
-@pytest.mark.parametrize("message", [{"number": 1, "side": "up", "seconds": 1}, {"number": 1, "side": "left", "seconds": "x"}])
-def test_a_message_that_makes_no_sense_is_said_and_changes_nothing(ballot, message):
-    widget = BlindStudy(ballot)
-    before = widget.revision
-    widget.receive(message)
-    assert len(ballot) == 0 and widget.error and widget.question == widget.error and widget.revision > before
-    widget.receive({"number": 1, "side": "tie", "seconds": 1})
-    assert len(ballot) == 1 and widget.question == "Which looks more like Nobody?"
+def painted(exploration):
+    """The result of the present choice by its method alone."""
+    request = exploration.choice.request
+    return methods.get(request.method).stylise(request)
 
 
-def test_a_picture_that_is_gone_tells_nothing(ballot):
-    widget = BlindStudy(ballot)
-    Path(ballot.plan.picture(widget._shown.left)).unlink()
-    again = BlindStudy(ballot)
-    assert "cannot be read" in again.question and bytes(again.left) == b"" and again.revision == 1
-    assert "gatys" not in again.question and "blend" not in again.question
+@pytest.fixture
+def held(two_styles):
+    """An exploration, and its library, which can hold targets back."""
+    library = Held()
+    made = Exploration(Choice(corpus=str(two_styles), target="blend", settings=SMALL), library=library)
+    yield made, library
+    library.go.set()
+    made.stop(PATIENCE)
+    until(lambda: not made.measuring)
 
 
-# Comparing
+class TestRuns:
+    """Start, stop, resume; what is kept."""
+
+    def test_a_run_gives_the_picture_of_its_method(self, exploration):
+        exploration.start()
+        assert exploration.wait(PATIENCE) and not exploration.error
+        (kept,) = exploration.kept
+        expected = painted(exploration)
+        assert kept.complete and torch.equal(kept.picture, expected.image) and kept.losses == expected.history
+        assert exploration.done == 1 and exploration.seconds_left is None and not exploration.resumable
+
+    def test_the_caller_is_free_while_a_run_works(self, exploration):
+        exploration.change(steps=20_000)
+        exploration.start()
+        assert exploration.running
+        until(lambda: len(exploration.losses) > 3)
+        assert exploration.seconds_left > 0
+        assert exploration.stop(PATIENCE) and exploration.resumable and not exploration.kept[-1].complete
+        assert exploration.picture.shape[0] == 1
+
+    def test_a_stop_takes_effect_before_the_next_evaluation(self, exploration):
+        made = []
+
+        def stop():
+            made.append(len(exploration.losses))
+            exploration.stop(0)
+
+        exploration.listen(stop)
+        exploration.change(steps=20_000)
+        exploration.start()
+        assert exploration.wait(PATIENCE) and len(exploration.losses) == made[0] == 1
+
+    def test_a_stopped_run_goes_on_to_the_same_bytes(self, exploration):
+        exploration.change(steps=30)
+        exploration.start()
+        until(lambda: len(exploration.losses) > 2)
+        exploration.stop(PATIENCE)
+        if exploration.resumable:  # a fast machine may have been done already
+            exploration.resume()
+        exploration.wait(PATIENCE)
+        (kept,) = exploration.kept
+        assert kept.complete and torch.equal(kept.picture, painted(exploration).image)
+
+    def test_listeners_are_called_at_the_beginning_and_at_the_end(self, exploration):
+        calls = []
+        exploration.listen(lambda: calls.append((exploration.running, threading.current_thread().name)))
+        exploration.start()
+        exploration.wait(PATIENCE)
+        until(lambda: calls and not calls[-1][0])
+        assert calls[0][0] and {name for _, name in calls} == {"transfer"}
+
+    def test_two_runs_at_a_time_and_a_resume_of_nothing_are_refused(self, exploration):
+        with pytest.raises(UsageError, match="no stopped transfer"):
+            exploration.resume()
+        exploration.change(steps=20_000)
+        exploration.start()
+        with pytest.raises(UsageError, match="stop it first"):
+            exploration.start()
+
+    def test_a_failure_in_the_thread_is_reported(self, exploration):
+        exploration.change(content="no-such-file.jpg")
+        exploration.start()
+        exploration.wait(PATIENCE)
+        assert "no-such-file.jpg" in exploration.error and not exploration.kept
+        exploration.change(content="grace_hopper")
+        exploration.start()
+        exploration.wait(PATIENCE)
+        assert exploration.error == "" and exploration.kept
+
+    def test_a_view_that_fails_loses_no_run(self, exploration, capsys):
+        exploration.listen(lambda: 1 / 0)
+        exploration.start()
+        exploration.wait(PATIENCE)
+        assert exploration.kept[-1].complete and "ZeroDivisionError" in capsys.readouterr().err
+
+    def test_a_stop_while_paintings_are_measured_takes_effect(self, exploration, monkeypatch):
+        reading, go, load = threading.Event(), threading.Event(), Work.load
+
+        def slow(*given):
+            reading.set()
+            go.wait(PATIENCE)
+            return load(*given)
+
+        monkeypatch.setattr(Work, "load", slow)
+        exploration.change(target="blend/patches", size=256, tau=10)
+        exploration.start()
+        assert reading.wait(PATIENCE) and exploration.running
+        exploration.stop(0)
+        go.set()
+        assert exploration.wait(PATIENCE) and not exploration.error
+        assert exploration.picture is None  # not one step was made with what had been measured
+
+    def test_a_result_is_labelled_with_its_target_and_method(self, exploration, monkeypatch):
+        for changes in ({}, {"method": "gram"}, {"target": "blend/barycentre"}):
+            exploration.change(**changes)
+            exploration.start()
+            assert exploration.wait(PATIENCE) and not exploration.error
+        assert [kept.label for kept in exploration.kept] == [
+            "blend, τ 0.1, 64 px", "blend, gram, τ 0.1, 64 px", "blend-barycentre, τ 0.1, 64 px",
+        ]  # fmt: skip
+        assert len({kept.picture.numpy().tobytes() for kept in exploration.kept}) == 3
+        titles = []
+        monkeypatch.setattr(figures, "side_by_side", lambda panels: titles.append(panels[1].title))
+        for _ in range(3):
+            lab.snapshot(exploration)
+            exploration.kept.pop()
+        assert titles == ["Blend, barycentre", "Blend, Gram matrices", "Blend"]
 
 
-def test_results_are_compared_at_one_size(corpus):
-    first, second = corpus.works[0].load(64), corpus.works[1].load(32)
-    widget = Compare({"one": first, "two": second})
-    assert widget.names == ["one", "two"] and (widget.left, widget.right, widget.position) == (0, 1, 0.5)
-    sizes = {Image.open(io.BytesIO(bytes(data))).size for data in widget.pictures}
-    assert sizes == {(64, 48)} and widget.ratio == pytest.approx(64 / 48)
+class TestThirdMethod:
+    """Any registered method goes through an exploration and the panel."""
+
+    def test_colours_go_through_an_exploration(self, exploration):
+        exploration.change(method="colours")
+        exploration.start()
+        assert exploration.wait(PATIENCE) and not exploration.error
+        (kept,) = exploration.kept
+        assert kept.complete and torch.equal(kept.picture, painted(exploration).image)
+        assert kept.label == "blend, colours, τ 0.1, 64 px" and isinstance(lab.snapshot(exploration), figures.Figure)
+        assert (exploration.done, exploration.total_steps, exploration.boundaries) == (1, 1, ())
+        assert exploration.seconds_left is None and not exploration.resumable
+
+    def test_colours_go_through_the_panel(self, exploration):
+        panel = TransferPanel(exploration)
+        panel.method.value = "colours"
+        shown = {name for name, control in panel._named.items() if control.layout.display != "none"}
+        assert {"size", "strength", "colour", "tau", "method"} <= shown
+        assert not {"steps", "alpha", "beta", "tv", "brush", "looseness", "palette"} & shown
+        panel.run.click()
+        until(lambda: "done" in panel.message.value)
+        until(lambda: panel.stop.disabled and panel.resume.disabled and not panel.run.disabled)
+        assert bytes(panel.image.data).startswith(b"\xff\xd8") and panel.progress.value == 1
+        assert [item["title"] for item in panel.kept.items] == ["1: blend, colours, τ 0.1, 64 px"]
+        panel.method.value = "neighbours"
+        assert panel.looseness.layout.display == panel.steps.layout.display == ""
+
+    @pytest.mark.parametrize("method", ["neighbours", "gram", "colours"])
+    def test_a_setting_that_a_method_ignores_changes_no_picture(self, exploration, method):
+        others = {"steps": 5, "alpha": 0.9, "beta": 2.0, "tv": 0.3, "brush": 0.5, "looseness": 0.0, "palette": 0.0, "seed": 3}
+        others |= {"softness": 0.5, "bag": 7, "draft": "none", "init": "noise", "optimiser": "adam", "plateau": 0.5}
+        ignored = {name: value for name, value in others.items() if name in methods.get(method).ignores}
+        exploration.change(method=method)
+        before = painted(exploration).image
+        exploration.change(**ignored)
+        assert ignored and torch.equal(painted(exploration).image, before)
+
+    def test_a_setting_that_the_method_refuses_is_shown_as_it_was(self, exploration):
+        panel = TransferPanel(exploration)
+        panel.method.value = "colours"
+        panel.colour.value = "content"
+        assert "nothing to do" in panel.message.value and panel.colour.value == exploration.choice.settings.colour == "style"
+
+    def test_every_registered_method_is_offered_and_runs(self, exploration, monkeypatch):
+        monkeypatch.setitem(methods.METHODS, "negative", Negative())
+        panel = TransferPanel(exploration)
+        assert list(panel.method.options) == list(methods.METHODS)
+        panel.method.value = "negative"
+        assert panel.looseness.layout.display == ""  # it does not say what it ignores
+        panel.run.click()
+        until(lambda: exploration.kept)
+        content = images.resize(inputs.content("grace_hopper"), 64)
+        assert torch.allclose(exploration.kept[0].picture, 1 - content, atol=1e-6)
 
 
-@pytest.mark.parametrize("count", [1, 7])
-def test_one_or_seven_pictures_are_not_compared(count):
-    with pytest.raises(UsageError, match="compare two to 6"):
-        Compare({f"{i}": torch.zeros(1, 3, 8, 8) for i in range(count)})
+class TestSecondsLeft:
+    """The estimate of the remaining time."""
+
+    @pytest.mark.parametrize("made", [25, 60])
+    def test_a_step_takes_time_in_proportion_to_the_pixels_of_its_stage(self, corpus, encoder, made):
+        settings = Settings(method="gram", size=192, steps=200, plateau=0)
+        transfer = Transfer(corpus.works[0].load(64), targets.single(corpus.works[1]), encoder, settings)
+        transfer.history = [{"total": 1.0}] * made
+        seconds = [(stage.size / 192) ** 2 for stage in transfer.stages for _ in range(stage.evaluations)]
+        assert (seconds[made] == 1) == (made == 60)  # at full size, or before
+        ended = [seconds[made - 1] * step for step in range(5)]
+        assert seconds_left(transfer, ended) == pytest.approx(sum(seconds[made:]))
+
+    def test_without_stages_all_steps_are_alike(self):
+        run = SimpleNamespace(history=[{}] * 3, total_steps=10, finished=False)
+        assert seconds_left(run, [0.0, 2.0, 4.0]) == 14
+        assert seconds_left(run, [0.0]) is None
+
+    def test_a_finished_run_has_none_left(self):
+        assert seconds_left(SimpleNamespace(history=[{}], total_steps=1, finished=True), [0.0, 1.0]) is None
 
 
-@pytest.mark.parametrize("path", sorted(Path(lab.__file__).parent.glob("*.js")), ids=lambda path: path.name)
-def test_the_pages_code_needs_no_network(path):
-    code = path.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, which nothing fetches
-    assert "http" not in code and "import " not in code
+class TestChoice:
+    """The values, and the request that they make."""
+
+    def test_its_request_has_all_its_values(self):
+        paintings = {"content": "china", "exclude": ("a.png",), "encoder": "random", "tau": 0.5}
+        choice = Choice(**paintings, corpus="umber", genre="portrait", target="gram:blend", settings=SMALL)
+        settings = replace(SMALL, method="gram")
+        assert choice.request == Request(**paintings, corpora=("umber",), where=("genre=portrait",), settings=settings)
+
+    def test_pinned_works_share_the_weight_whatever_the_target(self):
+        for target in ("blend", "single", "regions", "gram:whole"):
+            request = Choice(target=target, single="c.png", pinned=("a.png", "b.png")).request
+            assert (request.target, request.weights) == ("by-hand", (("a.png", 1.0), ("b.png", 1.0)))
+
+    def test_a_former_word_becomes_the_present_one_with_a_line_on_stderr(self, exploration, capsys):
+        for before, now in (
+            ("blend/apart", "blend/softmin"),
+            ("blend/bag", "blend/patches"),
+            ("gram:whole/pooled", "gram:whole"),
+        ):
+            capsys.readouterr()
+            assert exploration.change(target=before).target == now
+            assert len(capsys.readouterr().err.splitlines()) == 1
+
+    def test_the_rules_are_those_of_a_request(self, exploration):
+        before = exploration.choice
+        for changes, message in (
+            ({"target": "blnd"}, "target 'blnd'"),
+            ({"tau": -1.0}, "tau = -1"),
+            ({"method": "grm"}, "did you mean gram"),
+            ({"target": "neighbours:blend/barycentre"}, "go with the method gram"),
+            ({"method": "colours", "colour": "content"}, "nothing to do"),
+        ):
+            with pytest.raises(UsageError, match=message):
+                exploration.change(**changes)
+            assert exploration.choice is before
+
+    def test_the_target_follows_the_choice(self, exploration):
+        assert exploration.change(tau=0.001).tau == 0.001
+        narrow = exploration.target().effective_number
+        exploration.change(tau=10)
+        wide = exploration.target().effective_number
+        assert narrow < 3 and wide == pytest.approx(12, abs=0.1)
+        heaviest = exploration.target().works[0]
+        exploration.change(exclude=(heaviest.name,))
+        assert heaviest not in exploration.target().works
+        exploration.change(pinned=("work-03.png", "work-05.png"))
+        assert exploration.target().weights == (0.5, 0.5)
+        exploration.change(pinned=(), exclude=(), genre="portrait")
+        assert len(exploration.target().works) == 6 and exploration.genres() == ["landscape", "portrait"]
+
+    def test_a_work_may_be_left_out_that_the_genre_lacks(self, exploration):
+        exploration.change(exclude=("work-00.png",))  # a portrait
+        exploration.change(genre="landscape")
+        assert len(exploration.target().works) == 6
+        exploration.change(pinned=("work-01.png",))
+        exploration.change(genre="portrait")
+        assert exploration.choice.pinned == () and len(exploration.target().works) == 5
+
+    def test_another_corpus_clears_what_belongs_to_the_former(self, exploration):
+        exploration.change(exclude=("work-00.png",), pinned=("work-01.png",), genre="portrait")
+        exploration.change(corpus="umber")
+        assert (exploration.choice.exclude, exploration.choice.pinned, exploration.choice.genre) == ((), (), "")
+
+    def test_an_unknown_name_or_value_is_refused(self, exploration):
+        with pytest.raises(UsageError, match="no 'colourr'"):
+            exploration.change(colourr="content")
+        with pytest.raises(UsageError, match="brush"):
+            exploration.change(brush=99)
+
+    @pytest.mark.parametrize(
+        ("target", "method", "found"),
+        [
+            ("blend", "neighbours", "neighbours"),
+            ("blend", "gram", "gram"),
+            ("blend/barycentre", "neighbours", "gram"),
+            ("gram:single", "neighbours", "gram"),
+            ("colours:blend", "neighbours", "colours"),
+            ("neighbours:whole", "gram", "neighbours"),
+        ],
+    )
+    def test_the_target_decides_the_method_where_it_names_one(self, exploration, target, method, found):
+        exploration.change(target=target, method=method, looseness=0.5, single="work-02.png")
+        choice = exploration.choice
+        assert (choice.target, choice.settings.method, choice.request.method) == (target, method, found)
+        assert exploration.target().name == choice.request.target
+        assert (f"method={found!r}" in exploration.code()) == (found != "neighbours") and "looseness=0.5" in exploration.code()
+        words = shlex.split(exploration.command())
+        assert words[words.index("looseness") + 1] == "0.5"
+        ((asked, combine, settings),) = [
+            methods.parse(yaml.safe_load(word)["choices"][0], Settings()) for word in words if "choices" in word
+        ]
+        assert (asked, combine, settings.method) == (choice.request.target, choice.request.combine, found)
+
+
+class TestCode:
+    """Code and command repeat a choice."""
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {},
+            {"target": "single", "single": "work-02.png"},
+            {"pinned": ("work-02.png",)},
+            {"exclude": ("work-00.png",)},
+            {"looseness": 0.5},
+            {"method": "gram"},
+            {"method": "colours"},
+            {"target": "gram:single", "single": "work-02.png"},
+            {"target": "blend/barycentre"},
+        ],
+    )
+    def test_the_code_repeats_the_run(self, exploration, changes):
+        exploration.change(**changes, genre="portrait", brush=0.5)
+        exploration.start()
+        exploration.wait(PATIENCE)
+        namespace = {}
+        exec(exploration.code(), namespace)
+        assert torch.equal(namespace["result"].image, exploration.kept[-1].picture)
+        assert namespace["request"] == exploration.choice.request
+
+    def test_the_command_is_one_that_the_notebook_takes(self, exploration):
+        exploration.change(target="blend/patches", exclude=("work-00.png",), genre="portrait", brush=0.5)
+        words = shlex.split(exploration.command())
+        assert words[:3] == ["papermill", "notebooks/05_comparison.ipynb", "out.ipynb"]
+        given = {}
+        for flag, *rest in [words[i : i + 3] for i in range(3, len(words)) if words[i] in ("-p", "-y")]:
+            given |= {rest[0]: yaml.safe_load(rest[1])} if flag == "-p" else yaml.safe_load(rest[0])
+        resolved = runs.check(Path(__file__).parents[1] / "notebooks/05_comparison.ipynb", given)
+        assert resolved["choices"] == ["blend/patches"] and resolved["brush"] == 0.5 and resolved["exclude"] == ["work-00.png"]
+
+    @pytest.mark.parametrize("changes", [{"pinned": ("work-02.png",)}, {"tv": 0.3}])
+    def test_a_choice_that_the_notebook_has_no_parameter_for_has_no_command(self, exploration, changes):
+        exploration.change(**changes)
+        with pytest.raises(UsageError, match="copy the code"):
+            exploration.command()
+
+
+class TestStops:
+    """Long work ends when it is stopped."""
+
+    def test_every_tracked_loop_can_be_stopped(self):
+        stop, seen = threading.Event(), []
+
+        def work():
+            with progress.stoppable(stop), pytest.raises(progress.Stopped):
+                for i in progress.track(range(10), total=10, label="", show=False):
+                    seen.append(i)
+                    if i == 3:
+                        stop.set()
+            seen.extend(progress.track(range(2), total=2, label="", show=False))  # outside, nothing stops
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert seen == [0, 1, 2, 3, 0, 1]
+        made = []
+        stop.clear()
+
+        def costly():
+            for i in range(10):
+                made.append(i)
+                yield i
+
+        with progress.stoppable(stop), pytest.raises(progress.Stopped):
+            for _ in progress.track(costly(), total=10, label="", show=False):
+                stop.set()
+        assert made == [0]  # nothing is made after the stop
+        assert list(progress.track(range(3), total=3, label="", show=False)) == [0, 1, 2]
+
+    def test_a_stop_takes_effect_inside_of_an_evaluation(self, encoder):
+        stop = threading.Event()
+        picture = torch.rand(1, 3, 64, 64).requires_grad_()
+        with progress.stoppable(stop):
+            (features,) = encoder.features(picture, ["relu5_1"]).values()
+            stop.set()
+            with pytest.raises(progress.Stopped):  # on the way back
+                torch.autograd.grad(features.sum(), picture)
+            with pytest.raises(progress.Stopped):  # on the way there
+                encoder.features(picture, ["relu1_1"])
+        assert encoder.features(picture, ["relu1_1"])
+
+
+class TestPanel:
+    """The controls, and what they do."""
+
+    def test_the_panel_runs_stops_and_resumes_by_its_buttons(self, exploration):
+        panel = TransferPanel(exploration)
+        assert panel.stop.disabled and panel.resume.disabled and not panel.run.disabled
+        panel.steps.max = 20_000
+        panel.steps.value = 20_000
+        panel.run.click()
+        until(lambda: bytes(panel.image.data).startswith(b"\xff\xd8"))
+        assert not panel.stop.disabled and panel.run.disabled and panel.image.alt.startswith("Picture so far")
+        panel.stop.click()
+        until(lambda: not panel.resume.disabled)
+        until(lambda: "stopped" in panel.message.value)
+        assert len(panel.curve.series["total"]) == len(exploration.losses) and panel.curve.total == exploration.total_steps
+        before = len(exploration.losses)
+        panel.resume.click()
+        until(lambda: len(exploration.losses) > before)
+
+    def test_a_stop_before_the_first_evaluation_is_reported(self, held):
+        exploration, library = held
+        panel = TransferPanel(exploration)
+        until(lambda: panel.strip.gallery.items)
+        library.hold()
+        panel.run.click()
+        assert library.begun.wait(PATIENCE)
+        panel.refresh()
+        assert "measuring" in panel.message.value
+        panel.stop.click()
+        until(lambda: not exploration.running and "stopped" in panel.message.value)
+
+    def test_controls_change_the_choice_and_the_strip_follows(self, exploration):
+        panel = TransferPanel(exploration)
+        until(lambda: panel.strip.gallery.items)
+        panel.tau.value = 0.01
+        narrow = [item["weight"] for item in panel.strip.gallery.items]
+        panel.tau.value = 10.0  # at once, the paintings being measured
+        assert exploration.choice.tau == 10 and [item["weight"] for item in panel.strip.gallery.items] != narrow
+        panel.target.value, panel.genre.value = "whole", "portrait"
+        assert len(exploration.target().works) == 6
+        panel.alpha.value, panel.brush.value, panel.colour.value = 1.0, 0.5, "content"
+        panel.beta.value, panel.tv.value, panel.strength.value = 2.0, 0.1, 0.5
+        settings = exploration.choice.settings
+        assert (settings.alpha, settings.brush, settings.colour) == (1.0, 0.5, "content")
+        assert (settings.beta, settings.tv, settings.strength) == (2.0, 0.1, 0.5)
+        panel.content.value = "/no/such/file"
+        assert exploration.choice.content == "grace_hopper" and "no file" in panel.message.value
+
+    def test_pickers_show_what_there_is_and_a_press_chooses_it(self, exploration, two_styles):
+        panel = TransferPanel(exploration, contents=(str(two_styles / "work-00.png"),))
+        content, corpus = panel._pickers["content"], panel._pickers["corpus"]
+        assert [item["title"] for item in content.items] == ["work-00", "china", "flower", "grace_hopper"]
+        assert [item["key"] for item in content.items if item["marked"]] == ["grace_hopper"]
+        content.receive({"key": "china", "action": "choose"})
+        assert exploration.choice.content == panel.content.value == "china"
+        assert [item["key"] for item in content.items if item["marked"]] == ["china"]
+        assert corpus.items[0]["key"] == str(two_styles)
+        for gallery in (content, corpus):  # every thumbnail is a picture
+            assert all(gallery._read(item["key"]).startswith(b"\xff\xd8") for item in gallery.items)
+        corpus.receive({"key": "umber", "action": "choose"})
+        assert exploration.choice.corpus == panel.corpus.value == "umber"
+
+    def test_controls_of_another_target_are_hidden(self, exploration):
+        panel = TransferPanel(exploration)
+        assert panel.single.layout.display == "none" and panel.tau.layout.display == ""
+        panel.target.value = "single"
+        assert panel.single.layout.display == "" and panel.tau.layout.display == "none"
+
+    def test_controls_of_another_method_are_hidden(self, exploration):
+        panel = TransferPanel(exploration)
+        assert (panel.method.value, panel.looseness.value) == ("neighbours", 2.0)
+        assert panel.method.layout.display == panel.looseness.layout.display == ""
+        panel.looseness.value = 0.5
+        panel.method.value = "gram"
+        assert (exploration.choice.settings.method, exploration.choice.settings.looseness) == ("gram", 0.5)
+        assert (panel.method.layout.display, panel.looseness.layout.display) == ("", "none")
+        panel.method.value = "neighbours"
+        for target in ("blend/barycentre", "gram:blend"):
+            exploration.change(target=target)
+            assert panel.target.value == target
+            assert panel.method.layout.display == panel.looseness.layout.display == "none"
+        panel.target.value = "blend"
+        assert panel.method.layout.display == panel.looseness.layout.display == "" and panel.looseness.value == 0.5
+
+    def test_a_missing_single_painting_is_reported(self, exploration):
+        panel = TransferPanel(exploration)
+        panel.target.value = "single"
+        until(lambda: "single" in panel.strip.message.value)
+        panel.single.value = "work-04.png"
+        assert exploration.target().works[0].name == "work-04.png"
+        until(lambda: [item["key"] for item in panel.strip.gallery.items] == ["work-04.png"])
+
+    def test_results_are_kept_with_their_settings(self, exploration):
+        panel = TransferPanel(exploration)
+        for tau in (0.05, 1.0):
+            panel.tau.value = tau
+            panel.run.click()
+            exploration.wait(PATIENCE)
+            until(lambda: not panel.run.disabled)
+        until(lambda: len(panel.kept.items) == 2)
+        assert "0.05" in panel.kept.items[0]["title"] and panel.kept._read("0").startswith(b"\xff\xd8")
+        panel.kept.receive({"key": "0", "action": "use"})
+        assert exploration.choice.tau == panel.tau.value == 0.05 and panel.kept.items[0]["marked"]
+        panel.compare.value = True
+        (compare,) = panel._compared.children
+        assert isinstance(compare, Compare) and len(compare.names) == 2
+
+    def test_a_choice_beyond_what_the_controls_offer_is_shown_as_it_is(self, two_styles):
+        settings = Settings(size=100, steps=900, alpha=50.0, brush=4.0, plateau=0)
+        made = Exploration(Choice(corpus=str(two_styles), tau=40.0, target="cluster/barycentre", settings=settings))
+        panel = TransferPanel(made)
+        values = [getattr(panel, name).value for name in ("size", "steps", "alpha", "brush", "tau", "target")]
+        assert values[:2] == [100, 900] and values[2:5] == pytest.approx([50, 4, 40]) and values[5] == "cluster/barycentre"
+        assert made.choice.settings == settings  # showing it changed nothing
+        until(lambda: not made.measuring)
+
+    def test_what_the_page_rounds_is_no_change(self, exploration):
+        panel = TransferPanel(exploration)
+        panel.message.value = "something was said"
+        before = exploration.choice
+        panel.tau.value = exploration.choice.tau * (1 + 1e-12)
+        assert exploration.choice is before and "something" in panel.message.value
+
+    def test_copying_shows_the_text_or_why_there_is_none(self, exploration):
+        copying = TransferPanel(exploration).copying
+        copying.receive({"make": "Copy as code"})
+        assert copying.sound and copying.text == exploration.code()
+        copying.receive({"make": "Copy as papermill"})
+        assert copying.sound and copying.text == exploration.command() and copying.revision == 2
+        exploration.change(pinned=("work-02.png",))
+        copying.receive({"make": "Copy as papermill"})
+        assert not copying.sound and "copy the code" in copying.text
+        copying.receive({"make": "no such text"})
+        assert copying.revision == 3
+
+    def test_where_nobody_can_press_a_button_a_picture_is_shown(self, exploration):
+        assert not lab.interactive()
+        found = lab.show(lambda: TransferPanel(exploration), lambda: lab.snapshot(exploration))
+        assert isinstance(found, figures.Figure) and exploration.kept[-1].complete
+        exploration.change(content="no-such-file.jpg")
+        exploration.kept.clear()
+        with pytest.raises(WorkbenchError, match="no-such-file"):
+            lab.snapshot(exploration)
+
+
+class TestStrip:
+    """The works of a target."""
+
+    def test_the_strip_shows_the_works_pins_them_and_leaves_them_out(self, exploration):
+        strip = WorksStrip(exploration, shown=4)
+        until(lambda: strip.gallery.items)
+        keys = lambda: [item["key"] for item in strip.gallery.items]  # noqa: E731
+        assert keys() == [work.name for work in exploration.target().works[:4]]
+        assert all(strip.gallery._read(key).startswith(b"\xff\xd8") for key in keys())
+        first = keys()[0]
+        strip.gallery.receive({"key": first, "action": "out"})
+        until(lambda: first not in keys())
+        assert "1 left out" in strip.message.value
+        second = keys()[0]
+        strip.gallery.receive({"key": second, "action": "pin"})
+        assert exploration.choice.pinned == (second,)
+        until(lambda: keys() == [second])
+        assert strip.gallery.items[0]["marked"]
+        strip.back.click()
+        until(lambda: keys()[0] == first)
+        assert strip.back.disabled
+
+    def test_a_new_corpus_is_measured_in_a_thread(self, held, tmp_path, corpus):
+        exploration, library = held
+        for k, work in enumerate(corpus.works[:6]):
+            images.save(work.load(64), tmp_path / f"new-{k}.png")
+        strip = WorksStrip(exploration)
+        until(lambda: strip.gallery.items)
+        library.hold()
+        exploration.change(corpus=str(tmp_path))
+        assert "measuring" in strip.message.value  # and the caller has not waited
+        exploration.change(tau=10)  # the latest choice counts
+        library.go.set()
+        until(lambda: "effective number 6.0" in strip.message.value)
+
+    def test_a_setting_needs_no_new_measurement(self, exploration):
+        exploration.change(target="cluster")
+        until(exploration.target_soon)
+        exploration.change(alpha=0.5, brush=0.5, size=128)
+        assert exploration.target_soon() is not None
+
+    def test_a_corpus_that_cannot_be_measured_is_reported_and_not_tried_again(self, exploration, tmp_path):
+        strip = WorksStrip(exploration)
+        (tmp_path / "not-a-picture.jpg").write_text("no")
+        exploration.change(corpus=str(tmp_path))
+        until(lambda: 'role="alert"' in strip.message.value)
+        strip.refresh()
+        exploration.change(alpha=0.5)
+        assert not exploration.measuring and 'role="alert"' in strip.message.value and strip.gallery.items == []
+
+    def test_regions_are_drawn_over_the_content(self, exploration):
+        exploration.change(target="regions")
+        strip = WorksStrip(exploration)
+        until(lambda: strip.matches.layout.display == "")
+        target = strip.target
+        assert len(target.guides) > 0 and strip.matches.words.value.count("<li>") == len(target.guides)
+        assert bytes(strip.matches.picture.data).startswith(b"\xff\xd8") and target.guides[0].line in strip.matches.picture.alt
+        content = inputs.content("grace_hopper")
+        drawn = drawn_over(content, target)
+        plain = images.resize(content, max(drawn.shape[-2:]))
+        assert drawn.shape == plain.shape and 0.02 < ((drawn - plain).abs().amax(dim=1) > 0.1).float().mean() < 0.9
+        exploration.change(target="blend")
+        strip.refresh()
+        assert strip.matches.layout.display == "none"
+
+
+class TestLogSlider:
+    @pytest.mark.parametrize("value", [0.08, 0.01, 10.0, 0.0123456, 40.0, 1e-4])
+    def test_it_has_a_step_at_its_value(self, value):
+        slider = LogSlider("τ", -2, 1, 0.05, value)
+        shown = max(value, 0.01)
+        assert slider.value == pytest.approx(shown, rel=1e-9) and slider.min <= -2 + 1e-9 and slider.max >= 1
+        steps = (math.log10(slider.value) - slider.min) / slider.step
+        assert steps == pytest.approx(round(steps), abs=1e-6)
+
+
+class TestGallery:
+    """Thumbnails are sent on request."""
+
+    def test_it_sends_the_requested_pictures_and_no_others(self):
+        sent, acted = [], []
+        gallery = Gallery(
+            "Works", lambda key: key.encode(), lambda *what: acted.append(what), actions=(Action("out", "out", ""),)
+        )
+        gallery.send = lambda content, buffers: sent.append((content, buffers))
+        gallery.show([Item("a", "A", weight=0.5), Item("b", "B", weight=0.5)])
+        gallery.receive({"want": ["b", "c"]})
+        assert sent == [({"picture": "b"}, [b"b"])]
+        for key, action in (("a", "out"), ("c", "out"), ("a", "choose"), ("a", "rm")):
+            gallery.receive({"key": key, "action": action})
+        assert acted == [("a", "out")]
+
+    def test_a_missing_picture_hides_no_other(self):
+        sent = []
+        gallery = Gallery("Works", {"a": b"picture"}.__getitem__, lambda *_: None)
+        gallery.send = lambda content, buffers: sent.append(buffers[0])
+        gallery.show([Item("a", "A"), Item("b", "B")])
+        gallery.receive({"want": ["b", "a"]})
+        assert sent == [b"", b"picture"]
+
+
+class TestBlindStudy:
+    """No method is named; every vote is kept."""
+
+    def test_no_method_reaches_the_page(self, ballot, tmp_path):
+        widget = BlindStudy(ballot)
+        for _ in range(3):
+            state = widget.get_state()
+            text = repr({k: v for k, v in state.items() if k not in ("left", "right", "_esm")})
+            assert "gatys" not in text and "blend" not in text and str(tmp_path) not in text
+            for side in ("left", "right"):
+                assert b"gatys" not in bytes(state[side]) and b"blend" not in bytes(state[side])
+                assert bytes(state[side]).startswith(b"\xff\xd8")
+            widget.receive({"number": widget.number, "side": "left", "seconds": 0.5})
+        assert widget.finished and bytes(widget.left) == b""
+        assert "gatys" not in widget._esm and "blend" not in widget._esm
+
+    def test_votes_are_kept_and_taken_up_again(self, ballot):
+        widget = BlindStudy(ballot)
+        assert (widget.number, widget.total, widget.undoable, widget.question) == (1, 3, False, "Which looks more like Nobody?")
+        widget.receive({"number": 1, "side": "right", "seconds": 1.25})
+        assert widget.number == 2 and widget.undoable
+        again = BlindStudy(blind.Ballot(ballot.plan, ballot.path))
+        assert again.number == 2
+        (answer,) = again.ballot.answers.values()
+        assert (answer.side, answer.seconds) == ("right", 1.25)
+        again.receive({"undo": True})
+        assert again.number == 1 and not again.undoable
+
+    def test_a_second_press_on_the_same_pair_does_not_count(self, ballot):
+        widget = BlindStudy(ballot)
+        widget.receive({"number": 1, "side": "left", "seconds": 1})
+        widget.receive({"number": 1, "side": "left", "seconds": 1})
+        assert len(ballot) == 1 and widget.number == 2
+        widget.receive({"undo": True})
+        widget.receive({"undo": True})
+        assert len(ballot) == 0
+
+    @pytest.mark.parametrize(
+        "message", [{"number": 1, "side": "up", "seconds": 1}, {"number": 1, "side": "left", "seconds": "x"}]
+    )
+    def test_an_invalid_message_is_reported_and_changes_nothing(self, ballot, message):
+        widget = BlindStudy(ballot)
+        before = widget.revision
+        widget.receive(message)
+        assert len(ballot) == 0 and widget.error and widget.question == widget.error and widget.revision > before
+        widget.receive({"number": 1, "side": "tie", "seconds": 1})
+        assert len(ballot) == 1 and widget.question == "Which looks more like Nobody?"
+
+    def test_the_report_of_a_missing_picture_names_no_method(self, ballot):
+        widget = BlindStudy(ballot)
+        Path(ballot.plan.picture(widget._shown.left)).unlink()
+        again = BlindStudy(ballot)
+        assert "cannot be read" in again.question and bytes(again.left) == b"" and again.revision == 1
+        assert "gatys" not in again.question and "blend" not in again.question
+
+
+class TestCompare:
+    """Two to six pictures of one size."""
+
+    def test_results_are_compared_at_one_size(self, corpus):
+        first, second = corpus.works[0].load(64), corpus.works[1].load(32)
+        widget = Compare({"one": first, "two": second})
+        assert widget.names == ["one", "two"] and (widget.left, widget.right, widget.position) == (0, 1, 0.5)
+        sizes = {Image.open(io.BytesIO(bytes(data))).size for data in widget.pictures}
+        assert sizes == {(64, 48)} and widget.ratio == pytest.approx(64 / 48)
+
+    @pytest.mark.parametrize("count", [1, 7])
+    def test_one_or_seven_pictures_are_not_compared(self, count):
+        with pytest.raises(UsageError, match="compare two to 6"):
+            Compare({f"{i}": torch.zeros(1, 3, 8, 8) for i in range(count)})
+
+
+class TestScripts:
+    """What a page loads."""
+
+    @pytest.mark.parametrize("path", sorted(Path(lab.__file__).parent.glob("*.js")), ids=lambda path: path.name)
+    def test_a_script_has_no_address_and_no_import(self, path):
+        code = path.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, which nothing fetches
+        assert "http" not in code and "import " not in code

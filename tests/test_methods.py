@@ -46,7 +46,7 @@ class TestWords:
         settings = Settings(method=method, size=96, alpha=0.3, looseness=0.5)
         target, combine, name = found
         assert parse(words, settings) == (target, combine, replace(settings, method=name))
-        asked = request(settings=settings).asking(words)
+        asked = request(settings=settings).asking(words, style="Work 1" if target == "single" else "")
         assert (asked.target, asked.combine, asked.method) == found
         assert parse(asked.words, Settings())[:2] == (target, combine)
 
@@ -95,6 +95,8 @@ class TestRequest:
             ("tau", {"tau": -1.0}),
             ("mask", {"mask": "m.png"}),
             ("weights", {"weights": (("Work 1", 1.0),)}),
+            ("style", {"target": "single"}),
+            ("style", {"target": "single", "corpora": (), "style": "no/such/file.jpg"}),
             ("weights", {"target": "by-hand"}),
             ("shares", {"shares": (1.0,)}),
             ("shares", {"corpora": ("two", "two"), "shares": (1.0,)}),

@@ -13,7 +13,8 @@ from workbench.corpora import ingest
 from workbench.errors import UsageError
 from workbench.images import colour
 from workbench.retrieval import regions
-from workbench.transfer import Settings, Transfer, neighbours
+from workbench.retrieval.pieces import Piece
+from workbench.transfer import Settings, Transfer, neighbours, sources
 from workbench.transfer.hypercolumns import (
     CELL,
     Space,
@@ -25,6 +26,7 @@ from workbench.transfer.hypercolumns import (
 from workbench.transfer.losses import NeighbourLoss
 from workbench.transfer.matching import Lattice, Matcher, nearest
 from workbench.transfer.objective import Objective
+from workbench.transfer.sources import Sources, Window
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +66,8 @@ def sources_of(encoder, pictures, generator):
         for picture in pictures:
             features = encoder.features(picture, layers)
             every = torch.ones(grid_of(features), dtype=torch.bool)
-            parts.append(neighbours.Part(picture, {layer: f[0] for layer, f in features.items()}, every, 0))
-        return neighbours.Sources(parts, lambda picture: blocks(encoder.features(picture, layers)), generator)
+            parts.append(Window(picture, {layer: f[0] for layer, f in features.items()}, every, 0))
+        return Sources(parts, lambda picture: blocks(encoder.features(picture, layers)), generator)
 
 
 class TestHypercolumns:
@@ -173,10 +175,10 @@ class TestMatching:
         nothing, whole = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
         nothing[..., 0, 0] = 1
         work = next(iter(corpus))
-        there = targets.Guide(whole - nothing, (regions.Piece(work),), (1.0,), 0.98, 1.0, 0.0, 1.0, True)
+        there = targets.Guide(whole - nothing, (Piece(work),), (1.0,), 0.98, 1.0, 0.0, 1.0, True)
         speck = np.zeros((400, 400), dtype=np.uint8)
         speck[200, 200] = 1
-        piece = regions.Piece(work, 1, regions.Regions(speck, np.zeros((2, 1), dtype=np.float32)))
+        piece = Piece(work, 1, regions.Regions(speck, np.zeros((2, 1), dtype=np.float32)))
         missing = targets.Guide(nothing, (piece,), (1.0,), 0.02, 1.0, 0.0, 1.0, True)
         target = targets.StyleTarget("regions", (work,), (1.0,), guides=(there, missing))
         assert Transfer(content, target, encoder, Settings(size=96, steps=5)).run().complete
@@ -223,10 +225,10 @@ class TestTransferred:
         with torch.no_grad():
             features = encoder.features(content, layers)
         grid = grid_of(features)
-        sources = sources_of(encoder, [content], torch.Generator().manual_seed(0))
+        of_works = sources_of(encoder, [content], torch.Generator().manual_seed(0))
         match = torch.arange(grid[0] * grid[1])
         for layer, f in features.items():
-            torch.testing.assert_close(sources.taken(match, grid, layer, tuple(f.shape[-2:])), f)
+            torch.testing.assert_close(of_works.features(match, grid, layer, tuple(f.shape[-2:])), f)
 
     def test_features_taken_over_are_what_loops_take(self, encoder, content):
         layers = layers_of(encoder)
@@ -235,11 +237,11 @@ class TestTransferred:
             maps = [encoder.features(picture, layers) for picture in pictures]
         grids = [grid_of(f) for f in maps]
         generator = torch.Generator().manual_seed(0)
-        sources = sources_of(encoder, pictures, generator)
+        of_works = sources_of(encoder, pictures, generator)
         rows, columns = 6, 5
-        match = torch.randint(0, len(sources.lattice), (rows * columns,), generator=generator)
+        match = torch.randint(0, len(of_works.lattice), (rows * columns,), generator=generator)
         for layer, sides in {"relu1_1": (24, 20), "relu2_1": (12, 10), "relu3_1": (6, 5), "relu4_1": (3, 2)}.items():
-            found = sources.taken(match, (rows, columns), layer, sides)
+            found = of_works.features(match, (rows, columns), layer, sides)
             per = CELL / stride(layer)  # positions of a place
             for y in range(sides[0]):
                 for x in range(sides[1]):
@@ -270,10 +272,10 @@ class TestTransferred:
         picture = torch.rand(1, 3, 96, 96, generator=generator)
         with torch.no_grad():
             features = encoder.features(picture, layers)
-        sources = sources_of(encoder, [picture], generator)
+        of_works = sources_of(encoder, [picture], generator)
         rows, columns = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
         for shift in (0, 1, 2, 3):
-            taken = sources.taken(((rows + shift) * 24 + columns).flatten(), (16, 16), "relu4_1", (8, 8))
+            taken = of_works.features(((rows + shift) * 24 + columns).flatten(), (16, 16), "relu4_1", (8, 8))
             first = (shift + 1) // 2
             torch.testing.assert_close(taken, features["relu4_1"][..., first : first + 8, :8])
 
@@ -331,35 +333,37 @@ class TestDrawn:
         mask = torch.zeros(1, 1, work.height, work.width)
         mask[..., 40:52, 44:52] = 1
         painting = work.load(work.width)
-        window, inside = neighbours._window(painting, mask, 500, torch.Generator().manual_seed(0))
-        assert min(window.shape[-2:]) >= min(neighbours.LEAST * CELL, work.height)
-        features = neighbours._continued(encoder, window, layers)
-        allowed = neighbours._allowed(inside, grid_of(features))
+        window, inside = sources._cut(painting, mask, 500, torch.Generator().manual_seed(0))
+        assert min(window.shape[-2:]) >= min(sources.SMALLEST_WINDOW * CELL, work.height)
+        features = sources.continued_features(encoder, window, layers)
+        allowed = sources._allowed(inside, grid_of(features))
         assert 0 < int(allowed.sum()) <= 12
 
     def test_windows_take_shares_by_weight_and_whole_works_where_they_fit(self, encoder, blend):
         layers = layers_of(encoder)
         generator = torch.Generator().manual_seed(0)
-        parts = neighbours.draw(blend, encoder, layers, 64, 16 * 12, generator)
+        parts = sources.draw_windows(blend, encoder, layers, 64, 16 * 12, generator)
         assert [tuple(p.allowed.shape) for p in parts] == [(12, 16)] * 3  # a weight of an eighth or more sees all
 
     def test_works_of_small_shares_are_drawn_as_often_as_their_windows_make_up_for(self, encoder, blend):
         few = targets.StyleTarget("blend", blend.works, (0.96, 0.02, 0.02))
         generator = torch.Generator().manual_seed(0)
         places = 16 * 12  # a share is .02 * 8 * 192 = 31 places, the least window 144
-        drawn = [len(neighbours.draw(few, encoder, ("relu1_1", "relu3_1"), 64, places, generator)) - 1 for _ in range(60)]
+        drawn = [len(sources.draw_windows(few, encoder, ("relu1_1", "relu3_1"), 64, places, generator)) - 1 for _ in range(60)]
         assert sum(drawn) / 120 == pytest.approx(31 / 144, abs=0.12)
 
     def test_no_painting_is_enlarged_much(self, encoder, blend):
-        parts = neighbours.draw(blend, encoder, layers_of(encoder), 4000, 10**6, torch.Generator().manual_seed(0))
-        sides = [round(neighbours.ENLARGED * side) for side in (blend.works[0].height, blend.works[0].width)]
+        parts = sources.draw_windows(blend, encoder, layers_of(encoder), 4000, 10**6, torch.Generator().manual_seed(0))
+        sides = [round(sources.ENLARGEMENT * side) for side in (blend.works[0].height, blend.works[0].width)]
         assert tuple(parts[0].features["relu1_1"].shape[-2:]) == tuple(sides)
 
     @pytest.mark.slow
     def test_regions_take_from_their_own_pieces(self, encoder, content, corpus):
         few = dataclasses.replace(corpus, works=corpus.works[:2])
         target = targets.Selection(few, content, encoder, retriever=encoder).regions()
-        numbers = {part.region for part in neighbours.draw(target, encoder, layers_of(encoder), 64, 400, torch.Generator())}
+        numbers = {
+            part.region for part in sources.draw_windows(target, encoder, layers_of(encoder), 64, 400, torch.Generator())
+        }
         assert numbers == set(range(len(target.guides)))
         result = Transfer(content, target, encoder, Settings(size=64, steps=10)).run()
         assert result.complete
@@ -410,15 +414,15 @@ class TestTransfers:
             return neighbours._kept_in_faces(faces, grid, torch.device("cpu"))
 
         kept = kept_at(40, 32)
-        assert float(kept.max()) == pytest.approx(neighbours.FACES * (30 / (32 * (right - left))) ** 0.5, rel=1e-3)
+        assert float(kept.max()) == pytest.approx(neighbours.FACE_SHARE * (30 / (32 * (right - left))) ** 0.5, rel=1e-3)
         assert 0.005 < float(kept.mean()) < 0.2
         assert float(kept_at(160, 128).max()) == pytest.approx(float(kept.max()) / 2, rel=1e-3)
-        assert float(kept_at(10, 8).max()) <= neighbours.MOST + 1e-6
+        assert float(kept_at(10, 8).max()) <= neighbours.LARGEST_FACE_SHARE + 1e-6
         assert float(neighbours._kept_in_faces((), (16, 16), torch.device("cpu")).max()) == 0
         inside = kept / kept.max()
         change = {}
         for share in (0.0, 0.8):
-            monkeypatch.setattr(neighbours, "FACES", share)
+            monkeypatch.setattr(neighbours, "FACE_SHARE", share)
             result = Transfer(content, targets.whole(corpus), encoder, Settings(size=160, steps=40, palette=0)).run().image
             away = (result - images.resize(content, 160)).abs().mean(dim=1, keepdim=True)
             where = torch.nn.functional.interpolate(inside, tuple(away.shape[-2:]), mode="bilinear")

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -70,3 +71,15 @@ def test_it_runs_to_the_end(stem, tmp_path):
         assert figures.read_provenance(path)["notebook"] == stem
     assert json.loads((result.folder / "metrics.json").read_text())
     assert (result.folder / "executed.ipynb").stat().st_size < 5e6  # widgets leave pictures, and pictures no more than that
+
+
+def times(text):
+    """Number of a notebook -> its time on two CPU cores, from the table of notebooks in `text`."""
+    return dict(re.findall(r"^\| \W*(\d\d) .*\| ([^|]+) \|$", text, re.MULTILINE))
+
+
+def test_notebook_00_gives_the_times_of_the_readme():
+    first = nbformat.read(path_of("00_start_here"), as_version=4).cells[0].source
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    assert times(first) == times(readme)
+    assert set(times(first)) == {stem[:2] for stem in NOTEBOOKS}

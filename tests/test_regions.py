@@ -1,3 +1,5 @@
+"""Regions of a picture: by what it shows, and by a mask."""
+
 import numpy as np
 import pytest
 import torch
@@ -17,128 +19,85 @@ def patchwork(height=96, width=128):
     return torch.from_numpy(pixels.clip(0, 1).astype(np.float32)).permute(2, 0, 1)[None]
 
 
-def test_textures_side_by_side_are_regions(encoder):
-    found = regions.divide(patchwork(), encoder)
-    assert 3 <= len(found) <= regions.MOST and found.labels.shape == (36, 48)
-    middle = found.labels[:, [8, 24, 40]]
-    for column in middle.T:  # each texture is mainly one region, and another one than its neighbours'
-        assert (column == np.bincount(column).argmax()).mean() > 0.8
-    assert len({int(np.bincount(column).argmax()) for column in middle.T}) == 3
-    assert found.shares.sum() == pytest.approx(1) and (np.diff(found.shares) <= 0).all()
-    assert torch.equal(found.masks().sum(dim=0), torch.ones(1, 36, 48))
-    assert found.shares.min() >= regions.SMALLEST and set(found.names) == {""}
-
-
-def test_dividing_is_deterministic(encoder):
-    a, b = (regions.divide(patchwork(), encoder) for _ in range(2))
-    assert np.array_equal(a.labels, b.labels) and np.array_equal(a.descriptors, b.descriptors)
-
-
-@pytest.mark.parametrize("shape", [(64, 64), (2, 90), (90, 2), (1, 1)])
-def test_a_picture_of_one_colour_is_one_region_whatever_its_shape(encoder, shape):
-    found = regions.divide(torch.full((1, 3, *shape), 0.4), encoder)
-    assert len(found) == 1 and found.shares.tolist() == [1.0]
-    assert np.isfinite(found.descriptors).all()
-
-
-@pytest.mark.parametrize("shape", [(2, 90), (90, 2), (3, 3), (1, 700)])
-def test_pictures_of_any_shape_are_divided(encoder, shape):
-    found = regions.divide(torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0)), encoder)
-    assert 1 <= len(found) <= regions.MOST and np.isfinite(found.descriptors).all()
-    assert found.shares.sum() == pytest.approx(1)
-
-
-def test_a_mask_of_flat_colours_marks_the_regions(encoder, tmp_path):
-    mask = np.zeros((30, 40, 3), np.uint8)
-    mask[:10] = (0, 0, 255)
-    mask[25:, :10] = (255, 255, 0)
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    found = regions.from_mask(tmp_path / "mask.png", patchwork(), encoder)
-    assert found.shares == pytest.approx([1 - 1 / 3 - 1 / 24, 1 / 3, 1 / 24], abs=0.01)
-    assert found.labels[0, 0] == 1 and found.labels[-1, 0] == 2
-
-
-def test_soft_edges_and_slips_of_the_brush_make_no_regions(encoder, tmp_path):
-    mask = Image.new("RGB", (400, 300), "black")
-    mask.paste((255, 255, 255), (100, 80, 300, 220))
-    mask.putpixel((5, 5), (0, 0, 255))
-    mask.resize((101, 76), Image.Resampling.LANCZOS).save(tmp_path / "soft.png")
-    found = regions.from_mask(tmp_path / "soft.png", patchwork(), encoder)
-    assert len(found) == 2 and found.shares == pytest.approx([0.767, 0.233], abs=0.02)
-
-
-def test_a_mask_that_is_a_photograph_is_refused(encoder, tmp_path):
-    images.save(torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0)), tmp_path / "mask.png")
-    with pytest.raises(UsageError, match="flat colour"):
-        regions.from_mask(tmp_path / "mask.png", patchwork(), encoder)
-
-
-def test_the_index_finds_a_piece_by_itself_and_is_read_from_the_cache(corpus, encoder, monkeypatch):
-    index = regions.RegionIndex(corpus.works, encoder)
-    assert {piece.work for piece in index.pieces} == set(corpus.works)
-    similar = index.similarities(index.raw)
-    assert np.allclose(similar.diagonal(), 1, atol=1e-5) and np.abs(similar).max() <= 1 + 1e-5
-    monkeypatch.setattr(regions, "divide", None)  # the second index must not need it
-    again = regions.RegionIndex(corpus.works, encoder)
-    assert np.array_equal(again.raw, index.raw)
-
-
-def test_familiarity_is_a_rank_among_the_artists_own_matches(corpus, encoder):
-    index = regions.RegionIndex(corpus.works, encoder)
-    naive = []
-    for i, piece in enumerate(index.pieces):
-        others = [j for j, other in enumerate(index.pieces) if other.work.series != piece.work.series]
-        naive.append(index.similarities(index.raw[i : i + 1])[0, others].max())
-    assert np.allclose(index.own, np.sort(naive), atol=1e-6)
-    assert index.familiarity(-1.0) == 0 and index.familiarity(1.0) == 1
-    assert index.familiarity(float(np.median(naive))) == pytest.approx(0.5, abs=0.1)
-    assert regions.RegionIndex(corpus.works[:1], encoder).familiarity(0.0) == 1
-
-
-def test_a_damaged_cache_entry_is_made_again(corpus, encoder, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
-    first = regions.RegionIndex(corpus.works[:2], encoder)
-    for damage in (lambda entry: b"damaged", lambda entry: entry[:1500], lambda entry: b""):
-        for entry in tmp_path.rglob("*.npz"):
-            entry.write_bytes(damage(entry.read_bytes()))
-        assert np.array_equal(regions.RegionIndex(corpus.works[:2], encoder).raw, first.raw)
-    assert np.array_equal(regions.RegionIndex(corpus.works[:2], encoder).raw, first.raw)
-
-
 @pytest.fixture(scope="module")
 def sitter():
     return images.resize(inputs.content("grace_hopper"), 256)
 
 
-def test_faces_and_people_are_regions_with_names(sitter, encoder):
-    found = regions.divide(sitter, encoder)
-    assert sorted(found.names)[-2:] == ["face", "person"] and len(found.names) == len(found) <= regions.MOST + 2
-    assert (np.diff(found.shares) <= 0).all() and found.shares.sum() == pytest.approx(1)
-    assert torch.equal(found.masks().sum(dim=0), torch.ones(1, *found.labels.shape))
-    height, width = found.labels.shape
-    assert found.names[found.labels[round(0.42 * height), width // 2]] == "face"
-    assert found.names[found.labels[-1, width // 2]] == "person"
-    assert found.names[found.labels[0, -1]] == ""
-    unnamed = [share for share, name in zip(found.shares, found.names, strict=True) if not name]
-    assert min(unnamed) >= regions.SMALLEST
+class TestDivide:
+    """Parts that look alike, faces and persons."""
 
+    def test_textures_side_by_side_are_regions(self, encoder):
+        found = regions.divide(patchwork(), encoder)
+        assert 3 <= len(found) <= regions.MAX_REGIONS and found.labels.shape == (36, 48)
+        middle = found.labels[:, [8, 24, 40]]
+        for column in middle.T:  # each texture is mainly one region, and another one than its neighbours'
+            assert (column == np.bincount(column).argmax()).mean() > 0.8
+        assert len({int(np.bincount(column).argmax()) for column in middle.T}) == 3
+        assert found.shares.sum() == pytest.approx(1) and (np.diff(found.shares) <= 0).all()
+        assert torch.equal(found.masks().sum(dim=0), torch.ones(1, 36, 48))
+        assert found.shares.min() >= regions.MIN_SHARE and set(found.names) == {""}
 
-def test_what_people_leave_of_a_picture_is_never_lost(sitter, encoder, monkeypatch):
-    """Everything, and all but a strip too narrow to be a region, is a person."""
-    for free, names in ((0, ("person",)), (1, ("person",)), (8, ("person", ""))):
-        monkeypatch.setattr(
-            regions.people, "parts", lambda p, h, w, free=free: (np.arange(w) >= free) * np.ones((h, 1), np.uint8)
-        )
+    def test_dividing_is_deterministic(self, encoder):
+        a, b = (regions.divide(patchwork(), encoder) for _ in range(2))
+        assert np.array_equal(a.labels, b.labels) and np.array_equal(a.descriptors, b.descriptors)
+
+    @pytest.mark.parametrize("shape", [(64, 64), (2, 90), (90, 2), (1, 1)])
+    def test_a_picture_of_one_colour_is_one_region_whatever_its_shape(self, encoder, shape):
+        found = regions.divide(torch.full((1, 3, *shape), 0.4), encoder)
+        assert len(found) == 1 and found.shares.tolist() == [1.0]
+        assert np.isfinite(found.descriptors).all()
+
+    @pytest.mark.parametrize("shape", [(2, 90), (90, 2), (3, 3), (1, 700)])
+    def test_pictures_of_any_shape_are_divided(self, encoder, shape):
+        found = regions.divide(torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0)), encoder)
+        assert 1 <= len(found) <= regions.MAX_REGIONS and np.isfinite(found.descriptors).all()
+        assert found.shares.sum() == pytest.approx(1)
+
+    def test_faces_and_people_are_regions_with_names(self, sitter, encoder):
         found = regions.divide(sitter, encoder)
-        assert found.names[:1] == names[:1] and set(found.names) == set(names)
-        assert (found.labels[:, 9:] == 0).all()
+        assert sorted(found.names)[-2:] == ["face", "person"] and len(found.names) == len(found) <= regions.MAX_REGIONS + 2
+        assert (np.diff(found.shares) <= 0).all() and found.shares.sum() == pytest.approx(1)
+        assert torch.equal(found.masks().sum(dim=0), torch.ones(1, *found.labels.shape))
+        height, width = found.labels.shape
+        assert found.names[found.labels[round(0.42 * height), width // 2]] == "face"
+        assert found.names[found.labels[-1, width // 2]] == "person"
+        assert found.names[found.labels[0, -1]] == ""
+        unnamed = [share for share, name in zip(found.shares, found.names, strict=True) if not name]
+        assert min(unnamed) >= regions.MIN_SHARE
+
+    def test_what_people_leave_of_a_picture_is_never_lost(self, sitter, encoder, monkeypatch):
+        """Everything, and all but a strip too narrow to be a region, is a person."""
+        for free, names in ((0, ("person",)), (1, ("person",)), (8, ("person", ""))):
+            monkeypatch.setattr(
+                regions.people, "parts", lambda p, h, w, free=free: (np.arange(w) >= free) * np.ones((h, 1), np.uint8)
+            )
+            found = regions.divide(sitter, encoder)
+            assert found.names[:1] == names[:1] and set(found.names) == set(names)
+            assert (found.labels[:, 9:] == 0).all()
 
 
-def test_names_are_kept_in_the_cache_and_compared_with_their_like(portraits, encoder, monkeypatch):
-    index = regions.RegionIndex(portraits.works, encoder)
-    assert set(index.names) == {"", "person", "face"}
-    monkeypatch.setattr(regions, "divide", None)
-    assert (regions.RegionIndex(portraits.works, encoder).names == index.names).all()
-    similar = index.similarities(index.raw[:2], ["face", "no such name"])
-    assert (np.isfinite(similar[0]) == (index.names == "face")).all() and np.isfinite(similar[1]).all()
-    assert np.isfinite(index.similarities(index.raw[:2])).all()
+class TestFromMask:
+    """Regions that a mask marks."""
+
+    def test_a_mask_of_flat_colours_marks_the_regions(self, encoder, tmp_path):
+        mask = np.zeros((30, 40, 3), np.uint8)
+        mask[:10] = (0, 0, 255)
+        mask[25:, :10] = (255, 255, 0)
+        Image.fromarray(mask).save(tmp_path / "mask.png")
+        found = regions.from_mask(tmp_path / "mask.png", patchwork(), encoder)
+        assert found.shares == pytest.approx([1 - 1 / 3 - 1 / 24, 1 / 3, 1 / 24], abs=0.01)
+        assert found.labels[0, 0] == 1 and found.labels[-1, 0] == 2
+
+    def test_soft_edges_and_slips_of_the_brush_make_no_regions(self, encoder, tmp_path):
+        mask = Image.new("RGB", (400, 300), "black")
+        mask.paste((255, 255, 255), (100, 80, 300, 220))
+        mask.putpixel((5, 5), (0, 0, 255))
+        mask.resize((101, 76), Image.Resampling.LANCZOS).save(tmp_path / "soft.png")
+        found = regions.from_mask(tmp_path / "soft.png", patchwork(), encoder)
+        assert len(found) == 2 and found.shares == pytest.approx([0.767, 0.233], abs=0.02)
+
+    def test_a_mask_that_is_a_photograph_is_refused(self, encoder, tmp_path):
+        images.save(torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0)), tmp_path / "mask.png")
+        with pytest.raises(UsageError, match="flat colour"):
+            regions.from_mask(tmp_path / "mask.png", patchwork(), encoder)

@@ -12,7 +12,7 @@ from workbench import encoders, images, metrics, targets
 from workbench.corpora import ingest
 from workbench.errors import UsageError, WorkbenchError
 from workbench.images import colour
-from workbench.transfer import Diverged, Settings, Transfer, loop, schedule, settings
+from workbench.transfer import Diverged, Settings, Transfer, schedule, settings, transfer
 from workbench.transfer.optimisers import LBFGS
 
 SMALL = dict(size=64, steps=12)
@@ -44,7 +44,7 @@ def check_resumed(begin, stops, folder):
 @pytest.fixture
 def drafted(monkeypatch):
     """As if the network with random weights imitated every encoder."""
-    monkeypatch.setattr(loop, "draft_encoder", lambda encoder: encoders.load("random", device="cpu", precision="float32"))
+    monkeypatch.setattr(transfer, "draft_encoder", lambda encoder: encoders.load("random", device="cpu", precision="float32"))
 
 
 @pytest.fixture
@@ -330,7 +330,7 @@ class TestStages:
         """With content alone, from the content, nothing is left to gain."""
         still = dict(size=64, steps=60, beta=0.0, alpha=1.0, tv=0.0)
         stopped = Transfer(content, target, encoder, Settings(method="gram", **still)).run()
-        assert stopped.complete and len(stopped.history) == 12 + loop.PLATEAU_WINDOW + 1  # judged by the weights asked for
+        assert stopped.complete and len(stopped.history) == 12 + transfer.PLATEAU_WINDOW + 1  # judged by the weights asked for
         assert len(Transfer(content, target, encoder, Settings(method="gram", **still, plateau=0)).run().history) == 60
         moving = Transfer(content, target, encoder, Settings(method="gram", size=64, steps=30)).run()
         assert len(moving.history) == 30
@@ -384,7 +384,7 @@ class TestIterating:
         running = begin()
         list(itertools.islice(running, 2))
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(loop, "LBFGS", Interrupted)
+            patched.setattr(transfer, "LBFGS", Interrupted)
             next(iter(running))
         saved = running.checkpoint(tmp_path / "between")
         whole = begin().run().image

@@ -1,4 +1,4 @@
-"""What a person names, by path or by a sample's name: a content image, a corpus."""
+"""Content images and corpora, by path or by a sample's name."""
 
 import difflib
 from pathlib import Path
@@ -25,7 +25,7 @@ def content(name: str) -> Tensor:
 
 
 def corpus(name: str, *, show: bool = False) -> Corpus:
-    """The corpus in a folder, or that of a sample painter, painted when it is first asked for. UsageError for neither."""
+    """The corpus in a folder, or that of a sample painter, painted on the first call. UsageError for neither."""
     if Path(name).is_dir():
         return ingest(name, show=show)
     if Path(name).is_file():

@@ -1,4 +1,4 @@
-"""Progress that suits where it is shown: a bar on a terminal, a plain line now and then elsewhere, nothing when not asked."""
+"""Progress that suits where it is shown: a bar on a terminal, a plain line now and then elsewhere, or nothing."""
 
 import sys
 import threading
@@ -10,12 +10,13 @@ from typing import TypeVar
 from tqdm import tqdm
 
 EVERY_SECONDS = 10.0
+"""Seconds between two plain lines, at least."""
 T = TypeVar("T")
 _here = threading.local()
 
 
 class Stopped(Exception):
-    """Work was asked to stop, by `stoppable`. What was finished before is kept wherever it is kept."""
+    """Work was stopped by `stoppable`. What was finished before is kept wherever it is kept."""
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def stoppable(stop: threading.Event) -> Iterator[None]:
 
 
 def check() -> None:
-    """Raise Stopped if this thread works within `stoppable` and was asked to stop: for what takes long inside of an item."""
+    """Raise Stopped if this thread works within `stoppable` and its event is set: for what takes long inside of an item."""
     stop = getattr(_here, "stop", None)
     if stop is not None and stop.is_set():
         raise Stopped

@@ -1,6 +1,6 @@
 """Where a result came from: parameters, seed, versions, commit, platform, and the hashes of what went in.
 
-Nothing here tells the time, so identical runs make identical figures; and nothing tells who ran it, or in which folder.
+There is no time in it, so identical runs make identical figures; and no name of who ran it, or of a folder.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ PACKAGES = (
     "torch",
     "torchvision",
 )
+"""Packages whose versions decide a result."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Where a path begins that leads out of the current folder: at the start of a text, or inside one such as
 # "clip:MODEL//home/me/checkpoint.pt".
@@ -77,7 +78,7 @@ def checkout() -> dict:
 
     Empty outside a checkout, for an installed package, before the first commit, and without git.
     """
-    # Variables such as GIT_DIR, set inside a git hook, would make git speak of another repository.
+    # Variables such as GIT_DIR, set inside a git hook, would make git describe another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*arguments: str) -> str | None:

@@ -86,7 +86,7 @@ def spread(masks: Tensor, height: int, width: int) -> Tensor:
 def pool(parts: Iterable[tuple[float, dict[str, Moments]]]) -> dict[str, Moments]:
     """The weighted mean of moments: those of the mixture of all positions of all paintings.
 
-    `parts` yields (weight, layer -> Moments); weights need not sum to one. Only the running sum is held, so a generator
+    `parts` yields (weight, layer -> Moments); weights need not sum to one. Only the running sum is in memory, so a generator
     over a corpus of any size takes the memory of one painting. First and second raw moments may be averaged; covariances
     may not, because that would lose the scatter between paintings.
     """

@@ -1,15 +1,17 @@
-"""Files that are either whole or absent, and the folder for what can be made again."""
+"""Files that are either whole or absent, and the cache of results that can be computed again."""
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -25,6 +27,47 @@ def cache_dir(*parts: str) -> Path:
     except OSError as error:
         raise WorkbenchError(f"cannot create the cache folder {folder}: {error.strerror}; set WORKBENCH_CACHE") from error
     return folder
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Named arrays under keys, one safetensors file for each key in `folder`, such as `cache_dir` gives.
+
+    Folder and key together must stand for everything that the arrays depend on: the caller computes them, usually as hashes.
+    """
+
+    folder: Path
+
+    def get(self, key: str, names: Iterable[str]) -> "dict[str, np.ndarray] | None":
+        """The arrays `names` of the entry `key`; None where there is no entry, or a damaged one, which is removed.
+
+        Raises WorkbenchError, naming the file, where the entry cannot be read for another reason, such as its permissions.
+        """
+        from safetensors import SafetensorError  # here, because it takes time, and the command line's help needs none of it
+        from safetensors.numpy import load
+
+        path = self._path(key)
+        try:
+            arrays = load(path.read_bytes())
+            return {name: arrays[name].copy() for name in names}
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise WorkbenchError(f"cannot read {path}: {error.strerror or error}") from error
+        except (SafetensorError, KeyError, ValueError, TypeError):
+            path.unlink(missing_ok=True)
+            return None
+
+    def put(self, key: str, arrays: "Mapping[str, np.ndarray]") -> None:
+        """Store `arrays` (name -> array) as the entry `key`, atomically. Raises WorkbenchError where that is impossible."""
+        from numpy import ascontiguousarray
+        from safetensors.numpy import save_file
+
+        with atomic(self._path(key)) as temporary:
+            save_file({name: ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
 
 
 @contextmanager
@@ -62,7 +105,7 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, 
 
     try:
         with safe_open(str(path), framework="pt") as file:
-            # Cloned: memory that is aligned as in an unbroken run sums in the same order.
+            # Cloned, because the order of a sum depends on how memory is aligned, and torch aligns what it allocates alike.
             return file.metadata() or {}, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise WorkbenchError(f"{path} cannot be read as a checkpoint: {error}") from error

@@ -1,7 +1,7 @@
-"""A real JupyterLab in a real browser: what the tests and the pictures of the widgets share.
+"""A JupyterLab server and a browser, for the tests and the pictures of the widgets.
 
-The server listens on 127.0.0.1 alone, has folders of its own for all that Jupyter reads and writes, and is gone with its
-kernels when the `with` block ends, however it ends.
+The server listens on 127.0.0.1 alone, has folders of its own for all that Jupyter reads and writes, and ends with its
+kernels when the `with` block ends.
 """
 
 import json
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE = 300  # seconds until a wait is given up: two slow cores, and others at work on them
-FORGOTTEN = 600  # seconds after which a server that nobody uses ends by itself: for whoever kills the tests without mercy
+PATIENCE = 300
+"""Seconds until a wait is given up: the machine may be slow and busy."""
+FORGOTTEN = 600
+"""Seconds after which an unused server ends by itself, in case the tests were killed."""
 
 CONFIGURATION = {
     "ServerApp": {"ip": "127.0.0.1", "open_browser": False, "allow_root": True, "shutdown_no_activity_timeout": FORGOTTEN},
@@ -39,7 +41,7 @@ CONFIGURATION = {
         "expose_app_in_browser": True,
         "news_url": None,
         "check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
-        "extension_manager": "readonly",  # the other one asks PyPI
+        "extension_manager": "readonly",  # the other one sends requests to PyPI
     },
 }
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -47,12 +49,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Light", "adaptive-theme": False},
 }
 
-# What JupyterLab says on the console with no widget of ours on the page.
+# Errors that JupyterLab itself writes to the console.
 KNOWN: tuple[re.Pattern[str], ...] = ()
 
 
 def missing() -> str:
-    """What stands in the way of a browser: empty where nothing does."""
+    """Why there is no browser; empty where there is one."""
     if executable() is None:
         return f"no Chromium: apt-get install chromium, or put one of {', '.join(BROWSERS)} on the PATH"
     try:
@@ -63,7 +65,7 @@ def missing() -> str:
 
 
 def executable() -> str | None:
-    """The browser that the system has; a stub that only says where to get one is none."""
+    """The browser of the system; a stub without a browser behind it does not count."""
     found = (path for name in BROWSERS if (path := shutil.which(name)))
     return next((p for p in found if subprocess.run([p, "--version"], capture_output=True).returncode == 0), None)
 
@@ -80,7 +82,11 @@ class Server:
     def write(self, name: str, cells: list[str]) -> None:
         """Put a notebook of these code cells into the root."""
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}  # else it asks
+        notebook.metadata.kernelspec = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }  # else JupyterLab opens a dialogue
         nbformat.write(notebook, self.root / name)
 
     def copy(self, name: str, **parameters: Any) -> None:
@@ -107,8 +113,8 @@ def serve(folder: Path, **environment: str) -> Iterator[Server]:
     (folder / "config" / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(SETTINGS))
     token, log = secrets.token_hex(24), folder / "log"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER_", "JPY_"))}
-    places |= {"JUPYTER_TOKEN": token, "IPYTHONDIR": str(folder / "ipython")}  # a command line could be read by all
-    places |= {"OMP_NUM_THREADS": "1"}  # the other core is the browser's
+    places |= {"JUPYTER_TOKEN": token, "IPYTHONDIR": str(folder / "ipython")}  # every user can read a command line
+    places |= {"OMP_NUM_THREADS": "1"}  # the browser needs a core, too
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", f"--ServerApp.port={_free_port()}"]
     with log.open("wb") as out:
         process = psutil.Popen(
@@ -133,20 +139,20 @@ def _free_port() -> int:
 
 def _address(process: psutil.Popen, runtime: Path, token: str, log: Path) -> str:
     """Where the server listens, as soon as it answers."""
-    said = runtime / f"jpserver-{process.pid}.json"
+    record = runtime / f"jpserver-{process.pid}.json"
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
         with suppress(OSError, ValueError):
-            url = json.loads(said.read_text())["url"]
-            ask = urllib.request.Request(f"{url}api/status", headers={"Authorization": f"token {token}"})
-            with urllib.request.urlopen(ask, timeout=10):
+            url = json.loads(record.read_text())["url"]
+            request = urllib.request.Request(f"{url}api/status", headers={"Authorization": f"token {token}"})
+            with urllib.request.urlopen(request, timeout=10):
                 return url
         time.sleep(0.1)
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-4000:]}")
 
 
 def _end(process: psutil.Popen) -> None:
-    """End the server and its kernels: asked first, which they answer in a second, then without asking."""
+    """End the server and its kernels, after 15 seconds by force."""
     family = [process]
     with suppress(psutil.NoSuchProcess):
         family += process.children(recursive=True)
@@ -182,11 +188,11 @@ class Notebook:
         """`context`: what `Browser.new_context` takes, such as viewport and device_scale_factor."""
         self.server, self.name = server, name
         self.problems: list[str] = []
-        """What went wrong on the page and nobody asked for: errors on the console, errors nobody caught, calls to elsewhere."""
+        """Unexpected errors of the page: on the console, uncaught, and requests to other servers."""
         self.page: Page = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | context)).new_page()
         self.page.set_default_timeout(PATIENCE * 1000)
         self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self._problem(f"not caught: {error.stack or error}"))
+        self.page.on("pageerror", lambda error: self._problem(f"uncaught: {error.stack or error}"))
         self.page.on("request", self._request)
         workspace = name.removesuffix(".ipynb")  # of its own, for a shared one brings back what was open before
         self.page.goto(f"{server.url}lab/workspaces/{workspace}/tree/{name}?token={server.token}")
@@ -198,7 +204,7 @@ class Notebook:
 
     def _request(self, request: Any) -> None:
         if not request.url.startswith((self.server.url, "data:", "blob:")):
-            self._problem(f"asks elsewhere: {request.url}")
+            self._problem(f"request to another server: {request.url}")
 
     def _problem(self, text: str) -> None:
         if not any(known.search(text) for known in KNOWN):
@@ -214,7 +220,7 @@ class Notebook:
         )
 
     def wait_for(self, promise: str, argument: Any = None, seconds: float = PATIENCE) -> Any:
-        """What a function of the page, given `argument`, promises; an Error after `seconds`, for Playwright waits for ever."""
+        """The value that the function `promise` of the page resolves to for `argument`; an Error after `seconds`."""
         return self.page.evaluate(
             f"""([argument, seconds]) => Promise.race([({promise})(argument), new Promise((_, fail) => setTimeout(
                 () => fail(new Error(`nothing within ${{seconds}} s`)), 1000 * seconds))])""",
@@ -235,8 +241,8 @@ class Notebook:
         )
         assert not errors, f"{self.name}: " + re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(errors))
 
-    def ask(self, expression: str) -> str:
-        """What the kernel makes of an expression, as text, asked beside the cells."""
+    def kernel_value(self, expression: str) -> str:
+        """The value of an expression in the kernel, as text; runs no cell."""
         return self.wait_for(
             """async (expression) => {
                 const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
@@ -249,7 +255,7 @@ class Notebook:
         )
 
     def find(self, selector: str, **keywords: Any) -> "Locator":
-        """What the notebook shows: a locator inside it."""
+        """A locator inside the notebook."""
         return self.page.locator(".jp-Notebook").locator(selector, **keywords)
 
     def save(self) -> None:
@@ -259,8 +265,8 @@ class Notebook:
     def reload(self) -> None:
         """Load the page again, as with F5; the kernel goes on.
 
-        ipywidgets gives the kernel four seconds to tell of its widgets, which a machine with other work may not keep; then they
-        are missing from the page, it says so, and whoever sees that loads it once more. So does this, twice.
+        ipywidgets waits four seconds for the widgets of the kernel. On a busy machine they may come later and are then missing
+        from the page, with an error, until it is loaded again: this tries three times.
         """
         for _ in range(3):
             self.page.reload()

@@ -1,6 +1,6 @@
 """Pictures of the widgets as JupyterLab shows them, light and dark: python tests/browser/screenshots.py [WIDGET ...]
 
-They go to runs/screenshots/<widget>_<light|dark>.png, at twice the size that a page has. Nothing in them is anybody's: the
+They go to runs/screenshots/<widget>_<light|dark>.png, at twice the size that a page has. They are free to use: the
 painters are synthetic, and the photographs come with scikit-learn and matplotlib.
 """
 
@@ -22,7 +22,6 @@ SIZE = {size}
 from pathlib import Path
 from workbench import encoders, images, inputs, lab, runs
 from workbench.study import blind
-from workbench.transfer import Settings, Transfer
 
 def explore(target="blend", run=False, **changes):
     trial = lab.Exploration()
@@ -85,12 +84,12 @@ lab.RunsBrowser()""",
     ),
 }
 
-# Without what moves, and without what JupyterLab puts beside an output.
+# No animations, and nothing beside the output.
 CALM = """
 * { transition: none !important; animation: none !important; caret-color: transparent !important; }
 .jp-Cell-inputWrapper, .jp-OutputPrompt, .jp-OutputCollapser { visibility: hidden; }
 """
-# Every picture has come, those too that are still to be asked for; one that is hidden needs not.
+# All visible pictures have come, including those that are requested late.
 SHOWN = """(widget) => [...widget.querySelectorAll("img")].every(
     (image) => !image.checkVisibility() || (image.complete && image.naturalWidth > 0))"""
 
@@ -123,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def take(server: real_lab.Server, browser, name: str, size: int) -> list[Path]:
-    """The pictures of one widget, one for each theme. AssertionError for whatever the page complains of."""
+    """The pictures of one widget, one for each theme. AssertionError for an error of the page."""
     widget = WIDGETS[name]
     server.write(f"{name}.ipynb", [SETUP.format(size=size), widget.code])
     window = {"width": widget.width, "height": 2400}  # all of a widget is to be on it

@@ -1,4 +1,4 @@
-"""The widgets where they are used: in JupyterLab, with a mouse and a keyboard. See `real_lab`."""
+"""The widgets in JupyterLab, with a mouse and a keyboard. See `real_lab`."""
 
 import ast
 import re
@@ -31,7 +31,7 @@ class Lab:
         return self.notebooks[-1]
 
     def problems(self):
-        """What has gone wrong since the last call: on the pages, and in the server and its kernels."""
+        """New errors since the last call: on the pages, and in the server and its kernels."""
         found = [f"{n.name}: {problem}" for n in self.notebooks for problem in n.problems]
         for notebook in self.notebooks:
             notebook.problems.clear()
@@ -50,7 +50,7 @@ def lab(cache, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def nothing_goes_wrong_unseen(lab):
+def no_unexpected_errors(lab):
     yield
     assert lab.problems() == []
 
@@ -100,19 +100,19 @@ def slider(notebook, description):
 
 
 def strip(notebook):
-    """What the strip of paintings shows: file name -> weight, %."""
+    """The works in the strip of paintings: file name -> weight, %."""
     items = notebook.find('.wb-gallery[aria-label="Paintings of the target"] .item')
     texts = items.evaluate_all("items => items.map((item) => [item.dataset.key, item.textContent])")
     return {key: float(re.search(r"([\d.]+) ?%", text)[1]) for key, text in texts}
 
 
 def status(notebook):
-    """What the panel says of its run."""
+    """The line of the panel about its run."""
     return notebook.find("[role=status]", has_text="evaluations").first.inner_text()
 
 
 def evaluations(notebook):
-    """How many evaluations the panel says are made."""
+    """The number of evaluations in that line."""
     return int(re.search(r"(\d+) evaluations", status(notebook))[1])
 
 
@@ -121,7 +121,7 @@ def picture(notebook):
 
 
 def drawn(image):
-    """Whether an image has come, and is one."""
+    """Whether an image has loaded."""
     return image.evaluate("image => image.complete && image.naturalWidth > 0")
 
 
@@ -131,7 +131,7 @@ def choose_a_long_run(notebook):
         notebook.find(".jupyter-widget-Collapse-header, .lm-AccordionPanel-title", has_text="Size, weights").first.click()
     notebook.find(".widget-dropdown", has_text="Size, px").locator("select").select_option("768")
     slider(notebook, "Steps").press("End")
-    until(lambda: notebook.ask("trial.choice.settings.steps, trial.choice.settings.size") == "(300, 768)")
+    until(lambda: notebook.kernel_value("trial.choice.settings.steps, trial.choice.settings.size") == "(300, 768)")
 
 
 def go(notebook, text="Run"):
@@ -141,7 +141,7 @@ def go(notebook, text="Run"):
 
 
 def stop(notebook):
-    """Press Stop: seconds until the panel says that it has stopped."""
+    """Press Stop; returns the seconds until the panel shows that the run has stopped."""
     began = time.monotonic()
     button(notebook, "Stop").click()
     until(lambda: button(notebook, "Resume").is_enabled() and "stopped" in status(notebook))
@@ -155,165 +155,162 @@ def goes_on(notebook):
     stop(notebook)
 
 
-# The transfer panel of notebook 00
+class TestPanel:
+    """The transfer panel of notebook 00."""
+
+    def test_notebook_00_runs_from_top_to_bottom_and_shows_the_panel(self, start):
+        assert button(start, "Run").is_enabled() and not button(start, "Stop").is_enabled()
+        assert len(until(lambda: strip(start))) > 5
+        until(lambda: drawn(start.find(".wb-gallery .item img").first))
+
+    def test_moving_tau_changes_the_strip(self, start):
+        until(lambda: strip(start))
+        tau = slider(start, "τ")
+        tau.press("Home")  # as small as it goes: the nearest painting alone
+        narrow = until(lambda: (now := strip(start)) and next(iter(now.values())) > 75 and now)
+        box, track = tau.bounding_box(), start.find(".widget-slider", has_text="τ").locator(".noUi-base").first.bounding_box()
+        mouse, y = start.page.mouse, box["y"] + box["height"] / 2
+        mouse.move(box["x"] + box["width"] / 2, y)
+        mouse.down()
+        mouse.move(track["x"] + track["width"] / 2, y, steps=5)
+        mouse.move(track["x"] + track["width"], y, steps=5)
+        wide = until(lambda: (now := strip(start)) and next(iter(now.values())) < 20 and now)  # before the mouse is let go
+        mouse.up()
+        assert next(iter(wide)) == next(iter(narrow)) and len(wide) >= len(narrow)
+
+    def test_a_run_stops_within_a_second_and_the_kernel_lives(self, start):
+        """Without the time that the kernel takes to answer at all, which depends on the load of the machine."""
+        choose_a_long_run(start)
+        go(start)
+        taken = []
+        while not taken or (min(taken) > 1 and len(taken) < 5):
+            if taken:
+                go(start, "Resume")
+            began = time.monotonic()
+            assert start.kernel_value("trial.running, 6 * 7") == "(True, 42)"  # nobody waits for the run
+            answered = time.monotonic() - began
+            taken.append(stop(start) - answered)
+            assert start.kernel_value("trial.running, trial.resumable") == "(False, True)" and drawn(picture(start))
+        assert min(taken) < 1
+        go(start, "Resume")
+        goes_on(start)
+
+    def test_a_reloaded_page_finds_the_panel_as_it_was(self, start):
+        choose_a_long_run(start)
+        slider(start, "τ").press("Home")
+        go(start)
+        stop(start)
+        before = (strip(start), status(start), picture(start).get_attribute("alt"))
+        start.save()
+        start.reload()
+        picture(start).wait_for()
+        until(lambda: (strip(start), status(start), picture(start).get_attribute("alt")) == before)
+        until(lambda: drawn(picture(start)) and drawn(start.find(".wb-gallery .item img").first))
+        go(start, "Resume")
+        goes_on(start)
+
+    def test_a_run_goes_on_while_the_page_is_reloaded(self, start):
+        choose_a_long_run(start)
+        start.save()
+        go(start)
+        start.reload()
+        until(lambda: button(start, "Stop").is_enabled())
+        goes_on(start)
+
+    def test_a_painting_is_pinned_and_let_go_by_the_keyboard(self, start):
+        slider(start, "τ").press("End")
+        until(lambda: next(iter(strip(start).values())) < 20)
+        second = list(strip(start))[1]
+        pins = start.find('.wb-gallery[aria-label="Paintings of the target"] button', has_text="pin")
+        pins.first.focus()
+        start.page.keyboard.press("ArrowRight")
+        start.page.keyboard.press("Enter")
+        until(lambda: strip(start) == {second: 100})
+        start.page.keyboard.press("Enter")
+        until(lambda: len(strip(start)) > 5)
+
+    def test_copying_puts_code_on_the_clipboard(self, start):
+        button(start, "Copy as code").click()
+        start.find(".wb-copying", has_text="copied").wait_for()
+        code = start.page.evaluate("() => navigator.clipboard.readText()")
+        ast.parse(code)
+        assert "methods.Request" in code
 
 
-def test_notebook_00_runs_from_top_to_bottom_and_shows_the_panel(start):
-    assert button(start, "Run").is_enabled() and not button(start, "Stop").is_enabled()
-    assert len(until(lambda: strip(start))) > 5
-    until(lambda: drawn(start.find(".wb-gallery .item img").first))
+class TestCompare:
+    """Pictures under one slider."""
 
+    def test_the_slider_between_two_pictures_is_dragged(self, compared):
+        bar = compared.find(".wb-compare .bar")
+        bar.scroll_into_view_if_needed()
+        box, stage = bar.bounding_box(), compared.find(".wb-compare .stage").bounding_box()
+        mouse, y = compared.page.mouse, box["y"] + 60
+        mouse.move(box["x"] + box["width"] / 2, y)
+        mouse.down()
+        mouse.move(stage["x"] + stage["width"] / 4, y, steps=5)
+        mouse.up()
+        assert bar.get_attribute("aria-valuenow") == "25"
+        until(lambda: float(compared.kernel_value("compare.position")) == pytest.approx(0.25, abs=0.01))
 
-def test_moving_tau_changes_the_strip(start):
-    until(lambda: strip(start))
-    tau = slider(start, "τ")
-    tau.press("Home")  # as small as it goes: the nearest painting alone
-    narrow = until(lambda: (now := strip(start)) and next(iter(now.values())) > 75 and now)
-    box, track = tau.bounding_box(), start.find(".widget-slider", has_text="τ").locator(".noUi-base").first.bounding_box()
-    mouse, y = start.page.mouse, box["y"] + box["height"] / 2
-    mouse.move(box["x"] + box["width"] / 2, y)
-    mouse.down()
-    mouse.move(track["x"] + track["width"] / 2, y, steps=5)
-    mouse.move(track["x"] + track["width"], y, steps=5)
-    wide = until(lambda: (now := strip(start)) and next(iter(now.values())) < 20 and now)  # before the mouse is let go
-    mouse.up()
-    assert next(iter(wide)) == next(iter(narrow)) and len(wide) >= len(narrow)
-
-
-def test_a_run_stops_within_a_second_and_the_kernel_lives(start):
-    """A second more than it takes to be answered at all, which is longer the more else the machine has to do."""
-    choose_a_long_run(start)
-    go(start)
-    taken = []
-    while not taken or (min(taken) > 1 and len(taken) < 5):
-        if taken:
-            go(start, "Resume")
-        began = time.monotonic()
-        assert start.ask("trial.running, 6 * 7") == "(True, 42)"  # nobody waits for the run
-        answered = time.monotonic() - began
-        taken.append(stop(start) - answered)
-        assert start.ask("trial.running, trial.resumable") == "(False, True)" and drawn(picture(start))
-    assert min(taken) < 1
-    go(start, "Resume")
-    goes_on(start)
-
-
-def test_a_reloaded_page_finds_the_panel_as_it_was(start):
-    choose_a_long_run(start)
-    slider(start, "τ").press("Home")
-    go(start)
-    stop(start)
-    before = (strip(start), status(start), picture(start).get_attribute("alt"))
-    start.save()
-    start.reload()
-    picture(start).wait_for()
-    until(lambda: (strip(start), status(start), picture(start).get_attribute("alt")) == before)
-    until(lambda: drawn(picture(start)) and drawn(start.find(".wb-gallery .item img").first))
-    go(start, "Resume")
-    goes_on(start)
-
-
-def test_a_run_goes_on_while_the_page_is_reloaded(start):
-    choose_a_long_run(start)
-    start.save()
-    go(start)
-    start.reload()
-    until(lambda: button(start, "Stop").is_enabled())
-    goes_on(start)
-
-
-def test_a_painting_is_pinned_and_let_go_by_the_keyboard(start):
-    slider(start, "τ").press("End")
-    until(lambda: next(iter(strip(start).values())) < 20)
-    second = list(strip(start))[1]
-    pins = start.find('.wb-gallery[aria-label="Paintings of the target"] button', has_text="pin")
-    pins.first.focus()
-    start.page.keyboard.press("ArrowRight")
-    start.page.keyboard.press("Enter")
-    until(lambda: strip(start) == {second: 100})
-    start.page.keyboard.press("Enter")
-    until(lambda: len(strip(start)) > 5)
-
-
-def test_copying_puts_code_on_the_clipboard(start):
-    button(start, "Copy as code").click()
-    start.find(".wb-copying", has_text="copied").wait_for()
-    code = start.page.evaluate("() => navigator.clipboard.readText()")
-    ast.parse(code)
-    assert "transfer.Transfer" in code
-
-
-# Compare
-
-
-def test_the_slider_between_two_pictures_is_dragged(compared):
-    bar = compared.find(".wb-compare .bar")
-    bar.scroll_into_view_if_needed()
-    box, stage = bar.bounding_box(), compared.find(".wb-compare .stage").bounding_box()
-    mouse, y = compared.page.mouse, box["y"] + 60
-    mouse.move(box["x"] + box["width"] / 2, y)
-    mouse.down()
-    mouse.move(stage["x"] + stage["width"] / 4, y, steps=5)
-    mouse.up()
-    assert bar.get_attribute("aria-valuenow") == "25"
-    until(lambda: float(compared.ask("compare.position")) == pytest.approx(0.25, abs=0.01))
-
-
-def test_a_reloaded_page_finds_the_comparison_as_it_was(compared):
-    compared.find(".wb-compare select").nth(1).select_option("dark")
-    bar = compared.find(".wb-compare .bar")
-    bar.press("Home")
-    for _ in range(5):
+    def test_a_reloaded_page_finds_the_comparison_as_it_was(self, compared):
+        compared.find(".wb-compare select").nth(1).select_option("dark")
+        bar = compared.find(".wb-compare .bar")
+        bar.press("Home")
+        for _ in range(5):
+            bar.press("ArrowRight")
+        until(lambda: compared.kernel_value("compare.right, round(compare.position, 2)") == "(2, 0.1)")
+        compared.save()
+        compared.reload()
+        until(lambda: bar.get_attribute("aria-valuenow") == "10")
+        assert compared.find(".wb-compare select").nth(1).input_value() == "2"
         bar.press("ArrowRight")
-    until(lambda: compared.ask("compare.right, round(compare.position, 2)") == "(2, 0.1)")
-    compared.save()
-    compared.reload()
-    until(lambda: bar.get_attribute("aria-valuenow") == "10")
-    assert compared.find(".wb-compare select").nth(1).input_value() == "2"
-    bar.press("ArrowRight")
-    until(lambda: compared.ask("round(compare.position, 2)") == "0.12")
+        until(lambda: compared.kernel_value("round(compare.position, 2)") == "0.12")
 
 
-# The blind study
+class TestBlindStudy:
+    """Votes by the keyboard."""
+
+    def test_a_vote_is_cast_and_taken_back_with_the_keyboard(self, study):
+        study.find(".wb-blind").focus()
+        for key, answers in (("ArrowRight", 1), ("ArrowLeft", 2), ("u", 1)):
+            study.page.keyboard.press(key)
+            until(lambda number=answers + 1: f"{number} of " in study.find(".wb-blind").inner_text())
+            assert study.kernel_value("len(ballot)") == str(answers)
+        assert study.kernel_value("[answer.side for answer in ballot.answers.values()]") == "['right']"
+        assert not re.search("single|blend|gatys", study.find(".wb-blind").evaluate("root => root.outerHTML"), re.IGNORECASE)
+
+    def test_a_reloaded_page_goes_on_with_the_study(self, study):
+        study.find(".wb-blind").wait_for()
+        answered = int(study.kernel_value("len(ballot)"))
+        study.save()
+        study.reload()
+        blind = study.find(".wb-blind", has_text=f"{answered + 1} of ")
+        blind.wait_for()
+        until(lambda: drawn(blind.locator("img").first))
+        blind.press("ArrowLeft")
+        until(lambda: study.kernel_value("len(ballot)") == str(answered + 1))
 
 
-def test_a_vote_is_cast_and_taken_back_with_the_keyboard(study):
-    study.find(".wb-blind").focus()
-    for key, answers in (("ArrowRight", 1), ("ArrowLeft", 2), ("u", 1)):
-        study.page.keyboard.press(key)
-        until(lambda number=answers + 1: f"{number} of " in study.find(".wb-blind").inner_text())
-        assert study.ask("len(ballot)") == str(answers)
-    assert study.ask("[answer.side for answer in ballot.answers.values()]") == "['right']"
-    assert not re.search("single|blend|gatys", study.find(".wb-blind").evaluate("root => root.outerHTML"), re.IGNORECASE)
+class TestKeys:
+    """The notebook's own keys."""
 
-
-def test_a_reloaded_page_goes_on_with_the_study(study):
-    study.find(".wb-blind").wait_for()
-    answered = int(study.ask("len(ballot)"))
-    study.save()
-    study.reload()
-    blind = study.find(".wb-blind", has_text=f"{answered + 1} of ")
-    blind.wait_for()
-    until(lambda: drawn(blind.locator("img").first))
-    blind.press("ArrowLeft")
-    until(lambda: study.ask("len(ballot)") == str(answered + 1))
-
-
-# The notebook's own keys
-
-
-@pytest.mark.parametrize(
-    ("where", "selector"),
-    [("start", ".wb-gallery button"), ("compared", ".wb-compare .bar"), ("study", ".wb-blind"), ("study", ".wb-blind button")],
-)
-def test_a_key_that_is_pressed_in_a_widget_does_not_cut_the_cell(where, selector, request):
-    notebook = request.getfixturevalue(where)
-    cells = "() => jupyterapp.shell.currentWidget.content.model.cells.length"
-    before = notebook.page.evaluate(cells)
-    widget = notebook.find(selector).first
-    widget.wait_for()
-    widget.press("x")
-    after = notebook.page.evaluate(cells)
-    if after != before:
-        notebook.execute("notebook:undo-cell-action")
-    assert after == before
+    @pytest.mark.parametrize(
+        ("where", "selector"),
+        [
+            ("start", ".wb-gallery button"),
+            ("compared", ".wb-compare .bar"),
+            ("study", ".wb-blind"),
+            ("study", ".wb-blind button"),
+        ],
+    )
+    def test_a_key_that_is_pressed_in_a_widget_does_not_cut_the_cell(self, where, selector, request):
+        notebook = request.getfixturevalue(where)
+        cells = "() => jupyterapp.shell.currentWidget.content.model.cells.length"
+        before = notebook.page.evaluate(cells)
+        widget = notebook.find(selector).first
+        widget.wait_for()
+        widget.press("x")
+        after = notebook.page.evaluate(cells)
+        if after != before:
+            notebook.execute("notebook:undo-cell-action")
+        assert after == before

@@ -31,9 +31,9 @@ def make(tmp_path):
 
 def test_the_token_of_the_lab_is_kept_and_is_its_owners_alone(make, tmp_path):
     token = tmp_path / ".token"
-    said = make(str(token))
+    output = make(str(token))
     kept = token.read_text()
     assert len(kept) == 48 and kept.isalnum()  # Jupyter takes the file as it is, with a line's end if there is one
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    said += make(str(token)) + make("-n", "lab")
-    assert token.read_text() == kept and kept not in said and str(token) in said
+    output += make(str(token)) + make("-n", "lab")
+    assert token.read_text() == kept and kept not in output and str(token) in output

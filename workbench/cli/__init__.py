@@ -24,14 +24,16 @@ from workbench.cli import (
 from workbench.cli.parser import Parser
 from workbench.errors import WorkbenchError
 
-BROKEN_PIPE = 141  # what a shell reports of a command that SIGPIPE ended
+BROKEN_PIPE = 141
+"""Exit status that a shell gives to a command that SIGPIPE ended."""
 INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C or SIGTERM ended."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv`, by default the process's own, and return the exit status.
 
-    0 when all that was asked is done, 1 for a failure, 2 for bad usage, 130 when interrupted, 141 when whoever read the
+    0 when everything is done, 1 for a failure, 2 for bad usage, 130 when interrupted, 141 when whoever read the
     output has gone. `--help` and `--version` raise SystemExit(0), as argparse does.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -48,15 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         debug = "--debug" in argv
         if debug:
             traceback.print_exc()
-        message, status = _verdict(error, "" if debug else " (run again with --debug for the traceback)")
+        message, status = _message(error, "" if debug else " (run again with --debug for the traceback)")
         print(f"workbench: {' '.join(message.splitlines())}", file=sys.stderr)
         return status
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _verdict(error: BaseException, hint: str) -> tuple[str, int]:
-    """What to tell a person about `error`, with a `hint` where it is a fault of ours, and the exit status."""
+def _message(error: BaseException, hint: str) -> tuple[str, int]:
+    """The message of `error`, with a `hint` where it is a fault of the workbench, and the exit status."""
     if isinstance(error, WorkbenchError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):

@@ -15,8 +15,8 @@ from workbench.cli.parser import (
     load_retriever,
     open_corpus,
 )
-from workbench.cli.transfer import SETTINGS
-from workbench.errors import require
+from workbench.cli.transfer import SETTINGS, in_flags
+from workbench.errors import UsageError, require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,11 +91,11 @@ def _compare(args: argparse.Namespace) -> None:
     for tau in taus:
         targets.check_tau(tau)
     chosen = _rows(args.targets, args.method or [])
-    asked = [Request(corpora=(args.corpus,), settings=settings).asking(words) for words in chosen]
-    require(
-        bool(args.style) or all(one.target != "single" for one in asked),
-        "the target single needs --style, a work of the corpus",
-    )
+    plain = Request(corpora=(args.corpus,), settings=settings)
+    try:
+        asked = [plain.asking(words, style=args.style) for words in chosen]
+    except UsageError as error:
+        raise UsageError(in_flags(str(error))) from error
     sources = [inputs.content_path(name) for name in args.contents]
     columns = args.labels or [source.stem.replace("_", " ").replace("-", " ") for source in sources]
     require(len(columns) == len(sources), f"--labels: {len(columns)} names for {len(sources)} contents")
@@ -123,7 +123,6 @@ def _compare(args: argparse.Namespace) -> None:
     for request in _with_temperatures(asked, taus):
         request = replace(
             request,
-            style=args.style if request.target == "single" else "",
             encoder=encoder.name,
             retriever=retriever.name,
         )

@@ -1,4 +1,4 @@
-"""`workbench distil`: train a small encoder on what VGG-19 tells of pictures, and measure how well it stands in for it."""
+"""`workbench distil`: train a small encoder on the features of VGG-19, and measure how well it replaces it."""
 
 import argparse
 import dataclasses
@@ -24,16 +24,19 @@ if TYPE_CHECKING:
     from workbench.figures import Figure
 
 SETTINGS = "workbench.transfer:Settings"
-REPORT_EVERY = 250  # steps
-SHOWN = 3  # pairs in the figure
-DPI = 130  # of the figure: its pictures are small, and many
+REPORT_EVERY = 250
+"""Steps between two lines of a training."""
+SHOWN = 3
+"""Pairs in the figure."""
+DPI = 130
+"""Pixels per inch of the figure: its pictures are small, and many."""
 
 
 def declare(commands: Any) -> None:
-    parser = add_command(commands, "distil", _distil, "train a small encoder to tell what VGG-19 tells, or --evaluate one")
+    parser = add_command(commands, "distil", _distil, "train a small encoder on the features of VGG-19, or --evaluate one")
     parser.add_argument("--data", nargs="+", metavar="DIR", required=True, help="folders of paintings and of photographs")
     parser.add_argument("--out", metavar="FILE", type=Path, help="the weights: to write, or to judge instead of the package's")
-    parser.add_argument("--teacher", choices=["vgg19"], default="vgg19", help="what is to be told (default: vgg19)")
+    parser.add_argument("--teacher", choices=["vgg19"], default="vgg19", help="whose features are learnt (default: vgg19)")
     parser.add_argument("--recipe", metavar="FILE", type=Path, help="JSON (default: what made the weights in the package)")
     parser.option("--device", LOAD, "where torch computes: auto, cpu, cuda, mps")
     training = parser.add_argument_group("training")

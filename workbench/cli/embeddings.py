@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 EMBED = "workbench.retrieval.embeddings:embed"
 CLUSTER = "workbench.retrieval.clusters:cluster"
-SEARCH = "workbench.retrieval.index:ExactIndex.search"
-SHEET_LIMIT = 24  # works of each cluster drawn on a contact sheet: three rows
+SEARCH = "workbench.retrieval.centred:CentredIndex.search"
+SHEET_LIMIT = 24
+"""Works of each cluster on a contact sheet, at most: three rows."""
 
 
 def declare(commands: Any) -> None:
-    embed = add_command(commands, "embed", _embed, "embed a corpus; what is known already is not computed again")
-    embed.option("--kind", EMBED, "what the vectors tell: content, what is shown; style and gram, how", required=True)
-    embed.option("--size", EMBED, "long side at which works are looked at, px (default: what suits the encoder)", type=int)
+    embed = add_command(commands, "embed", _embed, "embed a corpus; vectors in the cache are not computed again")
+    embed.option("--kind", EMBED, "what the vectors describe: content, what is shown; style and gram, how", required=True)
+    embed.option("--size", EMBED, "long side at which works are described, px (default: what suits the encoder)", type=int)
     embed.add_argument("-o", "--out", type=Path, help="write names, hashes and vectors, .npz")
     search = add_command(commands, "search", _search, "find the paintings that show most nearly what a picture shows")
     search.option("-k", SEARCH, "how many", type=count)
@@ -79,15 +80,14 @@ def _check_kind(kind: str) -> None:
 def _search(args: argparse.Namespace) -> None:
     from workbench import images, inputs
     from workbench.retrieval import descriptors, embeddings
-    from workbench.retrieval.index import ExactIndex
 
     content = inputs.content(args.content)
     encoder = load_encoder(args, style=False)
     corpus = open_corpus(args.corpus)
-    index = ExactIndex(embeddings.embed(corpus, encoder, "content", show=True))
+    index = embeddings.embed(corpus, encoder, "content", show=True).indexed()
     described = descriptors.describe(images.resize(content, encoder.embedding_size).to(encoder.device), encoder, "content")
     for match in index.search(described, **given(args, SEARCH)):
-        print(f"{match.similarity:+.3f}  {match.name}  {corpus[match.name].title}")
+        print(f"{match.similarity:+.3f}  {match.id}  {corpus[match.id].title}")
 
 
 def _clusters(args: argparse.Namespace) -> None:

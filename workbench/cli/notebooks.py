@@ -58,8 +58,8 @@ def _sweep(args: argparse.Namespace) -> None:
     grid, options = runs.read_grid(args.grid), given(args, RUN)
     failed = 0
     for number, (values, folder, error) in enumerate(runs.sweep(grid, **options), 1):
-        told = ", ".join(f"{name} = {values[name]!r}" for name in grid.vary)
-        print(f"{number:4}  {folder}  {told}{f'  failed: {error}' if error else ''}", flush=True)
+        varied = ", ".join(f"{name} = {values[name]!r}" for name in grid.vary)
+        print(f"{number:4}  {folder}  {varied}{f'  failed: {error}' if error else ''}", flush=True)
         failed += error is not None
     print(folder.parent / runs.sweeping.TABLE)
     if failed:

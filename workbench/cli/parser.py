@@ -1,4 +1,4 @@
-"""Reading a command line: options that borrow their defaults, and what several commands ask of their arguments."""
+"""Reading a command line: options that borrow their defaults, and arguments that several commands share."""
 
 import argparse
 import importlib
@@ -70,7 +70,7 @@ def add_command(commands: Any, name: str, command: Callable, text: str) -> Parse
 
 
 def encoder_options(parser: Parser, *, retrieves: str = "") -> None:
-    """--encoder, --precision and --device. `retrieves` says what --encoder is by default where that may be the retriever."""
+    """--encoder, --precision and --device. `retrieves`: the default of --encoder where that may be the retriever."""
     if retrieves:
         text = f"embedded, vgg19, lite0 or clip:MODEL/PRETRAINED (default: {retrieves})"
         parser.add_argument("--encoder", dest=f"{LOAD} name", metavar="ENCODER", default=argparse.SUPPRESS, help=text)

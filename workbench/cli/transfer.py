@@ -25,8 +25,8 @@ from workbench.cli.parser import (
     load_retriever,
     open_corpus,
 )
+from workbench.cli.presets import DEFAULT, PRESETS
 from workbench.errors import UsageError, WorkbenchError, require
-from workbench.methods.presets import DEFAULT, PRESETS
 
 if TYPE_CHECKING:
     from workbench.encoders import Encoder
@@ -114,11 +114,13 @@ def _transfer(args: argparse.Namespace) -> None:
 
     settings = Settings(**_preset(args))
     method = methods.get(settings.method)
-    for option, needed in (("looseness", "neighbours"), ("palette", "neighbours"), ("draft", "gram")):
-        goes = settings.method == needed or option not in given(args, SETTINGS)
-        require(goes, f"--{option} goes with --method {needed}, not with {settings.method}")
     require(method.has_steps or args.checkpoint is None, f"--checkpoint: the method {settings.method} paints in one step")
     request = _request(args, settings)
+    for option in given(args, SETTINGS):
+        others = [other.name for other in methods.METHODS.values() if option not in other.ignores]
+        flag = f"--{option.replace('_', '-')}"
+        goes = option not in method.ignores
+        require(goes, f"{flag} goes with --method {' or '.join(others)}, not with {settings.method}")
     source = inputs.content_path(args.content)
     _check_writes(args, source)
     _check_picture(args.out, {})
@@ -172,20 +174,13 @@ def _transfer(args: argparse.Namespace) -> None:
 
 
 def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
-    """What the command line asks for. The rules are the request's; its words for fields become those of the flags."""
+    """The request of the command line. `Request` checks it; messages about its fields name the flags instead."""
     from workbench.encoders import RETRIEVER
     from workbench.methods import RETRIEVED, Request
 
-    for flag, value in (("--where", args.where), ("--exclude", args.exclude)):
-        require(not value or bool(args.corpus), f"{flag} needs --corpus: it says which of its works to use")
     retrieves = args.retriever is None or args.target in RETRIEVED
     require(retrieves, f"--retriever goes with --target {' or '.join(RETRIEVED)}, not with {args.target}")
     require(args.mask is None or Path(args.mask).is_file(), f"--mask {args.mask}: no such file")
-    if args.corpus is None and args.target != "single":
-        raise UsageError(f"--target {args.target} needs --corpus: {CORPUS_HELP}")
-    if args.corpus is None:
-        require(args.style is not None, "--target single needs --style, an image file; or --corpus, to take a work from")
-        require(Path(args.style).is_file(), f"--style {args.style}: no such file; give --corpus to name one of its works")
     ways, combine = given(args, SETTINGS), given(args, REQUEST).get("combine", "mean")
     for flag, words, goes in (
         ("softness", ("softmin", "apart"), ()),
@@ -212,14 +207,24 @@ def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
             **given(args, REQUEST),
         )
     except UsageError as error:
-        raise UsageError(_in_flags(str(error))) from error
+        raise UsageError(in_flags(str(error))) from error
 
 
-def _in_flags(message: str) -> str:
+def in_flags(message: str) -> str:
     """`message` about fields of a request, with the flags that a command line has for them."""
-    names = "|".join(("target", "tau", "style", "mask", "where", "exclude", "shares", "weights"))
-    message = re.sub(rf"^({names})(?= goes| needs| takes|:| ')", lambda m: FLAGS.get(m[1], f"--{m[1]}"), message)
-    return message.replace(" with target ", " with --target ").replace("needs weights: ", "needs --weigh PAINTING=WEIGHT: ")
+    message = re.sub(
+        r"^(target|tau|style|mask|where|exclude|shares|weights)\b", lambda m: FLAGS.get(m[1], f"--{m[1]}"), message
+    )
+    for words, flags in (
+        (" with target ", " with --target "),
+        ("needs style", "needs --style"),
+        ("several corpora", "several --corpus"),
+        ("needs a corpus", "needs --corpus"),
+        ("a corpus, to take", "--corpus, to take"),
+        ("give a corpus", "give --corpus"),
+    ):
+        message = message.replace(words, flags)
+    return message.replace("needs weights: ", "needs --weigh PAINTING=WEIGHT: ")
 
 
 def _preset(args: argparse.Namespace) -> dict[str, Any]:

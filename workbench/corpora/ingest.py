@@ -36,10 +36,11 @@ _BESIDE_NAMES = {"license", "licence", "readme", "credits", "__macosx"}
 
 
 def ingest(folder: str | Path, *, show: bool = False) -> Corpus:
-    """The corpus in `folder`: every image below it is decoded once, and its metadata.csv read (Hugging Face imagefolder layout).
+    """The corpus in `folder`: every image below it is decoded once, and its metadata.csv is read.
 
-    metadata.csv, UTF-8, has a column file_name with paths relative to it; further ones may lie in folders below. `show` reports
-    progress on stderr. Raises WorkbenchError when the folder or its metadata cannot be read, or when no image is usable.
+    metadata.csv (Hugging Face imagefolder layout), UTF-8, has a column file_name with paths relative to it; further ones may
+    lie in folders below. `show` reports progress on stderr. Raises WorkbenchError when the folder or its metadata cannot be
+    read, or when no image is usable.
     """
     folder = Path(folder)
     try:

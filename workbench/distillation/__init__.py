@@ -1,1 +1,1 @@
-"""Teaching a small encoder what VGG-19 tells of a picture: `workbench distil`, and the measurements of its result."""
+"""Distillation of VGG-19 into a small encoder: `workbench distil`, and the measurements of its result."""

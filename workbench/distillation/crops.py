@@ -11,8 +11,11 @@ from workbench import images, progress
 from workbench.corpora import Work
 
 LONG_SIDE = 768
-SCALES = (0.3, 1.25)  # of a crop relative to its picture at LONG_SIDE
+"""px. Long side of the pictures that crops are taken from."""
+SCALES = (0.3, 1.25)
+"""Least and largest scale of a crop, relative to its picture at LONG_SIDE."""
 PERMUTATIONS = tuple(itertools.permutations(range(3)))
+"""Orders of red, green and blue."""
 
 
 class Crops:

@@ -1,4 +1,4 @@
-"""What an encoder is worth in the place of VGG-19: as the judge of a transfer, in operations and time, and for retrieval."""
+"""How well an encoder replaces VGG-19: in transfers that VGG-19 judges, in operations and time, and for retrieval."""
 
 import hashlib
 import json
@@ -24,11 +24,16 @@ from workbench.transfer import Settings, Transfer
 from workbench.transfer.losses import ContentLoss, GramLoss
 from workbench.transfer.objective import Objective
 
-VERSION = 3  # raised whenever a judged transfer would come out differently
-MATCHED = 0.03  # relative difference of content distances that counts as none
-TRIALS = 8  # content weights tried to get there
-FARTHEST = 1.0  # beyond what was tried, in logarithms
+VERSION = 3
+"""Of what is measured: it is raised whenever a judged transfer would come out differently."""
+MATCHED = 0.03
+"""Relative difference of content distances that counts as none."""
+TRIALS = 8
+"""Content weights that are tried to match a content distance, at most."""
+FARTHEST = 1.0
+"""Step beyond the content weights that were tried, in natural logarithms."""
 TOP = 5
+"""Nearest works by which two encoders are compared."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Driven:
-    """What the judge says of transfers that one encoder drove: means over pairs.
+    """Distances, by the judge, of transfers that one encoder drove: means over pairs.
 
     alpha: the content weight; content: relative distance at relu4_2; gram: layer -> relative Gram distance; pictures: the
     results (1, 3, H, W) in [0, 1], pair by pair.
@@ -59,7 +64,7 @@ class Driven:
 
 
 def pairs(contents: Sequence[Work], artists: Sequence[Sequence[Work]], count: int) -> list[Pair]:
-    """`count` pairs, artists in turn, works by hash: nobody chose them."""
+    """`count` pairs, artists in turn, works in the order of their hashes, so that none is chosen by hand."""
     contents = sorted(contents, key=lambda work: work.sha256)
     artists = [sorted(works, key=lambda work: work.sha256) for works in artists]
     chosen = []
@@ -91,7 +96,7 @@ def judged(pair: Pair, encoder: Encoder, judge: Encoder, settings: Settings) -> 
 
 
 def drive(chosen: Sequence[Pair], encoder: Encoder, judge: Encoder, settings: Settings, *, show: bool = False) -> Driven:
-    """Transfer all pairs with `encoder`, and let `judge` measure the results."""
+    """Transfer all pairs with `encoder`, measured by `judge`."""
     label = f"{encoder.name} at {settings.size} px, alpha {settings.alpha:.4g}"
     tracked = progress.track(chosen, total=len(chosen), label=label, show=show)
     results = [judged(pair, encoder, judge, settings) for pair in tracked]
@@ -181,7 +186,7 @@ class Retrieval:
 
 
 def retrieval(corpora: Sequence[Corpus], encoder: Encoder, reference: Encoder, *, show: bool = False) -> Retrieval:
-    """Compare `encoder` with `reference`: every painting of `corpora` asks for the others that are nearest to it."""
+    """Compare `encoder` with `reference`: the nearest others of every painting of `corpora`."""
     works = list({work.sha256: work for corpus in corpora for work in corpus}.values())
     spaces = [embeddings.embed(works, e, "content", show=show) for e in (encoder, reference)]
     nearest = [_nearest(space) for space in spaces]

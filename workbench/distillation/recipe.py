@@ -10,7 +10,8 @@ from workbench.corpora import Corpus, Work
 from workbench.errors import UsageError, require
 
 Optimiser = Literal["adamw", "muon"]
-SHIPPED = Path(__file__).with_name("recipe.json")  # the recipe of the weights in the package
+SHIPPED = Path(__file__).with_name("recipe.json")
+"""File of the recipe of the weights in the package."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Recipe:
     """Layer -> channels, in order of depth; a layer starts as the teacher's layer of the same name, or, in a later stage and
     where it is no wider than before, as what the stage before made of it."""
     components: dict[str, int]
-    """Tapped layer -> principal directions of the teacher's features that are told there."""
+    """Tapped layer -> principal directions of the teacher's features that are predicted there."""
     embedding: list[str]
     """Layers of the student whose channel means the image embedding is made from."""
     held_out: dict[str, int | None]

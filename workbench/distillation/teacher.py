@@ -1,4 +1,4 @@
-"""What the student is to tell: the teacher's features along their principal directions; and a start that is near it."""
+"""What the student is trained to predict: the teacher's features along their principal directions; and initial weights."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -13,7 +13,9 @@ from workbench.encoders.embedded import DistilledEncoder, cell_means
 from workbench.statistics import gram
 
 BATCH = 8
+"""Crops that the teacher describes at once."""
 CELLS = 4
+"""Cells along each side of a picture whose means the image embedding is fitted to."""
 
 
 class Teacher:

@@ -1,4 +1,4 @@
-"""The training of a student: a pool of crops with the teacher's answers, one optimiser step after the other, resumable."""
+"""The training of a student: a pool of crops with the teacher's features, one optimiser step after the other, resumable."""
 
 import hashlib
 import json
@@ -24,11 +24,17 @@ from workbench.transfer.objective import Objective
 from workbench.transfer.optimisers import LBFGS
 
 HELD_OUT_CROPS = 64
+"""Crops of held-out works that errors are measured on."""
 WARM_UP = 0.05
-LAST_RATE = 0.01  # of the learning rate, at the last step
-FLOOR = 0.1  # of a layer's mean energy: a flat crop does not count for more than this
-JOURNEYS = (8, 20, 45)  # evaluations after which the picture that is being stylised is taken into the pool
-CONTENT_WEIGHTS = (0.01, 0.3)  # of these stylisations
+"""Share of the steps over which the learning rate rises."""
+LAST_RATE = 0.01
+"""Learning rate at the last step, as a share of the highest."""
+FLOOR = 0.1
+"""Share of a layer's mean energy below which the error of a flat crop is not divided by its own energy."""
+TRAJECTORY = (8, 20, 45)
+"""Evaluations after which the picture of a stylisation is taken into the pool."""
+CONTENT_WEIGHTS = (0.01, 0.3)
+"""Least and largest content weight alpha of these stylisations."""
 
 
 class Distillation:
@@ -118,10 +124,10 @@ class Distillation:
             self.optimisers.append(torch.optim.Muon(matrices, lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
         self.optimisers.append(torch.optim.AdamW(others, lr=rate, weight_decay=1e-4))
 
-    def _answer(self, places: Sequence[int]) -> None:
-        """Ask the teacher about these places of the pool.
+    def _label(self, places: Sequence[int]) -> None:
+        """The teacher's features of these places of the pool.
 
-        One by one on a CPU, where the last bit depends on the batch, and a resumed training asks in other batches.
+        One by one on a CPU, where the last bit depends on the batch, and a resumed training has other batches.
         """
         for some in torch.tensor(places).split(1 if self.device.type == "cpu" else BATCH):
             coordinates = self.teacher.coordinates(from_bytes(self.pool[some]).to(self.device))
@@ -137,7 +143,7 @@ class Distillation:
         if not self.answers:
             everything = range(len(self.pool))
             for place in progress.track(everything[::BATCH], total=len(everything[::BATCH]), label="pool", show=self.show):
-                self._answer(everything[place : place + BATCH])
+                self._label(everything[place : place + BATCH])
         if not self.history:
             self.history.append(self.measure())
             yield self.history[-1]
@@ -183,31 +189,31 @@ class Distillation:
         self.turn[1] = (self.turn[1] + self.recipe.fresh) % span
         for place in places:
             self.pool[place] = self.crops.draw(self.generator)
-        self._answer(places)
+        self._label(places)
 
     def _visit(self) -> None:
-        """Let the student stylise a crop, and put what it passes through in the place of the oldest visited pictures."""
+        """Stylise a crop by the student, and put pictures of its trajectory in the place of the oldest visited ones."""
         content, style = (from_bytes(self.crops.plain(self.generator))[None].to(self.device) for _ in range(2))
         least, most = CONTENT_WEIGHTS
         alpha = least * (most / least) ** float(torch.rand((), generator=self.generator))
         noise = float(torch.rand((), generator=self.generator)) < 0.2
         start = torch.rand(content.shape, generator=self.generator).to(self.device) if noise else content
         places = []
-        for picture in journey(self.network, content, style, start, alpha):
+        for picture in trajectory(self.network, content, style, start, alpha):
             place = self.turn[0]
             self.turn[0] = (self.turn[0] + 1) % self.visited
             self.pool[place] = to_bytes(picture[0]).cpu()
             places.append(place)
-        self._answer(places)
+        self._label(places)
 
     def loss(self, pictures: Tensor, answers: Mapping[str, Tensor]) -> Tensor:
         """Weighted mean over layers of the relative feature error plus the relative Gram error (roots of relative squares)."""
         answers = {layer: answer for layer, answer in answers.items() if layer not in self.recipe.frozen}
         with torch.autocast(self.device.type, torch.bfloat16):
-            told = self.network.features(pictures, tuple(answers))
+            output = self.network.features(pictures, tuple(answers))
         total, weights = pictures.new_zeros(()), 0.0
         for layer, answer in answers.items():
-            feature, second = relative_errors(told[layer].float(), answer)
+            feature, second = relative_errors(output[layer].float(), answer)
             weight = self.recipe.layer_weights.get(layer, 1.0)
             error = (feature.mean() + 1e-8).sqrt() + self.recipe.gram_weight * (second.mean() + 1e-8).sqrt()
             total, weights = total + weight * error, weights + weight
@@ -222,15 +228,15 @@ class Distillation:
         parts: dict[str, list[Tensor]] = {}
         for batch in self.held_out.split(BATCH):
             pictures = from_bytes(batch).to(self.device)
-            told, answers = self.network.features(pictures, tuple(self.network.heads)), self.teacher.coordinates(pictures)
+            output, answers = self.network.features(pictures, tuple(self.network.heads)), self.teacher.coordinates(pictures)
             for layer, answer in answers.items():
-                feature, second = relative_errors(told[layer], answer)
+                feature, second = relative_errors(output[layer], answer)
                 parts.setdefault(f"{layer} features", []).append(feature)
                 parts.setdefault(f"{layer} Gram", []).append(second)
         return record | {name: float(torch.cat(values).mean()) ** 0.5 for name, values in parts.items()}
 
     def fit_embedding(self, encoder: ConvolutionalEncoder) -> None:
-        """The last thing: let the network estimate the image embedding of `encoder`, from all pictures it learnt from."""
+        """Fit the image embedding of `encoder`, last of all, on all pictures that the network was trained on."""
         self._say("image embedding")
         fit_embedding(self.network, encoder, (from_bytes(picture[None]).to(self.device) for picture in self.crops.pictures))
 
@@ -295,22 +301,22 @@ def as_matrix(weight: Tensor) -> Tensor:
     return weight.permute(0, 2, 3, 1).view(len(weight), -1)
 
 
-def relative_errors(told: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
-    """(||z - z*||^2 / ||z*||^2, ||G - G*||^2 / ||G*||^2) of every picture, both (N,); told, answer (N, k, h, w).
+def relative_errors(output: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
+    """(||z - z*||^2 / ||z*||^2, ||G - G*||^2 / ||G*||^2) of every picture, both (N,); output, answer (N, k, h, w).
 
     The mean square of a coordinate is 1; pictures with less than a tenth of that are measured against a tenth.
     """
     components, positions = answer.shape[1], answer.shape[2] * answer.shape[3]
-    feature = (told - answer).square().sum(dim=(1, 2, 3))
+    feature = (output - answer).square().sum(dim=(1, 2, 3))
     feature = feature / answer.square().sum(dim=(1, 2, 3)).clamp_min(FLOOR * components * positions)
     target = gram(answer)
     # A picture as dim as the floor has a Gram matrix whose square is at most that of the floor's energy.
     floor = (FLOOR * components) ** 2
-    second = (gram(told) - target).square().sum(dim=(1, 2)) / target.square().sum(dim=(1, 2)).clamp_min(floor)
+    second = (gram(output) - target).square().sum(dim=(1, 2)) / target.square().sum(dim=(1, 2)).clamp_min(floor)
     return feature, second
 
 
-def journey(encoder: DistilledEncoder, content: Tensor, style: Tensor, start: Tensor, alpha: float) -> Iterator[Tensor]:
+def trajectory(encoder: DistilledEncoder, content: Tensor, style: Tensor, start: Tensor, alpha: float) -> Iterator[Tensor]:
     """The pictures that a transfer passes through: one picture's Gram matrices, L-BFGS, all (1, 3, H, W) in [0, 1]."""
     layers = tuple(layer for layer in encoder.style_layers if layer in encoder.heads)
     with torch.no_grad():
@@ -324,7 +330,7 @@ def journey(encoder: DistilledEncoder, content: Tensor, style: Tensor, start: Te
         total, _ = objective(x)
         return total.detach(), torch.autograd.grad(total, x)[0].flatten()
 
-    for count in range(1, JOURNEYS[-1] + 1):
+    for count in range(1, TRAJECTORY[-1] + 1):
         optimiser.step(evaluate)
-        if count in JOURNEYS:
+        if count in TRAJECTORY:
             yield optimiser.point.view(content.shape).clamp(0, 1)

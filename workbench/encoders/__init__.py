@@ -31,7 +31,8 @@ __all__ = [
 ]
 
 Precision = Literal["auto", "float32", "bfloat16"]
-RETRIEVER = "lite0"  # says what pictures show, unless another encoder is asked for
+RETRIEVER = "lite0"
+"""The default encoder for retrieval, which compares pictures by what they show."""
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -100,7 +101,7 @@ def load(
 
 
 def retriever(device: torch.device) -> Encoder:
-    """The encoder that says what pictures show unless another is asked for, one for all who ask on `device`."""
+    """The default encoder for retrieval on `device`, loaded once."""
     return _retriever(str(device))
 
 

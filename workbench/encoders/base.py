@@ -13,7 +13,7 @@ class Encoder(nn.Module):
     """A frozen visual encoder.
 
     Attributes:
-        name: what `encoders.load` was asked for, such as "vgg19".
+        name: as `encoders.load` takes it, such as "vgg19".
         weights_sha256: hexadecimal digest of the weights, for caches and provenance.
         channels: layer name -> number of channels, in order of depth; empty for an encoder without spatial features.
         style_layers, content_layers: the layers used for the style and the content loss unless said otherwise.

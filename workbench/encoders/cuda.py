@@ -140,7 +140,7 @@ def _by_cells(x: Tensor) -> Tensor:
 def tap(x: Tensor) -> tuple[Tensor, Tensor]:
     """(what the network goes on from, what a loss reads, with a `proxy`).
 
-    One operation may go on from the first, which makes a gradient of its own, as convolutions and poolings do: that is
+    One operation may go on from the first, which makes a gradient of its own, as convolutions and poolings do. That gradient is
     overwritten.
     """
     if not _with_gradient(x):

@@ -1,4 +1,4 @@
-"""The encoder that sees subjects: EfficientNet-Lite0, trained on ImageNet, converted, its weights in the package.
+"""The encoder for retrieval by subject: EfficientNet-Lite0, trained on ImageNet, converted, its weights in the package.
 
 lite0.md, beside this file, says where the weights come from, how well they retrieve and what they are bad at.
 """

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling
 
-# Wide and shallow: every further random layer before a layer that is read blurs what the filters tell apart.
+# Wide and shallow: every further random layer makes the features of different filters more alike.
 WIDTHS = {"relu1_1": 64, "relu2_1": 96, "relu3_1": 128, "relu4_1": 128, "relu4_2": 128, "relu5_1": 128}
 SEED = 20160527
 SHIFT = 0.5
@@ -31,7 +31,7 @@ class RandomEncoder(ConvolutionalEncoder):
     def embed(self, image: Tensor) -> Tensor:
         """Channel means of relu3_1 in each cell of a 4x4 grid over the picture: (N, 16 C).
 
-        Which colours and textures lie where is all that this network can tell of a subject.
+        This network's only knowledge of a subject is which colours and textures lie where.
         """
         features = self.features(image, ["relu3_1"])["relu3_1"]
         return F.adaptive_avg_pool2d(features, LAYOUT).flatten(1)

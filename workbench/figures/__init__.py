@@ -5,7 +5,7 @@ Every function returns a `Figure` that shows itself as the last expression of a 
 """
 
 from workbench.figures.canvas import Figure
-from workbench.figures.evidence import fidelity, intervals, leak_maps, standings
+from workbench.figures.evidence import fidelity, intervals, leak_maps, percentiles
 from workbench.figures.files import read_provenance, save
 from workbench.figures.panels import Panel, side_by_side
 from workbench.figures.plots import corpus_map, curves, gram_matrices, weights_plot
@@ -14,26 +14,26 @@ from workbench.figures.sheets import cluster_sheets, contact_sheet, crosstab, gr
 
 __all__ = [
     "THUMBNAIL",
-    "content_panel",
-    "dimmed",
-    "region_matches",
-    "result_panel",
-    "side_by_side",
-    "target_title",
     "Figure",
     "Panel",
     "cluster_sheets",
     "contact_sheet",
+    "content_panel",
     "corpus_map",
     "crosstab",
     "curves",
+    "dimmed",
     "fidelity",
     "gram_matrices",
     "grid",
     "intervals",
     "leak_maps",
+    "percentiles",
     "read_provenance",
+    "region_matches",
+    "result_panel",
     "save",
-    "standings",
+    "side_by_side",
+    "target_title",
     "weights_plot",
 ]

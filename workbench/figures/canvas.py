@@ -24,15 +24,23 @@ from workbench.errors import UsageError, require
 from workbench.images import to_pil
 
 INK, MUTED, FAINT, OTHER = "#1a1a1a", "#5f5f5f", "#dcdcdc", "#9a9a9a"
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#1a1a1a")  # Okabe & Ito, without yellow
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#1a1a1a")
+"""Colours of categories: Okabe & Ito, without yellow."""
 
-TITLE, HEAD, BODY, SMALL = 13.0, 10.0, 8.0, 7.5  # points
+TITLE, HEAD, BODY, SMALL = 13.0, 10.0, 8.0, 7.5
+"""pt. Sizes of text."""
 JPEG_QUALITY = 90
-LEADING = 1.3  # line pitch, in ems
-DESCENT = 0.25  # of letters below their line, in ems
-PAGE = 10.0  # inches: at this width BODY is 10 px on a 900 px page and 5.6 pt across two columns
-MARGIN = 0.12  # inches, on every side
-STORED_DPI = 300  # pictures are kept at no more than this; print asks for no more
+"""Quality of JPEG files, 1 to 95."""
+LEADING = 1.3
+"""em. Distance between lines of text."""
+DESCENT = 0.25
+"""em. How far letters reach below their line."""
+PAGE = 10.0
+"""Inches. Width of a page: BODY is then 10 px on 900 px, and 5.6 pt across two columns."""
+MARGIN = 0.12
+"""Inches, on every side of a page."""
+STORED_DPI = 300
+"""Pixels per inch that pictures are stored with, at most; print needs no more."""
 
 _rc_lock = threading.RLock()
 

@@ -1,4 +1,4 @@
-"""Evidence as pictures: where results stand among real works, means and differences with intervals, maps of leaks."""
+"""Figures of a study: percentiles among real works, means and differences with intervals, maps of leaks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,23 +28,26 @@ from workbench.figures.canvas import (
 )
 from workbench.figures.sheets import grid
 
-ROW = 0.27  # inches from one method to the next
-PLOT = 4.6  # inches: width of the data area
+ROW = 0.27
+"""Inches from one method to the next."""
+PLOT = 4.6
+"""Inches. Width of the data area."""
 Ends = tuple[float, float, float]  # mean, low, high
-HEAT = 0.45  # how far a picture fades under its leaks
+HEAT = 0.45
+"""How far a picture fades towards white under its leaks, 0 to 1."""
 
 
 @styled
-def standings(values: Mapping[str, Sequence[float]], *, title: str = "", x_label: str = "", controls: int = 0) -> Figure:
+def percentiles(values: Mapping[str, Sequence[float]], *, title: str = "", x_label: str = "", controls: int = 0) -> Figure:
     """A row for every method, a dot for every result, at its percentile in [0, 1] among real works, and a tick at the mean.
 
     The first `controls` rows are drawn in grey, above a rule. Real works are spread evenly from 0 to 1: the quarter on
     either end is shaded, for what gathers there is farther from the artist than his own works are, or too typical.
     UsageError without methods, and for values outside of 0..1.
     """
-    require(bool(values), "standings: give at least one method")
+    require(bool(values), "percentiles: give at least one method")
     every = np.concatenate([np.asarray(v, dtype=float) for v in values.values()])
-    require(bool(((every >= 0) & (every <= 1)).all()), "standings: percentiles lie in 0..1")
+    require(bool(((every >= 0) & (every <= 1)).all()), "percentiles: percentiles lie in 0..1")
 
     def draw(axes: Any) -> None:
         axes.axvspan(-0.03, 0.25, color=FAINT, alpha=0.5, linewidth=0)

@@ -14,8 +14,10 @@ from workbench.figures.canvas import JPEG_QUALITY, style
 from workbench.provenance import text as canonical
 from workbench.storage import atomic
 
-PNG_KEY = "workbench"  # a text chunk
-PDF_KEY = "Keywords"  # an entry of the document information, which allows standard names only (ISO 32000-1, 14.3.3)
+PNG_KEY = "workbench"
+"""Name of the text chunk of a PNG that holds the provenance."""
+PDF_KEY = "Keywords"
+"""Entry of a PDF's document information that holds it; standard names only are allowed (ISO 32000-1, 14.3.3)."""
 
 
 def save(

@@ -27,10 +27,14 @@ from workbench.figures.canvas import (
     wrap,
 )
 
-SHOWN = 6  # thumbnails under a panel
-NAMED = 2  # of which the first are named, unless they are as good as any: see `_named`
-GUTTER = 0.16  # inches between panels
-GAP, LABEL = 0.07, 0.22  # inches between thumbnails; under each, for its bar and its percentage
+SHOWN = 6
+"""Thumbnails under a panel, at most."""
+NAMED = 2
+"""Thumbnails that are named, unless they are as good as any other: see `_named`."""
+GUTTER = 0.16
+"""Inches between panels."""
+GAP, LABEL = 0.07, 0.22
+"""Inches between thumbnails, and under each for its bar and its percentage."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def _columns(count: int, tallness: float) -> int:
 
 
 def _typeset(panels: Sequence[Panel], width: float) -> list[_Text]:
-    """Distances are set for all panels together: they are what the eye compares."""
+    """Distances are set for all panels together, because a reader compares them."""
     lines = iter(set_items([line for panel in panels for line in panel.lines], width, BODY))
     texts = []
     for panel in panels:
@@ -133,7 +137,7 @@ def _typeset(panels: Sequence[Panel], width: float) -> list[_Text]:
 
 
 def _named(panel: Panel) -> list[str]:
-    """The heaviest works; of many, only those well above the even share, for two of a hundred equals say nothing."""
+    """Captions of the heaviest works; of many works, only of those whose weight is well above the even share."""
     count = len(panel.works)
     return [caption for _, caption, weight in panel.works[:NAMED] if count <= SHOWN or weight >= 1.5 / count]
 
@@ -167,7 +171,7 @@ def _draw(
     text: _Text,
     works: Sequence[tuple[Any, str, float]],
 ) -> None:
-    """One panel at `place` (x, y, width), part below part."""
+    """Draw one panel at `place` (x, y, width)."""
     x, y, width = place
     y += row.title
     canvas.write(text.title, x, y - 0.03 - len(text.title) * line_height(HEAD), size=HEAD, bold=True)

@@ -31,11 +31,16 @@ from workbench.figures.canvas import (
     wrap,
 )
 
-CHANNELS = 64  # of a Gram matrix that are drawn
-NAMED = 6  # works with a colour of their own in `weights_plot`
-LARGEST = 0.8  # inches: side of a thumbnail in `corpus_map`
-LABEL_WIDTH = 2.1  # inches for names beside a plot
-POOLED = "#c9c9c9"  # the works without a colour of their own
+CHANNELS = 64
+"""Channels of a Gram matrix that are drawn."""
+NAMED = 6
+"""Works with a colour of their own in `weights_plot`."""
+LARGEST = 0.8
+"""Inches. Side of a thumbnail in `corpus_map`, at most."""
+LABEL_WIDTH = 2.1
+"""Inches for names beside a plot."""
+POOLED = "#c9c9c9"
+"""Colour of all works without a colour of their own."""
 
 
 @styled

@@ -25,8 +25,10 @@ from workbench.figures.canvas import (
     wrap,
 )
 
-GAP = 0.14  # inches between cells
+GAP = 0.14
+"""Inches between cells."""
 CAPTION_LINES = 3
+"""Lines of a caption, at most."""
 
 
 @styled

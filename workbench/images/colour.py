@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from workbench.images import cielab
 from workbench.statistics import psd_sqrt
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
@@ -22,13 +23,9 @@ class Recolouring(Protocol):
 
 
 def lab(image: Tensor) -> Tensor:
-    """CIE L*a*b* (D65) of sRGB in [0, 1], both (N, 3, H, W): IEC 61966-2-1, then CIE 15."""
-    linear = torch.where(image <= 0.04045, image / 12.92, ((image.clamp_min(0) + 0.055) / 1.055) ** 2.4)
-    to_xyz = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    xyz = torch.einsum("ij,njhw->nihw", to_xyz / to_xyz.sum(dim=1, keepdim=True), linear)
-    f = torch.where(xyz > 216 / 24389, xyz.clamp_min(1e-9) ** (1 / 3), (24389 / 27 * xyz + 16) / 116)
-    x, y, z = f.unbind(dim=1)
-    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
+    """CIE L*a*b* (D65) of sRGB in [0, 1], both (N, 3, H, W), float32 on the CPU; see `cielab`."""
+    found = cielab.lab_from_rgb(image.detach().cpu().movedim(1, -1).numpy())
+    return torch.from_numpy(found).movedim(-1, 1).contiguous()
 
 
 def luminance(image: Tensor) -> Tensor:

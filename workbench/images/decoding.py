@@ -29,7 +29,7 @@ _WHITE_IS_ZERO, _PHOTOMETRIC = 0, 262  # TIFF 6.0, section 3: PhotometricInterpr
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image file as the workbench sees it: an upright 8-bit sRGB image, and what was done to make it one.
+    """A decoded image file: an upright 8-bit sRGB image, and the conversions that made it one.
 
     `notes` is empty when the file's pixels were taken as they are (RGB, plain greys and opaque palettes without a
     profile); a PNG's gAMA and cICP chunks are not read. `full` is (height, width) of the whole picture: more than the

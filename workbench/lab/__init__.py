@@ -1,9 +1,10 @@
-"""At home in JupyterLab: plain objects for exploring, and widgets that are views on them."""
+"""Widgets for JupyterLab, and the plain objects that they show, which work without them."""
 
 from workbench.lab.atlas import Atlas
 from workbench.lab.blind_study import BlindStudy
+from workbench.lab.choice import Choice
 from workbench.lab.corpus_map import CorpusMap
-from workbench.lab.exploration import Choice, Exploration
+from workbench.lab.exploration import Exploration
 from workbench.lab.headless import interactive, show
 from workbench.lab.panel import TransferPanel, snapshot
 from workbench.lab.runs_browser import RunsBrowser

@@ -1,4 +1,4 @@
-"""The works of a corpus on a plane, by style or by content, and a choice of some of them: the plain object behind the map."""
+"""The works of a corpus on a plane, by style or by content, and a selection of them: the plain object behind the map."""
 
 import re
 import threading
@@ -29,11 +29,17 @@ ColourBy = Literal["cluster", "genre", "artist", "year"]
 KINDS, PROJECTIONS, COLOURS = get_args(Kind), get_args(Projection), get_args(ColourBy)
 
 NOT_GIVEN = "not given"
-PERIODS = 8  # of years, at most
-SPANS = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # years that a period may last
-PERPLEXITY = 30.0  # of t-SNE: about how many neighbours count; a small corpus has fewer
-FEWEST = 5  # works that t-SNE arranges
-THUMBNAIL = 160  # px, long side, in figures
+"""Label of works whose metadata lack the value."""
+PERIODS = 8
+"""Periods of years, at most."""
+SPANS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+"""Years. Lengths that a period may have."""
+PERPLEXITY = 30.0
+"""Of t-SNE: effective number of neighbours; a small corpus has fewer."""
+FEWEST = 5
+"""Works that t-SNE needs; fewer are arranged by PCA."""
+THUMBNAIL = 160
+"""px. Long side of a thumbnail in figures."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,9 @@ class Group:
 
 
 class Atlas:
-    """A map of `corpus`, whose works are measured with `encoder` when a map is first asked for, and some of them selected.
+    """A map of `corpus` with a selection. The works are measured with `encoder` when a map is first needed.
 
-    kind: what is near to what, paintings alike in "style" or in "content"; projection: "pca", the first two principal axes, or
+    kind: near paintings are alike in "style" or in "content"; projection: "pca", the first two principal axes, or
     "tsne"; colour_by: "cluster" (of style, whatever the kind), "genre", "artist" or "year". `change` changes them.
     `selected`: names of works, in the order of the corpus.
     """
@@ -64,9 +70,9 @@ class Atlas:
         clusters: Clustering | None = None,
         seed: int = 0,
     ):
-        """`clusters`: those of these works, where they are known already; None clusters them by style, k by itself.
+        """`clusters`: of these works; None clusters them by style and chooses their number.
 
-        UsageError for a kind, projection or colour that there is not, and for clusters of other works.
+        UsageError for an unknown kind, projection or colour, and for clusters of other works.
         """
         names = tuple(work.name for work in corpus)
         require(clusters is None or clusters.embeddings.names == names, f"the clusters are of other works than {corpus.name!r}")
@@ -78,12 +84,12 @@ class Atlas:
         self._clusters = clusters
         self._spaces: dict[Kind, Embeddings] = {}
         self._layouts: dict[tuple[Kind, Projection], np.ndarray] = {}
-        self._lock = threading.RLock()  # a widget measures in a thread of its own
+        self._lock = threading.RLock()  # a widget measures in another thread
 
     def change(
         self, *, kind: Kind | None = None, projection: Projection | None = None, colour_by: ColourBy | None = None
     ) -> None:
-        """Show another map; None leaves it as it is. UsageError for what there is not."""
+        """Change the map; None leaves a value as it is. UsageError for an unknown value."""
         for name, value, known in (
             ("kind", kind, KINDS),
             ("projection", projection, PROJECTIONS),
@@ -122,7 +128,7 @@ class Atlas:
 
     @property
     def note(self) -> str:
-        """What may be read from the present map, in one line."""
+        """How to read the present map, in one line."""
         if self.projection == "tsne" and len(self.corpus) >= FEWEST:
             return "t-SNE: neighbours mean something, long distances and the sizes of islands do not"
         raw = self.space(self.kind).raw
@@ -135,7 +141,7 @@ class Atlas:
     def groups(self) -> tuple[Group, ...]:
         """The groups by `colour_by`, none empty: clusters from the largest, genres and artists by name, years in periods.
 
-        What is not known of a work is the last group, "not given". Colours are those of figures.corpus_map, where more than
+        Works that lack the value are the last group, "not given". Colours are those of figures.corpus_map, where more than
         seven groups share a grey; periods run from dark to light instead.
         """
         if self.colour_by == "year":
@@ -183,9 +189,9 @@ class Atlas:
         return tuple(work for work in self.corpus if work.name in set(self.selected))
 
     def select(self, names: Iterable[str], *, add: bool = False) -> tuple[str, ...]:
-        """Select the works named, each as Corpus.find takes it, and with `add` those of before too; all that are selected then.
+        """Select works by name, each as Corpus.find takes it; with `add` the former ones stay selected. Returns the selection.
 
-        UsageError for a name that there is not; the selection stays as it was.
+        UsageError for an unknown name; the selection stays as it was.
         """
         known = {work.name: work for work in self.corpus}
         return self._select([known.get(name) or self.corpus.find(name) for name in names], add)
@@ -204,7 +210,7 @@ class Atlas:
         return self._select(self._at(_inside(self.points, corners)), add)
 
     def select_group(self, label: str, *, add: bool = False) -> tuple[str, ...]:
-        """Select the works of a group of the present colours, such as "cluster 1". UsageError where there is none such."""
+        """Select the works of a group of the present colours, such as "cluster 1". UsageError for an unknown one."""
         groups = {group.label: group for group in self.groups}
         require(label in groups, f"no group {label!r} by {self.colour_by}: choose {', '.join(groups)}")
         return self._select((self.corpus[i] for i in groups[label].members), add)
@@ -240,7 +246,7 @@ class Atlas:
         )
 
     def sheet(self, cluster: int) -> figures.Figure:
-        """The works of a style cluster, counted from 1, nearest to its centre first. UsageError where there is none such."""
+        """The works of a style cluster, counted from 1, nearest to its centre first. UsageError for an unknown one."""
         k = self.clusters.k
         require(
             cluster in range(1, k + 1),

@@ -11,17 +11,18 @@ from workbench.lab import page
 from workbench.lab.thumbnails import jpeg
 from workbench.study.blind import Ballot, Shown
 
-SHOWN = 720  # px, long side of the pictures on the page
+SHOWN = 720
+"""px. Long side of a picture that is sent to the page, at most."""
 
 
 class BlindStudy(anywidget.AnyWidget):
-    """A view on a `Ballot`, `ballot`, which keeps every answer at once and goes on where it was after a reload or a restart.
+    """A view on a `Ballot`, `ballot`, which saves every answer at once: the study goes on after a reload or a restart.
 
-    What is synchronised with the page is the question, the pixels of two pictures and how far the rater is: no path, no method,
-    no identity of the trial.
+    The page receives the question, the pixels of two pictures and the number of the pair: no path, no method, no identity of
+    the trial.
     """
 
-    _esm = page.script("blind")
+    _esm = page.script("blind_study")
 
     question = traitlets.Unicode().tag(sync=True)
     left = traitlets.Bytes().tag(sync=True)
@@ -42,9 +43,9 @@ class BlindStudy(anywidget.AnyWidget):
         self._show()
 
     def receive(self, message: dict[str, Any]) -> None:
-        """A message from the page: {"number": 3, "side": "left", "seconds": 2.5}, or {"undo": true}.
+        """Handle a message from the page: {"number": 3, "side": "left", "seconds": 2.5}, or {"undo": true}.
 
-        An answer to a pair that is shown no longer, as two quick key presses send, is no answer.
+        An answer to an earlier pair is ignored: two quick key presses send one.
         """
         try:
             if message.get("undo"):
@@ -68,17 +69,17 @@ class BlindStudy(anywidget.AnyWidget):
             try:
                 pictures = {side: _pixels(plan.picture(getattr(self._shown, side))) for side in pictures}
             except Exception:  # its message would name the file, and the file may name the method
-                self.error = "A picture of this pair cannot be read: ask who made the study."
+                self.error = "A picture of this pair cannot be read: contact the maker of the study."
             state |= {"question": self._shown.question, "number": self._shown.number, **pictures}
         if self.error:
             state["question"] = self.error
-        with self.hold_sync():  # the page sees one change, not half of it
+        with self.hold_sync():  # one change for the page
             for name, value in state.items():
                 setattr(self, name, value)
             self.revision += 1
 
 
 def _pixels(path: str) -> bytes:
-    """The picture at `path` made anew, so that nothing that its file says of itself comes along."""
+    """The picture at `path` encoded anew, without the metadata of its file."""
     picture = images.load(path)
     return jpeg(images.resize(picture, SHOWN) if max(picture.shape[-2:]) > SHOWN else picture, quality=92)

@@ -11,9 +11,9 @@ from workbench.lab import page
 
 
 class Copying(anywidget.AnyWidget):
-    """A button for every text of `texts`, name -> what makes it: made when it is asked for, copied by the page, and shown.
+    """A button for every text of `texts`, name -> function that makes it. A press makes, copies and shows the text.
 
-    `text` is the last one; where it cannot be made, it says why, and nothing is copied (`sound`).
+    `text` is the last one. Where it could not be made, `text` is the reason, `sound` is false, and nothing is copied.
     """
 
     _esm = page.script("copying")
@@ -29,7 +29,7 @@ class Copying(anywidget.AnyWidget):
         self.on_msg(lambda _, content, __: self.receive(content))
 
     def receive(self, message: dict[str, Any]) -> None:
-        """A message from the page: {"make": name}."""
+        """Handle a message from the page: {"make": name}."""
         make = self._texts.get(str(message.get("make")))
         if make is None:
             return

@@ -1,4 +1,4 @@
-// A corpus on a plane. Thumbnails are cut from one picture; the painting that is looked at is asked for, and kept.
+// A corpus on a plane. Thumbnails are cut from one picture; the painting under the pointer is requested once, and kept.
 const STYLE = `
 .wb-map { color: var(--jp-content-font-color1, #1a1a1a); font-family: var(--jp-ui-font-family, sans-serif); font-size: 13px; line-height: 1.3; max-width: 1080px; }
 .wb-map .bar { display: flex; gap: 6px 14px; align-items: center; margin: 4px 0; flex-wrap: wrap; }
@@ -52,7 +52,7 @@ function render({ model, el }) {
   const root = make("div", { className: "wb-map" }, el);
   const id = `wb-map-${Math.random().toString(36).slice(2)}`; // of this view: a widget may be shown twice
   const titles = model.get("titles");
-  const view = { x: 0, y: 0, scale: 1 }; // where the stage looks: px from the middle of the unzoomed map
+  const view = { x: 0, y: 0, scale: 1 }; // the part of the map on the stage: px from the middle of the unzoomed map
   const fit = { x: 0, y: 0, scale: 1, side: LARGE }; // the map's middle, px per unit of its points, px of a thumbnail
   const pictures = {}; // URL of the large paintings that have come
   let at = -1; // the work that keys move from
@@ -97,9 +97,9 @@ function render({ model, el }) {
   const note = make("div", { className: "muted" }, aside);
 
   const foot = make("div", { className: "bar" }, root);
-  const says = make("span", {}, foot);
-  says.setAttribute("role", "status");
-  says.setAttribute("aria-live", "polite");
+  const status = make("span", {}, foot);
+  status.setAttribute("role", "status");
+  status.setAttribute("aria-live", "polite");
   const none = make("button", { type: "button", textContent: "Select none" }, foot);
   none.addEventListener("click", () => model.send({ clear: true }));
   const target = make("button", { type: "button", className: "main", textContent: "Make it the target" }, foot);
@@ -135,18 +135,18 @@ function render({ model, el }) {
     return [width * scale, height * scale];
   }
 
-  let shown = -1, asking = 0;
+  let shown = -1, pending = 0;
   function look(i) { // show work i at the side, or nothing
     if (shown >= 0) mark(shown, false);
     shown = i;
-    clearTimeout(asking);
+    clearTimeout(pending);
     title.textContent = i < 0 ? "" : titles[i][0];
     about.textContent = i < 0 ? "" : titles[i][1];
     hint.style.display = i < 0 ? "" : "none";
     paint();
     if (i < 0) return;
     mark(i, true);
-    if (!pictures[i]) asking = setTimeout(() => model.send({ look: i }), 60); // one that is only passed over is not asked for
+    if (!pictures[i]) pending = setTimeout(() => model.send({ enlarge: i }), 60); // not for one that the pointer only passes over
   }
   function paint() {
     const url = pictures[shown];
@@ -159,9 +159,9 @@ function render({ model, el }) {
     strip.querySelector(`[data-work="${i}"]`)?.classList.toggle("at", on);
   }
   function come(message, buffers) {
-    if (message.look === undefined) return;
-    pictures[message.look] ??= URL.createObjectURL(new Blob([buffers[0]], { type: "image/jpeg" }));
-    if (shown === message.look) paint();
+    if (message.enlarge === undefined) return;
+    pictures[message.enlarge] ??= URL.createObjectURL(new Blob([buffers[0]], { type: "image/jpeg" }));
+    if (shown === message.enlarge) paint();
   }
 
   function go(i) { // move the keys' place to work i, and the map so that it is seen
@@ -309,7 +309,7 @@ function render({ model, el }) {
   });
   stage.addEventListener("focus", () => { if (at < 0 && stage.matches(":focus-visible") && model.get("points").length) go(0); });
 
-  // What the kernel says
+  // Changes from the kernel
 
   const sheet = new Image();
   sheet.addEventListener("load", () => { works.forEach((node) => (node.side = 0)); place(); select(); });
@@ -367,11 +367,11 @@ function render({ model, el }) {
     }
     select();
   }
-  function tell() {
+  function report() {
     const busy = model.get("busy");
     stage.setAttribute("aria-busy", busy);
     wait.style.display = busy ? "" : "none";
-    says.textContent = busy ? "measuring paintings" : model.get("says");
+    status.textContent = busy ? "measuring paintings" : model.get("message");
     target.style.display = model.get("takes_target") ? "" : "none";
   }
   function choice() {
@@ -379,17 +379,17 @@ function render({ model, el }) {
   }
 
   const size = new ResizeObserver(() => { measure(); hold(); });
-  const heard = [["change:sprites", picture], ["change:selected", select], ["change:revision", chart], ["change:busy change:says", tell],
+  const listeners = [["change:sprites", picture], ["change:selected", select], ["change:revision", chart], ["change:busy change:message", report],
     ["change:kind change:projection change:colour_by", choice], ["msg:custom", come]];
-  heard.forEach(([what, listener]) => model.on(what, listener));
+  listeners.forEach(([what, listener]) => model.on(what, listener));
   choice();
   picture();
   chart();
-  tell();
+  report();
   look(-1);
   size.observe(stage);
   return () => {
-    heard.forEach(([what, listener]) => model.off(what, listener));
+    listeners.forEach(([what, listener]) => model.off(what, listener));
     size.disconnect();
     [sprites, ...Object.values(pictures)].forEach((url) => url && URL.revokeObjectURL(url));
   };

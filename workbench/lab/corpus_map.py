@@ -1,4 +1,4 @@
-"""A corpus as a map of thumbnails: hover, zoom, draw round what belongs together, and make it the target."""
+"""A corpus as a map of thumbnails: hover, zoom, draw round some works, and make them the target."""
 
 import math
 import threading
@@ -17,15 +17,20 @@ from workbench.lab.atlas import COLOURS, KINDS, PROJECTIONS, Atlas
 from workbench.lab.exploration import Exploration
 from workbench.lab.thumbnails import jpeg, thumbnail
 
-CELL = 96  # px, long side of a thumbnail on the page
-ROOM = 200 * CELL**2  # px of all thumbnails together: a large corpus has smaller ones
+CELL = 96
+"""px. Long side of a thumbnail on the page, at most."""
+ROOM = 200 * CELL**2
+"""px. All thumbnails together, at most: a large corpus has smaller ones."""
 SMALLEST = 24
-LARGE = 360  # px, long side of the painting that is looked at
-PATIENCE = 0.3  # seconds that a change of the map is waited for before the page is told to wait
+"""px. Long side of a thumbnail, at least."""
+LARGE = 360
+"""px. Long side of the painting beside the map."""
+PATIENCE = 0.3
+"""Seconds that a new map may take before the page shows that it is being made."""
 
 
 class CorpusMap(anywidget.AnyWidget):
-    """A view on an `Atlas`, `atlas`; with `exploration`, what is selected can be made its target.
+    """A view on an `Atlas`, `atlas`; with an `exploration`, the selected works can become its target.
 
     kind, projection, colour_by: as in the atlas; selected: places of works in the corpus. Setting one of these here changes the
     atlas; after a change of the atlas itself, `refresh()`. Paintings are measured in a thread: `wait()` waits for it.
@@ -46,7 +51,7 @@ class CorpusMap(anywidget.AnyWidget):
     groups = traitlets.List().tag(sync=True)  # label, colour, members
     note = traitlets.Unicode().tag(sync=True)
     busy = traitlets.Bool().tag(sync=True)
-    says = traitlets.Unicode().tag(sync=True)
+    message = traitlets.Unicode().tag(sync=True)
     takes_target = traitlets.Bool().tag(sync=True)
     revision = traitlets.Int().tag(sync=True)  # of the map: points, groups and note are changed together
 
@@ -55,7 +60,7 @@ class CorpusMap(anywidget.AnyWidget):
         self.exploration = exploration
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
-        self._asked = 0  # how often a map was asked for
+        self._requests = 0  # for a map, so far
         self._places = {work.name: i for i, work in enumerate(atlas.corpus)}
         super().__init__(
             name=atlas.corpus.name,
@@ -66,7 +71,7 @@ class CorpusMap(anywidget.AnyWidget):
         self.observe(self._changed, ["kind", "projection", "colour_by"])
         self.observe(self._chosen, "selected")
         self.on_msg(lambda _, content, __: self.receive(content))
-        self._tell()
+        self._count_selected()
         self._measure()
 
     def refresh(self) -> None:
@@ -76,31 +81,31 @@ class CorpusMap(anywidget.AnyWidget):
                 setattr(self, trait, value)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the map is there, `timeout` seconds at most; whether it is."""
+        """Wait for the map, `timeout` seconds at most. Returns whether it is there."""
         thread = self._thread
         if thread is not None:
             thread.join(timeout)
         return self._thread is None
 
     def receive(self, message: dict[str, Any]) -> None:
-        """A message from the page: what it asks for by one of these keys, and whether to "add" to what is selected.
+        """Handle a message from the page: one of these keys, and with "add" the new selection adds to the old one.
 
         {"polygon": [[x, y], ...]}, {"rectangle": [x0, y0, x1, y1]} in the coordinates of the points, {"group": label},
-        {"work": place}, {"toggle": place}, {"clear": true}, {"target": true}, and {"look": place}, which is answered with the
-        painting. One that makes no sense is said and changes nothing.
+        {"work": place}, {"toggle": place}, {"clear": true}, {"target": true}, and {"enlarge": place}, which is answered with
+        the painting. A message that makes no sense changes nothing but `message`.
         """
         try:
             self._act(message, add=bool(message.get("add")))
         except WorkbenchError as error:
-            self.says = str(error)
+            self.message = str(error)
         except (TypeError, ValueError):
-            self.says = f"the page asks for {message!r}, which makes no sense"
+            self.message = f"the page sent {message!r}, which makes no sense"
 
     def _act(self, message: dict[str, Any], add: bool) -> None:
         atlas = self.atlas
-        if "look" in message:
-            place = self._place(message["look"])
-            self.send({"look": place}, [thumbnail(atlas.corpus[place], LARGE)])
+        if "enlarge" in message:
+            place = self._place(message["enlarge"])
+            self.send({"enlarge": place}, [thumbnail(atlas.corpus[place], LARGE)])
             return
         if "target" in message:
             self.make_target()
@@ -123,26 +128,27 @@ class CorpusMap(anywidget.AnyWidget):
         else:
             raise ValueError
         self.refresh()
-        self._tell()
+        self._count_selected()
 
     def make_target(self) -> None:
-        """Pin what is selected in the exploration. UsageError without one, or where it has not all of these."""
+        """Pin the selected works in the exploration. UsageError without one, or where it lacks some of these works."""
         exploration, target = self.exploration, self.atlas.target()
         require(
             exploration is not None, "no exploration is given: CorpusMap(atlas, exploration) can make the selection its target"
         )
-        theirs, ours = exploration.corpus().root, self.atlas.corpus.root
+        session = exploration.session
+        theirs, ours = session.corpus().root, self.atlas.corpus.root
         require(
             theirs == ours, f"the exploration takes its paintings from {theirs}, this map shows {ours}: choose the same folder"
         )
-        choice = exploration.choice
+        choice = session.choice
         hidden = [work for work in target.works if choice.genre not in ("", work.genre) or work.name in choice.exclude]
         reason = (
             f"{len(hidden)} of the selected are left out of the exploration, by genre or by hand: let it take all works first"
         )
         require(not hidden, reason)
-        exploration.change(pinned=tuple(work.name for work in target.works))
-        self.says = f"the target is now {_count(len(target.works), 'painting')}, evenly"
+        session.change(pinned=tuple(work.name for work in target.works))
+        self.message = f"the target is now {_count(len(target.works), 'painting')}, evenly"
 
     def _place(self, value: Any) -> int:
         if not isinstance(value, int) or not 0 <= value < len(self.titles):
@@ -161,10 +167,10 @@ class CorpusMap(anywidget.AnyWidget):
     def _chosen(self, change: Any) -> None:
         if change["new"] != self._choice()["selected"]:
             self.atlas.select(self.atlas.corpus[i].name for i in change["new"])
-        self._tell()
+        self._count_selected()
 
-    def _tell(self) -> None:
-        self.says = f"{len(self.atlas.selected)} of {_count(len(self.titles), 'painting')} selected"
+    def _count_selected(self) -> None:
+        self.message = f"{len(self.atlas.selected)} of {_count(len(self.titles), 'painting')} selected"
 
     # Measuring
 
@@ -173,9 +179,9 @@ class CorpusMap(anywidget.AnyWidget):
         self._measure()
 
     def _measure(self) -> None:
-        """Make the map in a thread, unless one is at it already, which will see that something else is wanted by now."""
+        """Make the map in a thread, or let the running thread make it after the one at hand."""
         with self._lock:
-            self._asked += 1
+            self._requests += 1
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="corpus map", daemon=True)
                 self._thread.start()
@@ -185,18 +191,18 @@ class CorpusMap(anywidget.AnyWidget):
 
     def _work(self) -> None:
         while True:
-            asked = self._asked
+            before = self._requests
             try:
                 state = self._made()
             except WorkbenchError as error:
-                state = {"says": str(error)}
-            except Exception as error:  # nobody else would see it: a thread has no caller
-                state = {"says": f"{type(error).__name__}: {error}"}
+                state = {"message": str(error)}
+            except Exception as error:  # a thread has no caller to raise it to
+                state = {"message": f"{type(error).__name__}: {error}"}
                 traceback.print_exc()
             with self._lock:
-                if asked != self._asked:
+                if before != self._requests:
                     continue
-                with self.hold_sync():  # the page sees one change, not half of it
+                with self.hold_sync():  # one change for the page
                     for trait, value in state.items():
                         setattr(self, trait, value)
                     self.busy = False
@@ -205,7 +211,7 @@ class CorpusMap(anywidget.AnyWidget):
                 return
 
     def _made(self) -> dict[str, Any]:
-        """What the page shows of the present map."""
+        """The traits of the present map."""
         atlas, state = self.atlas, {}
         if not self.sprites:
             state["sprites"], state["cells"] = sprites(atlas.corpus.works)
@@ -229,7 +235,7 @@ def sprites(works: Sequence[Work]) -> tuple[bytes, list[list[int]]]:
 
 
 def _about(work: Work) -> str:
-    return ", ".join(part for part in (work.artist, work.year, work.genre) if part) or "nothing else is known of it"
+    return ", ".join(part for part in (work.artist, work.year, work.genre) if part) or "no metadata"
 
 
 def _count(number: int, what: str) -> str:

@@ -1,7 +1,7 @@
-// What the scripts of several widgets begin with: see page.py.
+// The beginning of the scripts of several widgets: see page.py.
 function make(tag, attributes, parent) {
   const node = Object.assign(document.createElement(tag), attributes);
-  // JupyterLab's keys belong to the notebook, its X cuts the cell; what it asks is the element that has the focus, not those around it.
+  // JupyterLab takes keys as commands of the notebook (X cuts the cell), unless the focused element itself carries this attribute.
   if (node.tabIndex >= 0) node.dataset.lmSuppressShortcuts = "true";
   parent.appendChild(node);
   return node;

@@ -1,4 +1,4 @@
-// A row of thumbnails with weights and buttons. Pictures are asked for by key, and kept.
+// A row of thumbnails with weights and buttons. Pictures are requested by key, and kept.
 const STYLE = `
 .wb-gallery { color: var(--jp-content-font-color1, #1a1a1a); font-family: var(--jp-ui-font-family, sans-serif); font-size: 11px; line-height: 1.25; display: flex; gap: 8px; overflow-x: auto; padding: 3px; }
 .wb-gallery.wrap { flex-wrap: wrap; max-height: 460px; overflow-y: auto; }

@@ -1,4 +1,4 @@
-"""Thumbnails that can be pressed: the works of a target, what a picker offers, results that were kept."""
+"""Thumbnails with buttons: the works of a target, the samples of a picker, the results that were kept."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,12 +9,13 @@ import traitlets
 
 from workbench.lab import page
 
-CHOOSE = "choose"  # the action of pressing a thumbnail itself
+CHOOSE = "choose"
+"""The action of pressing a thumbnail itself."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """key: by which pictures and actions know it; weight: drawn as a bar, 0 to 1, or None; marked: pinned, or chosen."""
+    """key: identifies it in pictures and actions; weight: drawn as a bar, 0 to 1, or None; marked: pinned, or chosen."""
 
     key: str
     title: str
@@ -25,7 +26,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Action:
-    """A button under every thumbnail: its text, and what it does as a tooltip, in which {title} stands for the item's."""
+    """A button under every thumbnail: its text, and a tooltip in which {title} stands for the title of the item."""
 
     name: str
     text: str
@@ -35,8 +36,8 @@ class Action:
 class Gallery(anywidget.AnyWidget):
     """A row of thumbnails; pressing one, or a button under it, calls `acted(key, action)`.
 
-    Pictures are no part of the widget's state: the page asks for those that it does not have, once for each key, so that a
-    slider that moves weights sends numbers alone, and a reloaded page finds everything again.
+    Pictures are no part of the widget's state: the page requests those that it lacks, once for each key. So
+    a slider that moves weights sends numbers alone, and a reloaded page shows everything again.
     """
 
     _esm = page.script("gallery")
@@ -59,7 +60,7 @@ class Gallery(anywidget.AnyWidget):
         height: int = 92,
         wrap: bool = False,
     ):
-        """`label`: what this is, for a screen reader; `picture(key)`: a thumbnail as JPEG, b"" where there is none;
+        """`label`: the name for a screen reader; `picture(key)`: a thumbnail as JPEG, b"" where there is none;
         `height`: of the thumbnails, px; `choosable`: whether pressing a thumbnail is the action "choose"; `wrap`: in rows
         instead of one row that scrolls.
         """
@@ -76,7 +77,7 @@ class Gallery(anywidget.AnyWidget):
             self.items = found
 
     def receive(self, message: dict[str, Any]) -> None:
-        """A message from the page: {"want": [key, ...]}, or {"key": key, "action": name}; what is not on show is ignored."""
+        """Handle a message from the page: {"want": [key, ...]}, or {"key": key, "action": name}. Unknown keys are ignored."""
         known = {item["key"] for item in self.items}
         for key in message.get("want", []):
             if key in known:
@@ -89,5 +90,5 @@ class Gallery(anywidget.AnyWidget):
     def _read(self, key: str) -> bytes:
         try:
             return self._picture(key)
-        except Exception:  # a file that is gone must not take the other thumbnails along
+        except Exception:  # one missing file must not hide the other thumbnails
             return b""

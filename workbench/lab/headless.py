@@ -1,4 +1,4 @@
-"""Whether anybody is there to press a button: a notebook that runs by papermill shows a picture in a widget's place."""
+"""Widgets where somebody can press a button, pictures in their place where a notebook runs by papermill."""
 
 import sys
 from collections.abc import Callable
@@ -20,5 +20,5 @@ def interactive() -> bool:
 
 
 def show(widget: Callable[[], object], picture: Callable[[], Figure]) -> object:
-    """What `widget()` makes where somebody can use it, else what `picture()` makes: the last expression of a cell."""
+    """`widget()` where somebody can use it, else `picture()`: for the last expression of a cell."""
     return widget() if interactive() else picture()

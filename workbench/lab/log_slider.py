@@ -6,9 +6,9 @@ import ipywidgets as widgets
 
 
 class LogSlider(widgets.FloatLogSlider):
-    """A slider from 10**low to 10**high, or as far as the value it is given, whose steps pass through that value.
+    """A slider from 10**low to 10**high, widened to its value where that lies outside; its steps pass through the value.
 
-    The page rounds what it shows to the slider's steps and reports that as a change, which nobody made.
+    Otherwise the page would round the value to the nearest step and report that as a change.
     """
 
     def __init__(self, description: str, low: float, high: float, step: float, value: float = 1.0, **options):

@@ -1,4 +1,4 @@
-"""How the losses fall while a transfer runs, drawn by the page in the colours of its theme."""
+"""Curves of the losses while a transfer runs, drawn by the page in the colours of its theme."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ SHOWN = ("total", "style", "content")
 
 class LossCurves(anywidget.AnyWidget):
     """series: name -> a value for every evaluation; boundaries: [evaluations before it, name] of every stage begun;
-    total: evaluations in all, which is where the axis ends.
+    total: evaluations in all, the end of the axis. Fewer than two evaluations draw nothing.
     """
 
-    _esm = Path(__file__).with_name("losses.js")
+    _esm = Path(__file__).with_name("loss_curves.js")
 
     series = traitlets.Dict().tag(sync=True)
     boundaries = traitlets.List().tag(sync=True)

@@ -1,4 +1,4 @@
-"""Where regions found their paintings: outlines over the content, and the best piece of each region set into it."""
+"""The regions of the content with their matches: outlines, and the best piece of each region set into it."""
 
 import html
 
@@ -14,10 +14,14 @@ from workbench.lab.picture import Picture
 from workbench.lab.thumbnails import jpeg
 from workbench.targets import StyleTarget
 
-LARGEST = 720  # px, long side of the content
-INSET = 0.2  # of it, of the pieces set into it
-LINE = 3  # px, of an outline
-FRAME = 4  # px, around a piece
+LARGEST = 720
+"""px. Long side of the drawn content."""
+INSET = 0.2
+"""Long side of a piece as a share of that of the content."""
+LINE = 3
+"""px. Width of an outline."""
+FRAME = 4
+"""px. Width of the frame around a piece."""
 
 
 def drawn_over(content: Tensor, target: StyleTarget) -> Tensor:
@@ -53,7 +57,7 @@ def drawn_over(content: Tensor, target: StyleTarget) -> Tensor:
 
 
 class RegionMatches(widgets.VBox):
-    """`drawn_over`, and in words what each region was matched with; nothing for a target without regions."""
+    """`drawn_over`, and a list of the regions with their matches; hidden for a target without regions."""
 
     def __init__(self) -> None:
         self.picture = Picture(width=LARGEST // 2, layout=widgets.Layout(flex="0 0 auto", width=f"{LARGEST // 2 + 12}px"))

@@ -1,4 +1,4 @@
-"""The scripts of the widgets: modules of their own, for a page loads each by itself and nothing else."""
+"""The scripts of the widgets. A page loads one module for each widget, which can import nothing."""
 
 from pathlib import Path
 

@@ -1,7 +1,8 @@
-"""The transfer panel: every control of an exploration, a live picture, its losses, and what it takes to repeat it."""
+"""The transfer panel: controls, the picture while it is painted, its losses, and the code that repeats it."""
 
 import html
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +13,42 @@ from workbench import figures, images, inputs, methods, samples, targets
 from workbench.errors import UsageError, WorkbenchError
 from workbench.figures.panels import SHOWN
 from workbench.lab.copying import Copying
-from workbench.lab.exploration import Choice, Exploration, Kept
+from workbench.lab.exploration import Exploration
 from workbench.lab.gallery import Action, Gallery, Item
 from workbench.lab.log_slider import LogSlider
 from workbench.lab.loss_curves import LossCurves
 from workbench.lab.picture import Picture
+from workbench.lab.runner import Kept
 from workbench.lab.strip import WorksStrip
 from workbench.lab.swipe import MOST, Compare
 from workbench.lab.thumbnails import THUMBNAIL, cover, jpeg
 
 COMBINATIONS = ("blend/barycentre", "blend/softmin", "blend/patches")
-WIDE = {"width": "330px"}  # a control's layout: each has its own, so that one can be hidden
+"""Targets on offer beside those of `targets.NAMES`; a notebook can choose any other."""
+WIDE = {"width": "330px"}
+"""Layout of a control. A dict gives each control a Layout of its own, so that one can be hidden alone."""
 STYLE = {"description_width": "76px"}
-LARGEST = 840  # px, long side of the live picture: twice what is seen
-SMALL = 60  # px, height of the thumbnails of a picker
+"""Style of a control."""
+LARGEST = 840
+"""px. Long side of the picture that is sent to the page, at most: twice its width there."""
+SMALL = 60
+"""px. Height of the thumbnails of a picker."""
 SIZES = (128, 192, 256, 384, 512, 768, 1024)
+"""px. Long sides on offer."""
 MEASURING = "measuring paintings …"
 ENCODERS = ("embedded", "vgg19", "random")
+"""Encoders on offer; others can be typed."""
 
 
 class TransferPanel(widgets.VBox):
-    """A view on an `Exploration`, `exploration`, which does all the work and lives on without it."""
+    """Controls and pictures of an `Exploration`, `exploration`, which does the work and also works without a panel."""
 
     def __init__(
         self, exploration: Exploration | None = None, *, contents: tuple[str, ...] = (), corpora: tuple[str, ...] = ()
     ):
-        """`contents`, `corpora`: what the pickers offer beside the samples; any path can be typed."""
+        """`contents`, `corpora`: paths that the pickers offer beside the samples; any other path can be typed."""
         self.exploration = exploration or Exploration()
+        self.session, self.runner = self.exploration.session, self.exploration.runner
         self._offered = {"content": [*contents, *samples.PHOTOGRAPHS], "corpus": [*corpora, *samples.PAINTERS]}
         self._pickers = {
             "content": Gallery("Contents", _content_cover, self._pick("content"), choosable=True, height=SMALL),
@@ -66,7 +76,7 @@ class TransferPanel(widgets.VBox):
         self.stop = widgets.Button(description="Stop", icon="stop", disabled=True, layout=third)
         self.resume = widgets.Button(description="Resume", icon="forward", disabled=True, layout=third)
         self.progress = widgets.FloatProgress(min=0, max=1, layout=WIDE)
-        self.says = widgets.HTML()
+        self.message = widgets.HTML()
         self.image, self.curve = Picture(), LossCurves()
         self.copying = Copying({"Copy as code": self.exploration.code, "Copy as papermill": self.exploration.command})
         self.strip = WorksStrip(self.exploration)
@@ -83,9 +93,9 @@ class TransferPanel(widgets.VBox):
             [widgets.HBox([_heading("Results"), self.compare]), self.kept, self._compared],
             layout=widgets.Layout(display="none"),
         )
-        self._opened: str | None = None  # the corpus whose genres and titles are on offer
-        self._quiet = False  # while controls follow the choice, and not the choice the controls
-        self._looking_at: Kept | None = None  # an earlier result that is shown in place of the last
+        self._opened: str | None = None  # the corpus whose genres and titles the controls offer
+        self._updating = False  # while the controls are set to the choice, which must not change it
+        self._earlier: Kept | None = None  # an earlier result that is shown in place of the last
         self._lock = threading.RLock()
         self._named: dict[str, Any] = {
             name: getattr(self, name)
@@ -94,11 +104,11 @@ class TransferPanel(widgets.VBox):
                 "palette", "alpha", "beta", "tv", "brush", "strength", "colour",
             )
         }  # fmt: skip
-        self._follow()
+        self._show_choice()
         self._connect()
         super().__init__(self._arranged())
-        self.exploration.listen(self.refresh)
-        self.exploration.follow(self._follow)
+        self.session.listen(self.refresh)
+        self.session.follow(self._show_choice)
         self.refresh()
 
     def _arranged(self) -> list[widgets.Widget]:
@@ -114,7 +124,7 @@ class TransferPanel(widgets.VBox):
             settings,
             widgets.HBox([self.run, self.stop, self.resume]),
             self.progress,
-            self.says,
+            self.message,
         ]
         for gallery in self._pickers.values():
             gallery.layout = widgets.Layout(width="345px")
@@ -127,19 +137,19 @@ class TransferPanel(widgets.VBox):
         for name, control in self._named.items():
             control.observe(lambda change, name=name: self._changed(name, change["new"]), "value")
         self.run.on_click(lambda _: self._act(self.exploration.start))
-        self.stop.on_click(lambda _: self._halt())
-        self.resume.on_click(lambda _: self._act(self.exploration.resume))
+        self.stop.on_click(lambda _: self._act(lambda: self.runner.stop(timeout=0)))
+        self.resume.on_click(lambda _: self._act(self.runner.resume))
         self.compare.observe(lambda _: self._compare_results(), "value")
 
     def _pick(self, name: str) -> Any:
         return lambda key, _: setattr(getattr(self, name), "value", key)
 
-    def _follow(self) -> None:
-        """Let every control show the choice, whose values widen what a control offers."""
-        choice, self._quiet = self.exploration.choice, True
+    def _show_choice(self) -> None:
+        """Set every control to the present choice; a value beyond what a control offers widens the control."""
+        self._updating = True
         try:
             for name, control in self._named.items():
-                value = self._chosen(name)
+                value = self._value(name)
                 if isinstance(control, LogSlider):
                     control.place(value)
                     continue
@@ -149,125 +159,135 @@ class TransferPanel(widgets.VBox):
                     control.options = sorted({*control.options, value})
                 if name != "genre":
                     control.value = value
-            self._offer()
-            self._mark(choice)
+            self._fill_works()
+            self._show_pickers()
+            self._hide_ignored()
         finally:
-            self._quiet = False
+            self._updating = False
 
-    def _chosen(self, name: str) -> Any:
+    def _value(self, name: str) -> Any:
         """A field of the choice, or of its settings."""
-        choice = self.exploration.choice
+        choice = self.session.choice
         return getattr(choice if hasattr(choice, name) else choice.settings, name)
 
-    def _mark(self, choice: Choice) -> None:
-        """Mark what is chosen in the pickers, and offer what was typed beside the rest; hide what does not count."""
+    def _show_pickers(self) -> None:
+        """Mark the chosen content and corpus, and offer those typed beside the samples."""
         for name, gallery in self._pickers.items():
-            value, offered = getattr(choice, name), self._offered[name]
+            value, offered = self._value(name), self._offered[name]
             if value not in offered:
                 offered.insert(0, value)
             getattr(self, name).options = offered
             gallery.show(Item(key, _short(key), marked=key == value) for key in offered)
-        word = choice.chosen.partition("/")[0]
-        self.single.layout.display = "" if word == "single" else "none"
-        self.method.layout.display = "none" if {"/", ":"} & set(choice.target) else ""  # which then says the method
-        for control in (self.looseness, self.palette):
-            control.layout.display = "" if choice.made_with.method == "neighbours" else "none"
-        self.tau.layout.display = "" if word in ("blend", "cluster", "regions") else "none"
 
-    def _offer(self) -> None:
-        """Offer the genres and the titles of the corpus chosen, once it has been opened."""
-        works = self.exploration.known_corpus()
-        name = self.exploration.choice.corpus if works is not None else ""
+    def _hide_ignored(self) -> None:
+        """Hide the controls that make no difference to the present choice."""
+        choice = self.session.choice
+        request = choice.request
+        ignored = methods.get(request.method).ignores
+        shown = {name: name not in ignored for name in self._named if hasattr(choice.settings, name)}
+        shown |= {"single": request.target == "single", "tau": request.tau is not None, "method": not choice.names_method}
+        for name, visible in shown.items():
+            self._named[name].layout.display = "" if visible else "none"
+
+    def _fill_works(self) -> None:
+        """Offer the genres and the titles of the chosen corpus, once it is open."""
+        works = self.session.known_corpus()
+        name = self.session.choice.corpus if works is not None else ""
         if name == self._opened:
             return
-        before, self._quiet = self._quiet, True
+        before, self._updating = self._updating, True
         try:
-            genres = self.exploration.genres() if works is not None else []
-            chosen = self.exploration.choice.genre
+            genres = self.session.genres() if works is not None else []
+            chosen = self.session.choice.genre
             self.genre.options = [("all", ""), *((genre, genre) for genre in dict.fromkeys([*genres, *filter(None, [chosen])]))]
             self.genre.value = chosen
             self.single.options = [work.name for work in works or ()]
         finally:
-            self._quiet, self._opened = before, name
+            self._updating, self._opened = before, name
 
     def _changed(self, name: str, value: Any) -> None:
-        if self._quiet or (name in ("tau", "alpha", "beta") and not LogSlider.moved(value, self._chosen(name))):
+        if self._updating or (name in ("tau", "alpha", "beta") and not LogSlider.moved(value, self._value(name))):
             return
-        if name in self._offered and not _known(name, value):
-            self._say(f"{name} {value!r}: no file or folder of that name, and no sample", alert=True)
+        if name in self._offered and not _exists(name, value):
+            self._report(f"{name} {value!r}: no file or folder of that name, and no sample", alert=True)
             return
         if name == "encoder" and value not in ENCODERS and not value.startswith(("clip:", "embedded:")):
-            self._say(f"encoder {value!r}: choose {', '.join(ENCODERS)}", alert=True)
+            self._report(f"encoder {value!r}: choose {', '.join(ENCODERS)}", alert=True)
             return
         try:
-            self.exploration.change(**{name: value})
+            self.session.change(**{name: value})
         except UsageError as error:
-            self._say(str(error), alert=True)
+            self._show_choice()  # as it was
+            self._report(str(error), alert=True)
             return
-        self._say("")
+        self._report("")
 
     def _act(self, action: Any) -> None:
-        self._looking_at = None
+        self._earlier = None
         try:
             action()
         except WorkbenchError as error:
-            self._say(str(error), alert=True)
-        self.refresh()
-
-    def _halt(self) -> None:
-        self.exploration.stop(timeout=0)
+            self._report(str(error), alert=True)
         self.refresh()
 
     def _use(self, key: str, action: str) -> None:
         """Show an earlier result in place of the last, or take over its settings."""
-        kept = self.exploration.kept[int(key)]
+        kept = self.runner.kept[int(key)]
         if action == "use":
-            self.exploration.choose(kept.choice)
-        self._looking_at = kept
+            self.session.choose(kept.choice)
+        self._earlier = kept
         self.refresh()
 
     def _compare_results(self) -> None:
-        pictures = {f"{k + 1}: {kept.label}": kept.picture for k, kept in list(enumerate(self.exploration.kept))[-MOST:]}
+        pictures = {f"{k + 1}: {kept.label}": kept.picture for k, kept in list(enumerate(self.runner.kept))[-MOST:]}
         self._compared.children = (Compare(pictures),) if self.compare.value and len(pictures) > 1 else ()
 
     def _kept_thumbnail(self, key: str) -> bytes:
-        return jpeg(images.resize(self.exploration.kept[int(key)].picture, 2 * THUMBNAIL))
+        return jpeg(images.resize(self.runner.kept[int(key)].picture, 2 * THUMBNAIL))
 
-    def _say(self, text: str, *, alert: bool = False) -> None:
+    def _report(self, text: str, *, alert: bool = False) -> None:
         role = "alert" if alert else "status"
-        self.says.value = f'<span role="{role}">{html.escape(text)}</span>'
+        self.message.value = f'<span role="{role}">{html.escape(text)}</span>'
 
     def refresh(self) -> None:
-        """Show the state of the exploration: called by it, from its own thread, while it runs."""
-        with self._lock:  # two threads come here, and the buttons are to agree
+        """Show the present state. Called while a run is at work, too, from the thread of that run."""
+        with self._lock:  # the page and the run may call at the same time
             self._show()
 
     def _show(self) -> None:
-        e = self.exploration
-        self._offer()
-        running, losses = e.running, e.losses
-        self.run.disabled, self.stop.disabled, self.resume.disabled = running, not running, not e.resumable
-        self.progress.value = e.done
-        if e.error:
-            self._say(e.error, alert=True)
+        self._fill_works()
+        runner = self.runner
+        running, losses = runner.running, runner.losses
+        self.run.disabled, self.stop.disabled, self.resume.disabled = running, not running, not runner.resumable
+        self.progress.value = runner.done
+        self._show_state(running, losses)
+        earlier = None if running else self._earlier
+        if earlier is not None:
+            self._draw(earlier.picture, earlier.label)
+            self.curve.draw(earlier.losses, (), len(earlier.losses))
+        elif (picture := runner.picture) is not None:
+            self._draw(picture, f"after {_evaluations(losses)}, {runner.done:.0%} done")
+            self.curve.draw(losses, runner.boundaries, runner.total_steps)
+        kept = runner.kept
+        self._results.layout.display = "" if kept else "none"
+        shown = self._earlier or (kept[-1] if kept else None)
+        self.kept.show(Item(str(k), f"{k + 1}: {one.label}", marked=one is shown) for k, one in enumerate(kept))
+        self.compare.disabled = len(kept) < 2
+
+    def _show_state(self, running: bool, losses: Sequence[Mapping[str, float]]) -> None:
+        """Report in a line how far the run is."""
+        runner = self.runner
+        if runner.error:
+            self._report(runner.error, alert=True)
         elif losses:
-            left = e.seconds_left
-            state = f"about {left:.0f} s left" if running and left is not None else "stopped" if e.resumable else "done"
-            self._say(f"{len(losses)} evaluations, {state}, loss {losses[-1]['total']:.3g}")
+            left = runner.seconds_left
+            state = f"about {left:.0f} s left" if running and left is not None else "stopped" if runner.resumable else "done"
+            loss = losses[-1]["total"]
+            self._report(f"{_evaluations(losses)}, {state}" + (f", loss {loss:.3g}" if loss else ""))
         elif running:
-            self._say(MEASURING)
-        elif MEASURING in self.says.value:
-            self._say("stopped")
-        if self._looking_at is not None and not running:
-            self._draw(self._looking_at.picture, self._looking_at.label)
-            self.curve.draw(self._looking_at.losses, (), len(self._looking_at.losses))
-        elif (picture := e.picture) is not None:
-            self._draw(picture, f"after {len(losses)} evaluations, {e.done:.0%} done")
-            self.curve.draw(losses, e.boundaries, e.total_steps)
-        self._results.layout.display = "" if e.kept else "none"
-        shown = self._looking_at or (e.kept[-1] if e.kept else None)
-        self.kept.show(Item(str(k), f"{k + 1}: {kept.label}", marked=kept is shown) for k, kept in enumerate(e.kept))
-        self.compare.disabled = len(e.kept) < 2
+            self._report(MEASURING)
+        elif MEASURING in self.message.value:
+            self._report("stopped")
 
     def _draw(self, picture: Tensor, words: str) -> None:
         with self.image.hold_sync():
@@ -276,25 +296,30 @@ class TransferPanel(widgets.VBox):
 
 
 def snapshot(exploration: Exploration) -> figures.Figure:
-    """The content and the last result of an exploration, which is run if it has none: what stands for the panel on paper.
+    """The content and the last result of an exploration as a figure, in place of the panel where nobody can press a button.
 
-    Raises WorkbenchError where the run fails.
+    Runs the present choice where there is no result yet. Raises WorkbenchError where the run fails.
     """
-    if not exploration.kept:
-        exploration.start()
-        exploration.wait()
-    if exploration.error:
-        raise WorkbenchError(exploration.error)
-    kept = exploration.kept[-1]
+    runner = exploration.runner
+    if not runner.kept:
+        runner.start(exploration.choice)
+        runner.wait()
+    if runner.error:
+        raise WorkbenchError(runner.error)
+    kept = runner.kept[-1]
     works = [
         (images.to_pil(work.load(figures.THUMBNAIL)), work.title, weight)
         for work, weight in zip(kept.target.works[:SHOWN], kept.target.weights[:SHOWN], strict=True)
     ]
     content = images.resize(inputs.content(kept.choice.content), kept.choice.settings.size)
     result = figures.Panel(
-        figures.target_title(kept.target, kept.choice.made_with.method), kept.picture, works=works, note=kept.target.note
+        figures.target_title(kept.target, kept.choice.request.method), kept.picture, works=works, note=kept.target.note
     )
     return figures.side_by_side([figures.Panel("Content", content), result])
+
+
+def _evaluations(losses: Sequence[Mapping[str, float]]) -> str:
+    return f"{len(losses)} evaluation{'' if len(losses) == 1 else 's'}"
 
 
 def _content_cover(name: str) -> bytes:
@@ -306,7 +331,7 @@ def _corpus_cover(name: str) -> bytes:
 
 
 def _short(name: str) -> str:
-    """What a thumbnail is called: a file's or folder's own name, without where it lies."""
+    """The name of a file or a folder without its path, as the title of a thumbnail."""
     path = Path(name)
     return path.stem if path.is_file() else path.name
 
@@ -329,8 +354,8 @@ def _log_slider(description: str, low: float, high: float, step: float) -> LogSl
     return LogSlider(description, low, high, step, layout=WIDE, style=STYLE)
 
 
-def _known(name: str, value: str) -> bool:
-    """Whether a picker's text names something; while a path is being typed it does not yet."""
+def _exists(name: str, value: str) -> bool:
+    """Whether the text of a picker names a content or a corpus; a path half typed does not."""
     if not value:
         return False  # a field that is being cleared; and Path("") is the working directory
     if name == "content":

@@ -1,4 +1,4 @@
-"""One picture on the page, with words for those who cannot see it: ipywidgets' own Image has no alternative text."""
+"""One picture with an alternative text, which the Image of ipywidgets lacks."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import traitlets
 
 
 class Picture(anywidget.AnyWidget):
-    """data: JPEG or PNG, b"" for nothing; alt: what it shows, in words; width: at most so wide, px."""
+    """data: JPEG or PNG, b"" for nothing; alt: the alternative text; width: px, at most."""
 
     _esm = Path(__file__).with_name("picture.js")
 

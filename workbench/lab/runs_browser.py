@@ -1,4 +1,4 @@
-"""Runs as thumbnails: filtered, opened with their provenance, compared, and laid out as small multiples."""
+"""Runs as thumbnails: filter them, open one with its provenance, compare several, lay them out as small multiples."""
 
 import html
 import json
@@ -28,12 +28,18 @@ from workbench.runs.browsing import (
     written,
 )
 
-SHOWN = 24  # runs at first, and with every press of "More"
-THUMBNAIL = 128  # px, height on the page
-LARGEST = 1600  # px, long side of the picture that is opened
-WIDTH, TALLEST = 900, 640  # px, of a picture on the page at most
-SMALLEST = 360  # px, to which a small one is enlarged
+SHOWN = 24
+"""Runs that are shown at first, and further ones with every press of "More"."""
+THUMBNAIL = 128
+"""px. Height of a thumbnail on the page."""
+LARGEST = 1600
+"""px. Long side of the opened picture, at most."""
+WIDTH, TALLEST = 900, 640
+"""px. Width and height of a picture on the page, at most."""
+SMALLEST = 360
+"""px. Width to which a small picture is enlarged."""
 MARK = "mark"
+"""The action of the button under a thumbnail."""
 SIDES = ("Run", "Compare", "Small multiples")
 HINT = 'size=256 tau<0.1 blend.content<=0.5 status=failed "a text"'
 STYLE = """<style>
@@ -59,20 +65,20 @@ class RunsBrowser(widgets.VBox):
     def __init__(self, archive: Archive | None = None):
         self.archive = Archive() if archive is None else archive  # an empty one is false
         self.found: list[Entry] = []
-        self._differs: list[dict[str, Any]] = []  # in what each of them differs from the others
+        self._differs: list[dict[str, Any]] = []  # for each of them, the parameters that differ among them
         self.opened: Entry | None = None
         self.marked: list[Entry] = []
         self.limit = SHOWN
         self._texts = ""  # the last filter that could be read
-        self._keys: dict[str, tuple[Entry, Path | None]] = {}  # what the thumbnails stand for
-        self._files: dict[str, Path] = {}  # and those of the opened run
+        self._keys: dict[str, tuple[Entry, Path | None]] = {}  # key of a thumbnail -> run, picture
+        self._files: dict[str, Path] = {}  # key of a thumbnail -> picture of the opened run
         self._filling = False
         self.filter = widgets.Text(
             description="Filter", placeholder=HINT, continuous_update=False, layout=widgets.Layout(width="min(440px, 100%)")
         )
         self.picture = _dropdown("Picture", [("first of each", "")])
-        self.again = _button("Look again", "refresh", "find runs that are new or have changed")
-        self.says = widgets.HTML()
+        self.again = _button("Refresh", "refresh", "find runs that are new or have changed")
+        self.message = widgets.HTML()
         self.count = widgets.HTML()
         self.gallery = Gallery(
             "Runs", self._thumbnail, self._act, actions=[Action(MARK, "mark", "mark {title} to compare")],
@@ -81,7 +87,7 @@ class RunsBrowser(widgets.VBox):
         self.more = _button("More", "chevron-down", "show more of the runs found")
         self.unmark = _button("Unmark all", "times", "mark no run to compare")
         self.heading = widgets.HTML("Press a run to see all of it.")
-        self.files = Gallery("Pictures of the run", self._file, self._look, choosable=True, height=72)
+        self.files = Gallery("Pictures of the run", self._file, self._choose_file, choosable=True, height=72)
         self.large = Picture(width=WIDTH)
         self.details = widgets.HTML()
         self.compare = _button("Compare", "columns", f"lay the pictures of the marked runs side by side, two to {MOST}")
@@ -106,7 +112,7 @@ class RunsBrowser(widgets.VBox):
             [
                 widgets.HTML(STYLE, layout=widgets.Layout(display="none")),
                 _row(self.filter, self.picture, self.again),
-                self.says,
+                self.message,
                 self.count,
                 self.gallery,
                 self.more,
@@ -126,18 +132,18 @@ class RunsBrowser(widgets.VBox):
         self.draw.on_click(lambda _: self._try(self._multiples))
 
     def _try(self, action: Callable[[], None]) -> None:
-        """Do it, and say in a line what keeps it from being done."""
+        """Do `action`; where that fails, show why in a line."""
         try:
             action()
         except WorkbenchError as error:
-            self.says.value = f'<span class="error" role="alert">{html.escape(str(error))}</span>'
+            self.message.value = f'<span class="error" role="alert">{html.escape(str(error))}</span>'
         else:
-            self.says.value = ""
+            self.message.value = ""
 
     # Finding
 
     def refresh(self) -> None:
-        """Look again for runs; what is opened and marked stays so, as far as it is still there."""
+        """Search for runs again; runs that are opened or marked stay so if they still exist."""
         self._try(self._refresh)
 
     def _refresh(self) -> None:
@@ -153,15 +159,15 @@ class RunsBrowser(widgets.VBox):
         if self.filter.value != self._texts:
             self._texts, self.limit = self.filter.value, SHOWN
         self.found, self._differs = found, table(found)
-        self._offer()
+        self._fill_dropdowns()
         self._show()
 
     def _more(self) -> None:
         self.limit += SHOWN
         self._show()
 
-    def _offer(self) -> None:
-        """Fill the dropdowns with what the runs found have; a choice that is still there is kept."""
+    def _fill_dropdowns(self) -> None:
+        """Fill the dropdowns with the pictures, parameters and metrics of the found runs; keep choices that still exist."""
         counted = Counter(name for entry in self.found for name in entry.names)
         varied = list(dict.fromkeys(name for row in self._differs for name in row))
         measured = sorted({name for entry in self.found for name in entry.metrics})
@@ -177,7 +183,7 @@ class RunsBrowser(widgets.VBox):
         self.draw.disabled = not varied
 
     def _show(self) -> None:
-        """Show the runs found, as many as there is room for."""
+        """Show the found runs, `limit` at most."""
         shown, marked = self.found[: self.limit], {entry.folder for entry in self.marked}
         self._keys, items = {}, []
         for entry, differs in zip(shown, self._differs, strict=False):
@@ -210,7 +216,7 @@ class RunsBrowser(widgets.VBox):
             self._try(lambda: self._open(entry))
             self.sides.selected_index = SIDES.index("Run")
         elif action == MARK:
-            self._try(lambda: self._mark(entry))
+            self._try(lambda: self._toggle_mark(entry))
 
     # One run
 
@@ -222,13 +228,13 @@ class RunsBrowser(widgets.VBox):
             self.files.show([])
             return
         self.heading.value = _heading(entry)
-        self._look_at(entry.picture(self.picture.value) or entry.picture())
+        self._enlarge(entry.picture(self.picture.value) or entry.picture())
 
-    def _look(self, key: str, action: str) -> None:
+    def _choose_file(self, key: str, action: str) -> None:
         if action == CHOOSE:
-            self._try(lambda: self._look_at(self._files[key]))
+            self._try(lambda: self._enlarge(self._files[key]))
 
-    def _look_at(self, path: Path | None) -> None:
+    def _enlarge(self, path: Path | None) -> None:
         """Show one of the opened run's pictures large."""
         entry = self.opened
         self._files = {f"{path}|{_version(path)}": path for path in entry.pictures}
@@ -247,7 +253,7 @@ class RunsBrowser(widgets.VBox):
 
     # Several runs
 
-    def _mark(self, entry: Entry) -> None:
+    def _toggle_mark(self, entry: Entry) -> None:
         if entry.folder in {one.folder for one in self.marked}:
             self.marked = [one for one in self.marked if one.folder != entry.folder]
         else:
@@ -303,7 +309,7 @@ def _fill(dropdown: widgets.Dropdown, options: list[tuple[str, str]]) -> None:
 
 
 def _version(path: Path | None) -> str:
-    """What changes when the picture does: a page keeps a thumbnail as long as its key stays."""
+    """A text that changes with the picture: the page keeps a thumbnail as long as its key is the same."""
     try:
         return f"{path.name} {path.stat().st_mtime_ns}" if path else ""
     except OSError:
@@ -311,7 +317,7 @@ def _version(path: Path | None) -> str:
 
 
 def _bounded(path: Path) -> Tensor:
-    """The picture (1, 3, H, W), no larger than a page needs it."""
+    """The picture (1, 3, H, W), long side `LARGEST` at most."""
     picture = images.load(path)
     return images.resize(picture, LARGEST) if max(picture.shape[-2:]) > LARGEST else picture
 
@@ -326,26 +332,26 @@ def _framed(picture: Tensor, ratio: float) -> Tensor:
 
 
 def _placeholder(text: str) -> bytes:
-    """What stands in a picture's place, legible on light and dark."""
+    """A picture of `text`, in place of one that is missing; legible on light and dark."""
     image = Image.new("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL), "#6f6f6f")
     ImageDraw.Draw(image).text((THUMBNAIL, THUMBNAIL), text, "white", ImageFont.load_default(26), anchor="mm")
     return jpeg(images.to_tensor(image))
 
 
 def _named(parameters: dict[str, Any]) -> str:
-    """The parameters in a line, those with long values last."""
+    """The parameters in a line, lists and dicts last."""
     ordered = sorted(parameters.items(), key=lambda item: isinstance(item[1], list | dict))
     return ", ".join(f"{name} {spelled(value)}" for name, value in ordered)
 
 
 def _titles(entries: Sequence[Entry]) -> list[str]:
-    """What tells the runs from each other: the parameters that differ, and the id where these do not tell enough."""
+    """A distinct title for each run: the parameters that differ, and the id where these are the same."""
     titles = [_named(row) or entry.notebook for entry, row in zip(entries, table(entries), strict=True)]
     counted = Counter(titles)
     return [title if counted[title] == 1 else f"{title}, {entry.id}" for title, entry in zip(titles, entries, strict=True)]
 
 
-# HTML. Whatever comes out of a file is escaped.
+# HTML. All text from files is escaped.
 
 
 def _heading(entry: Entry) -> str:

@@ -12,15 +12,17 @@ from workbench.lab import page
 from workbench.lab.thumbnails import jpeg
 
 MOST = 6
-LARGEST = 1600  # px, long side of what goes to the page
+"""Pictures that are compared, at most."""
+LARGEST = 1600
+"""px. Long side of a picture that is sent to the page, at most."""
 
 
 class Compare(anywidget.AnyWidget):
-    """Pictures, name -> (1, 3, H, W) in [0, 1], all scaled to the first. `left` and `right`: which two the slider divides;
-    `position`: how much of the left one is seen, 0 to 1.
+    """Pictures, name -> (1, 3, H, W) in [0, 1], all scaled to the first. `left` and `right`: the two beside the slider;
+    `position`: the share of the left one that is visible, 0 to 1.
     """
 
-    _esm = page.script("compare")
+    _esm = page.script("swipe")
 
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     pictures = traitlets.List(traitlets.Bytes()).tag(sync=True)

@@ -11,10 +11,14 @@ from workbench import images, samples
 from workbench.corpora import Work
 from workbench.errors import WorkbenchError
 
-THUMBNAIL = 96  # px, long side
+THUMBNAIL = 96
+"""px. Long side of a thumbnail on the page."""
 QUALITY = 85
-TRIED = 20  # files of a folder, in search of a cover
+"""Of a JPEG, 1 to 100."""
+TRIED = 20
+"""Files of a folder that are tried as its cover, at most."""
 SITTER = "grace_hopper"
+"""The sample photograph that the cover of a sample painter shows."""
 
 
 def jpeg(picture: Tensor, quality: int = QUALITY) -> bytes:
@@ -26,13 +30,13 @@ def jpeg(picture: Tensor, quality: int = QUALITY) -> bytes:
 
 @lru_cache(maxsize=2048)
 def thumbnail(work: Work, size: int = 2 * THUMBNAIL) -> bytes:
-    """A work as a small JPEG, its long side `size` px: twice what is seen, for screens with finer pixels."""
+    """A work as a small JPEG, long side `size` px: by default twice its width on the page, for screens with fine pixels."""
     return jpeg(work.load(size))
 
 
 @lru_cache(maxsize=128)
 def cover(corpus: str, size: int) -> bytes:
-    """What stands for a corpus: the first picture in the folder, or how a sample painter paints one sitter; else nothing."""
+    """A picture for a corpus: the first in the folder, or a portrait by the sample painter; b"" where there is none."""
     if corpus in samples.PAINTERS and not Path(corpus).is_dir():
         return jpeg(images.to_tensor(samples.truth(corpus, SITTER, size)))
     for path in sorted(path for path in Path(corpus).rglob("*") if path.is_file())[:TRIED]:

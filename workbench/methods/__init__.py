@@ -1,4 +1,4 @@
-"""The door to every family: a Request says what is asked for, a Method paints it."""
+"""Requests and the methods that paint them: optimisation, colour transfer, and whatever is registered."""
 
 from workbench.methods import registry
 from workbench.methods.colour_transfer import ColourTransfer

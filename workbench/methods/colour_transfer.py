@@ -1,5 +1,7 @@
 """The baseline without any style: the content in the colours of the works, by optimal transport between Gaussians."""
 
+from dataclasses import fields
+
 from torch import Tensor
 
 from workbench.encoders import Encoder
@@ -8,16 +10,15 @@ from workbench.images import colour
 from workbench.methods.method import Card, Method, OneShot
 from workbench.targets import StyleTarget
 from workbench.transfer import Settings
-
-THUMBNAIL = 96
-"""px. Long side of a work of which only the colours are wanted."""
+from workbench.transfer.problem import colours_of
 
 
 class ColourTransfer(Method):
-    """What palette alone brings: every other method is to be better than this."""
+    """The effect of the palette alone: every other method should do better."""
 
     name = "colours"
     has_steps = False
+    ignores = tuple(f.name for f in fields(Settings) if f.name not in ("method", "size", "strength", "colour"))
     card = Card(
         "Colours alone",
         "the content in the colours of the works; no stroke is painted",
@@ -35,7 +36,4 @@ class ColourTransfer(Method):
 
 class _Recoloured(OneShot):
     def paint(self, content: Tensor) -> Tensor:
-        works = [
-            (w, colour.colours(work.load(THUMBNAIL))) for w, work in zip(self.target.weights, self.target.works, strict=True)
-        ]
-        return colour.TowardsColoursOf(works, self.settings.strength)(content)
+        return colour.TowardsColoursOf(colours_of(self.target), self.settings.strength)(content)

@@ -3,7 +3,7 @@
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from workbench import encoders, images, inputs, provenance, targets
 from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
-from workbench.methods.request import BY_HAND, WITH_TAU, Request
+from workbench.methods.request import BY_HAND, RETRIEVED, WITH_TAU, Request
 from workbench.targets import Selection, StyleTarget
 
 KEPT = 8
@@ -34,7 +34,7 @@ class Library:
         options: Mapping[str, Any] | None = None,
         show: bool = False,
     ):
-        """A library that knows some things already.
+        """A library in which some things are open already.
 
         Args:
             contents, corpora, encoders: by name, where a name does not stand for a file or a sample.
@@ -46,8 +46,8 @@ class Library:
         self._contents = dict(contents or {})
         self._corpora = dict(corpora or {})
         self._encoders = dict(encoders or {})
-        self._selections: dict[Any, list[Selection]] = {}
-        self._targets: dict[Any, StyleTarget] = {}
+        self._selections: dict[Hashable, list[Selection]] = {}
+        self._targets: dict[Hashable, StyleTarget] = {}
         self._lock = threading.RLock()
 
     def content(self, name: str) -> Tensor:
@@ -56,11 +56,14 @@ class Library:
 
     def corpus(self, name: str) -> Corpus:
         """All works of the corpus called `name`."""
+        if name in self._corpora:  # without the lock, which whoever measures another corpus may hold for long
+            return self._corpora[name]
         with self._lock:
             if name not in self._corpora:
-                self._corpora[name] = found = inputs.corpus(name, show=self.show)
+                found = inputs.corpus(name, show=self.show)
                 if self.show and found.report.rejected:
                     print(f"{found.name}: {found.report.lines()[0]}; workbench corpus check says why", file=sys.stderr)
+                self._corpora[name] = found
             return self._corpora[name]
 
     def known_corpus(self, name: str) -> Corpus | None:
@@ -69,6 +72,8 @@ class Library:
 
     def encoder(self, name: str) -> Encoder:
         """The encoder called `name`."""
+        if name in self._encoders:
+            return self._encoders[name]
         with self._lock:
             if name not in self._encoders:
                 self._encoders[name] = encoders.load(name, **self._options)
@@ -83,9 +88,12 @@ class Library:
         return [part(corpus, request) for corpus in opened]
 
     def selections(self, request: Request) -> list[Selection]:
-        """For every corpus its works, weighted for the content."""
-        seen = (request.content, request.corpora, request.where, request.exclude, request.encoder, request.retriever)
-        with self._lock:  # a run and a view may ask for the same at the same time
+        """For every corpus its works, which are measured where the target looks for those that fit the content."""
+        key = _selection_key(request)
+        found = self._selections.get(key)
+        if found is not None and _measured(found):
+            return found
+        with self._lock:  # a run and a view may want the same at the same time
 
             def make() -> list[Selection]:
                 content, encoder = self.content(request.content), self.encoder(request.encoder)
@@ -93,20 +101,24 @@ class Library:
                 parts = self.works(request)
                 return [Selection(works, content, encoder, retriever=retriever, show=self.show) for works in parts]
 
-            return _kept(self._selections, seen, make)
+            found = _kept(self._selections, key, make)
+            if request.target in RETRIEVED and not _measured(found):
+                for selection in found:
+                    selection.blend()
+            return found
 
     def knows_selections(self, request: Request) -> bool:
-        """Whether `selections` takes no time."""
-        seen = (request.content, request.corpora, request.where, request.exclude, request.encoder, request.retriever)
-        return seen in self._selections
+        """Whether the works are measured, so that weights take milliseconds."""
+        found = self._selections.get(_selection_key(request))
+        return found is not None and _measured(found)
 
     def target(self, request: Request) -> StyleTarget:
         """The works, and their weights, that `request` stands for."""
-        return _kept(self._targets, _wanted(request), lambda: self._target(request))
+        return _kept(self._targets, target_key(request), lambda: self._target(request))
 
     def knows_target(self, request: Request) -> bool:
         """Whether `target` takes no time."""
-        return _wanted(request) in self._targets
+        return target_key(request) in self._targets
 
     def _target(self, request: Request) -> StyleTarget:
         if request.target == "single":
@@ -126,21 +138,30 @@ class Library:
         """The one painting that `style` names: a work of the corpus, or else a file; of a sample painter the default one."""
         style = request.style
         if not request.corpora:
-            require(bool(style), "target single needs style, an image file; or a corpus, to take a work from")
-            require(Path(style).is_file(), f"style {style}: no such file; give a corpus to name one of its works")
             return lone_work(Path(style))
         works = self.works(request)[0]
         if not style:
-            try:
-                return works.find(inputs.striking_work(request.corpora[0]))
-            except UsageError as error:
-                raise UsageError("target single needs style: a work of the corpus, by file or title") from error
+            return works.find(inputs.striking_work(request.corpora[0]))
         try:
             return works.find(style)
         except UsageError:
             if not Path(style).is_file():
                 raise
             return lone_work(Path(style))
+
+
+def target_key(request: Request) -> Hashable:
+    """All that decides the target of `request`: equal for two requests whose target is the same."""
+    chosen = (request.target, request.combine, request.style, request.tau, request.weights, request.mask, request.shares)
+    return (_selection_key(request), *chosen)
+
+
+def _selection_key(request: Request) -> Hashable:
+    return (request.content, request.corpora, request.where, request.exclude, request.encoder, request.retriever)
+
+
+def _measured(selections: Sequence[Selection]) -> bool:
+    return all(selection.measured for selection in selections)
 
 
 def _wanted(request: Request) -> Request:

@@ -1,4 +1,4 @@
-"""What a method is: it paints what a request describes. The door for every family: optimisation, networks, diffusion."""
+"""What a method is: it paints what a request asks for. Optimisation is one family; networks and diffusion are others."""
 
 import os
 import time
@@ -23,7 +23,7 @@ from workbench.transfer import Iterate, Result, Settings, checkpoint
 
 @dataclass(frozen=True)
 class Card:
-    """What a method is, for a reader. source: of the method; licence: of what it ships; needs: what must be there."""
+    """What a method is, for a reader. source: the publication; licence: of what it ships; needs: what must be installed."""
 
     title: str
     summary: str
@@ -33,7 +33,7 @@ class Card:
 
 
 class Run(Protocol):
-    """One picture being painted: iterated, stopped, continued. `Transfer` is one; `OneShot` is for methods without steps."""
+    """One picture that is being painted: iterated, stopped, continued. See `transfer.Transfer` and `OneShot`."""
 
     target: StyleTarget
     encoder: Encoder
@@ -65,17 +65,18 @@ class Method(ABC):
     """A way to paint.
 
     name: as `--method` and `Request.method` take it; card: what it is; has_steps: whether a run can be stopped on its way and
-    written to disk.
+    written to disk; ignores: the fields of Settings that make no difference to it.
     """
 
     name: str
     card: Card
     has_steps = True
+    ignores: tuple[str, ...] = ()
 
-    def fit(self, corpus: Corpus) -> None:  # noqa: B027  # nothing, unless a method overrides it
+    def fit(self, corpus: Corpus) -> None:  # noqa: B027 - most methods learn nothing
         """Learn from the works of an artist. A method that optimises each picture learns nothing."""
 
-    def check(self, target: str, combine: str, settings: Settings) -> None:  # noqa: B027  # likewise
+    def check(self, target: str, combine: str, settings: Settings) -> None:  # noqa: B027 - most accept everything
         """UsageError where a target, a way to combine works and the settings do not go with this method."""
 
     @abstractmethod

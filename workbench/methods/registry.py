@@ -1,4 +1,4 @@
-"""Methods by name. `methods/__init__.py` puts them in; `Request` asks whether a name is one."""
+"""Methods by name. `methods/__init__.py` registers those of the package; `Request` looks names up."""
 
 import difflib
 from typing import Any

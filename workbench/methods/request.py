@@ -1,14 +1,15 @@
-"""What a picture is asked for, in plain values, validated once. Command line, notebooks, lab, studies and sweeps build it.
+"""A request for a picture, in plain values, validated once. Command line, notebooks, lab, studies and sweeps build it.
 
 In words a request is TARGET, METHOD:TARGET or TARGET/COMBINE: "blend", "gram:single", "blend/barycentre".
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from workbench import encoders
-from workbench.errors import require
+from workbench import encoders, inputs
+from workbench.errors import UsageError, require
 from workbench.methods import registry
 from workbench.targets import NAMES, TAU, Combination, check_tau, combination
 from workbench.transfer.settings import Settings
@@ -28,16 +29,27 @@ ONLY_WITH: Mapping[str, tuple[str, ...]] = {
 """Fields that would be ignored with any other target -> the targets they go with."""
 
 
+EMPTY: Mapping[str, Any] = {"style": "", "tau": None, "mask": "", "weights": ()}
+"""What these fields are when they are not given."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """A content, the paintings, a method and its settings. Hashable; UsageError for what does not go together.
 
-    content: an image file, or a sample photograph. corpora: folders of paintings, or sample painters; several are mixed, by
-    `shares` or evenly. where: "COLUMN=VALUE" of metadata.csv that works must meet, "year=1888..1890" for a range; exclude:
-    works left out, by file or title. target: one of TARGETS. combine: how statistics of several works are combined. style:
-    the one painting of the target single, by file or title. tau: temperature, None is targets.TAU. weights: (work, weight)
-    of the target by-hand. mask: an image that marks the regions of the content by flat colours. encoder: how pictures are
-    painted; retriever: what they show. settings: size, seed, method and all other numbers.
+    Attributes:
+        content: an image file, or a sample photograph.
+        corpora: folders of paintings, or sample painters; several are mixed, by `shares` or evenly.
+        where: "COLUMN=VALUE" of metadata.csv that works must meet, "year=1888..1890" for a range.
+        exclude: works left out, by file or title.
+        target: one of TARGETS.
+        combine: how statistics of several works are combined: "mean", "barycentre", "softmin" or "patches".
+        style: the one painting of the target single, by file or title.
+        tau: temperature of the weights; None is targets.TAU.
+        weights: (work, weight) of the target by-hand.
+        mask: an image that marks the regions of the content by flat colours.
+        encoder: compares how pictures are painted; retriever: compares what they show; see encoders.load.
+        settings: size, seed, method and all other numbers.
     """
 
     content: str = "grace_hopper"
@@ -59,7 +71,7 @@ class Request:
         require(self.target in TARGETS, f"target {self.target!r}: choose {', '.join(TARGETS)}")
         object.__setattr__(self, "combine", combination(self.combine))
         for name, targets in ONLY_WITH.items():
-            goes = self.target in targets or getattr(self, name) in (None, "", ())
+            goes = self.target in targets or getattr(self, name) == EMPTY[name]
             require(goes, f"{name} goes with target {' or '.join(targets)}, not with {self.target}")
         if self.tau is not None:
             check_tau(self.tau)
@@ -72,6 +84,16 @@ class Request:
         require(count > 0 or not self.exclude, "exclude needs a corpus: it says which of its works to leave out")
         for text in self.where:
             require("=" in text, f"where {text!r}: write COLUMN=VALUE")
+        if self.target == "single" and not self.style:
+            require(count > 0, "target single needs style, an image file; or a corpus, to take a work from")
+            try:
+                inputs.striking_work(self.corpora[0])
+            except UsageError as error:
+                raise UsageError("target single needs style: a work of the corpus, by file or title") from error
+        lone = self.target == "single" and count == 0
+        require(
+            not lone or Path(self.style).is_file(), f"style {self.style}: no such file; give a corpus to name one of its works"
+        )
         require(self.target != BY_HAND or bool(self.weights), f"target {BY_HAND} needs weights: works, and a number for each")
         registry.get(self.method).check(self.target, self.combine, self.settings)
 
@@ -91,14 +113,15 @@ class Request:
         combined = "" if self.combine == "mean" else f"/{self.combine}"
         return ("" if combined or self.method == Settings().method else f"{self.method}:") + self.target + combined
 
-    def asking(self, words: str, **changes: object) -> "Request":
-        """The same request for what `words` name instead (see `parse`); `changes`: further fields."""
+    def asking(self, words: str, *, style: str = "") -> "Request":
+        """The same request for what `words` name instead (see `parse`). `style`: the one painting, if they name single.
+
+        Fields that the other target would ignore are cleared.
+        """
         target, combine, settings = parse(words, self.settings)
-        changed: dict[str, Any] = {
-            name: type(self).__dataclass_fields__[name].default for name, goes in ONLY_WITH.items() if target not in goes
-        }
-        changed |= {"target": target, "combine": combine, "settings": settings, **changes}
-        return replace(self, **changed)
+        given = {name: getattr(self, name) for name in ONLY_WITH} | ({"style": style} if style else {})
+        kept = {name: value if target in ONLY_WITH[name] else EMPTY[name] for name, value in given.items()}
+        return replace(self, target=target, combine=combine, settings=settings, **kept)
 
 
 def parse(words: str, settings: Settings) -> tuple[str, Combination, Settings]:

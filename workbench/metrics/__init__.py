@@ -1,4 +1,4 @@
-"""What is measured about results: distances, structure kept, and how a result stands among an artist's unseen works."""
+"""Measures of results: distances, structure kept, leaks, and how typical a result is among an artist's unseen works."""
 
 from workbench.metrics.distances import (
     StyleDistance,

@@ -8,16 +8,18 @@ from torch import Tensor
 from workbench import people
 from workbench.people import Face
 
-SAME = 0.5  # overlap of two boxes above which they are the same face
-FAINT = 0.05  # score below which nothing is looked at
+SAME = 0.5
+"""Overlap of two boxes (intersection over union) above which they show the same face."""
+FAINT = 0.05
+"""Score, in [0, 1], below which a detection in the result is ignored."""
 
 
 @dataclass(frozen=True)
 class FacesKept:
     """Means over the faces of the content, weighted by the area of their boxes, so that faces in the distance count less.
 
-    kept: share that the detector finds again, in [0, 1]; score: its score there over that in the content, 0 where it sees
-    nothing, above 1 where it is surer of the result; displacement: how far eyes, nose, mouth and ears moved, in widths of the
+    kept: share that the detector finds again, in [0, 1]; score: its score there over that in the content, 0 where it finds
+    none, above 1 where it is higher there; displacement: how far eyes, nose, mouth and ears moved, in widths of the
     face, of the faces that were kept, None where none was. faces: how many the content has.
     """
 
@@ -34,14 +36,14 @@ def faces_kept(picture: Tensor, content: Tensor) -> FacesKept | None:
     the painted portraits that it was tried on it finds 97 %.
     """
     before, after = (people.faces(image, FAINT) for image in (content, picture))
-    before = [face for face in before if face.score > people.SURE]
+    before = [face for face in before if face.score > people.FACE_SCORE]
     if not before:
         return None
     found = [max(after, key=face.overlap, default=None) for face in before]
     found = [other if other and face.overlap(other) > SAME else None for face, other in zip(before, found, strict=True)]
     sides = np.array(content.shape[:1:-1])  # W, H
     areas = np.array([_width(face) * (face.box[3] - face.box[1]) for face in before])
-    kept = np.array([other is not None and other.score > people.SURE for other in found])
+    kept = np.array([other is not None and other.score > people.FACE_SCORE for other in found])
     scores = [other.score / face.score if other else 0.0 for face, other in zip(before, found, strict=True)]
     moved = [_moved(face, other, sides) if other else 0.0 for face, other in zip(before, found, strict=True)]
     return FacesKept(

@@ -17,12 +17,18 @@ from workbench.metrics.judging import LEAST, family
 from workbench.statistics import patches
 from workbench.targets import StyleTarget
 
-LAYER = 3  # of the style layers: relu4_1, whose cells are 8 px wide
-SCALES = (1, 2)  # cells averaged into one before patches of 3x3 are taken: about 32 and 64 px with what they see around
-EVERY = 2  # cells between patches, at the finest scale
-DIMENSIONS = 256  # patches are projected to so many: cosines keep to about .03, and ninety paintings to 50 MB
-CHANCE = 0.95  # quantile of unseen paintings that a patch must exceed
-HELD = 0.9  # share of a target's weight whose works are its sources
+LAYER = 3
+"""Index among the style layers: relu4_1, whose cells are 8 px wide."""
+SCALES = (1, 2)
+"""Cells averaged into one, along each side, before patches of 3x3 are taken: about 32 and 64 px with the receptive field."""
+EVERY = 2
+"""Cells from one patch to the next at the finest scale."""
+DIMENSIONS = 256
+"""Dimensions that patches are projected to: cosines keep to about .03, and ninety paintings to 50 MB."""
+CHANCE = 0.95
+"""Quantile of the statistic on unseen paintings that a patch must exceed."""
+HELD = 0.9
+"""Share of a target's weight that its sources have together."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +108,8 @@ class Leaks:
             rates.append(float(leaked.float().mean()))
             usual.append([float((found > threshold).float().mean()) for found in null])
             heats.append(torch.where(leaked, excess, 0.0))
-        shape = tuple(heats[0].shape)
-        heat = torch.stack([F.interpolate(h[None, None], size=shape, mode="nearest")[0, 0] for h in heats]).amax(dim=0)
         rate, real = float(np.mean(rates)), np.mean(usual, axis=0)
-        return Leak(rate, float((1 + (real >= rate).sum()) / (len(real) + 1)), heat.numpy(), int(sources.sum()))
+        return Leak(rate, rank_p(rate, real), largest(heats).numpy(), int(sources.sum()))
 
 
 def sources_of(target: StyleTarget) -> tuple[Work, ...]:
@@ -126,6 +130,17 @@ def patch_grids(picture: Tensor, encoder: Encoder) -> list[Tensor]:
             grid = (patches(cells) @ _projection(9 * cells.shape[1])).view(height, width, -1)[::step, ::step]
             found.append(F.normalize(grid - grid.mean(dim=(0, 1)), dim=2))
     return found
+
+
+def largest(heats: Sequence[Tensor]) -> Tensor:
+    """The largest of maps of several scales, (h, w) each, at every place of the first and finest one."""
+    size = tuple(heats[0].shape)
+    return torch.stack([F.interpolate(heat[None, None], size=size, mode="nearest")[0, 0] for heat in heats]).amax(dim=0)
+
+
+def rank_p(value: float, null: np.ndarray) -> float:
+    """The one-sided p-value, in (0, 1], of `value` among the values (n,) of what the null hypothesis is true of."""
+    return float((1 + (null >= value).sum()) / (len(null) + 1))
 
 
 def _statistic(nearest: Tensor, sources: np.ndarray, others: np.ndarray) -> Tensor:

@@ -16,17 +16,23 @@ from workbench.errors import require
 from workbench.metrics.judging import LEAST, family
 from workbench.retrieval import descriptors, embeddings
 
-LAYERS = 4  # of the style layers: relu1_1 to relu4_1; relu5_1 tells more of what is shown
-SIZE = 256  # px, long side of all pictures
+LAYERS = 4
+"""Style layers that are used, relu1_1 to relu4_1: relu5_1 depends more on what is shown."""
+SIZE = 256
+"""px. Long side of all pictures."""
 FOLDS = 5
-PENALTY = 0.01  # scikit-learn's C, of standardised dimensions
-FLOOR = 1e-3  # least standard deviation of a channel, in units of its layer's descriptor: a dead channel says nothing
-FLAT = 1e-6  # spread over all works below which a dimension is left out
+"""Folds of the cross-validation."""
+PENALTY = 0.01
+"""Inverse strength of the L2 penalty (scikit-learn's C), for standardised dimensions."""
+FLOOR = 1e-3
+"""Least standard deviation of a channel, in the unit of its descriptor: below it the logarithm would measure noise."""
+FLAT = 1e-6
+"""Standard deviation over all works below which a dimension is left out."""
 
 
 @dataclass(frozen=True)
 class LogOdds:
-    """Where a picture stands.
+    """How likely a picture is to be the artist's.
 
     value: log-odds (nats) that the artist painted it, at equal prior odds; any real number. place: the share in [0, 1] of the
     artist's works that score less, each by a probe that was trained neither on that work's group nor on the picture's sources:
@@ -132,9 +138,9 @@ class Probe:
 
 
 class ArtistOdds:
-    """Log-odds of pictures that one artist painted them, as one encoder sees it.
+    """Log-odds of pictures that one artist painted them, by the features of one encoder.
 
-    A picture is described by the channels' means and log standard deviations at relu1_1 to relu4_1 (`descriptors.describe`, kind
+    A picture is described by means and log standard deviations of channels at relu1_1 to relu4_1 (`descriptors.describe`, kind
     "style", from the cache); the probe is trained on his works against those of others, and photographs.
     """
 
@@ -167,7 +173,7 @@ class ArtistOdds:
         return self._vectors(descriptors.describe(picture, self.encoder, "style")[None])[0]
 
     def of(self, picture: Tensor, *, sources: Sequence[Work] = (), genre: str = "") -> LogOdds:
-        """Where `picture` (1, 3, H, W) in [0, 1] stands among his works of `genre`'s family.
+        """The log-odds of `picture` (1, 3, H, W) in [0, 1], and its place among his works of `genre`'s family.
 
         `sources`: works that it was made from, and its content where that is among the works; their groups are left out of
         training. Where he has fewer than four groups of that genre, all his works count. UsageError when the sources leave

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from workbench import images
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
-from workbench.metrics.leak import CHANCE, SCALES, patch_grids
+from workbench.metrics.leak import CHANCE, SCALES, largest, patch_grids, rank_p
 
 
 @dataclass(frozen=True)
@@ -99,13 +98,10 @@ class MarginLeaks:
             heats.append(torch.from_numpy(excess.astype(np.float32)).view(mine[scale].shape[:2]))
             usual.append([float((_leaked(found, groups, threshold) > 0).mean()) for found in self._own[scale]])
         real = np.mean(usual, axis=0)
-        strangers = np.array([self._group_of[work.sha256] not in groups for work in self.works])
-        real = real[strangers] if strangers.any() else real  # of all groups, each work is compared with the others
-        shape = tuple(heats[0].shape)
-        heat = torch.stack([F.interpolate(h[None, None], size=shape, mode="nearest")[0, 0] for h in heats]).amax(dim=0)
+        unrelated = np.array([self._group_of[work.sha256] not in groups for work in self.works])
+        real = real[unrelated] if unrelated.any() else real  # of all groups, each work is compared with the others
         rate, expected = float(np.mean(rates)), float(real.mean())
-        p = float((1 + (real >= rate).sum()) / (len(real) + 1))
-        return MarginLeak(rate, expected, rate - expected, p, heat.numpy(), len(groups))
+        return MarginLeak(rate, expected, rate - expected, rank_p(rate, real), largest(heats).numpy(), len(groups))
 
 
 def _leaked(found: tuple[np.ndarray, np.ndarray], groups: set[int], threshold: float) -> np.ndarray:

@@ -15,23 +15,29 @@ from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.images import colour
 from workbench.metrics.judging import family
-from workbench.metrics.typicality import Standing, standing
+from workbench.metrics.typicality import Typicality, typicality
 from workbench.retrieval import regions
-from workbench.retrieval.regions import RegionIndex
+from workbench.retrieval.pieces import Piece, RegionIndex
 
-SIZE = 256  # px, at which colours are read
+SIZE = 256
+"""px. Long side of pictures whose colours are read."""
 DIRECTIONS = 64
+"""Directions in CIE Lab that colours are projected on."""
 QUANTILES = 64
-GRID = 48  # cells along the long side, of marked regions
-ALIKE = 0.4  # cosine from which a piece of a painting shows the same as a region
-LEAST = 3  # series or lone works that show such a thing, below which nothing can be said
+"""Quantiles that describe the colours along each direction."""
+GRID = 48
+"""Cells along the long side of a mask of marked regions."""
+ALIKE = 0.4
+"""Cosine from which a piece of a painting counts as showing the same as a region."""
+LEAST = 3
+"""Series or lone works that show such a thing, below which there is no measurement."""
 
 Box = tuple[float, float, float, float]
 Marks = Mapping[str, Mapping[str, list[Box]]]
 
 
 def read_marks(path: str | Path) -> dict[str, dict[str, list[Box]]]:
-    """Regions marked by eye: file name without its suffix -> kind, such as "skin" -> boxes (left, top, right, bottom).
+    """Regions marked by hand: file name without its suffix -> kind, such as "skin" -> boxes (left, top, right, bottom).
 
     From a CSV with the columns file_name, kind, left, top, right, bottom, the last four as shares of the picture. What
     counts is the ellipse in each box. UsageError, naming file and line, for what is no such table.
@@ -92,11 +98,11 @@ class RegionColours:
     """The colours that an artist's unseen works give to what a region shows.
 
     Where works are marked with the region's kind, these marks count. Where none is, of every work of the genre the piece that
-    most resembles the region (`regions.RegionIndex`), if its cosine is .4 at least.
+    most resembles the region (`pieces.RegionIndex`), if its cosine is .4 at least.
     """
 
     def __init__(self, held_out: Corpus, marks: Marks, encoder: Encoder, *, show: bool = False):
-        """`encoder` says what regions show; `marks` as `read_marks` gives them."""
+        """`encoder` describes what regions show; `marks` as `read_marks` gives them."""
         self.held_out = held_out
         self.marks = marks
         self.encoder = encoder
@@ -115,18 +121,16 @@ class RegionColours:
         picture = images.resize(content, regions.SIZE).to(self.encoder.device)
         labels = 1 - ellipses(boxes, *images.fit(*picture.shape[-2:], GRID))[0, 0].long().numpy()
         described = regions.described(labels, picture, self.encoder)
-        similar = self._index.similarities(described.descriptors)[0]
-        best: dict[str, int] = {}
-        for i, piece in enumerate(self._index.pieces):
-            name = piece.work.name
-            if piece.work.genre in family(genre) and similar[i] >= max(ALIKE, similar[best.get(name, i)]):
-                best[name] = i
-        return [(self._index.pieces[i].work, self._index.pieces[i].mask) for i in best.values()]
+        best: dict[str, Piece] = {}
+        for piece, similarity in self._index.search(described.descriptors[0], len(self._index.pieces)):
+            if similarity >= ALIKE and piece.work.genre in family(genre):
+                best.setdefault(piece.work.name, piece)
+        return [(work, best[work.name].mask) for work in self.held_out if work.name in best]
 
-    def standing(
+    def typicality(
         self, picture: Tensor, content: Tensor, boxes: list[Box], kind: str, genre: str
-    ) -> tuple[Standing, float] | None:
-        """(where the colours of `picture` in `boxes` stand among those of such things in unseen works, the usual distance).
+    ) -> tuple[Typicality, float] | None:
+        """(how typical the colours of `picture` in `boxes` are of such things in unseen works, the usual distance).
 
         `picture` and what it was made from, `content`: (1, 3, H, W) in [0, 1]. The usual distance, in Delta E, is the median of
         what the works themselves have to each other. None where fewer than three works, or series, show such a thing.
@@ -138,7 +142,7 @@ class RegionColours:
         palettes = np.stack([self._palette(work, mask) for work, mask in same])
         between = _distances(palettes, palettes)
         own = palette(picture, ellipses(boxes, *picture.shape[-2:]))
-        found = standing(_distances(own[None], palettes)[0], between, groups)
+        found = typicality(_distances(own[None], palettes)[0], between, groups)
         return found, float(found.raw / found.distance)
 
     def _palette(self, work: Work, mask: Tensor) -> np.ndarray:

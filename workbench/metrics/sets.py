@@ -18,8 +18,11 @@ from workbench.errors import require
 from workbench.statistics import Moments, gaussian_w2
 
 PERMUTATIONS = 2000
+"""Relabellings of a permutation test."""
 CMMD_SIGMA, CMMD_SCALE = 10.0, 1000.0
+"""Width of the Gaussian kernel of CMMD, and the factor its value is multiplied by (Jayasumana et al. 2024)."""
 PHOTOGRAPH = "a photograph"
+"""Name of the class of photographs, among the artists of a probe."""
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -180,7 +183,7 @@ def probe(works: Mapping[str, np.ndarray], photographs: np.ndarray, *, seed: int
 
 def deception(probe: Pipeline, artist: str, results: np.ndarray, photographs: np.ndarray, held_out: np.ndarray) -> Deception:
     """The deception rate of `results` (n, D), beside that of photographs and works that the probe was not fitted to."""
-    require(artist in probe.classes_, f"the probe knows no artist {artist!r}: {', '.join(probe.classes_)}")
+    require(artist in probe.classes_, f"the probe was not trained on an artist {artist!r}: {', '.join(probe.classes_)}")
     deceived = [int((probe.predict(points) == artist).sum()) for points in (results, photographs, held_out)]
     interval = binomtest(deceived[0], len(results)).proportion_ci(method="wilson")
     rates = [count / len(points) for count, points in zip(deceived, (results, photographs, held_out), strict=True)]

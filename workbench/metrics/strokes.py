@@ -10,12 +10,18 @@ from workbench import images
 from workbench.errors import require
 from workbench.images import colour
 
-SCALES = (1.0, 2.0, 4.0)  # px: of the derivatives of a structure tensor, which is averaged over twice that
-WAVELENGTHS = (4.0, 8.0, 16.0, 32.0)  # px: of the octave bands
-DIRECTIONS = 12  # bins of 15 degrees
+SCALES = (1.0, 2.0, 4.0)
+"""px. Standard deviations of the derivatives of a structure tensor, which is averaged over twice as much."""
+WAVELENGTHS = (4.0, 8.0, 16.0, 32.0)
+"""px. Centres of the octave bands."""
+DIRECTIONS = 12
+"""Bins of a histogram of direction, of 15 degrees each."""
 COHERENCES = 5
-CELLS = 6  # along the long side
-DARK = 1e-10  # mean square of lightness in [0, 1] below which there is nothing to see
+"""Bins of a histogram of coherence, from 0 to 1."""
+CELLS = 6
+"""Cells along the long side of a picture."""
+DARK = 1e-10
+"""Mean square of a difference of lightness, in [0, 1], below which a place counts as flat."""
 
 
 @dataclass(frozen=True)

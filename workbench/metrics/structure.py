@@ -12,9 +12,12 @@ from workbench.encoders import Encoder
 from workbench.errors import WorkbenchError
 from workbench.images import colour
 
-CELLS = 32  # along the long side: positions that are compared with each other
+CELLS = 32
+"""Cells along the long side: positions that are compared with each other."""
 CFSD_LAYER = "relu3_1"
+"""Layer whose self-similarity CFSD compares (Chung et al. 2024)."""
 ALEXNET = "alexnet-owt-7be5be79.pth"
+"""File name of torchvision's AlexNet, which LPIPS needs."""
 
 
 def _positions(picture: Tensor, like: tuple[int, int], encoder: Encoder, layer: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""How typical a thing is among real ones: its distance to the nearest of them, as a percentile of what real ones score."""
+"""How typical a picture is of an artist: its distance to the nearest real works, as a percentile of what real works score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,17 +8,18 @@ import numpy as np
 from workbench.errors import require
 
 NEIGHBOURS = 3
+"""Groups of real works, the nearest ones, over which a distance is averaged."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where something stands among real works.
+class Typicality:
+    """How typical a picture is among real works.
 
     raw: mean distance to its nearest real works; distance: the same in units of the median of what real works score, so
     that 1 is typical.
     percentile: the share of real works that are at least as far from the others, in [0, 1]; 0: farther than any real one, 1:
     nearer than any. A real unseen work is uniform on 0..1, so both ends count against a result.
-    p: two-sided, how often a real work would stand so far out on either side, in (0, 1].
+    p: two-sided, how often a real work would lie as far out on either side, in (0, 1].
     works: how many real ones there are.
     """
 
@@ -29,11 +30,11 @@ class Standing:
     works: int
 
 
-def standing(to_real: np.ndarray, between: np.ndarray, groups: Sequence[str], *, k: int = NEIGHBOURS) -> Standing:
-    """Where something stands whose distances to n real works are `to_real` (n,) >= 0.
+def typicality(to_real: np.ndarray, between: np.ndarray, groups: Sequence[str], *, k: int = NEIGHBOURS) -> Typicality:
+    """How typical a picture is whose distances to n real works are `to_real` (n,) >= 0.
 
     between: (n, n), the distances of real works to each other; groups: what belongs together, such as a series, (n,).
-    For every real work j, both it and the thing are measured against the works outside of j's group: the mean of the
+    For every real work j, both it and the picture are measured against the works outside of j's group: the mean of the
     distances to the `k` nearest groups, of each its nearest work. As both face the same works, no painting is at an
     advantage because the next in its series is there, and a real work from no known group is exchangeable with j: the
     jackknife of Barber et al. (2021, Ann. Statist. 49, "Predictive inference with the jackknife+"), eq. (5).
@@ -46,30 +47,30 @@ def standing(to_real: np.ndarray, between: np.ndarray, groups: Sequence[str], *,
     nearest = np.minimum.reduceat  # over works of one group, which lie together once sorted
     order = np.argsort(label, kind="stable")
     starts = np.searchsorted(label[order], np.arange(len(names)))
-    thing = nearest(to_real[order], starts)
+    picture = nearest(to_real[order], starts)
     real = nearest(between[:, order], starts, axis=1)
     own = np.empty(len(to_real))
     its = np.empty(len(to_real))
     for j, group in enumerate(label):
         others = np.arange(len(names)) != group
         own[j] = np.sort(real[j, others])[:k].mean()
-        its[j] = np.sort(thing[others])[:k].mean()
+        its[j] = np.sort(picture[others])[:k].mean()
     farther, nearer = (own >= its), (own <= its)
     count = len(own)
     tails = (1 + farther.sum()) / (count + 1), (1 + nearer.sum()) / (count + 1)
     typical = max(float(np.median(own)), 1e-12)
     raw = float(its.mean())
-    return Standing(raw, raw / typical, float(farther.mean()), min(1.0, 2 * min(tails)), count)
+    return Typicality(raw, raw / typical, float(farther.mean()), min(1.0, 2 * min(tails)), count)
 
 
-def standing_of_real(between: np.ndarray, groups: Sequence[str], *, k: int = NEIGHBOURS) -> list[Standing]:
-    """Where each real work stands among those outside of its group: what a perfect result would score.
+def typicality_of_real(between: np.ndarray, groups: Sequence[str], *, k: int = NEIGHBOURS) -> list[Typicality]:
+    """How typical each real work is among those outside of its group: what a perfect result would score.
 
-    As `standing`. UsageError when there are fewer than three groups.
+    See `typicality`. UsageError when there are fewer than three groups.
     """
     between, groups = np.asarray(between), np.asarray(groups, dtype=object).astype(str)
     found = []
     for j, group in enumerate(groups):
         others = groups != group
-        found.append(standing(between[j, others], between[np.ix_(others, others)], groups[others], k=k))
+        found.append(typicality(between[j, others], between[np.ix_(others, others)], groups[others], k=k))
     return found

@@ -1,7 +1,7 @@
-"""Two small networks of MediaPipe: BlazeFace (Bazarevsky et al. 2019), which finds faces, and one that finds people.
+"""Two small networks of MediaPipe: BlazeFace (Bazarevsky et al. 2019), which detects faces, and one that segments people.
 
-Both were written down in TensorFlow, which pads what a stride of 2 leaves over on the right and at the bottom alone.
-Convolutions are registered in the order in which they are applied, which is the order of the files that they came from.
+Both come from TensorFlow, which pads for a stride of 2 on the right and at the bottom alone. Convolutions are registered in
+the order in which they are applied, which is that of the original files.
 """
 
 import torch
@@ -13,7 +13,7 @@ class Convolution(nn.Conv2d):
     """A convolution as TensorFlow pads it: out = ceil(in / stride)."""
 
     def __init__(self, inside: int, outside: int, kernel: int = 1, stride: int = 1, *, each: bool = False):
-        """`each`: every channel for itself."""
+        """`each`: depthwise, one filter per channel."""
         super().__init__(inside, outside, kernel, stride, groups=inside if each else 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ class Convolution(nn.Conv2d):
 
 
 class BlazeBlock(nn.Module):
-    """A separable 3x3 convolution beside a shortcut, whose missing channels are 0."""
+    """A depthwise separable 3x3 convolution with a shortcut, whose missing channels are 0."""
 
     def __init__(self, inside: int, outside: int, stride: int = 1):
         super().__init__()
@@ -40,7 +40,7 @@ class BlazeBlock(nn.Module):
 
 
 class FaceNetwork(nn.Module):
-    """BlazeFace for the camera on a phone's back: pictures (N, 3, 256, 256) in [-1, 1] -> faces at 896 anchors.
+    """BlazeFace for the back camera of a phone: pictures (N, 3, 256, 256) in [-1, 1] -> detections at 896 anchors.
 
     Returns (N, 896) logits and (N, 896, 8, 2) in pixels from the anchor's centre, x before y: the box's centre and its sides,
     then the right eye, the left eye, the tip of the nose, the mouth, the right and the left ear. Right is the person's.
@@ -87,7 +87,7 @@ class FaceNetwork(nn.Module):
 
 
 class Gate(nn.Module):
-    """How much of each channel passes, from the means of all: (N, C, 1, 1) in [0, 1]."""
+    """Squeeze and excitation (Hu et al. 2018): a factor for each channel, from the means of all, (N, C, 1, 1) in [0, 1]."""
 
     def __init__(self, inside: int, between: int):
         super().__init__()
@@ -99,10 +99,10 @@ class Gate(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """MobileNetV3's block (Howard et al. 2019): widen, convolve every channel for itself, gate, narrow."""
+    """The block of MobileNetV3 (Howard et al. 2019): widen, convolve depthwise, gate, narrow."""
 
     def __init__(self, inside: int, between: int, outside: int, kernel: int = 3, stride: int = 1, gate: int = 0):
-        """`gate`: channels in the gate; 0 for none. The blocks of 5x5 convolutions are those with hard swish."""
+        """`gate`: hidden channels of the gate; 0 for no gate. Blocks with 5x5 convolutions have hard swish, others ReLU."""
         super().__init__()
         self.act = F.hardswish if kernel == 5 else F.relu
         self.shortcut = stride == 1 and inside == outside
@@ -118,7 +118,7 @@ class Bottleneck(nn.Module):
 
 
 class Join(nn.Module):
-    """Twice as fine: what lies below, enlarged, with what the encoder saw at that size let in by a gate."""
+    """A decoder stage at twice the resolution: the stage below, enlarged, plus the encoder's features of that size, gated."""
 
     def __init__(self, below: int, outside: int):
         super().__init__()
@@ -127,14 +127,14 @@ class Join(nn.Module):
         self.mix = Convolution(outside, outside)
         self.across = Convolution(outside, outside, 3, each=True)
 
-    def forward(self, below: Tensor, seen: Tensor) -> Tensor:
+    def forward(self, below: Tensor, features: Tensor) -> Tensor:
         below = self.narrow(F.interpolate(below, scale_factor=2, mode="bilinear", align_corners=False))
-        x = F.relu(self.mix(seen * self.gate(seen + below) + below))
+        x = F.relu(self.mix(features * self.gate(features + below) + below))
         return x + F.relu(self.across(x))
 
 
 class PersonNetwork(nn.Module):
-    """MediaPipe's selfie segmentation: pictures (N, 3, 256, 256) in [0, 1] -> logits of a person (N, 1, 256, 256)."""
+    """MediaPipe's selfie segmentation: pictures (N, 3, 256, 256) in [0, 1] -> logits of "person" (N, 1, 256, 256)."""
 
     SIZE = 256
 
@@ -154,11 +154,11 @@ class PersonNetwork(nn.Module):
         self.last = nn.ConvTranspose2d(16, 1, 2, 2)
 
     def forward(self, picture: Tensor) -> Tensor:
-        seen = [F.hardswish(self.first(picture))]
+        features = [F.hardswish(self.first(picture))]
         for stage in (self.quarter, self.eighth, self.sixteenth):
-            seen.append(stage(seen[-1]))
-        x = seen.pop()
+            features.append(stage(features[-1]))
+        x = features.pop()
         x = F.relu(self.context(x)) * torch.sigmoid(self.weights(x.mean(dim=(2, 3), keepdim=True)))
         for join in self.joins:
-            x = join(x, seen.pop())
+            x = join(x, features.pop())
         return self.last(x)

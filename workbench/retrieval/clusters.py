@@ -1,4 +1,4 @@
-"""k-means: style clusters of a corpus, k chosen by silhouette among the stable, medoids, agreement with genre; coresets."""
+"""k-means: style clusters of a corpus, with k chosen by silhouette and stability; coresets."""
 
 from dataclasses import dataclass, field
 
@@ -10,17 +10,21 @@ from threadpoolctl import threadpool_limits
 from workbench.errors import UsageError
 from workbench.retrieval.embeddings import Embeddings
 
-STABLE = 0.6
+MIN_STABILITY = 0.6
+"""Median adjusted Rand index between clusterings of two subsamples that a k needs, at most 1."""
 RESAMPLES = 10
+"""Pairs of subsamples from which a stability is computed."""
+SUBSAMPLE = 0.8
+"""Part of the works, in (0, 1], in each subsample."""
 
 
 @dataclass(frozen=True)
 class Clustering:
     """k clusters over the works of `embeddings`.
 
-    labels: (n,) int, 0 is the largest cluster; centres: (k, d) in the principal space; medoids: k names, the work nearest
-    each centre; silhouette and stability: for every k tried, the mean silhouette in [-1, 1] and the median adjusted Rand
-    index between clusterings of two overlapping 80 % subsamples; chosen_because: one line.
+    labels: (n,) int, 0 is the largest cluster. centres: (k, d) in the principal space. medoids: k names, the work nearest
+    each centre. silhouette, stability: for every k tried, the mean silhouette in [-1, 1], and the median adjusted Rand index
+    between clusterings of two overlapping 80 % subsamples. chosen_because: the reason for k, one line.
     """
 
     embeddings: Embeddings = field(repr=False)
@@ -43,7 +47,7 @@ class Clustering:
         return tuple(self.embeddings.names[i] for i in inside[np.argsort(distance, kind="stable")])
 
     def crosstab(self, categories: list[str]) -> tuple[list[str], np.ndarray, float]:
-        """How clusters and `categories` (one per work, such as its genre) fall together.
+        """The contingency table of clusters and `categories`, one per work, such as its genre.
 
         Returns the category names, the counts (k, categories), and the normalised mutual information in [0, 1].
         """
@@ -54,16 +58,17 @@ class Clustering:
         return names, table, float(normalized_mutual_info_score(categories, self.labels))
 
 
-# A few hundred points keep one thread busy; more threads only wait for each other, several times longer.
-@threadpool_limits.wrap(limits=1)
+@threadpool_limits.wrap(limits=1)  # for a few hundred points several threads take longer than one
 def cluster(embeddings: Embeddings, k: int | None = None, *, k_max: int = 8, seed: int = 0) -> Clustering:
     """k-means over the works' points in principal space.
 
     Args:
-        k: the number of clusters; None tries 2 to min(k_max, n // 3) and takes the best silhouette among those k whose
-            stability is at least 0.6, or, when none is that stable, the most stable k, and says so.
+        k: the number of clusters; with None it is the one of 2 to min(k_max, n // 3) with the best silhouette among those
+            whose stability is at least 0.6, or, where there is none, the most stable one (see `chosen_because`).
+        seed: of k-means and of the subsamples, from 0 to 2**32 - 1.
 
-    A corpus of fewer than six works is one cluster: silhouettes of so few mean nothing.
+    A corpus of fewer than six works is one cluster, because silhouettes of so few are not meaningful. Raises UsageError for a k
+    that is below 1 or above the number of different works, and for a seed out of range.
     """
     points = embeddings.points
     n = len(points)
@@ -83,13 +88,14 @@ def cluster(embeddings: Embeddings, k: int | None = None, *, k_max: int = 8, see
     elif not silhouette:
         chosen, because = 1, f"one cluster: {n} works are too few, or too alike, to divide"
     else:
-        stable = [c for c in silhouette if stability[c] >= STABLE]
-        chosen = max(stable, key=silhouette.get) if stable else max(stability, key=stability.get)
-        because = (
-            f"k = {chosen}: best silhouette ({silhouette[chosen]:.2f}) among the k with stability of at least {STABLE}"
-            if stable
-            else f"k = {chosen}: the most stable, but no k reaches a stability of {STABLE} (best {stability[chosen]:.2f})"
-        )
+        stable = [c for c in silhouette if stability[c] >= MIN_STABILITY]
+        chosen = max(stable, key=silhouette.__getitem__) if stable else max(stability, key=stability.__getitem__)
+        if stable:
+            best = f"best silhouette ({silhouette[chosen]:.2f})"
+            because = f"k = {chosen}: {best} among the k with stability of at least {MIN_STABILITY}"
+        else:
+            best = f"(best {stability[chosen]:.2f})"
+            because = f"k = {chosen}: the most stable, but no k reaches a stability of {MIN_STABILITY} {best}"
     fitted = _kmeans(points, chosen, seed)
     order = np.argsort(-np.bincount(fitted.labels_, minlength=chosen), kind="stable")
     labels = np.argsort(order)[fitted.labels_]
@@ -101,11 +107,11 @@ def cluster(embeddings: Embeddings, k: int | None = None, *, k_max: int = 8, see
     return Clustering(embeddings, labels, centres, tuple(medoids), silhouette, stability, because)
 
 
-@threadpool_limits.wrap(limits=1)  # sums over several threads come in any order, and the same seed must choose the same rows
+@threadpool_limits.wrap(limits=1)  # the order of sums over several threads varies, and one seed must choose the same rows
 def coreset(points: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:
-    """At most `size` rows of `points` (n, d) that stand for all: the row nearest to each of `size` k-means centres.
+    """At most `size` rows of `points` (n, d) that represent all: the row nearest to each of `size` k-means centres.
 
-    Returns their indices, sorted, (m,) with m <= size, for two centres may share their nearest row.
+    Returns their indices, sorted, (m,) with m <= size, because two centres may share their nearest row.
     """
     if size >= len(points):
         return np.arange(len(points))
@@ -121,9 +127,9 @@ def _kmeans(points: np.ndarray, k: int, seed: int, starts: int = 10) -> KMeans:
 
 
 def _stability(points: np.ndarray, k: int, seed: int) -> float:
-    """Median ARI, on the works they share, of clusterings of pairs of random 80 % subsamples (Ben-Hur et al. 2002)."""
+    """Median adjusted Rand index, on the works in both, of clusterings of two random subsamples (Ben-Hur et al. 2002)."""
     generator = np.random.default_rng(seed)
-    size = max(k + 1, round(0.8 * len(points)))
+    size = max(k + 1, round(SUBSAMPLE * len(points)))
     scores = []
     for _ in range(RESAMPLES):
         samples = [generator.choice(len(points), size, replace=False) for _ in range(2)]

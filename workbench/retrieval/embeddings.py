@@ -1,11 +1,10 @@
-"""The embedding of a corpus: the descriptors of its works, and the space they span. Cached by content hash."""
+"""The embedding of a corpus: the descriptors of its works, and the space they span. Cached by the hashes of files."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,13 +12,18 @@ import torch
 from workbench import images, progress, storage
 from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
-from workbench.errors import UsageError, WorkbenchError, require
+from workbench.errors import UsageError, WorkbenchError
 from workbench.retrieval import reading
+from workbench.retrieval.centred import CentredIndex
 from workbench.retrieval.descriptors import KINDS, Kind, describe_each
+from workbench.retrieval.index import Index, Value
 
-FOUND = 6  # works that are asked whether they agree
-ASKED = 500  # works, at most, that say how well an artist's works match each other
-VERSION = 1
+MAX_AXES = 32
+"""Principal directions that are kept at most, a number of dimensions."""
+VARIANCE = 0.95
+"""The part of the variance, in [0, 1], that the principal directions hold where MAX_AXES allow it."""
+VERSION = 2
+"""Part of the cache key: raised whenever the same file comes to another descriptor, or entries to another format."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,11 @@ class Embeddings:
 
     @cached_property
     def axes(self) -> np.ndarray:
-        """Principal directions (D, d) of the centred descriptors that hold 95 % of their variance, at most 32."""
+        """Principal directions (D, d) of the centred descriptors: the fewest that hold 95 % of the variance, 32 at most."""
         _, values, rows = np.linalg.svd(self.raw - self.centre, full_matrices=False)
         energy = np.cumsum(values**2) / max(float((values**2).sum()), 1e-30)
-        keep = min(int(np.searchsorted(energy, 0.95)) + 1, 32, len(rows))
-        # The sign of a singular vector is arbitrary: fix it, so that maps and clusters repeat everywhere.
+        keep = min(int(np.searchsorted(energy, VARIANCE)) + 1, MAX_AXES, len(rows))
+        # The sign of a singular vector is arbitrary. It is fixed here, so that maps and clusters are the same on every machine.
         signs = np.sign(rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)])
         return (rows * signs[:, None])[:keep].T
 
@@ -55,68 +59,41 @@ class Embeddings:
 
     @cached_property
     def points(self) -> np.ndarray:
-        """The works in principal space (n, d): what clustering and maps use."""
+        """The works in principal space (n, d), for clustering and maps."""
         return self.project(self.raw)
 
     def similarities(self, descriptor: np.ndarray) -> np.ndarray:
-        """Cosine between `descriptor` (D,) and every work after subtracting the corpus mean: (n,) in [-1, 1].
+        """Cosine between `descriptor` (D,) and every work about the corpus mean: (n,) in [-1, 1], in O(n D).
 
-        Without centring all images of a corpus are alike (cosines of .9 and more) and one tau would not suit two encoders.
-        In a corpus of two works the centred vectors are opposite, so their cosines to anything are x and -x.
+        What `indexed().search` returns for the k most similar works; see `centred.CentredIndex` for why the mean is subtracted.
         """
         centred = self.raw - self.centre
         query = descriptor - self.centre
         norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(query)
         return (centred @ query) / np.maximum(norms, 1e-12)
 
-    def match(self, descriptor: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
-        """How well `descriptor` (D,) is matched: (its best cosine to a work, the mean cosine among what it finds).
+    def indexed(self, metadata: Sequence[Mapping[str, Value]] | None = None, index: Index | None = None) -> CentredIndex:
+        """The works as points of an index, named by `names`, about the corpus mean.
 
-        What it finds is the six works nearest to it, of each group the nearest alone. Where a content shows what the artist
-        painted they show the same as each other; where it does not, one resembles it in this and one in that. The second
-        number holds for photographs after works that are all alike, to which no photograph has a high cosine. It is 1 where
-        there are no two groups. groups: one per work, such as `Work.group`; UsageError otherwise.
+        Its cosines are those of `similarities`. metadata: one mapping per work; index: an empty store, or one that holds these
+        works; exact unless one is given.
         """
-        require(len(groups) == len(self.raw), f"match: {len(self.raw)} works and {len(groups)} groups; give one each")
-        similarities = self.similarities(descriptor)
-        nearest: dict[str, int] = {}
-        for i in np.argsort(-similarities, kind="stable"):
-            nearest.setdefault(groups[i], int(i))
-            if len(nearest) == FOUND:
-                break
-        found = self.raw[list(nearest.values())] - self.centre
-        found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-        pairs = (found @ found.T)[np.triu_indices(len(found), 1)]
-        return float(similarities.max()), float(pairs.mean()) if len(pairs) else 1.0
-
-    def own_matches(self, groups: Sequence[str]) -> np.ndarray:
-        """`match` of the works themselves, each among the works of other groups: (m, 2).
-
-        Works of one series are no match for each other, for one haystack finds the next whatever the artist painted. The
-        cosines are about the mean of the works of other groups, for a content image has no part in the mean either:
-        with its own weight in it a work of a small corpus would look lonelier than it is. Of more than five hundred works
-        five hundred are asked; those with fewer than two works of other groups are not.
-        """
-        groups = np.asarray(groups, dtype=object)
-        found = []
-        for i in np.unique(np.linspace(0, len(groups) - 1, ASKED).round().astype(int)):
-            others = groups != groups[i]
-            if others.sum() >= 2:
-                rest = Embeddings(self.kind, self.encoder, (), self.raw[others])
-                found.append(rest.match(self.raw[i], groups[others]))
-        return np.array(found).reshape(-1, 2)
+        return CentredIndex(self.names, self.raw, self.centre, metadata, index)
 
 
 def embed(
     corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size: int | None = None, show: bool = False
 ) -> Embeddings:
-    """Embed every work, from the cache where it is known, resuming where an earlier call stopped.
+    """The descriptors of all works: from the cache where they are known, else computed and cached one by one.
 
     Args:
         corpus: the works, each loaded with its long side scaled to `size` px.
         encoder: any encoder for "content"; one with style layers for "style" and "gram".
-        size: by default the one that suits the encoder, `encoder.embedding_size`.
+        size: by default `encoder.embedding_size`.
         show: progress on stderr.
+
+    Raises UsageError for another kind, WorkbenchError without works and for a file that cannot be read; an interrupted call
+    is resumed by the next.
     """
     if kind not in KINDS:
         raise UsageError(f"embedding {kind!r}: choose {', '.join(KINDS)}")
@@ -125,9 +102,10 @@ def embed(
         raise WorkbenchError("no works to embed")
     size = size or encoder.embedding_size
     key = hashlib.sha256(f"{VERSION}|{images.DECODER}|{encoder.identity}|{kind}|{size}".encode()).hexdigest()[:24]
-    folder = storage.cache_dir("embeddings", key)
-    rows = {work.sha256: _known(folder / f"{work.sha256}.npy") for work in works}
-    missing = list({work.sha256: work for work in works if rows[work.sha256] is None}.values())
+    cache = storage.Cache(storage.cache_dir("embeddings", key))
+    cached = {work.sha256: cache.get(work.sha256, ["descriptor"]) for work in works}
+    rows = {sha256: entry["descriptor"] for sha256, entry in cached.items() if entry is not None}
+    missing = list({work.sha256: work for work in works if work.sha256 not in rows}.values())
     missing, at_once = reading.by_shape(missing, size, encoder.device)
     with closing(reading.read(missing, size, encoder.device)) as pictures:
         each = zip(missing, pictures, strict=True)
@@ -135,18 +113,6 @@ def embed(
         for batch in reading.batches(tracked, at_once):
             described = describe_each(torch.cat([picture for _, picture in batch]), encoder, kind)
             for (work, _), row in zip(batch, described, strict=True):
-                with storage.atomic(folder / f"{work.sha256}.npy") as temporary:
-                    np.save(temporary, row, allow_pickle=False)
+                cache.put(work.sha256, {"descriptor": row})
                 rows[work.sha256] = row
     return Embeddings(kind, encoder.name, tuple(work.name for work in works), np.stack([rows[work.sha256] for work in works]))
-
-
-def _known(path: Path) -> np.ndarray | None:
-    """The cached row at `path`; None where there is none, or a damaged one, which is removed."""
-    if not path.exists():
-        return None
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError):
-        path.unlink(missing_ok=True)
-        return None

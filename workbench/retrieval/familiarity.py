@@ -1,9 +1,22 @@
-"""How well the works of an artist fit a content, beside how well they fit each other."""
+"""Familiarity: how well the works of an artist match a content, as a rank among how well they match each other."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-NEVER = 0.05  # familiarity below which the artist is taken never to have painted such a thing
+import numpy as np
+
+from workbench.errors import require
+from workbench.retrieval.centred import CentredIndex
+
+UNFAMILIAR = 0.05
+"""Familiarity, a rank in (0, 1], below which a content is taken for something that the artist never painted."""
+GROUPS = 6
+"""Works, each the nearest of its group, whose agreement is measured."""
+SAMPLE = 500
+"""Works at most whose own matches are computed."""
+CANDIDATES = 1024
+"""Works that the first search of a match returns at most."""
 
 
 @dataclass(frozen=True)
@@ -11,9 +24,9 @@ class Fit:
     """How well works fit a content, beside how well the artist's works fit each other. Two ranks, each in (0, 1].
 
     familiarity: of the content's best cosine among the best cosines of the artist's works to works of other series;
-    agreement: of how much the works found agree, see Embeddings.match. A rank is the share of the artist's works that are
+    agreement: of the mean cosine among the works found (see `match`). A rank is the share of the artist's works that are
     matched no better, the content counted as one more of them: (1 + works no better) / (1 + works). So of pictures that the
-    artist might have painted a share of NEVER at most ranks below NEVER; with fewer than twenty works none can.
+    artist might have painted a share of UNFAMILIAR at most ranks below UNFAMILIAR; with fewer than twenty works none can.
     """
 
     familiarity: float
@@ -21,19 +34,107 @@ class Fit:
 
     @property
     def shortfall(self) -> float:
-        """From 0, where the works fit, to 1, by how far both ranks are below NEVER.
+        """In [0, 1]: 0 where the works fit, else how far the higher of both ranks is below UNFAMILIAR, relative to it.
 
-        Both, because photographs are far from works that are all alike, such as those of a synthetic painter: if what is found
-        agrees, it was found by what it shows.
+        Both count, because photographs are far from works that are all alike, such as those of a synthetic painter: where the
+        works found agree with each other, the search was meaningful although their cosines are low.
         """
         better = max(self.familiarity, self.agreement)
-        return 1 - better / NEVER if better < NEVER else 0.0
+        return 1 - better / UNFAMILIAR if better < UNFAMILIAR else 0.0
 
     @property
     def words(self) -> str:
-        """For a reader."""
+        """Both ranks as a phrase for a note."""
         if not self.shortfall:
-            agreed = f", agreement {self.agreement:.0%}" if self.familiarity < NEVER else ""
+            agreed = f", agreement {self.agreement:.0%}" if self.familiarity < UNFAMILIAR else ""
             return f"familiarity {self.familiarity:.0%}{agreed}"
         worse = math.floor(100 * (1 - self.familiarity))
         return f"nothing here fits: the best match is worse than {worse}% of the artist's own"
+
+
+def fit(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray) -> Fit:
+    """The `Fit` of works to a content with `descriptor` (D,); both ranks are 1 where no work can be compared with another.
+
+    groups: one per work, such as `Work.group`; UsageError otherwise.
+    """
+    own = own_matches(works, groups)
+    ranks = (1 + (own <= match(works, groups, descriptor)).sum(axis=0)) / (1 + len(own))
+    return Fit(*map(float, ranks))
+
+
+def match(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray) -> tuple[float, float]:
+    """How well works match `descriptor` (D,): (the best cosine, the mean cosine among the works found), in [-1, 1].
+
+    The works found are the six nearest, of each group the nearest alone. Where a content resembles what the artist painted,
+    they show the same as each other; where it does not, one resembles it in this and one in that. The second number is
+    meaningful for photographs as well, whose cosines to works that are all alike are low. It is 1 where there are no two
+    groups, and both numbers are 0 where nothing is found.
+
+    groups: one per work, such as `Work.group`; UsageError otherwise.
+    """
+    _check(works, groups)
+    return _match(works, groups, descriptor, _candidates(works, groups, descriptor), works.centre)
+
+
+def own_matches(works: CentredIndex, groups: Sequence[str]) -> np.ndarray:
+    """`match` of the works themselves, each without the works of its own group: (m, 2), m at most 500.
+
+    Works of one series do not count as matches for each other, because one haystack finds the next whatever the artist
+    painted. Cosines are about the mean of the works of other groups, because a content image has no part in the mean either:
+    with its own weight in the mean a work of a small corpus would seem further from the others than it is. Of more than 500
+    works 500 are matched, evenly spaced; works with fewer than two works of other groups are left out.
+    """
+    _check(works, groups)
+    members: dict[str, list[int]] = {}
+    for row, group in enumerate(groups):
+        members.setdefault(group, []).append(row)
+    found, n = [], len(groups)
+    for row in np.unique(np.linspace(0, n - 1, SAMPLE).round().astype(int)).tolist():
+        descriptor, inside = works.descriptors[row], members[groups[row]]
+        if n - len(inside) >= 2:
+            others = n * works.centre - works.descriptors[inside].sum(axis=0, dtype=np.float64)
+            centre = (others / (n - len(inside))).astype(np.float32)
+            candidates = _candidates(works, groups, descriptor, without=groups[row])
+            found.append(_match(works, groups, descriptor, candidates, centre))
+    return np.array(found).reshape(-1, 2)
+
+
+def _candidates(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray, without: str | None = None) -> list[int]:
+    """The rows of works near `descriptor` that are not of the group `without`, sorted; of six groups, where there are so many.
+
+    The points of the index are centred by the mean of all works. In a corpus of more than CANDIDATES works the mean without one
+    group differs little from it; in a smaller corpus all works are candidates, and nothing depends on it.
+    """
+    k = CANDIDATES
+    while True:
+        rows = [works.rows[found.id] for found in works.search(descriptor, k)]
+        rows = [row for row in rows if groups[row] != without]
+        if k >= len(works) or len({groups[row] for row in rows}) >= GROUPS:
+            return sorted(rows)
+        k *= 4
+
+
+def _match(
+    works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray, candidates: list[int], centre: np.ndarray
+) -> tuple[float, float]:
+    """`match` among the rows `candidates`, with cosines about `centre` (D,)."""
+    if not candidates:
+        return 0.0, 0.0
+    directions, query = (_units(some - centre) for some in (works.descriptors[candidates], descriptor))
+    similarities = directions @ query
+    nearest: dict[str, int] = {}  # group -> position among the candidates
+    for i in np.argsort(-similarities, kind="stable").tolist():
+        nearest.setdefault(groups[candidates[i]], i)
+        if len(nearest) == GROUPS:
+            break
+    found = directions[list(nearest.values())]
+    pairs = (found @ found.T)[np.triu_indices(len(found), 1)]
+    return float(similarities.max()), float(pairs.mean()) if len(pairs) else 1.0
+
+
+def _units(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def _check(works: CentredIndex, groups: Sequence[str]) -> None:
+    require(len(groups) == len(works.ids), f"{len(works.ids)} works and {len(groups)} groups; give one each")

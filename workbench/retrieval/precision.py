@@ -1,4 +1,4 @@
-"""How often the nearest neighbours of a work show the same as it does."""
+"""Precision at k of retrieval: the share of a work's nearest neighbours that have its label."""
 
 from collections.abc import Sequence
 
@@ -11,40 +11,43 @@ from workbench.retrieval.embeddings import Embeddings
 def precision_at_k(
     embeddings: Embeddings, labels: Sequence[str], k: int, *, groups: Sequence[str] | None = None
 ) -> tuple[float, float]:
-    """Leave-one-out precision: every work asks for its `k` nearest others; the mean share of them with the work's label.
+    """Leave-one-out precision: the mean, over works, of the share of their `k` nearest others that have the same label.
 
-    Returns (precision, chance), both in [0, 1]; chance is what a random order would reach on average. See `precisions_at_k`,
-    which takes and refuses the same. UsageError when no work is left to ask.
+    Returns (precision, chance), both in [0, 1]; chance is the mean precision of a random order. Arguments and errors as of
+    `precisions_at_k`; and UsageError where no work has another to compare with.
     """
     precisions, chances = precisions_at_k(embeddings, labels, k, groups=groups)
-    asked = ~np.isnan(precisions)
-    require(bool(asked.any()), "precision_at_k: no work with a label has another to compare with")
-    return float(precisions[asked].mean()), float(chances[asked].mean())
+    known = ~np.isnan(precisions)
+    require(bool(known.any()), "precision_at_k: no work with a label has another to compare with")
+    return float(precisions[known].mean()), float(chances[known].mean())
 
 
 def precisions_at_k(
     embeddings: Embeddings, labels: Sequence[str], k: int, *, groups: Sequence[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The precision of every work for itself, and its chance: two arrays (n,) in [0, 1], NaN for a work that asks nothing.
+    """The precision of every work, and its chance: two arrays (n,) in [0, 1], NaN for a work without others.
 
-    labels: one per work; works with an empty label take no part. groups: one per work; works of one group, unless it is
-    empty, are not found for each other, because that one haystack finds the next is no merit. A work that is left with
-    fewer than k others takes all of them, and one that is left with none asks nothing.
-    Raises UsageError for k below 1, and for labels or groups that do not match.
+    Args:
+        labels: one per work; works with an empty label are left out.
+        groups: one per work; works of one group, unless it is empty, are no neighbours of each other, because it takes no
+            encoder of quality to find the next haystack for a haystack. A work with fewer than k others takes all of them.
+
+    Cosines are dense, `Embeddings.similarities`. Raises UsageError for k below 1, and for another number of labels or groups
+    than works.
     """
     groups = groups or [""] * len(labels)
     counts = (len(embeddings.names), len(labels), len(groups))
-    require(k >= 1, f"k = {k}: ask for at least one neighbour")
+    require(k >= 1, f"k = {k}: give a number of neighbours of at least 1")
     require(len(set(counts)) == 1, "precision_at_k: {} works, {} labels, {} groups; give one each".format(*counts))
-    labels, groups = np.asarray(labels, dtype=object), np.asarray(groups, dtype=object)
+    label_of, group_of = np.asarray(labels, dtype=object), np.asarray(groups, dtype=object)
     precisions, chances = np.full((2, len(labels)), np.nan)
-    for i in np.flatnonzero(labels != ""):
-        eligible = (labels != "") & ((groups != groups[i]) | (groups == ""))
+    for i in np.flatnonzero(label_of != ""):
+        eligible = (label_of != "") & ((group_of != group_of[i]) | (group_of == ""))
         eligible[i] = False
         if not eligible.any():
             continue
         similarities = np.where(eligible, embeddings.similarities(embeddings.raw[i]), -np.inf)
         nearest = np.argsort(-similarities, kind="stable")[: min(k, eligible.sum())]
-        precisions[i] = np.mean(labels[nearest] == labels[i])
-        chances[i] = np.mean(labels[eligible] == labels[i])
+        precisions[i] = np.mean(label_of[nearest] == label_of[i])
+        chances[i] = np.mean(label_of[eligible] == label_of[i])
     return precisions, chances

@@ -1,11 +1,8 @@
-"""Regions of pictures: what belongs together in one, an index of the regions of all works, and which resemble each other."""
+"""Regions of a picture: faces, persons, and parts that look alike inside; or the regions that a mask image marks."""
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -16,38 +13,54 @@ from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from workbench import images, people, progress, storage
-from workbench.corpora import Work
+from workbench import images, people
 from workbench.encoders import Encoder
-from workbench.errors import WorkbenchError, require
+from workbench.errors import require
 from workbench.images import colour
-from workbench.retrieval.reading import read_ahead
 from workbench.statistics import spread
 
-SIZE = 384  # px, of the pictures that are divided
-PYRAMID = (1.0, 0.5)  # of SIZE: fine outlines, and what lies around
-GRID = 48  # cells along the long side
-MOST = 6  # regions of a picture
-SMALLEST = 0.04  # of a picture: a smaller region is given to its neighbours
-ALIKE = 0.9  # cosine of two regions' mean features, about the picture's mean, above which they are one
-DIMENSIONS = 24
-PLACE = 0.35  # weight of where a cell lies beside what it shows
-TINT = 0.35  # likewise of its colour
-FLAT = 1e-3  # deviation of a channel below which a picture has one colour
-SAMPLE = 600  # cells that a silhouette is computed from
-COLOURS = 12  # of a mask image, at most
-BODY = 7  # px of a mask at SIZE: what is nowhere so wide is a soft edge or a slip of the brush
-MANY = 1000  # colours of a mask, edges included, beyond which it is a photograph
-DESCRIBED_BY = 2  # deepest style layers, whose means over a region describe it
+SIZE = 384
+"""Long side in px at which pictures are divided."""
+SCALES = (1.0, 0.5)
+"""Fractions of SIZE at which features are computed: the first gives fine outlines, the second what surrounds a place."""
+GRID = 48
+"""Cells along the long side of the grid on which regions are drawn."""
+MAX_REGIONS = 6
+"""Regions, besides faces and persons, into which a picture is divided at most."""
+MIN_SHARE = 0.04
+"""Part of the picture, in [0, 1], that a region takes at least; a smaller one is given to its neighbours."""
+MERGE_COSINE = 0.9
+"""Cosine of two regions' mean cells, about the picture's mean, above which the regions are merged."""
+COMPONENTS = 24
+"""Principal components of the features that a cell keeps at most."""
+PLACE_WEIGHT = 0.35
+"""Weight of a cell's place, from -1 to 1 along each side, relative to features of unit root mean square."""
+COLOUR_WEIGHT = 0.35
+"""Weight of a cell's colour, in units of LAB_UNIT, relative to features of unit root mean square."""
+LAB_UNIT = 40
+"""Difference in CIE Lab that counts as much as half a side of the picture."""
+FLAT_DEVIATION = 1e-3
+"""Standard deviation of every channel, values being in [0, 1], below which a picture has one colour."""
+SILHOUETTE_CELLS = 600
+"""Cells from which a silhouette is computed at most."""
+MAX_MASK_COLOURS = 12
+"""Colours of a mask image, each a region, at most."""
+MIN_MASK_WIDTH = 7
+"""Width in px, at SIZE, that a region of a mask has somewhere; anything thinner is a soft edge or a slip of the brush."""
+PHOTOGRAPH_COLOURS = 1000
+"""Colours of a mask image, those of soft edges included, above which it is taken for a photograph and refused."""
+DESCRIPTOR_LAYERS = 2
+"""Deepest style layers whose means over a region are its descriptor."""
 VERSION = 2
+"""Part of cache keys: raised whenever the same picture comes to other regions or descriptors."""
 
 
 @dataclass(frozen=True)
 class Regions:
     """The regions of one picture.
 
-    labels: (h, w) uint8 on a grid over the picture, 0 is the largest region; descriptors: (n, D) float32, what each
-    region shows, not centred; names: "face" or "person" for a region that is one, else ""; none at all where nobody looked.
+    labels: (h, w) uint8 on a grid over the picture, 0 is the largest region; descriptors: (n, D) float32, what each region
+    shows, not centred; names: "face" or "person" for a region that is one, else ""; empty where people were not searched for.
     """
 
     labels: np.ndarray = field(repr=False)
@@ -69,15 +82,15 @@ class Regions:
 
 
 def divide(picture: Tensor, encoder: Encoder) -> Regions:
-    """Divide `picture` (1, 3, H, W) in [0, 1] into faces, people without them, and up to six regions that look alike inside.
+    """Divide `picture` (1, 3, H, W) in [0, 1] into faces, people without their faces, and up to six regions of the rest.
 
-    People are found as `people.parts` says. In the rest, k-means on the encoder's features over a pyramid, with some weight
-    on place and colour; k is the number of regions with the best silhouette; regions that look alike are merged, and small
-    ones given to their neighbours. A picture of one colour is one region.
+    People are found by `people.parts`. The rest is divided by k-means on the encoder's features at two scales, with some weight
+    on place and colour, k having the best silhouette. Regions that look alike are merged, and small ones are given to their
+    neighbours. A picture of one colour is one region.
     """
     picture = images.resize(picture, SIZE).to(encoder.device)
-    height, width = images.fit(*picture.shape[-2:], GRID)
-    if float(picture.flatten(2).std(dim=2, correction=0).max()) < FLAT:
+    height, width = images.fit(picture.shape[2], picture.shape[3], GRID)
+    if float(picture.flatten(2).std(dim=2, correction=0).max()) < FLAT_DEVIATION:
         return described(np.zeros((height, width), dtype=np.int64), picture, encoder)
     named = people.parts(picture, height, width)
     rest = named == 0
@@ -92,149 +105,59 @@ def divide(picture: Tensor, encoder: Encoder) -> Regions:
 
 
 def from_mask(path: str | Path, picture: Tensor, encoder: Encoder) -> Regions:
-    """The regions that a mask image of flat colours marks on `picture` (1, 3, H, W): one for each colour.
+    """The regions that a mask image of flat colours marks on `picture` (1, 3, H, W) in [0, 1]: one for each colour.
 
-    The mask is scaled to the picture, whatever its size; what is transparent counts as white. What is thinner
-    than a fiftieth of its long side, as softened edges are, is given to its neighbours. Raises UsageError for more than 12
-    colours beside those, and where a fifth of the mask is so thin, as in a photograph.
+    The mask is scaled to the picture, whatever its size; transparent places are white. Parts thinner than a fiftieth of the
+    long side, such as soft edges, are given to their neighbours. Raises UsageError for more than 12 other colours, and where a
+    fifth of the mask is so thin, as in a photograph.
     """
     mask = images.to_pil(images.load(path))
-    height, width = images.fit(*picture.shape[-2:], SIZE)
-    small = mask.resize((width, height), resample=0)  # nearest: no colour that the mask does not have
+    height, width = images.fit(picture.shape[2], picture.shape[3], SIZE)
+    small = mask.resize((width, height), resample=0)  # nearest neighbour, which makes no new colours
     colours, labels = np.unique(np.asarray(small).reshape(-1, 3), axis=0, return_inverse=True)
     labels = labels.reshape(height, width)
-    flat = np.array([_has_body(labels == k) for k in range(len(colours))]) if len(colours) <= MANY else np.zeros(0, dtype=bool)
+    wide = (
+        np.array([_is_wide(labels == k) for k in range(len(colours))])
+        if len(colours) <= PHOTOGRAPH_COLOURS
+        else np.zeros(0, dtype=bool)
+    )
     require(
-        1 <= flat.sum() <= COLOURS and np.isin(labels, np.flatnonzero(flat)).mean() > 0.8,
-        f"mask {path} has {len(colours)} colours: paint each region in one flat colour, {COLOURS} at most, "
+        1 <= wide.sum() <= MAX_MASK_COLOURS and np.isin(labels, np.flatnonzero(wide)).mean() > 0.8,
+        f"mask {path} has {len(colours)} colours: paint each region in one flat colour, {MAX_MASK_COLOURS} at most, "
         "and save it without loss, as PNG",
     )
-    labels = _absorbed(labels, ~flat)
+    labels = _absorbed(labels, ~wide)
     return described(labels, images.resize(picture, SIZE).to(encoder.device), encoder)
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A region of a painting, or, without `regions`, all of it. label: which of its regions; -1 for all."""
-
-    work: Work
-    label: int = -1
-    regions: Regions | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def name(self) -> str:
-        """What its region is called, "face" or "person"; else ""."""
-        return self.regions.names[self.label] if self.regions and self.regions.names else ""
-
-    @property
-    def mask(self) -> Tensor:
-        """(1, 1, h, w) float32 on a grid over the painting: 1 inside, 0 outside."""
-        return torch.ones(1, 1, 1, 1) if self.regions is None else self.regions.masks()[self.label : self.label + 1]
-
-
-class RegionIndex:
-    """All regions of all works, to be searched by what they show."""
-
-    def __init__(self, works: Sequence[Work], encoder: Encoder, *, show: bool = False):
-        """Divide every work, or take its regions from the cache; `show` reports progress."""
-        divided = _divide_all(tuple(works), encoder, show)
-        self.pieces = [Piece(work, label, r) for work, r in zip(works, divided, strict=True) for label in range(len(r))]
-        self.names = np.array([piece.name for piece in self.pieces])
-        self.raw = np.concatenate([r.descriptors for r in divided])
-        self.centre = self.raw.mean(axis=0) if len(works) > 1 else np.zeros_like(self.raw[0])
-        groups = [work.group for work in works]
-        self.owner = np.array([group for group, r in zip(groups, divided, strict=True) for _ in range(len(r))])
-
-    def similarities(self, descriptors: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
-        """Cosine of `descriptors` (m, D) to every piece, about the mean of all pieces: (m, pieces) in [-1, 1].
-
-        With `names` (m,), -inf where a piece is called otherwise, if any is called so: faces are compared with faces alone.
-        """
-        ours, theirs = (x - self.centre for x in (self.raw, descriptors))
-        lengths = np.linalg.norm(theirs, axis=1)[:, None] * np.linalg.norm(ours, axis=1)
-        found = (theirs @ ours.T) / np.maximum(lengths, 1e-12)
-        for row, name in zip(found, names, strict=bool(names)):
-            if name in self.names:
-                row[self.names != name] = -np.inf
-        return found
-
-    @cached_property
-    def own(self) -> np.ndarray:
-        """For every piece, the best cosine among the pieces of other works: how well the artist matches himself, sorted.
-
-        Works of one series do not count as others, for one haystack matches the next. Empty for a single work or series.
-        """
-        similar = self.similarities(self.raw)
-        similar[self.owner[:, None] == self.owner] = -np.inf
-        best = similar.max(axis=1)
-        return np.sort(best[np.isfinite(best)])
-
-    def familiarity(self, similarity: float) -> float:
-        """The share of the artist's own regions whose best match elsewhere in the oeuvre is no better than `similarity`.
-
-        A region that he might have painted is uniform on 0..1; near 0 he never painted such a thing. 1 where there is no
-        other work to compare with.
-        """
-        return float(np.searchsorted(self.own, similarity, side="right") / len(self.own)) if len(self.own) else 1.0
-
-
-def _divide_all(works: tuple[Work, ...], encoder: Encoder, show: bool) -> list[Regions]:
-    key = hashlib.sha256(f"{VERSION}|{images.DECODER}|{people.WEIGHTS_SHA256}|{encoder.identity}".encode()).hexdigest()[:24]
-    folder = storage.cache_dir("regions", key)
-    found = {work.sha256: _known(folder / f"{work.sha256}.npz") for work in works}
-    missing = list({work.sha256: work for work in works if found[work.sha256] is None}.values())
-    pictures = zip(missing, read_ahead(missing, SIZE), strict=True)
-    for work, picture in progress.track(pictures, total=len(missing), label="regions", show=show):
-        regions = divide(picture, encoder)
-        with storage.atomic(folder / f"{work.sha256}.npz") as temporary:
-            names = np.array(regions.names, dtype=str)
-            np.savez(temporary, labels=regions.labels, descriptors=regions.descriptors, names=names)
-        found[work.sha256] = regions
-    return [found[work.sha256] for work in works]
-
-
-def _known(path: Path) -> Regions | None:
-    """The cached regions at `path`; None where there are none, or damaged ones, which are removed."""
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return Regions(file["labels"], file["descriptors"], tuple(file["names"].tolist()))
-    except (ValueError, EOFError, KeyError, BadZipFile):
-        path.unlink(missing_ok=True)
-        return None
-    except OSError as error:
-        raise WorkbenchError(f"cannot read {path}: {error.strerror or error}") from error
-
-
 def _cells(picture: Tensor, encoder: Encoder, height: int, width: int) -> np.ndarray:
-    """What every cell of the grid shows: (cells, D) float32, the features' principal directions, place and colour."""
+    """For every cell of the grid the principal components of its features, its colour and its place: (cells, D) float32."""
     blocks = []
     with torch.no_grad():
-        for scale in PYRAMID:
+        for scale in SCALES:
             small = images.resize(picture, max(round(scale * SIZE), 16))
-            for f in encoder.features(small, encoder.style_layers[-DESCRIBED_BY - 1 :]).values():
+            for f in encoder.features(small, encoder.style_layers[-DESCRIPTOR_LAYERS - 1 :]).values():
                 f = F.normalize(f - f.mean(dim=(2, 3), keepdim=True), dim=1)
                 blocks.append(F.interpolate(f, (height, width), mode="bilinear", align_corners=False)[0].flatten(1).T)
     rows = torch.cat(blocks, dim=1).float().cpu()
     rows = rows - rows.mean(dim=0)
     _, values, directions = torch.linalg.svd(rows, full_matrices=False)
-    keep = min(DIMENSIONS, int((values > 1e-4 * values[0].clamp_min(1e-12)).sum()))
+    keep = min(COMPONENTS, int((values > 1e-4 * values[0].clamp_min(1e-12)).sum()))
     shown = rows @ directions[: max(keep, 1)].T
     unit = float(shown.square().sum(dim=1).mean().sqrt()) or 1.0
     down, across = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-    tint = colour.lab(F.adaptive_avg_pool2d(picture.cpu(), (height, width)))[0].flatten(1).T
-    tint = (tint - tint.mean(dim=0)) / 40  # Lab units that count as much as a whole side of the picture
+    lab = colour.lab(F.adaptive_avg_pool2d(picture.cpu(), (height, width)))[0].flatten(1).T
+    lab = (lab - lab.mean(dim=0)) / LAB_UNIT
     place = torch.stack([down.flatten(), across.flatten()], dim=1)
-    return torch.cat([shown / unit, TINT * tint, PLACE * place], dim=1).numpy().astype(np.float32)
+    return torch.cat([shown / unit, COLOUR_WEIGHT * lab, PLACE_WEIGHT * place], dim=1).numpy().astype(np.float32)
 
 
-@threadpool_limits.wrap(limits=1)  # a thousand points keep one thread busy, and sums come in one order
+@threadpool_limits.wrap(limits=1)  # a thousand points keep one thread busy, and the order of sums is then fixed
 def _clustered(cells: np.ndarray) -> np.ndarray:
-    """k-means labels of the cells, (cells,), k between 2 and MOST by silhouette."""
-    sample = np.random.default_rng(0).permutation(len(cells))[:SAMPLE]
+    """k-means labels of the cells, (cells,), k between 2 and MAX_REGIONS by silhouette."""
+    sample = np.random.default_rng(0).permutation(len(cells))[:SILHOUETTE_CELLS]
     best, found = -1.0, np.zeros(len(cells), dtype=np.int64)
-    for k in range(2, min(MOST, len(cells) - 1) + 1):
+    for k in range(2, min(MAX_REGIONS, len(cells) - 1) + 1):
         labels = KMeans(k, n_init=3, random_state=0).fit(cells).labels_
         if len(np.unique(labels[sample])) < 2:
             continue
@@ -251,7 +174,7 @@ def _merged(labels: np.ndarray, cells: np.ndarray) -> np.ndarray:
         units = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
         cosines = np.triu(units @ units.T, 1)
         first, second = np.unravel_index(cosines.argmax(), cosines.shape)
-        if cosines[first, second] <= ALIKE:
+        if cosines[first, second] <= MERGE_COSINE:
             break
         labels = np.where(labels == second, first, labels)
         labels = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
@@ -259,24 +182,24 @@ def _merged(labels: np.ndarray, cells: np.ndarray) -> np.ndarray:
 
 
 def _tidy(labels: np.ndarray, named: np.ndarray) -> np.ndarray:
-    """Labels (h, w) with frayed borders smoothed, and without small regions; what is `named` above 0 is a region as it is.
+    """Labels (h, w) with smooth borders and without small regions; every number of `named` above 0 stays a region of its own.
 
-    Small regions are given to others without a name; where there is none large enough, all of them are one.
+    Small regions are given to other regions without a name; where none of these is large enough, all of them become one.
     """
     rest = named == 0
     for _ in range(2):
         votes = np.stack([ndimage.uniform_filter((rest & (labels == k)).astype(float), 3) for k in range(labels.max() + 1)])
         labels = votes.argmax(axis=0)
-    small = np.bincount(labels[rest], minlength=1) / labels.size < SMALLEST
+    small = np.bincount(labels[rest], minlength=1) / labels.size < MIN_SHARE
     outside = np.where(rest, labels, len(small))
     labels = np.zeros_like(labels) if small.all() else _absorbed(outside, np.append(small, True))
     labels = np.where(rest, labels, labels.max() + named)
-    return _absorbed(labels, np.array([rest.mean() < SMALLEST]))
+    return _absorbed(labels, np.array([rest.mean() < MIN_SHARE]))
 
 
-def _has_body(inside: np.ndarray) -> bool:
-    """Whether a region (h, w) is anywhere wider than a soft edge, or spans the whole of a picture that is not."""
-    side = min(BODY, *inside.shape)
+def _is_wide(inside: np.ndarray) -> bool:
+    """Whether a region (h, w) bool is wider than a soft edge somewhere; in a narrower picture, whether it spans a side."""
+    side = min(MIN_MASK_WIDTH, *inside.shape)
     return bool(ndimage.binary_erosion(inside, np.ones((side, side)), border_value=1).any())
 
 
@@ -292,12 +215,15 @@ def _absorbed(labels: np.ndarray, which: np.ndarray) -> np.ndarray:
 
 
 def described(labels: np.ndarray, picture: Tensor, encoder: Encoder) -> Regions:
-    """Regions with their descriptors: means of the deepest style features over each, every layer's block of length one."""
+    """The regions `labels` (h, w) int of `picture` (1, 3, H, W) in [0, 1], with their descriptors.
+
+    A descriptor holds the means of the deepest style layers over the region, each layer's block scaled to length one.
+    """
     count = int(labels.max()) + 1
     masks = Regions(labels, np.zeros((count, 1))).masks().to(encoder.device)
     blocks = []
     with torch.no_grad():
-        for f in encoder.features(picture, encoder.style_layers[-DESCRIBED_BY:]).values():
+        for f in encoder.features(picture, encoder.style_layers[-DESCRIPTOR_LAYERS:]).values():
             weights = spread(masks, *f.shape[-2:])
             mean = (f * weights).sum(dim=(2, 3)) / weights.sum(dim=(2, 3)).clamp_min(1e-12)
             blocks.append(F.normalize(mean, dim=1))

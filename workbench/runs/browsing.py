@@ -10,18 +10,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from workbench import figures, images
 from workbench import provenance as pv
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.figures import Figure
 from workbench.runs import record, sweeping
 
-BROKEN = "broken"  # the status of a folder whose run.json tells of no run
+BROKEN = "broken"
+"""Status of a folder whose run.json is no record of a run."""
 STATUSES = ("complete", "failed", "interrupted", "running", BROKEN)
+"""All statuses of a run."""
 PICTURES = (".png", ".jpg", ".jpeg")
-DEPTH = 2  # folders between an archive and a run.json: runs/<notebook>/<run-id>
+"""Suffixes of the files that count as pictures of a run."""
+DEPTH = 2
+"""Folders from an archive down to a run.json: runs/<notebook>/<run-id>."""
 MOST_COLUMNS, MOST_ROWS = 12, 24
-CELL = 720  # px, long side of a picture in a grid: more does not print
+"""Columns and rows of small multiples, at most."""
+CELL = 720
+"""px. Long side of a picture in small multiples: print needs no more."""
 
 _QUOTED = r"\"[^\"]*\"|'[^']*'"
 _NAME = rf"{_QUOTED}|(?:[^\s<>=!\"']|!(?!=))(?:[^\s<>=!]|!(?!=))*"
@@ -31,7 +39,7 @@ _FIELDS = ("notebook", "id", "status", "started", "seconds")
 
 @dataclass(frozen=True)
 class Entry:
-    """A run as its folder tells of it.
+    """A run as its folder records it.
 
     `id` is the folder's name; `started` is UTC, ISO 8601 to the second, and the folder's own time where the record has none;
     `error` is one line, or empty. `metrics` are the numbers of metrics.json by dotted name. `pictures` are the PNG and JPEG
@@ -64,14 +72,14 @@ class Entry:
         return dict(zip(self.names, self.pictures, strict=True)).get(name)
 
     def values(self) -> dict[str, Any]:
-        """What conditions speak of: the run's own fields, its parameters, its metrics; of equal names the first."""
+        """What conditions name: the run's own fields, its parameters, its metrics; of equal names the first."""
         own = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None}
-        return {**self.metrics, **self.parameters, **own}
+        return {**own, **self.metrics, **self.parameters, **own}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """`name operator value`, such as tau<0.1; without an operator a text that is looked for in all that a run says."""
+    """`name operator value`, such as tau<0.1; without an operator a text that is searched in the whole record of a run."""
 
     name: str
     operator: str = ""
@@ -156,6 +164,10 @@ class Archive:
             _check(one, values)
         return [entry for entry, its in zip(entries, values, strict=True) if all(_meets(one, entry, its) for one in wanted)]
 
+    def table(self, *texts: str) -> pd.DataFrame:
+        """A row for each run that meets every condition in `texts`, newest first: its fields, parameters and metrics."""
+        return pd.DataFrame([entry.values() for entry in self.filter(*texts)])
+
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:
     """The folders with a run.json, `folder` itself or at most `depth` below it; what is inside a run is no run."""
@@ -171,7 +183,7 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _state(folder: Path) -> tuple:
-    """Times and sizes that change with anything that an `Entry` tells: a new file changes the time of its folder."""
+    """Times and sizes that change with anything that an `Entry` holds: a new file changes the time of its folder."""
     state = []
     for path in (folder, folder / "figures", folder / record.RECORD, folder / record.METRICS):
         try:
@@ -184,7 +196,7 @@ def _state(folder: Path) -> tuple:
 
 
 def _entry(folder: Path) -> Entry:
-    """Read a run folder; whatever is wrong with its files is told by `status` and `error`."""
+    """Read a run folder; `status` and `error` report whatever is wrong with its files."""
     found, metrics, error = {}, {}, ""
     try:
         found = record.read(folder)
@@ -256,7 +268,7 @@ def _known(name: str, known: Iterable[str], what: str) -> None:
 
 
 def _check(one: Condition, values: Sequence[Mapping[str, Any]]) -> None:
-    """Raise UsageError unless the condition can be asked of these runs."""
+    """Raise UsageError unless the condition can be applied to these runs."""
     if not one.operator:
         return
     _known(one.name, (name for its in values for name in its), "no run has the parameter or metric")
@@ -276,7 +288,7 @@ def _check(one: Condition, values: Sequence[Mapping[str, Any]]) -> None:
 
 def _meets(one: Condition, entry: Entry, values: Mapping[str, Any]) -> bool:
     if not one.operator:
-        return one.name.casefold() in _said(entry).casefold()
+        return one.name.casefold() in _searchable(entry).casefold()
     if one.name not in values:
         return False
     value = values[one.name]
@@ -293,14 +305,14 @@ def _meets(one: Condition, entry: Entry, values: Mapping[str, Any]) -> bool:
     }[one.operator]  # fmt: skip
 
 
-def _said(entry: Entry) -> str:
-    """All that a run says of itself but its metrics, to look for a word in."""
+def _searchable(entry: Entry) -> str:
+    """The record of a run without its metrics, as one text to be searched."""
     parameters = " ".join(f"{name}={written(value)}" for name, value in entry.parameters.items())
     return f"{entry.notebook} {entry.id} {entry.status} {entry.started} {entry.error} {parameters}"
 
 
 def _equal(value: object, text: str) -> bool:
-    """Whether a value of JSON is what `text` says; a list is also each of its items."""
+    """Whether a value of JSON equals `text`; a list is also each of its items."""
     if _is_number(value):
         return value == _number(text)
     if isinstance(value, list) and any(_equal(item, text) for item in value):
@@ -328,7 +340,7 @@ def spelled(value: object) -> str:
 def differing(entries: Sequence[Entry]) -> list[str]:
     """The parameters that are not the same in all of `entries`, or that some do not have, those with the most values first.
 
-    `out` is left out: it says where results went, not what they are.
+    `out` is left out: it is where results went, not what they are.
     """
     names = dict.fromkeys(name for entry in entries for name in entry.parameters if name != "out")
     counts = {name: len({_key(entry.parameters.get(name, ...)) for entry in entries}) for name in names}

@@ -1,47 +1,103 @@
 """The parameters of a notebook, read from its source and checked before a kernel starts.
 
 They stand in the one cell tagged `parameters`, as annotated assignments of literals: `size: int = 256  # longest side`.
-The cell is read as a syntax tree and never executed. papermill's own reading is a regular expression that loses
-`Literal[...]` and unions, checks no type, and lets an unknown name through with a warning.
+The cell is read as a syntax tree and never executed; pydantic checks values against the annotations. papermill's own reading
+is a regular expression that loses `Literal[...]` and unions, checks no type, and lets an unknown name through with a warning.
 """
 
 import ast
 import difflib
 import io
 import json
-import math
 import tokenize
-import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import nbformat
+from pydantic import AllowInfNan, Strict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from workbench.errors import UsageError, WorkbenchError
 
-_PLAIN = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict, "tuple": tuple}
-# What a bare `list`, `dict` or `tuple` may hold.
-_ANY = int | float | str | bool | None | list | dict | tuple
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+TYPES = {
+    "int": typing.Annotated[int, Strict()],
+    "float": typing.Annotated[float, Strict(), AllowInfNan(False)],
+    "str": typing.Annotated[str, Strict()],
+    "bool": typing.Annotated[bool, Strict()],
+    "list": list,
+    "dict": dict,
+    "tuple": tuple,
+}
+"""What annotations may name. Scalars are strict: "3" and True are no int, an int is a float, and no number is infinite."""
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+"""What a text on the command line may say for a bool."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a parameters cell. `default` has no meaning when the parameter is `required`."""
+    """One line of a parameters cell. `default` has no meaning when the parameter is `required`.
+
+    annotation: as written, such as "int | None"; comment: what follows the assignment; kind: the annotation as a type.
+    """
 
     name: str
-    annotation: str  # as written, such as "int | None"
-    kind: typing.Any  # the same as a type, such as int | None
+    annotation: str
     default: object
     required: bool
-    comment: str  # what stands behind the assignment
+    comment: str
+    kind: typing.Any = field(repr=False)
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter:
+        return TypeAdapter(self.kind)
 
     @property
     def choices(self) -> tuple | None:
         """The values that a Literal allows, None for any other annotation."""
         return typing.get_args(self.kind) if typing.get_origin(self.kind) is typing.Literal else None
+
+    def checked(self, value: object) -> typing.Any:
+        """`value` as the declared type: an int for a float becomes a float, a list for a tuple a tuple.
+
+        Raises ValueError that names the parameter, what was given and what is expected.
+        """
+        expected = f"one of {', '.join(map(repr, self.choices))}" if self.choices else self.annotation
+        problem = f"parameter {self.name} must be {expected}, not {value!r}"
+        if self.choices and not any(value == choice and type(value) is type(choice) for choice in self.choices):
+            raise ValueError(problem)  # Python, and so pydantic, takes True for 1
+        try:
+            return self._adapter.validate_python(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            inside = first["input"] is not value
+            if inside or first["type"] in ("finite_number", "too_long", "too_short", "missing"):
+                which = f" for {first['input']!r}" if inside else ""
+                problem += f" ({first['msg'][:1].lower()}{first['msg'][1:]}{which})"
+            raise ValueError(problem) from error
+
+    def parsed(self, text: str) -> typing.Any:
+        """The value that a text on the command line means: the first that fits of None, number, JSON, bool, the text itself.
+
+        Raises ValueError as `checked` does.
+        """
+        readings: list[object] = [None] if text.lower() in ("none", "null") else []
+        for number in (int, float):
+            with suppress(ValueError):
+                readings.append(number(text))
+        with suppress(ValueError):
+            if not isinstance(found := json.loads(text), str):  # a text stays as it is, with its quotes
+                readings.append(found)
+        if text.lower() in BOOLEANS:
+            readings.append(BOOLEANS[text.lower()])
+        for reading in (*readings, text):
+            with suppress(ValueError):
+                return self.checked(reading)
+        containers = [reading for reading in readings if isinstance(reading, list | dict)]
+        return self.checked(containers[0] if containers else text)
 
 
 def parameters(notebook: str | Path) -> list[Parameter]:
@@ -102,111 +158,51 @@ def _comments(source: str) -> dict[int, str]:
 
 
 def _parameter(statement: ast.AnnAssign, comment: str, where: str) -> Parameter:
-    name, annotation = statement.target.id, ast.unparse(statement.annotation)
-    kind = _kind(statement.annotation, where)
-    if statement.value is None:
-        return Parameter(name, annotation, kind, None, True, comment)
+    name = statement.target.id
+    annotation = statement.annotation
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        try:
+            annotation = ast.parse(annotation.value, mode="eval").body
+        except SyntaxError as error:
+            raise WorkbenchError(f"{where}: cannot read the annotation {annotation.value!r}") from error
+    written, required = ast.unparse(annotation), statement.value is None
+    try:
+        parameter = Parameter(name, written, None, required, comment, _type(annotation))
+        _ = parameter._adapter
+    except (PydanticUserError, TypeError) as error:
+        raise WorkbenchError(f"{where}: annotation '{written}' is not one that can be checked") from error
+    if required:
+        return parameter
     try:
         default = ast.literal_eval(statement.value)
     except (ValueError, TypeError, SyntaxError) as error:
         raise WorkbenchError(f"{where}: the value of {name} must be a literal") from error
     try:
-        default = conformed(default, kind)
+        return replace(parameter, default=parameter.checked(default))
     except ValueError as error:
-        raise WorkbenchError(f"{where}: {name}: {annotation} has the default {default!r}: {error}") from error
-    return Parameter(name, annotation, kind, default, False, comment)
+        raise WorkbenchError(f"{where}: the default does not fit: {error}") from error
 
 
-def _kind(node: ast.expr, where: str) -> typing.Any:
-    """The type that an annotation stands for."""
+def _type(node: ast.expr) -> typing.Any:
+    """The type that an annotation means. Raises TypeError for one that cannot be checked."""
     match node:
         case ast.Constant(value=None):
-            return type(None)
-        case ast.Constant(value=str(quoted)):
-            try:
-                return _kind(ast.parse(quoted, mode="eval").body, where)
-            except SyntaxError as error:
-                raise WorkbenchError(f"{where}: cannot read the annotation {quoted!r}") from error
-        case ast.Name(id=name) if name in _PLAIN:
-            return _PLAIN[name]
+            return None
+        case ast.Name(id=name) if name in TYPES:
+            return TYPES[name]
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _kind(left, where) | _kind(right, where)
+            return typing.Union[_type(left), _type(right)]  # noqa: UP007 - of values
         case ast.Subscript(value=ast.Name(id=name), slice=inside):
-            return _generic(name, inside.elts if isinstance(inside, ast.Tuple) else [inside], node, where)
-    raise WorkbenchError(f"{where}: annotation '{ast.unparse(node)}' is not one that can be checked")
+            items = inside.elts if isinstance(inside, ast.Tuple) else [inside]
+            if name == "Literal" and all(isinstance(item, ast.Constant) for item in items):
+                return typing.Literal[tuple(item.value for item in items)]
+            if name in ("list", "dict", "tuple"):
+                return TYPES[name][tuple(... if _is_ellipsis(item) else _type(item) for item in items)]
+    raise TypeError(ast.unparse(node))
 
 
-def _generic(name: str, inside: list[ast.expr], node: ast.expr, where: str) -> typing.Any:
-    """The type that `name[inside]` stands for."""
-    if name == "Literal" and all(isinstance(item, ast.Constant) for item in inside):
-        return typing.Literal[tuple(item.value for item in inside)]
-    if name == "list" and len(inside) == 1:
-        return list[_kind(inside[0], where)]
-    if name == "dict" and len(inside) == 2 and _kind(inside[0], where) is str:
-        return dict[str, _kind(inside[1], where)]
-    if name == "tuple" and len(inside) == 2 and isinstance(inside[1], ast.Constant) and inside[1].value is ...:
-        return tuple[_kind(inside[0], where), ...]
-    if name == "tuple":
-        return tuple[tuple(_kind(item, where) for item in inside)]
-    raise WorkbenchError(f"{where}: annotation '{ast.unparse(node)}' is not one that can be checked")
-
-
-def conformed(value: object, kind: typing.Any) -> typing.Any:
-    """Return `value` as the type `kind`, or raise ValueError with the reason.
-
-    An int serves for a float and a list for a tuple; a bool serves for nothing but a bool. Numbers must be finite.
-    """
-    origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        return _one_of(value, inside)
-    if origin is typing.Literal:
-        if any(value == item and type(value) is type(item) for item in inside):
-            return value
-        raise ValueError(f"must be one of {', '.join(map(repr, inside))}, not {value!r}")
-    if origin is tuple and isinstance(value, list):
-        value = tuple(value)
-    if origin is float and type(value) is int:
-        value = float(value)
-    if type(value) is not origin:
-        raise ValueError(f"must be {_name(kind)}, not {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"must be a finite number, not {value!r}")
-    if origin is dict:
-        return {conformed(key, str): conformed(item, inside[1] if inside else _ANY) for key, item in value.items()}
-    if origin is list:
-        return [conformed(item, inside[0] if inside else _ANY) for item in value]
-    if origin is tuple:
-        return tuple(conformed(item, one) for item, one in zip(value, _each(value, inside), strict=True))
-    return value
-
-
-def _each(value: tuple, inside: tuple) -> list:
-    """The type of each item of a tuple annotated with `inside`."""
-    if not inside:
-        return [_ANY] * len(value)
-    if len(inside) == 2 and inside[1] is ...:
-        return [inside[0]] * len(value)
-    if len(inside) != len(value):
-        raise ValueError(f"must have {len(inside)} items, not {len(value)}")
-    return list(inside)
-
-
-def _one_of(value: object, kinds: tuple) -> typing.Any:
-    """Conform to the first of `kinds` that fits; a type that needs no conversion goes first."""
-    reasons = []
-    for kind in sorted(kinds, key=lambda kind: type(value) is not (typing.get_origin(kind) or kind)):
-        try:
-            return conformed(value, kind)
-        except ValueError as error:
-            reasons.append(str(error))
-    fits = [kind for kind in kinds if type(value) is (typing.get_origin(kind) or kind)]
-    raise ValueError(reasons[0] if fits else f"must be {' or '.join(map(_name, kinds))}, not {value!r}")
-
-
-def _name(kind: typing.Any) -> str:
-    if kind is type(None):
-        return "None"
-    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind).replace("typing.", "")
+def _is_ellipsis(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is ...
 
 
 def check(notebook: str | Path, values: Mapping[str, object]) -> dict[str, typing.Any]:
@@ -228,9 +224,9 @@ def resolve(known: Iterable[Parameter], values: Mapping[str, object], name: str)
         if parameter.name not in values and parameter.required:
             raise UsageError(f"{name}: parameter {parameter.name} ({parameter.annotation}) has no default; give a value")
         try:
-            resolved[parameter.name] = conformed(values.get(parameter.name, parameter.default), parameter.kind)
+            resolved[parameter.name] = parameter.checked(values.get(parameter.name, parameter.default))
         except ValueError as error:
-            raise UsageError(f"{name}: parameter {parameter.name} {error}") from error
+            raise UsageError(f"{name}: {error}") from error
     return resolved
 
 
@@ -259,43 +255,7 @@ def parse(notebook: str | Path, assignments: Iterable[str]) -> dict[str, typing.
         if parameter.name in values:
             raise UsageError(f"{name}: parameter {parameter.name} is given twice")
         try:
-            values[parameter.name] = _parsed(written, parameter.kind)
+            values[parameter.name] = parameter.parsed(written)
         except ValueError as error:
-            raise UsageError(f"{name}: parameter {parameter.name} {error}") from error
+            raise UsageError(f"{name}: {error}") from error
     return values
-
-
-def _parsed(written: str, kind: typing.Any) -> typing.Any:
-    """The value of type `kind` that a text stands for. Raises ValueError with the reason."""
-    origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        # Every text is a str, so a str goes last.
-        for one in sorted(inside, key=lambda one: one is str):
-            try:
-                return _parsed(written, one)
-            except ValueError:
-                continue
-        raise ValueError(f"must be {' or '.join(map(_name, inside))}, not {written!r}")
-    if origin is typing.Literal:
-        for item in inside:
-            if written == str(item) or (not isinstance(item, str) and written.lower() == str(item).lower()):
-                return item
-        raise ValueError(f"must be one of {', '.join(map(repr, inside))}, not {written!r}")
-    if origin is str:
-        return written
-    if origin is type(None) and written.lower() in ("none", "null"):
-        return None
-    if origin is bool and written.lower() in _BOOLEANS:
-        return _BOOLEANS[written.lower()]
-    if origin in (int, float):
-        try:
-            return conformed(origin(written), kind)
-        except ValueError as error:
-            raise ValueError(f"must be {_name(kind)}, not {written!r}") from error
-    if origin in (list, tuple, dict):
-        try:
-            read_back = json.loads(written)
-        except ValueError as error:
-            raise ValueError(f"must be {_name(kind)} written as JSON, not {written!r}") from error
-        return conformed(read_back, kind)
-    raise ValueError(f"must be {_name(kind)}, not {written!r}")

@@ -1,7 +1,7 @@
-"""Running a notebook from outside: parameters checked first, a kernel of this interpreter, and an honest verdict.
+"""Running a notebook from outside: parameters checked first, a kernel of this interpreter, and how the run ended.
 
-The verdict comes from what papermill and the kernel did, never from the notebook that papermill leaves: after a cell
-timed out or the kernel died, that one says `exception: null` and `completed` (papermill 2.7).
+The status comes from what papermill and the kernel did, never from the notebook that papermill leaves: after a cell
+timed out or the kernel died, that one has `exception: null` and `completed` (papermill 2.7).
 """
 
 import json
@@ -28,10 +28,14 @@ from workbench.errors import UsageError, WorkbenchError
 from workbench.runs import record
 from workbench.runs.declarations import check, read
 
-FOLDER_VARIABLE = "WORKBENCH_RUN"  # tells the notebook's session where its run folder is
-KERNEL_LOG = "kernel.log"  # what a kernel that crashes prints; kept when the run did not complete
-START_SECONDS = 120  # a kernel on a busy machine
-OUTPUT_SECONDS = 60  # from the end of a cell until all its outputs have arrived
+FOLDER_VARIABLE = "WORKBENCH_RUN"
+"""Environment variable that gives the run folder to the notebook's session."""
+KERNEL_LOG = "kernel.log"
+"""File of what the kernel prints to its own streams; kept when the run did not complete."""
+START_SECONDS = 120
+"""Seconds that a kernel may take to start, on a busy machine."""
+OUTPUT_SECONDS = 60
+"""Seconds from the end of a cell until all its outputs have arrived, at most."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ class _Watch:
     """Hooks of nbclient: which code cell runs, and what it raised. Cells are numbered as Jupyter does, In [1] first."""
 
     name: str
-    speaks: bool  # a plain line per cell, for where no bar is shown
+    prints: bool  # a plain line per cell, where no bar is shown
     count: int = 0
     total: int = 0
     raised: str | None = None
@@ -146,13 +150,13 @@ class _Watch:
 
     def _execute(self, cell, cell_index) -> None:
         self.count += 1
-        if self.speaks:
+        if self.prints:
             print(f"{self.name}: cell {self.count}/{self.total}", file=sys.stderr, flush=True)
 
     def _error(self, cell, cell_index, execute_reply) -> None:
         if "raises-exception" not in cell.metadata.get("tags", []):
             reply = execute_reply["content"]
-            ours = reply.get("ename") in ("WorkbenchError", "UsageError")  # their message says all
+            ours = reply.get("ename") in ("WorkbenchError", "UsageError")  # their message is enough
             self.raised = f"{self.cell}: {reply['evalue'] if ours else '{ename}: {evalue}'.format(**reply)}"
 
 
@@ -169,7 +173,7 @@ def _execute(notebook, folder: Path, given: dict, timeout: float | None, progres
                     _as_lists(given),
                     kernel_name="python3",
                     language="python",
-                    progress_bar={"desc": notebook.stem} if progress and not watch.speaks else False,
+                    progress_bar={"desc": notebook.stem} if progress and not watch.prints else False,
                     start_timeout=START_SECONDS,
                     execution_timeout=math.ceil(timeout) if timeout else None,
                     iopub_timeout=OUTPUT_SECONDS,
@@ -244,7 +248,7 @@ def _kernel(folder: Path) -> Iterator[type[AsyncKernelManager]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep papermill from logging what is told better by the result, or is untrue, such as unknown parameters."""
+    """Keep papermill from logging what the result reports better, or what is untrue, such as unknown parameters."""
     logger = logging.getLogger("papermill")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -16,17 +16,19 @@ from workbench.errors import WorkbenchError
 from workbench.storage import write_text
 
 RECORD = "run.json"
+"""File name of the record of a run."""
 METRICS = "metrics.json"
+"""File name of what a run measured."""
 
 
 def runs_folder() -> Path:
-    """Where runs go unless told otherwise: `runs` beside the notebooks, whether one works there or among them."""
+    """Where runs go by default: `runs` beside the notebooks, whether one works there or among them."""
     here = Path.cwd()
     return (here.parent if here.name == "notebooks" else here) / "runs"
 
 
 def run_folder(base: Path, source: str, parameters: Mapping[str, object]) -> Path:
-    """Create and return a new folder below `base`, even when several processes ask at once.
+    """Create and return a new folder below `base`, even when several processes do so at once.
 
     It is called by the UTC time and a hash of the notebook's source, its parameters and the package version: runs of the
     same thing are recognised by the hash.

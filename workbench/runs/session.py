@@ -92,7 +92,7 @@ class Session:
         self.seconds = 0.0
         self._began = time.monotonic()
         self._metrics: dict[str, Any] = {}
-        # `out` says where results go, not what they are: equal runs in two folders give equal files.
+        # `out` is where results go, not what they are: equal runs in two folders give equal files.
         decisive = {name: value for name, value in parameters.items() if name != "out"}
         self._provenance = pv.provenance(decisive, self.seed, {}, {})
         record.start(folder, notebook, parameters, self._provenance, joins=FOLDER_VARIABLE in os.environ)

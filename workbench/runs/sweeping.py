@@ -1,13 +1,12 @@
 """Sweeps: one notebook over every combination of some parameters, run by run, resumably, and all their metrics in a table."""
 
-import csv
-import io
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from workbench.errors import UsageError, require
@@ -17,7 +16,9 @@ from workbench.runs.execution import run, source_of
 from workbench.storage import write_text
 
 TABLE = "sweep.csv"
+"""File name of the table of a sweep, beside its run folders."""
 KEYS = ("notebook", "vary", "fixed")
+"""What a grid may have."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def sweep(grid: Grid, *, out: str | Path = "runs", progress: bool = True) -> Ite
     """Yield (parameters, run folder, error or None) for every run of `grid`; what is complete below `out` is not run again.
 
     After every run `out`/<notebook>/sweep.csv is written anew. A run that fails is yielded with its error, and the next one
-    starts; asked again, the sweep tries it again.
+    starts; the next sweep of the same grid tries it again.
     """
     base, source = Path(out) / grid.notebook.stem, source_of(grid.notebook)
     rows: list[dict[str, Any]] = []
@@ -78,7 +79,8 @@ def sweep(grid: Grid, *, out: str | Path = "runs", progress: bool = True) -> Ite
             folder, error = result.folder, result.error
         varied = {name: values[name] for name in grid.vary}
         rows.append({**varied, "status": "failed" if error else "complete", "folder": folder.name, **numbers(folder)})
-        write_text(base / TABLE, _table(rows))
+        # As objects, so that whole numbers stay whole where a run that failed has none.
+        write_text(base / TABLE, pd.DataFrame(rows, dtype=object).to_csv(index=False))
         yield values, folder, error
 
 
@@ -93,11 +95,3 @@ def numbers(folder: Path) -> dict[str, float]:
             yield name, value
 
     return dict(leaves(record.metrics(folder), ""))
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

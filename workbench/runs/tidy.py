@@ -9,6 +9,7 @@ from workbench.runs.declarations import parameters, read
 from workbench.storage import write_text
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+"""Metadata of the kernel in every committed notebook."""
 
 
 def stripped(notebook: str | Path) -> list[str]:

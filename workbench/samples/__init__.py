@@ -1,6 +1,6 @@
-"""What ships without shipping an image: three photographs out of our dependencies, and painters who are code.
+"""What ships without shipping an image: three photographs out of our dependencies, and painters that are programs.
 
-A synthetic painter can be asked to paint any picture, so the right answer to "how would this artist have painted this
+A synthetic painter can paint any picture, so the right answer to "how would this artist have painted this
 photograph?" is known: `truth`. The painters' works are made once and kept in the cache.
 """
 

@@ -6,8 +6,9 @@ from copy import copy
 import numpy as np
 from scipy import ndimage
 
+from workbench.images.cielab import rgb_from_lab
 from workbench.samples.flow import noise
-from workbench.samples.paint import lab_from_rgb, rgb_from_lab
+from workbench.samples.paint import lab_from_table
 from workbench.samples.scene import REGIONS, Picture
 
 LIGHT = np.array([-0.55, -0.50, 0.67], np.float32)  # towards the light: from the upper left, in front
@@ -21,7 +22,7 @@ def rgb(code: str) -> np.ndarray:
 def vary(rng: np.random.Generator, colour: str | np.ndarray, lightness: float = 4, hue: float = 5) -> np.ndarray:
     """A colour near `colour`: Lab moved by normal deviates of `lightness` in L and `hue` in a and b."""
     base = rgb(colour) if isinstance(colour, str) else colour
-    return rgb_from_lab(lab_from_rgb(base[None]) + rng.normal(0, [lightness, hue, hue], (1, 3)).astype(np.float32))[0]
+    return rgb_from_lab(lab_from_table(base[None]) + rng.normal(0, [lightness, hue, hue], (1, 3)).astype(np.float32))[0]
 
 
 def ramp(value: np.ndarray, *colours: str | np.ndarray) -> np.ndarray:

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from workbench.images.cielab import rgb_from_lab
 from workbench.samples import flow
 from workbench.samples.brush import Brush, Strokes
-from workbench.samples.paint import Palette, lab, rgb_from_lab
+from workbench.samples.paint import Palette, lab
 from workbench.samples.painter import Painter, Study, spots
 
 _BLUES = ("#0a0f2c", "#182a66", "#2c55a8", "#5f93c8", "#b5cfd2")

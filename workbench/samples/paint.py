@@ -1,40 +1,25 @@
-"""Colour as a painter handles it: CIE Lab, tubes of paint, and the mixing of a seen colour from the tubes at hand."""
+"""Colour as a painter handles it: tubes of paint, and the mixing of a seen colour from the tubes at hand."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-_RGB_TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]],
-    dtype=np.float32,
-)
-_XYZ_TO_RGB = np.linalg.inv(_RGB_TO_XYZ.astype(np.float64)).astype(np.float32)
-_WHITE = np.array([0.95047, 1.0, 1.08883], dtype=np.float32)  # D65
-_CURVE = np.linspace(0, 1, 4096, dtype=np.float32)
-_TO_LINEAR = np.where(_CURVE <= 0.04045, _CURVE / 12.92, ((_CURVE + 0.055) / 1.055) ** 2.4).astype(np.float32)
+from workbench.images.cielab import lab_from_linear, linear_from_rgb
+
+LEVELS = 4096
+"""Levels of sRGB for which linear light is tabulated: reading a table is several times faster than the power."""
+_TO_LINEAR = linear_from_rgb(np.linspace(0, 1, LEVELS, dtype=np.float32))
 
 
-def lab_from_rgb(rgb: np.ndarray) -> np.ndarray:
-    """CIE Lab (D65) of sRGB in [0, 1]; any shape (..., 3), float32. L in [0, 100]."""
-    linear = _TO_LINEAR[(np.clip(rgb, 0, 1) * 4095 + 0.5).astype(np.int32)]
-    xyz = linear @ _RGB_TO_XYZ.T / _WHITE
-    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
-
-
-def rgb_from_lab(lab: np.ndarray) -> np.ndarray:
-    """sRGB in [0, 1] of CIE Lab (D65), clipped to the gamut; any shape (..., 3), float32."""
-    y = (lab[..., 0] + 16) / 116
-    f = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], axis=-1)
-    xyz = np.where(f > 0.206893, f**3, (f - 16 / 116) / 7.787) * _WHITE
-    linear = np.clip(xyz @ _XYZ_TO_RGB.T, 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
+def lab_from_table(rgb: np.ndarray) -> np.ndarray:
+    """CIE L*a*b* (D65) of sRGB, clipped to [0, 1] and rounded to `LEVELS`; (..., 3) float32."""
+    return lab_from_linear(_TO_LINEAR[(np.clip(rgb, 0, 1) * (LEVELS - 1) + 0.5).astype(np.int32)])
 
 
 def lab(*hexes: str) -> np.ndarray:
     """The Lab colours of "#rrggbb" strings, (n, 3) float32."""
     rgb = [[int(code[k : k + 2], 16) / 255 for k in (1, 3, 5)] for code in hexes]
-    return lab_from_rgb(np.array(rgb, dtype=np.float32))
+    return lab_from_table(np.array(rgb, dtype=np.float32))
 
 
 class Palette:

@@ -13,12 +13,14 @@ from PIL import Image
 from scipy import ndimage
 
 from workbench.errors import require
+from workbench.images.cielab import rgb_from_lab
 from workbench.samples import flow
 from workbench.samples.brush import Brush, Canvas, Strokes, scatter, trace
-from workbench.samples.paint import Palette, lab, lab_from_rgb, rgb_from_lab
+from workbench.samples.paint import Palette, lab, lab_from_table
 from workbench.samples.scene import Picture
 
-PLAN = 400  # strokes are planned on a picture with this long side, so that every size shows the same strokes
+PLAN = 400
+"""px. Long side of the picture that strokes are planned on, so that every size shows the same strokes."""
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Painter:
     def study(self, picture: Picture, rng: np.random.Generator) -> Study:
         """Decide on colours and directions."""
         shape = picture.image.shape[:2]
-        seen = lab_from_rgb(flow.blur(picture.image, 0.5))
+        seen = lab_from_table(flow.blur(picture.image, 0.5))
         wanted = np.zeros_like(seen)
         lean = np.zeros((*shape, 2), np.float32)
         busy = np.zeros(shape, np.float32)
@@ -100,7 +102,7 @@ class Painter:
         return seen
 
     def lean(self, region: str, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The direction of the hand in a region where the picture says little, double angles (H, W, 2)."""
+        """The direction of the hand in a region where the picture has little structure, double angles (H, W, 2)."""
         return flow.constant(mask.shape, 45)
 
     def compose(self, study: Study, rng: np.random.Generator) -> None:

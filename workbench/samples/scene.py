@@ -1,4 +1,4 @@
-"""What a painter is given: an image and the knowledge of what is where in it."""
+"""What a painter is given: an image, and which of its pixels show what."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-#: Everything a painter can tell apart. A painter has a palette, a brush and a direction of the hand for each.
+#: Everything a painter distinguishes. A painter has a palette, a brush and a direction of the hand for each.
 REGIONS = (
     "sky", "water", "land", "foliage", "building", "skin", "hair", "cloth", "flower", "object", "background",
 )  # fmt: skip

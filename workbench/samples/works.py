@@ -16,6 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from workbench.errors import WorkbenchError
+from workbench.images import cielab
 from workbench.samples.cities import cityscape
 from workbench.samples.landscapes import landscape
 from workbench.samples.painters import PAINTERS
@@ -25,7 +26,8 @@ from workbench.samples.scene import Picture
 from workbench.samples.still_lifes import still_life
 from workbench.storage import cache_dir
 
-SIZE = 400  # long side of a work in pixels
+SIZE = 400
+"""px. Long side of a work."""
 _SCENES = {"landscape": landscape, "portrait": portrait, "still-life": still_life, "cityscape": cityscape}
 _COLUMNS = ("file_name", "artist", "title", "year", "genre", "series", "source", "licence")
 
@@ -162,9 +164,9 @@ def _paint_work(painter: str, work: _Commission, folder: Path) -> None:
 
 @cache
 def fingerprint() -> str:
-    """A hash of the source of this subpackage; it names the folder of the corpora, so no stale work is ever served."""
+    """A hash of the source that paints: this folder and CIE Lab. It names the folder of the corpora: no stale work is used."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in (*sorted(Path(__file__).parent.glob("*.py")), Path(cielab.__file__)):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -176,35 +178,35 @@ def corpus_path(painter_name: str, progress: Callable[[int, int], None] | None =
     Raises UsageError for an unknown painter and WorkbenchError when the cache cannot be written.
     """
     known("painter", painter_name, PAINTERS)
-    shelf = cache_dir("samples", fingerprint())
-    folder = shelf / painter_name
+    cache = cache_dir("samples", fingerprint())
+    folder = cache / painter_name
     if (folder / "metadata.csv").is_file():
         return folder
     works = _commissions(painter_name)
-    easel = shelf / f".{painter_name}-{uuid.uuid4().hex[:12]}"
+    unfinished = cache / f".{painter_name}-{uuid.uuid4().hex[:12]}"
     try:
-        easel.mkdir()
+        unfinished.mkdir()
         with (
             ThreadPoolExecutor(2) as pool,
             tqdm(total=len(works), desc=painter_name, unit="work", disable=True if progress else None) as bar,
         ):
-            for done, _ in enumerate(pool.map(lambda work: _paint_work(painter_name, work, easel), works), start=1):
+            for done, _ in enumerate(pool.map(lambda work: _paint_work(painter_name, work, unfinished), works), start=1):
                 bar.update()
                 if progress:
                     progress(done, len(works))
-        with (easel / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        with (unfinished / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, _COLUMNS)
             writer.writeheader()
             writer.writerows(work.row for work in works)
         try:
-            easel.rename(folder)
+            unfinished.rename(folder)
         except OSError:
             if not (folder / "metadata.csv").is_file():  # otherwise another process was first, with the same works
                 raise
     except OSError as error:
         raise WorkbenchError(f"cannot write the works of {painter_name} to {folder}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(easel, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""One content, several targets or methods, and what came of them, measured side by side."""
+"""One content painted after several targets or by several methods, and the distances of each result."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field

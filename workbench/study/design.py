@@ -21,11 +21,17 @@ from workbench.targets import Selection, StyleTarget
 from workbench.transfer import Settings
 
 HELD_OUT = 0.4
-LEAST_HELD = 3  # series or lone works, below which a real work has nothing to be compared with
-RANDOM = "random"  # one painting of the artist, drawn blindly: what retrieval has to beat
-WRONG = "wrong"  # a blend after another artist: what is not specific to this one
-LEAST_DISTANCE = 1e-6  # of a result that is the content itself, whose logarithm would be infinite
-LOW, HIGH = 0.02, 0.12  # content weights between which a method's own is found
+"""Share of a corpus that no method sees."""
+LEAST_HELD = 3
+"""Series or lone works held out, below which a real work has nothing to be compared with."""
+RANDOM = "random"
+"""Name of a method: one painting of the artist, drawn at random, which retrieval has to beat."""
+WRONG = "wrong"
+"""Name of a method: a blend after another artist, which shows what is not specific to this one."""
+LEAST_DISTANCE = 1e-6
+"""Least content distance that is taken: that of the content itself is 0, whose logarithm is infinite."""
+LOW, HIGH = 0.02, 0.12
+"""Content weights alpha between which a method's own is sought."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class Cell:
 
 
 class Study:
-    """A crossed design, whose pictures are painted when asked for, kept in a folder, and not painted twice."""
+    """A crossed design, whose pictures are painted on demand, kept in a folder, and not painted twice."""
 
     def __init__(
         self,
@@ -111,7 +117,7 @@ class Study:
             settings: of every transfer; its alpha counts where `alphas` (method -> alpha) has none.
             seeds: each decides which works are held out, which painting is the random one, and which patches are drawn.
             folder: where pictures are kept; None keeps none.
-            retriever: says which works fit a content; `encoders.retriever` unless another is given.
+            retriever: finds the works that fit a content; `encoders.retriever` unless another is given.
 
         Raises UsageError for what does not go together, before anything is painted.
         """
@@ -168,7 +174,7 @@ class Study:
             return replace(self.selection(other, cell.content, cell.seed).blend(), name=WRONG)
         selection = self.selection(cell.artist, cell.content, cell.seed)
         if cell.method == RANDOM:
-            return replace(targets.single(self._drawn(cell)), name=RANDOM, note="drawn blindly")
+            return replace(targets.single(self._drawn(cell)), name=RANDOM, note="drawn at random")
         request = Request(settings=self.settings).asking(cell.method)
         return selection.choose(request.target, single=self.artists[cell.artist].single).combined(request.combine)
 

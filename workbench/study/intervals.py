@@ -16,14 +16,16 @@ from scipy import optimize, stats
 from workbench.errors import require
 
 RESAMPLES = 10_000
-FLIPS = 2**16  # of signs: all of them up to 16 contents, that many random ones beyond
+"""Resamples of a bootstrap."""
+FLIPS = 2**16
+"""Flips of signs in a test: all of them up to 16 contents, that many random ones beyond."""
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate between the ends of its interval, in the unit of what was measured; NaN where there is none."""
+    """An estimate, `mean`, between the ends of its interval, in the unit of what was measured; NaN where there is none."""
 
     mean: float
     low: float
@@ -50,6 +52,14 @@ class Difference(Interval):
     def __str__(self) -> str:
         tests = f"p {self.p:.2g}, Holm {self.p_holm:.2g}"
         return f"{super().__str__()}, {tests}, smallest visible {self.smallest:.3g}, n {self.n}"
+
+
+@dataclass(frozen=True)
+class Proportion(Interval):
+    """The share `count` / `total`, in [0, 1]."""
+
+    count: int
+    total: int
 
 
 def known_mean(values: ArrayLike, axis: int | tuple[int, ...] = -1) -> np.ndarray:
@@ -239,7 +249,7 @@ def compared(
     return results
 
 
-def proportion(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:
+def proportion(successes: int, trials: int, *, confidence: float = 0.95) -> Proportion:
     """The share `successes` / `trials`, in [0, 1], with its Wilson score interval; NaN of no trials.
 
     Wilson 1927, "Probable inference, the law of succession, and statistical inference", Journal of the American Statistical
@@ -248,9 +258,9 @@ def proportion(successes: int, trials: int, *, confidence: float = 0.95) -> Inte
     require(0 <= successes <= trials, f"{successes} of {trials} is not a share")
     _check(confidence, 1)
     if trials == 0:
-        return Interval(np.nan, np.nan, np.nan)
+        return Proportion(np.nan, np.nan, np.nan, 0, 0)
     ends = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
-    return Interval(successes / trials, float(ends.low), float(ends.high))
+    return Proportion(successes / trials, float(ends.low), float(ends.high), successes, trials)
 
 
 def _check(confidence: float, resamples: int) -> None:

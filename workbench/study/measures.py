@@ -1,60 +1,64 @@
 """What is measured about every result of a study, and about the controls beside it: one row each, in a tidy table."""
 
-import csv
 import hashlib
-import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
-from workbench import progress, storage
+from workbench import progress
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import WorkbenchError
 from workbench.metrics import sets, structure
 from workbench.metrics.distances import content_distance
-from workbench.metrics.judging import Gate, Judge, family, gate, shared_with
+from workbench.metrics.judging import Judge, family
 from workbench.metrics.leak import Leak, Leaks
 from workbench.metrics.plausibility import Marks, RegionColours
-from workbench.metrics.typicality import Standing
+from workbench.metrics.typicality import Typicality
 from workbench.study.design import WRONG, Cell, Study
+from workbench.study.gate import Gate, gate, shared_with
+from workbench.study.tables import read_table, write_table
 
 VERSION = 1
-CONTENT, REAL, OTHER = "content", "real", "other artist"  # controls: untouched, unseen works, works of others
-OTHERS_DRAWN = 24  # works of others, of one genre, that are measured
+"""Of what is measured: rows of another version are measured again."""
+CONTENT, REAL, OTHER = "content", "real", "other artist"
+"""Controls, beside the methods: the untouched content, unseen works of the artist, works of others."""
+OTHERS_DRAWN = 24
+"""Works of others, of one genre, that are measured."""
 
-Row = dict[str, str | float]
+Row = dict[str, Any]
 
 
 @dataclass
 class Measures:
     """The measures of a study by one judge.
 
-    judge: an encoder that should have no part in the pictures: `judged_by` says so where it has. others: artist -> works, as
-    controls; marks: regions marked by eye. Works that are contents of the study are left out of the controls. Rows are kept
-    in `table` and measured once.
+    judge: an encoder that should have no part in the pictures: `judged_by` names it where it has. others: artist -> works, as
+    controls; marks: regions marked by hand. Works that are contents of the study are left out of the controls. Rows are kept
+    in `file`, as CSV, and measured once.
     """
 
     study: Study
     judge: Encoder
     others: Mapping[str, Sequence[Work]] = field(default_factory=dict)
     marks: Marks = field(default_factory=dict)
-    table: Path | None = None
+    file: Path | None = None
 
     def __post_init__(self) -> None:
-        self.others = {name: self._strange(works) for name, works in self.others.items()}
+        self.others = {name: self._without_contents(works) for name, works in self.others.items()}
         self._known: dict[str, Row] = {}
         self._judges: dict[tuple[str, int], Judge] = {}
         self._leaks: dict[tuple[str, int], Leaks] = {}
         self._colours: dict[tuple[str, int], RegionColours] = {}
 
-    def _strange(self, works: Sequence[Work]) -> list[Work]:
+    def _without_contents(self, works: Sequence[Work]) -> list[Work]:
         """`works` without those that are contents of the study."""
         contents = {content.sha256 for content in self.study.contents.values()}
         return [work for work in works if work.sha256 not in contents]
@@ -88,13 +92,13 @@ class Measures:
         content = self.study.contents[cell.content]
         return self._leaks[key].measure(picture, content.picture, self.study.target(cell), content.genre)
 
-    def rows(self) -> list[Row]:
-        """A row for every result, and for the controls of every artist and seed: those in `table` are taken from there.
+    def results(self) -> pd.DataFrame:
+        """A row for every result, and for the controls of every artist and seed: those in `file` are taken from there.
 
-        The table is written after every content; Ctrl-C loses no more than one.
+        The file is written after every content; Ctrl-C loses no more than one.
         """
-        if self.table and self.table.exists():
-            self._known |= {str(row["key"]): row for row in read_table(self.table)}
+        if self.file and self.file.exists():
+            self._known |= {row["key"]: row for row in read_table(self.file).to_dict("records") if row["key"]}
         rows: list[Row] = []
         begun: set[tuple[str, int]] = set()
         for cell in progress.track(self.study, total=len(self.study), label="measuring", show=self.study.show):
@@ -104,12 +108,12 @@ class Measures:
             if cell.method == self.study.methods[0]:
                 rows.append(self.row(cell, CONTENT, self.study.content_picture(cell)))
             rows.append(self.row(cell, cell.method, self.study.picture(cell)))
-            if self.table and cell.method == self.study.methods[-1]:
+            if self.file and cell.method == self.study.methods[-1]:
                 made = {row["key"] for row in rows}
-                write_table(self.table, [*rows, *(row for key, row in self._known.items() if key and key not in made)])
-        if self.table:
-            write_table(self.table, rows)
-        return rows
+                write_table(self.file, [*rows, *(row for key, row in self._known.items() if key not in made)])
+        if self.file:
+            write_table(self.file, rows)
+        return pd.DataFrame(rows)
 
     def row(self, cell: Cell, method: str, picture: Tensor) -> Row:
         """What is measured about `picture` (1, 3, H, W), called `method`, beside the result of `cell`."""
@@ -117,7 +121,7 @@ class Measures:
         if key in self._known:
             return self._known[key]
         content, judge = self.study.contents[cell.content], self.judge_of(cell.artist, cell.seed)
-        found = judge.standing(judge.describe(picture), content.genre)
+        found = judge.typicality(judge.describe(picture), content.genre)
         row: Row = {
             **self._common(cell.artist, cell.seed, content.genre),
             "content": cell.content,
@@ -159,10 +163,9 @@ class Measures:
             leak = self.leak(cell, picture)
             row |= {"leak": leak.rate, "leak_p": leak.p, "sources": leak.sources}
         for kind, boxes in self.marks.get(content.name, {}).items():
-            if found := self._colours_of(cell).standing(picture, content.picture, boxes, kind, content.genre):
-                stands, usual = found
-                row |= {f"{kind}_delta_e": stands.raw, f"{kind}_excess": stands.raw - usual}
-                row[f"{kind}_percentile"] = stands.percentile
+            if found := self._colours_of(cell).typicality(picture, content.picture, boxes, kind, content.genre):
+                own, usual = found
+                row |= {f"{kind}_delta_e": own.raw, f"{kind}_excess": own.raw - usual, f"{kind}_percentile": own.percentile}
         return row
 
     def _colours_of(self, cell: Cell) -> RegionColours:
@@ -181,14 +184,14 @@ class Measures:
         genres = [content.genre for content in self.study.contents.values()]
         for places, genre in {tuple(judge.peers(genre)[0]): genre for genre in reversed(genres)}.items():
             common = self._common(artist, seed, genre)
-            for place, found in zip(places, judge.standing_of_real(genre), strict=True):
+            for place, found in zip(places, judge.typicality_of_real(genre), strict=True):
                 work = judge.held_out.works[place]
                 detail = judge.detail(work.load(judge.size), genre)
                 yield {**common, "content": work.name, "method": REAL, **_numbers(found), "detail": detail, "key": ""}
             drawn = self._drawn(artist, genre, seed) if common["compared_with"] == genre else []
             for work, point in zip(drawn, judge.of(drawn) if drawn else (), strict=True):
                 name = f"{work.artist or work.path.parent.name}/{work.name}"
-                yield {**common, "content": name, "method": OTHER, **_numbers(judge.standing(point, genre)), "key": ""}
+                yield {**common, "content": name, "method": OTHER, **_numbers(judge.typicality(point, genre)), "key": ""}
 
     def _drawn(self, artist: str, genre: str, seed: int) -> list[Work]:
         """Works of other artists, of the family of `genre`, in turn from each."""
@@ -200,7 +203,7 @@ class Measures:
         turns = [work for turn in range(OTHERS_DRAWN) for found in shuffled for work in found[turn : turn + 1]]
         return turns[:OTHERS_DRAWN]
 
-    def sets(self, photographs: Sequence[Work] = ()) -> list[Row]:
+    def sets(self, photographs: Sequence[Work] = ()) -> pd.DataFrame:
         """A row for every artist, method and seed: its results as a set, against the works that no method saw.
 
         Tests permute within genres, so that it is style that counts, and contents of a genre without an unseen work are left
@@ -208,7 +211,7 @@ class Measures:
         bank and from those of others; the other half is its floor; without photographs or others there is none. The control
         "real" is unseen works of the contents' genres, as many as there are, against the rest, series apart.
         """
-        photographs = self._strange(photographs)
+        photographs = self._without_contents(photographs)
         rows = []
         for artist, seed in self.study.splits:
             judge = self.judge_of(artist, seed)
@@ -229,7 +232,7 @@ class Measures:
             if len(drawn) > 1 and len(rest) > 1:
                 split = unseen[drawn], list(of_unseen[drawn]), unseen[rest], of_unseen[rest]
                 rows.append(self._set_row(artist, seed, REAL, *split, probed))
-        return rows
+        return pd.DataFrame(rows)
 
     def _probe(self, artist: str, seed: int, photographs: Sequence[Work]) -> tuple[Pipeline, np.ndarray] | None:
         """A probe and the photographs it did not learn from, or None without photographs or others."""
@@ -296,7 +299,7 @@ def _as_many(shows: Sequence[str], of_unseen: np.ndarray, groups: np.ndarray, se
     return drawn, [i for i in range(len(groups)) if groups[i] not in groups[drawn]]
 
 
-def _numbers(found: Standing) -> Row:
+def _numbers(found: Typicality) -> Row:
     return {"works": found.works, "distance": found.distance, "percentile": found.percentile, "p": found.p}
 
 
@@ -311,36 +314,3 @@ def _has_lpips() -> bool:
 def _lpips(picture: Tensor, content: Tensor) -> float:
     """LPIPS, or NaN where what it needs is not there."""
     return structure.lpips(picture, content) if _has_lpips() else float("nan")
-
-
-def write_table(path: Path, rows: Sequence[Row]) -> None:
-    """Write `rows` as CSV, atomically; numbers to six digits, and nothing where there is no number."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
-    storage.write_text(path, text.getvalue())
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return value
-
-
-def read_table(path: Path) -> list[Row]:
-    """The rows of a table that `write_table` wrote: numbers as float, seeds as int, NaN where there is none."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: _value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
-
-
-TEXT = ("artist", "content", "genre", "method", "measure", "judge", "driver", "compared_with", "key")
-
-
-def _value(name: str, text: str) -> str | float:
-    if name in TEXT:
-        return text
-    if name == "seed":
-        return int(text)
-    return float(text) if text else float("nan")

@@ -1,9 +1,9 @@
-"""Are the measures themselves to be believed? Asked where the true painting is known, of the synthetic painters."""
+"""Whether the measures can be believed: against the true painting, which is known of the synthetic painters."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import Tensor
@@ -14,11 +14,15 @@ from workbench.metrics.distances import distances
 from workbench.study.design import Cell
 from workbench.study.intervals import Interval, bootstrap
 from workbench.study.measures import Measures, Row
-from workbench.study.summary import value_of
 
 TRUTH = "truth"
-BLUR = 8  # px over which the blurred failure averages
-ERRORS = ("style", "content", "colour")  # kinds of distance to the truth
+"""Name, among methods, of the painter's own picture."""
+BLUR = 8
+"""px over which the blurred failure averages."""
+ERRORS = ("style", "content", "colour")
+"""Kinds of distance to the truth."""
+CELL = ["artist", "content", "seed"]
+"""Columns that say which pictures are measured on the same content, against the same works."""
 
 
 def planted(truth: Tensor, motif: Tensor) -> dict[str, Tensor]:
@@ -38,73 +42,68 @@ def planted(truth: Tensor, motif: Tensor) -> dict[str, Tensor]:
     return {"pasted": pasted, "recoloured": truth[:, [1, 2, 0]], "blurred": images.resize(small, (height, width))}
 
 
-def validated(measures: Measures, rows: Sequence[Row], truths: Mapping[tuple[str, str], Tensor], eye: Encoder) -> list[Row]:
-    """The rows of all results whose truth is known, and of the truth and its planted failures, with their true errors.
+def validated(
+    measures: Measures, results: pd.DataFrame, truths: Mapping[tuple[str, str], Tensor], encoder: Encoder
+) -> pd.DataFrame:
+    """The rows of all `results` whose truth is known, and of the truth and its planted failures, with their true errors.
 
     truths: (artist, content) -> the painter's own picture, (1, 3, H, W) at the study's size. The errors `true_style`,
-    `true_content` and `true_colour` are distances to the truth (`metrics.distances`), by `eye`, which should be another encoder
+    `true_content` and `true_colour` are distances to the truth (`metrics.distances`), by `encoder`, which should be another
     than the judge, or the two share their blind spots.
     """
-    found = []
+    study = measures.study
+    found: list[Row] = []
     for (artist, content), truth in truths.items():
-        motif = (
-            measures.study.artists[artist].corpus.find(measures.study.artists[artist].single).load(measures.study.settings.size)
-        )
-        for seed in measures.study.seeds:
+        single = study.artists[artist]
+        motif = single.corpus.find(single.single).load(study.settings.size)
+        for seed in study.seeds:
             cell = Cell(artist, content, "single", seed)
-            pictures = {TRUTH: truth, **planted(truth, motif)}
-            for method, picture in pictures.items():
-                found.append(measures.row(cell, method, picture) | _errors(picture, truth, eye))
-            for row in rows:
-                if (row["artist"], row["content"], row["seed"]) == (artist, content, seed) and row[
-                    "method"
-                ] in measures.study.methods:
-                    picture = measures.study.picture(Cell(artist, content, str(row["method"]), seed))
-                    found.append(row | _errors(picture, truth, eye))
-    return found
+            for method, picture in {TRUTH: truth, **planted(truth, motif)}.items():
+                found.append(measures.row(cell, method, picture) | _errors(picture, truth, encoder))
+            same = (results[CELL] == [artist, content, seed]).all(axis=1)
+            for row in results[same & results["method"].isin(study.methods)].to_dict("records"):
+                found.append(row | _errors(study.picture(cell.by(row["method"])), truth, encoder))
+    return pd.DataFrame(found)
 
 
-def _errors(picture: Tensor, truth: Tensor, eye: Encoder) -> Row:
-    return {f"true_{kind}": value for kind, value in distances(picture, truth, eye).items()}
+def _errors(picture: Tensor, truth: Tensor, encoder: Encoder) -> Row:
+    return {f"true_{kind}": value for kind, value in distances(picture, truth, encoder).items()}
 
 
-def correlations(rows: Sequence[Row], names: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Interval]]:
+def correlations(table: pd.DataFrame, names: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Interval]]:
     """measure -> error -> Spearman's rank correlation of the two over the results of `methods` for one content.
 
-    For each split by itself, whose units are its own; the mean over artists, contents and seeds, with a bootstrap interval
-    over artists and contents. 1: the measure puts the results in the order of their true errors; 0: it knows nothing of them.
-    Of `detail` the size counts. A measure that is the same for all results has no correlation.
+    `table`: from `validated`. The mean over artists, contents and splits, whose units are their own, with a
+    bootstrap interval over artists and contents. 1: the measure puts the results in the order of their true errors; 0: it is
+    independent of them. Of `detail` the size counts. A measure that is the same for all results has no correlation.
     """
-    kept = [row for row in rows if row["method"] in methods]
-    pairs = list(dict.fromkeys((row["artist"], row["content"]) for row in kept))
-    seeds = list(dict.fromkeys(row["seed"] for row in kept))
+    cells = table[table["method"].isin(methods)].groupby(CELL, sort=False)
     found: dict[str, dict[str, Interval]] = {}
-    for name, kind in itertools.product(names, ERRORS):
-        each = np.full((len(pairs), len(seeds)), np.nan)
-        for (i, pair), (j, seed) in itertools.product(enumerate(pairs), enumerate(seeds)):
-            own = [row for row in kept if (row["artist"], row["content"], row["seed"]) == (*pair, seed)]
-            values = np.array([value_of(row, name) for row in own])
-            errors = np.array([float(row[f"true_{kind}"]) for row in own])
-            each[i, j] = _spearman(np.abs(values) if name == "detail" else values, errors)
-        if not np.isnan(each).all():
-            found.setdefault(name, {})[kind] = bootstrap(each)
+    for name in names:
+        for kind in ERRORS:
+            each = {cell: _spearman(_badness(own, name), own[f"true_{kind}"].to_numpy(float)) for cell, own in cells}
+            values = pd.Series(each).unstack().to_numpy(float)
+            if not np.isnan(values).all():
+                found.setdefault(name, {})[kind] = bootstrap(values)
     return found
 
 
-def rank_of_truth(rows: Sequence[Row], name: str) -> float:
+def rank_of_truth(table: pd.DataFrame, name: str) -> float:
     """How often the truth scores no worse by measure `name` than another picture of the same content, in [0, 1].
 
-    Worse is larger, and of `detail` larger in size; 1: the truth is always best. NaN where it has no value.
+    `table`: from `validated`. Worse is larger, and of `detail` larger in size; 1: the truth is always best. NaN where it has no
+    value.
     """
-    wins = []
-    for truth in (row for row in rows if row["method"] == TRUTH):
-        where = (truth["artist"], truth["content"], truth["seed"])
-        for row in rows:
-            if (row["artist"], row["content"], row["seed"]) == where and row["method"] != TRUTH:
-                a, b = (abs(value_of(r, name)) for r in (truth, row))
-                if not np.isnan([a, b]).any():
-                    wins.append(a <= b)
-    return float(np.mean(wins)) if wins else float("nan")
+    scores = table[CELL].assign(score=_badness(table, name))
+    truth = table["method"] == TRUTH
+    pairs = scores[truth].merge(scores[~truth], on=CELL, suffixes=("", "_other")).dropna()
+    return float((pairs["score"] <= pairs["score_other"]).mean())
+
+
+def _badness(table: pd.DataFrame, name: str) -> np.ndarray:
+    """Measure `name` of every row, (n,), larger being worse; NaN where it has none."""
+    values = table.reindex(columns=[name])[name].to_numpy(float)
+    return np.abs(values) if name == "detail" else values
 
 
 def _spearman(values: np.ndarray, errors: np.ndarray) -> float:

@@ -4,10 +4,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workbench import images, progress, statistics, storage
@@ -15,17 +14,21 @@ from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.images.colour import Recolouring
 from workbench.retrieval import clusters, reading
-from workbench.retrieval.regions import Piece
+from workbench.retrieval.pieces import Piece
 from workbench.statistics import Moments, patches
 from workbench.targets.target import Guide, StyleTarget
 
-TOLERANCE = 1e-3  # of a barycentre: relative, far below what a transfer comes near to
-CANDIDATES = 4  # patches drawn for every one that a bag keeps
-SKETCHED = 64  # dimensions in which patches are clustered
-VERSION = 3  # raised whenever the same works come to other moments
+TOLERANCE = 1e-3
+"""Relative error of a barycentre's fixed point, far below the style error that a transfer reaches."""
+CANDIDATES = 4
+"""Patches drawn for every one that is kept."""
+PROJECTED = 64
+"""Dimensions to which patches are projected at random before they are clustered."""
+VERSION = 3
+"""Part of cache keys: raised whenever the same works come to other moments."""
 
 
-def _remembered(
+def _cached(
     recipe: list,
     encoder: Encoder,
     size: int,
@@ -33,30 +36,26 @@ def _remembered(
     recolour: Recolouring | None,
     make: Callable[[], dict[str, Moments]],
 ) -> dict[str, Moments]:
-    """What `make` returns, from the cache where it is known under all that decides it."""
-    decided = [VERSION, images.DECODER, encoder.identity, size, layers, recipe, recolour.key if recolour else ""]
-    key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()
-    path = storage.cache_dir("moments") / f"{key}.safetensors"
-    if path.exists():
-        try:
-            stored = load_file(path, device=str(encoder.device))
-            return {layer: Moments(stored[f"{layer}.mean"], stored[f"{layer}.second"]) for layer in layers}
-        except (SafetensorError, OSError, KeyError):
-            path.unlink(missing_ok=True)  # a damaged entry is made again
-    found = make()
-    tensors = {f"{layer}.mean": m.mean.cpu() for layer, m in found.items()}
-    tensors |= {f"{layer}.second": m.second.cpu() for layer, m in found.items()}
-    with storage.atomic(path) as temporary:
-        save_file(tensors, temporary)
-    return found
+    """The moments that `make` returns, from the cache where they are known. `recipe`: works, weights, how they are combined."""
+    decides = [VERSION, images.DECODER, encoder.identity, size, layers, recipe, recolour.key if recolour else ""]
+    key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+    cache = storage.Cache(storage.cache_dir("moments"))
+    entry = cache.get(key, [f"{layer}.{part}" for layer in layers for part in ("mean", "second")])
+    if entry is not None:
+        stored = {name: torch.from_numpy(array).clone().to(encoder.device) for name, array in entry.items()}
+        return {layer: Moments(stored[f"{layer}.mean"], stored[f"{layer}.second"]) for layer in layers}
+    made = make()
+    arrays = {f"{layer}.mean": m.mean.cpu().numpy() for layer, m in made.items()}
+    cache.put(key, arrays | {f"{layer}.second": m.second.cpu().numpy() for layer, m in made.items()})
+    return made
 
 
 def _thinned(bag: Tensor, limit: int, seed: int) -> Tensor:
-    """At most `limit` rows of `bag` (n, d), as `clusters.coreset` chooses them among directions about the mean."""
+    """At most `limit` rows of `bag` (n, d), chosen by `clusters.coreset` from their directions about the mean."""
     if len(bag) <= limit:
         return bag
     generator = torch.Generator().manual_seed(seed)
-    project = torch.randn(bag.shape[1], min(SKETCHED, bag.shape[1]), generator=generator).to(bag)
+    project = torch.randn(bag.shape[1], min(PROJECTED, bag.shape[1]), generator=generator).to(bag)
     directions = torch.nn.functional.normalize(bag - bag.mean(dim=0), dim=1) @ project
     chosen = clusters.coreset(directions.cpu().numpy(), limit, seed=seed)
     return bag[torch.from_numpy(chosen).to(bag.device)]
@@ -68,7 +67,7 @@ def _features(
     where = encoder.device if recolour is None else torch.device("cpu")
     with torch.no_grad(), closing(reading.read(target.works, size, where)) as pictures:
         each = zip(target.weights, pictures, strict=True)
-        for weight, painting in progress.track(each, total=len(target.works), label="", show=False):  # for stops alone
+        for weight, painting in progress.track(each, total=len(target.works), label="", show=False):  # raises Stopped
             if recolour is not None:
                 painting = recolour(painting)
             yield weight, encoder.features(painting.to(encoder.device), layers)
@@ -103,10 +102,10 @@ def moments(
     recolour: Recolouring | None = None,
     show: bool = False,
 ) -> dict[str, Moments]:
-    """Moments that stand for all works, each with its long side scaled to `size` px: layer -> Moments.
+    """The moments of a target, its works' long sides scaled to `size` px: layer -> Moments.
 
-    Those of the barycentre where works are so combined, else pooled ones, for which the features of one painting are in
-    memory at a time. Cached on disk under everything that decides them: works and weights, encoder, size, layers, colours.
+    Those of the barycentre where works are so combined, else the mean of all, with the features of one painting in memory at a
+    time. Cached on disk by everything that they depend on: works and weights, encoder, size, layers, colours.
     """
     layers = encoder.check_layers(layers)
     how = "barycentre" if target.combine == "barycentre" else "mean"
@@ -121,7 +120,7 @@ def moments(
         return {layer: statistics.barycentre(part, tolerance=TOLERANCE) for layer, part in parts}
 
     recipe = [(work.sha256, weight) for work, weight in zip(target.works, target.weights, strict=True)]
-    return _remembered([how, *recipe], encoder, size, layers, recolour, make)
+    return _cached([how, *recipe], encoder, size, layers, recolour, make)
 
 
 def guided_moments(
@@ -133,9 +132,12 @@ def guided_moments(
     recolour: Recolouring | None = None,
     show: bool = False,
 ) -> list[dict[str, Moments]]:
-    """The pooled moments of every guide's pieces, paintings scaled to `size` px: for each guide, layer -> Moments."""
+    """The moments of every guide's pieces, paintings scaled to `size` px: for each guide, layer -> Moments.
+
+    The mean over the pieces, or, for a guide that is not matched, their barycentre. Each painting is encoded once.
+    """
     layers = encoder.check_layers(layers)
-    wanted: dict[Work, dict[Piece, Tensor]] = {}  # every painting is seen once, whatever is taken from it
+    wanted: dict[Work, dict[Piece, Tensor]] = {}
     for piece in (piece for guide in target.guides for piece in guide.pieces):
         wanted.setdefault(piece.work, {})[piece] = piece.mask.to(encoder.device)
     every = StyleTarget(target.name, tuple(wanted), (1 / len(wanted),) * len(wanted))
@@ -161,8 +163,8 @@ def guided_moments(
             (piece.work.sha256, hashlib.sha256(piece.mask.numpy().tobytes()).hexdigest(), weight)
             for piece, weight in zip(guide.pieces, guide.weights, strict=True)
         ]
-        made = _remembered(["pieces", guide.matched, *recipe], encoder, size, layers, recolour, lambda guide=guide: make(guide))
-        every_guide.append(made)
+        recipe_of_guide = ["pieces", guide.matched, *recipe]
+        every_guide.append(_cached(recipe_of_guide, encoder, size, layers, recolour, partial(make, guide)))
     return every_guide
 
 
@@ -186,10 +188,10 @@ def bag_of_patches(
     seed: int = 0,
     recolour: Recolouring | None = None,
 ) -> dict[str, Tensor]:
-    """layer -> at most `limit` 3x3 patches (n, 9 C) that stand for all patches of the works.
+    """layer -> at most `limit` 3x3 patches (n, 9 C) that represent all patches of the works.
 
-    Four times as many are drawn at random, from each work in proportion to its weight, and of these the ones nearest to
-    the centres of `limit` clusters are kept, so that a rare patch is not crowded out by many alike.
+    Four times as many are drawn at random, from each work in proportion to its weight. Of these the ones nearest to the
+    centres of `limit` clusters are kept, so that rare patches are represented as well.
     """
     generator = torch.Generator().manual_seed(seed)
     bags: dict[str, list[Tensor]] = {layer: [] for layer in layers}

@@ -1,6 +1,6 @@
 """Which works, with which weights: from the one that is named to the whole oeuvre."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,17 +13,29 @@ from workbench import encoders, images
 from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
-from workbench.retrieval import clusters, descriptors, embeddings, regions
+from workbench.retrieval import clusters, descriptors, embeddings, familiarity, regions
+from workbench.retrieval.centred import CentredIndex
 from workbench.retrieval.clusters import Clustering
 from workbench.retrieval.embeddings import Embeddings
-from workbench.retrieval.familiarity import NEVER, Fit
-from workbench.retrieval.regions import Piece, RegionIndex
+from workbench.retrieval.familiarity import UNFAMILIAR, Fit
+from workbench.retrieval.index import Index
+from workbench.retrieval.pieces import Piece, RegionIndex
+from workbench.retrieval.regions import Regions
 from workbench.targets.target import Combination, Guide, StyleTarget, combination
 
 NAMES = ("single", "nearest", "blend", "cluster", "regions", "whole")
-TAU = 0.1  # of lite0's cosines: five to twelve works of van Gogh's where the content fits
+TAU = 0.1
+"""Default temperature, a difference of cosines. With lite0 a blend of van Gogh's works has an effective number of 5 to 12 where
+the content fits."""
 NEGLIGIBLE = 1e-3
-ALIKE = 0.4  # cosine from which a region counts as painted by the artist, however familiar: one who repeats himself is no stranger to it
+"""Weight, relative to the heaviest, below which a work is left out of a target."""
+RESEMBLANCE = 0.4
+"""Cosine from which a region counts as painted by the artist, however familiar it is: where the works of an artist repeat
+each other, nothing else is familiar."""
+EXHAUSTIVE = 4096
+"""Points up to which a search returns all of them, so that weights are exact at every temperature."""
+LIMIT = 1024
+"""Points that a search in a larger index returns. Weights of works beyond these are zero."""
 
 
 def weighted(name: str, corpus: Corpus, weights: np.ndarray, note: str = "") -> StyleTarget:
@@ -35,8 +47,9 @@ def weighted(name: str, corpus: Corpus, weights: np.ndarray, note: str = "") -> 
 
 def _kept(weights: np.ndarray) -> tuple[list[int], tuple[float, ...]]:
     """The places of the weights that are not negligible, the heaviest first, and these weights, summing to one."""
-    order = [int(i) for i in np.argsort(-weights, kind="stable") if weights[i] >= NEGLIGIBLE * weights.max()]
-    return order, tuple((weights[order] / weights[order].sum()).tolist())
+    order = np.argsort(-weights, kind="stable")
+    order = order[weights[order] >= NEGLIGIBLE * weights.max()]
+    return order.tolist(), tuple((weights[order] / weights[order].sum()).tolist())
 
 
 def check_words(words: str) -> tuple[str, Combination]:
@@ -53,8 +66,13 @@ def check_tau(tau: float) -> float:
     return tau
 
 
+def _reach(points: int) -> int:
+    """How many of so many points a search returns."""
+    return points if points <= EXHAUSTIVE else LIMIT
+
+
 def softmax_weights(similarities: np.ndarray, tau: float) -> np.ndarray:
-    """w_k = softmax_k(similarity_k / tau), (n,) summing to one; tau > 0. UsageError otherwise."""
+    """w_k = softmax_k(similarity_k / tau), (n,) summing to one; 0 where the similarity is -inf. UsageError unless tau > 0."""
     check_tau(tau)
     z = np.asarray(similarities, dtype=np.float64) / tau
     w = np.exp(z - z.max())
@@ -74,11 +92,12 @@ def nearest(corpus: Corpus, similarities: np.ndarray, *, fit: Fit | None = None)
 
 
 def blend(corpus: Corpus, similarities: np.ndarray, tau: float = TAU, *, fit: Fit | None = None) -> StyleTarget:
-    """The paintings that fit the content, each by how well: w_k = softmax(cos / tau), evened out where nothing fits.
+    """The paintings that fit the content, each by how well: w_k = softmax_k(cos / tau), evened out where nothing fits.
 
-    A softmax sees only differences: among works that all show something else it would insist on the one that is by accident
-    a little nearer. So a share of the weight, s = fit.shortfall, goes to all works alike, w_k = (1 - s) softmax_k + s / n: the
-    less the content fits, the nearer is the blend to the whole oeuvre.
+    `similarities` are cosines (n,), -inf for a work without weight. A softmax depends on differences alone: among works that
+    all show something else, it would prefer one that is nearer by accident. So a share of the weight, s = fit.shortfall, is
+    spread over all works evenly, w_k = (1 - s) softmax_k + s / n: the less the content fits, the nearer is the blend to the
+    whole oeuvre.
     """
     short = fit.shortfall if fit else 0.0
     weights = (1 - short) * softmax_weights(similarities, tau) + short / len(similarities)
@@ -89,7 +108,7 @@ def blend(corpus: Corpus, similarities: np.ndarray, tau: float = TAU, *, fit: Fi
 
 
 def _noted(note: str, fit: Fit | None) -> str:
-    """`note`, and how well the works fit; that nothing fits is said first."""
+    """`note` with the words of `fit`, which come first where nothing fits."""
     if fit is None:
         return note
     return f"{fit.words}; {note}" if fit.shortfall else f"{note}, {fit.words}"
@@ -105,8 +124,8 @@ def cluster(
 ) -> StyleTarget:
     """Equal weight on the members of the style cluster that the content falls into.
 
-    A photograph has no place of its own among styles of painting, so it falls into the cluster whose members resemble it
-    most in content: the one with the highest mean softmax weight per member.
+    A photograph has no place among styles of painting, so it is assigned by content: to the cluster whose members have the
+    highest mean softmax weight.
     """
     weights = softmax_weights(similarities, tau)
     means = [weights[clustering.labels == label].mean() for label in range(clustering.k)]
@@ -145,50 +164,78 @@ def mix(parts: Sequence[tuple[float, StyleTarget]]) -> StyleTarget:
 
 
 class Selection:
-    """The works of a corpus, weighted for one content image. What a target needs is computed once, when first asked for.
+    """The works of a corpus, weighted for one content image. What a target needs is computed once, on first use.
 
-    `retriever` says what pictures show (the content embedding), `encoders.retriever` unless another is given; `encoder`,
-    which needs style layers, how they are painted.
+    `retriever` encodes what pictures show (the content embedding), `encoders.retriever` unless another is given; `encoder`,
+    which needs style layers, how they are painted. Weights come from what an index of the content embedding returns.
     """
 
     def __init__(
-        self, corpus: Corpus, content: Tensor, encoder: Encoder, *, retriever: Encoder | None = None, show: bool = False
+        self,
+        corpus: Corpus,
+        content: Tensor,
+        encoder: Encoder,
+        *,
+        retriever: Encoder | None = None,
+        index: Index | None = None,
+        show: bool = False,
     ):
-        """`content` (1, 3, H, W) in [0, 1]; `show` reports progress on stderr."""
+        """Select from `corpus` for `content` (1, 3, H, W) in [0, 1].
+
+        index: an empty store, or one that holds just these works; exact unless one is given. show: progress on stderr.
+        """
         self.corpus = corpus
         self.content = content
         self.encoder = encoder
         self._retriever = retriever
+        self._index = index
         self.show = show
 
     @property
     def retriever(self) -> Encoder:
-        """The encoder that says what pictures show."""
+        """The encoder of what pictures show."""
         return self._retriever or encoders.retriever(self.encoder.device)
 
     @cached_property
     def space(self) -> Embeddings:
-        """The works by what they show."""
+        """The content embedding of the works."""
         return embeddings.embed(self.corpus, self.retriever, "content", show=self.show)
 
     @cached_property
+    def indexed(self) -> CentredIndex:
+        """The works as points of the index, with title, artist, year, genre and series, where known, and group as metadata."""
+        columns = ("title", "artist", "year", "genre", "series", "group")
+        known = [{column: value for column in columns if (value := getattr(work, column))} for work in self.corpus]
+        return self.space.indexed(known, self._index)
+
+    @cached_property
     def described(self) -> np.ndarray:
-        """What the content image shows, as a descriptor (D,)."""
+        """The content embedding of the content image, (D,)."""
         content = images.resize(self.content, self.retriever.embedding_size).to(self.retriever.device)
         return descriptors.describe(content, self.retriever, "content")
 
     @cached_property
     def similarities(self) -> np.ndarray:
-        """Content cosine of every work to the content image, (n,) in [-1, 1], in the order of the corpus."""
-        return self.space.similarities(self.described)
+        """Content cosine of the works to the content image, (n,) in [-1, 1], in the order of the corpus.
+
+        -inf for works that the search did not return, in a corpus of more than EXHAUSTIVE. Where the content equals the mean of
+        all works, all are 0.
+        """
+        matches = self.indexed.search(self.described, _reach(len(self.corpus)))
+        found = np.full(len(self.corpus), -np.inf if matches else 0.0)
+        for match in matches:
+            found[self.indexed.rows[match.id]] = match.similarity
+        return found
 
     @cached_property
     def fit(self) -> Fit:
         """How well the corpus fits the content; both ranks are 1 where nothing can be compared."""
-        groups = [work.group for work in self.corpus]
-        own = self.space.own_matches(groups)
-        ranks = (1 + (own <= self.space.match(self.described, groups)).sum(axis=0)) / (1 + len(own))
-        return Fit(*map(float, ranks))
+        return familiarity.fit(self.indexed, [work.group for work in self.corpus], self.described)
+
+    @property
+    def measured(self) -> bool:
+        """Whether similarities and fit are known, so that weights take milliseconds."""
+        return {"similarities", "fit"} <= vars(self).keys()
 
     @property
     def familiarity(self) -> float:
@@ -222,54 +269,35 @@ class Selection:
 
     @cached_property
     def region_index(self) -> RegionIndex:
-        """The regions of all works."""
+        """The regions of all works, in an exact index."""
         return RegionIndex(self.corpus.works, self.encoder, show=self.show)
 
     def regions(self, tau: float = TAU, *, mask: str | Path | None = None) -> StyleTarget:
-        """For each region of the content the painted regions that resemble it, w_k = softmax(cos / tau) over all of them.
+        """For each region of the content the painted regions that resemble it, w_k = softmax_k(cos / tau) over all of these.
 
-        `mask`: an image whose flat colours say what belongs together (see regions.from_mask); without it the content is
-        divided by what it shows, and faces come from faces, people from people, the rest from the rest, as far as the artist
-        painted any. Regions such as the artist never painted are taken together and get the barycentre of the
-        style cluster that the content falls into.
+        `mask`: an image whose flat colours mark the regions (see regions.from_mask). Without it the content is divided by what
+        it shows, and faces come from faces, people from people, the rest from the rest, as far as the artist painted any.
+        Regions that the artist never painted are joined, and take the barycentre of the style cluster that the content
+        falls into.
         """
         check_tau(tau)
         divided = regions.from_mask(mask, self.content, self.encoder) if mask else regions.divide(self.content, self.encoder)
-        names = divided.names or ("",) * len(divided)
-        similarities = self.region_index.similarities(divided.descriptors, divided.names)
-        usual = np.array([np.median(row[np.isfinite(row)]) for row in similarities])
-        best = similarities.max(axis=1)
-        familiar = np.array([self.region_index.familiarity(value) for value in best])
-        matched = (familiar >= NEVER) | (best >= ALIKE)
-        matched |= np.array([name != "" and name in self.region_index.names for name in names])
-        masks, guides = divided.masks(), []
-        for label in np.flatnonzero(matched):
-            order, kept = _kept(softmax_weights(similarities[label], tau))
+        masks = divided.masks()
+        guides = [self._guide(divided, label, masks[label : label + 1], tau) for label in range(len(divided))]
+        unmatched = [guide for guide in guides if not guide.matched]
+        guides = [guide for guide in guides if guide.matched]
+        if unmatched:  # one region, because whole paintings would be squeezed into corners otherwise
+            fallback = self.cluster(tau)
             guides.append(
                 Guide(
-                    masks[label : label + 1],
-                    tuple(self.region_index.pieces[i] for i in order),
-                    kept,
-                    float(divided.shares[label]),
-                    float(best[label]),
-                    float(usual[label]),
-                    float(familiar[label]),
-                    True,
-                    names[label],
-                )
-            )
-        if not matched.all():  # all of it together, or whole paintings would be squeezed into corners
-            strange, fallback = ~matched, self.cluster(tau)
-            guides.append(
-                Guide(
-                    masks[torch.from_numpy(strange)].sum(dim=0, keepdim=True),
-                    tuple(Piece(work) for work in fallback.works),
-                    fallback.weights,
-                    float(divided.shares[strange].sum()),
-                    float(best[strange].max()),
-                    float(np.median(usual[strange])),
-                    float(familiar[strange].max()),
-                    False,
+                    mask=torch.cat([guide.mask for guide in unmatched]).sum(dim=0, keepdim=True),
+                    pieces=tuple(Piece(work) for work in fallback.works),
+                    weights=fallback.weights,
+                    share=sum(guide.share for guide in unmatched),
+                    similarity=max(guide.similarity for guide in unmatched),
+                    usual=float(np.median([guide.usual for guide in unmatched])),
+                    familiarity=max(guide.familiarity for guide in unmatched),
+                    matched=False,
                 )
             )
         weights: dict[Work, float] = {}
@@ -282,6 +310,27 @@ class Selection:
         shares = tuple(weights[work] / total for work in works)
         return StyleTarget("regions", tuple(works), shares, note, guides=tuple(guides), fit=self.fit)
 
+    def _guide(self, divided: Regions, label: int, mask: Tensor, tau: float) -> Guide:
+        """Region `label` of the content with the pieces that resemble it; it is matched if the artist painted such a region."""
+        index, descriptor = self.region_index, divided.descriptors[label]
+        name = divided.names[label] if divided.names else None
+        found = index.search(descriptor, _reach(len(index.pieces)), name=name)
+        similarity = found[0][1] if found else 0.0
+        familiar = index.familiarity(similarity)
+        painted = familiar >= UNFAMILIAR or similarity >= RESEMBLANCE or bool(name and name in index.names)
+        order, weights = _kept(softmax_weights(np.array([cosine for _, cosine in found]), tau)) if found else ([], ())
+        return Guide(
+            mask=mask,
+            pieces=tuple(found[i][0] for i in order),
+            weights=weights,
+            share=float(divided.shares[label]),
+            similarity=similarity,
+            usual=index.usual(descriptor, name=name),
+            familiarity=familiar,
+            matched=painted and bool(found),
+            name=name or "",
+        )
+
     def by_hand(self, weights: Mapping[str, float]) -> StyleTarget:
         """The works named, with `weights` in proportion; UsageError for an unknown work or a weight that is not above 0."""
         require(bool(weights), "no work is weighted")
@@ -292,14 +341,21 @@ class Selection:
             summed[work] = summed.get(work, 0.0) + weight
         total = sum(summed.values())
         works = tuple(sorted(summed, key=lambda work: -summed[work]))
-        note = f"{len(works)} works weighed by hand"
+        note = f"{len(works)} works weighted by hand"
         return StyleTarget("by-hand", works, tuple(summed[work] / total for work in works), note)
 
     def choose(self, words: str, *, single: str = "", tau: float = TAU) -> StyleTarget:
-        """The target that `words` name: one of NAMES, and after a slash how its works are combined, as in "blend/barycentre".
+        """The target called `words`: one of NAMES, and after a slash how its works are combined, as in "blend/barycentre".
 
-        `single` is the one painting of "single". UsageError for a name or a combination that does not exist.
+        `single` is the painting of the target "single". UsageError for a name or a combination that does not exist.
         """
         name, combine = check_words(words)
-        options = {"single": {"name": single}, **{word: {"tau": tau} for word in ("blend", "cluster", "regions")}}.get(name, {})
-        return getattr(self, name)(**options).combined(combine)
+        targets: dict[str, Callable[[], StyleTarget]] = {
+            "single": lambda: self.single(single),
+            "nearest": self.nearest,
+            "blend": lambda: self.blend(tau),
+            "cluster": lambda: self.cluster(tau),
+            "regions": lambda: self.regions(tau),
+            "whole": self.whole,
+        }
+        return targets[name]().combined(combine)

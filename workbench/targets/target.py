@@ -1,8 +1,8 @@
-"""What a style target is: works with weights, and, region by region, pieces of works."""
+"""What a style target is: works with weights, and, for each region of the content, pieces of works with weights."""
 
 import sys
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -10,21 +10,24 @@ from torch import Tensor
 from workbench.corpora import Work
 from workbench.errors import require
 from workbench.retrieval.familiarity import Fit
-from workbench.retrieval.regions import Piece
+from workbench.retrieval.pieces import Piece
 
 Combination = Literal["mean", "barycentre", "softmin", "patches"]
-FORMER_WORDS = {"pooled": "mean", "apart": "softmin", "bag": "patches"}  # understood for one release
+FORMER_WORDS = {"pooled": "mean", "apart": "softmin", "bag": "patches"}
+"""Former names of combinations, which are accepted with a line on stderr."""
 
 
 @dataclass(frozen=True)
 class Guide:
-    """A region of the content, and the painted pieces that its style comes from.
+    """A region of the content, and the painted pieces that its style comes from: a guidance channel of Gatys et al. (2017).
 
-    mask: (1, 1, h, w) float32 in [0, 1] on a grid over the content; pieces and weights: the heaviest first, summing to one;
-    share: of the content; similarity: cosine of the best piece; usual: median cosine of all pieces, what one drawn at
-    random has; familiarity: see regions.RegionIndex; matched: whether the pieces were found by what the region shows. Where
-    they were not, because the artist never painted such a thing, they are the whole paintings of the content's style cluster,
-    and their barycentre counts. name: "face" or "person" where the region is one, else "".
+    mask: (1, 1, h, w) float32 in [0, 1] on a grid over the content. pieces, weights: the heaviest first, weights sum to one.
+    share: part of the content, in [0, 1]. similarity: cosine of the best piece. usual: median cosine of all pieces, that of a
+    random one. familiarity: see pieces.RegionIndex. matched: whether the pieces resemble what the region shows. Where the
+    artist never painted such a thing they are the whole paintings of the content's style cluster, and their barycentre is the
+    style. name: "face" or "person" where the region is one, else "".
+
+    Source: Gatys et al., "Controlling perceptual factors in neural style transfer", CVPR 2017, section 4.
     """
 
     mask: Tensor = field(repr=False, compare=False)
@@ -39,12 +42,12 @@ class Guide:
 
     @property
     def where(self) -> str:
-        """The region's name, if it has one, and how large it is."""
+        """The region's name, if it has one, and its share of the picture."""
         return f"{self.name}{', ' if self.name else ''}{self.share:.0%} of the picture"
 
     @property
     def line(self) -> str:
-        """What was matched, and how well, for a reader."""
+        """One line of a report: the painting that was matched, and how well."""
         if not self.matched:
             return f"{self.where}: never painted (best cosine {self.similarity:.2f}); from the style cluster"
         how = f"cosine {self.similarity:.2f}, {self.usual:.2f} at random"
@@ -54,14 +57,14 @@ class Guide:
 
 @dataclass(frozen=True)
 class StyleTarget:
-    """Works with weights that sum to one, the heaviest first. `note` says how they were chosen.
+    """Works with weights that sum to one, the heaviest first, and a `note` on how they were chosen.
 
-    `combine` says how the works are combined: "mean", the moments of the mixture of all their positions (mean Gram matrix);
-    "barycentre", a typical painting (see statistics.barycentre); "softmin", not at all, and the transfer comes near to any of
-    them (see losses.SoftMinGramLoss); "patches", the set of their patches, of which each place takes the nearest (see
-    losses.CentredPatchLoss). With `guides` each region of the content has pieces of paintings of its own; `works` and
-    `weights` then say what the whole picture takes from each painting. `fit` is how well the works fit the content, None where
-    they were not chosen by what it shows.
+    combine: "mean", the moments of the mixture of all positions of all works (mean Gram matrix); "barycentre", the moments of a
+    typical painting (see statistics.barycentre); "softmin", nothing is averaged, and the transfer approaches whichever work is
+    nearest (see losses.SoftMinGramLoss); "patches", the union of their patches, of which each place takes the most similar (see
+    losses.CentredPatchLoss). guides: where each region of the content has pieces of paintings of its own; `works` and `weights`
+    are then the share of each painting in the whole picture. fit: how well the works fit the content, None where they were not
+    chosen by what it shows. Raises UsageError for another `combine`.
     """
 
     name: str
@@ -78,26 +81,27 @@ class StyleTarget:
     @property
     def familiarity(self) -> float | None:
         """That of `fit`, in (0, 1]: near 0 where the artist never painted such a thing."""
-        return self.fit and self.fit.familiarity
+        return None if self.fit is None else self.fit.familiarity
 
     @property
     def misfit(self) -> str:
-        """In words, that no work fits the content; "" where one does, or nothing is known of it."""
+        """A phrase that no work fits the content; "" where one does, or where `fit` is None."""
         return self.fit.words if self.fit and self.fit.shortfall else ""
 
     @property
     def label(self) -> str:
-        """Its name, and how its works are combined where that is not by their mean: "blend", "blend-barycentre"."""
+        """The name, followed by `combine` unless that is the mean: "blend", "blend-barycentre"."""
         return self.name if self.combine == "mean" else f"{self.name}-{self.combine}"
 
     def combined(self, combine: Combination) -> "StyleTarget":
-        """The same works and weights, combined otherwise. UsageError for an unknown way."""
+        """The same works and weights, combined by `combine`. UsageError for an unknown word."""
         return replace(self, combine=combine)
 
     def with_people_joined(self) -> "StyleTarget":
-        """The same with face and person as one region of the content.
+        """The target with face and person joined to one region of the content; itself where it has not both, matched.
 
-        The Gram matrices of a few faces hold eyes and mouths, which a transfer puts on cheeks; those of persons do not.
+        A Gram matrix of faces alone is largely that of eyes and mouths, which a transfer then paints on cheeks. That of persons
+        is not.
         """
         named = [guide for guide in self.guides if guide.name and guide.matched]
         if len(named) < 2:
@@ -126,10 +130,10 @@ class StyleTarget:
 
 
 def combination(word: str) -> Combination:
-    """`word` as a way to combine works; a former word is understood, with a line on stderr. UsageError for any other."""
+    """`word` as a combination; a former word is replaced, with a line on stderr. UsageError for any other."""
     if word in FORMER_WORDS:
         print(f"combine = {word!r} is now called {FORMER_WORDS[word]!r}", file=sys.stderr)
         word = FORMER_WORDS[word]
-    ways = get_args(Combination)
-    require(word in ways, f"combine = {word!r}: choose {', '.join(ways)}")
-    return word
+    known = get_args(Combination)
+    require(word in known, f"combine = {word!r}: choose {', '.join(known)}")
+    return cast(Combination, word)

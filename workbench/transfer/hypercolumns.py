@@ -11,12 +11,16 @@ from workbench.encoders import Encoder
 from workbench.errors import UsageError
 from workbench.statistics import eigen
 
-GRID = "relu3_1"  # the layer whose positions are the places that are matched
-CELL = 4  # px: the side of a place
+GRID = "relu3_1"
+"""The layer whose positions are the places that are matched."""
+CELL = 4
+"""px. The side of a place."""
 WEIGHTS = {"relu1_1": 0.5, "relu2_1": 1.0, "relu3_1": 2.0, "relu4_1": 1.0, "relu4_2": 1.0}
-"""Weight of every layer in a hypercolumn. Deeper layers are left out: they see objects, and bring an artist's motifs."""
-DIMENSIONS = 64  # to which hypercolumns are reduced for the search
-SAMPLE = 20_000  # hypercolumns of paintings that the space is found from
+"""Weight of every layer in a hypercolumn. Deeper layers respond to objects, and would bring an artist's motifs."""
+DIMENSIONS = 64
+"""Dimensions to which hypercolumns are reduced for the search."""
+SAMPLE = 20_000
+"""Hypercolumns of paintings that the principal directions are computed from."""
 
 
 def stride(layer: str) -> int:
@@ -87,7 +91,7 @@ class Space:
     def of_picture(self, found: Mapping[str, Tensor]) -> Tensor:
         """(P, d): the hypercolumns of a picture about its own mean.
 
-        Content and style are centred apart (Kolkin et al. 2022, section 3.2): about one mean, a dark place would find all
+        Content and style are centred apart (Kolkin et al. 2022, section 3.2): about one mean, a dark place would match all
         that is dark, whatever it shows.
         """
         means = {layer: b.mean(dim=0) for layer, b in found.items()}

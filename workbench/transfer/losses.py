@@ -235,17 +235,17 @@ def _mean_distance(query: Tensor, bag: Tensor, block: int) -> Tensor:
 
 
 class NeighbourLoss:
-    """Mean over layers of the mean squared distance to the features taken over, over their variance.
+    """Mean over layers of the mean squared distance to the features matched, over their variance.
 
     The target is a feature map that was put together place by place from paintings (Kolkin et al. 2022, section 3.3, with
     squared distances in place of cosines, which leave contrast open). Positions along the border can be left out: there
-    padding decides what features are, and to match them would draw a frame.
+    padding decides the features, and matching them would draw a frame.
     """
 
-    def __init__(self, target: Mapping[str, Tensor], rims: Mapping[str, int] | None = None):
-        """`target`: layer -> features (1, C, h, w); `rims`: layer -> positions along each border that do not count (none)."""
+    def __init__(self, target: Mapping[str, Tensor], borders: Mapping[str, int] | None = None):
+        """`target`: layer -> features (1, C, h, w); `borders`: layer -> positions along each border to leave out (none)."""
         self.layers = tuple(target)
-        self.rims = {layer: (rims or {}).get(layer, 0) for layer in target}
+        self.borders = {layer: (borders or {}).get(layer, 0) for layer in target}
         self.distances = {}
         for layer, f in target.items():
             f = self._inside(layer, f)
@@ -253,8 +253,8 @@ class NeighbourLoss:
             self.distances[layer] = RelativeSquare(f, deviation.clamp_min(SMALLEST_VARIANCE * f.square().sum()))
 
     def _inside(self, layer: str, f: Tensor) -> Tensor:
-        rim = self.rims[layer]
-        return f[..., rim : f.shape[-2] - rim, rim : f.shape[-1] - rim]
+        border = self.borders[layer]
+        return f[..., border : f.shape[-2] - border, border : f.shape[-1] - border]
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         parts = [distance(self._inside(layer, features[layer])) for layer, distance in self.distances.items()]

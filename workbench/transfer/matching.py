@@ -12,16 +12,26 @@ from torch import Tensor
 
 from workbench import progress
 
-SEARCHED = 50_000  # places drawn for the exact search; what lies between them is found by moving
-NEAREST = 16  # candidates that the exact search gives
-ALIKE = 0.05  # cosine by which a candidate may fall short of the best and still be drawn: not all of a sky takes one match
+SEARCHED = 50_000
+"""Places drawn for the exact search, at most. What lies between them is found by moving a match."""
+CANDIDATES = 16
+"""Candidates of the exact search for every place."""
+TIE = 0.05
+"""Cosine by which a candidate may fall short of the best and still be drawn, so that a whole sky does not take one match."""
 ROUNDS = 3
-COHERENCE = 0.2  # cosine that a match is worth more if all four neighbours continue it
-CROWDING = 0.1  # cosine that a match costs times log(1 + n), where its surroundings are used n times as often as their share
-NEIGHBOURHOOD = 8  # places: the side of the surroundings whose use is counted
-OUTSIDE = 0.3  # cosine that is lost for a neighbour beyond the painting's edge
-BLOCK = 256  # places searched for at once; bounds memory
-NOWHERE = -9.0
+"""Rounds in which matches move to those of their neighbours."""
+COHERENCE = 0.2
+"""Cosine that a match is worth more if all four neighbours continue it."""
+CROWDING = 0.1
+"""Cosine that a match costs, times log(1 + n), where its surroundings are used n times as often as their share."""
+SURROUNDINGS = 8
+"""Places. The side of the surroundings whose use is counted."""
+OUTSIDE = 0.3
+"""Cosine that is lost for a neighbour beyond the painting's edge."""
+BLOCK = 256
+"""Places searched for at once; bounds memory."""
+FORBIDDEN = -9.0
+"""Score of a match that is not allowed, far below any cosine."""
 
 
 class Lattice:
@@ -75,19 +85,19 @@ class Matcher:
         self.query_region, self.region = query_region, region
         self.own = Lattice([grid], query.device)
         self.places = torch.arange(len(query), device=query.device)
-        where = torch.stack([lattice.picture, lattice.row // NEIGHBOURHOOD, lattice.column // NEIGHBOURHOOD], dim=1)
+        where = torch.stack([lattice.picture, lattice.row // SURROUNDINGS, lattice.column // SURROUNDINGS], dim=1)
         self.surroundings = torch.unique(where, dim=0, return_inverse=True)[1]
-        around = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1)]
-        self.around = [(down, across, query[self.own.moved(self.places, down, across)[0]]) for down, across in around]
+        offsets = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1)]
+        self.patch = [(down, across, query[self.own.moved(self.places, down, across)[0]]) for down, across in offsets]
 
     def likeness(self, match: Tensor) -> Tensor:
         """(P,): mean cosine of three by three places about each place and its `match` (P,), less OUTSIDE for each that lies
         beyond the painting's edge; far below -1 where the match is not allowed."""
         total = torch.zeros(len(match), device=match.device)
-        for down, across, query in self.around:
+        for down, across, query in self.patch:
             place, inside = self.lattice.moved(match, down, across)
             total += (query * self.columns[place]).sum(dim=1).float() - OUTSIDE * (~inside).float()
-        return torch.where(self.region[match] == self.query_region, total / len(self.around), NOWHERE)
+        return torch.where(self.region[match] == self.query_region, total / len(self.patch), FORBIDDEN)
 
     def agreement(self, match: Tensor, field: Tensor) -> Tensor:
         """(P,): the share of the four neighbours whose matches, by `field` (P,), go on in `match` (P,)."""
@@ -100,17 +110,17 @@ class Matcher:
 
     def best_alone(self, generator: torch.Generator) -> Tensor:
         """(P,): one of the nearest among at most SEARCHED places drawn from each region, about as like as the best of them."""
-        found = torch.zeros(len(self.query), min(NEAREST, len(self.region)), dtype=torch.long, device=self.query.device)
+        found = torch.zeros(len(self.query), min(CANDIDATES, len(self.region)), dtype=torch.long, device=self.query.device)
         for region in self.query_region.unique().tolist():
             allowed = (self.region == region).nonzero().flatten()
             drawn = allowed[torch.randperm(len(allowed), generator=generator)[:SEARCHED].to(allowed.device)]
             asking = self.query_region == region
-            candidates = drawn[nearest(self.query[asking], self.columns[drawn], NEAREST)]
+            candidates = drawn[nearest(self.query[asking], self.columns[drawn], CANDIDATES)]
             again = torch.arange(found.shape[1], device=found.device) % candidates.shape[1]  # in a region of few places
             found[asking] = candidates[:, again]
         scores = torch.stack([self.likeness(candidate) for candidate in found.T])
         lot = torch.rand(scores.shape, generator=generator).to(scores.device)
-        chosen = torch.where(scores >= scores.amax(dim=0) - ALIKE, lot, -1).argmax(dim=0)
+        chosen = torch.where(scores >= scores.amax(dim=0) - TIE, lot, -1).argmax(dim=0)
         return found.gather(1, chosen[:, None])[:, 0]
 
     def coherent(self, match: Tensor, generator: torch.Generator) -> Tensor:
@@ -145,6 +155,6 @@ class Matcher:
 
     def _better(self, match: Tensor, score: Tensor, cost: Tensor, candidate: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         progress.check()
-        worth = torch.where(inside, self._worth(candidate, match, cost), NOWHERE)
+        worth = torch.where(inside, self._worth(candidate, match, cost), FORBIDDEN)
         better = worth > score
         return torch.where(better, candidate, match), torch.where(better, worth, score)

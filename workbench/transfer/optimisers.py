@@ -51,8 +51,8 @@ class Optimiser:
     def tell(self, trial: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
         """What was found at the point last asked for; whether the optimiser moved there, a scalar bool tensor.
 
-        `trial` may be kept: it is not to be changed afterwards. After the first call since a start, the same operations are
-        done every time.
+        `trial` may be kept: it is not to be changed afterwards. After the first call since a start, every call does the same
+        operations.
         """
         raise NotImplementedError
 

@@ -22,9 +22,9 @@ CELL = 8
 class Spectral:
     """Opponent colours, laid out as a picture, in which what two by two pixels have in common is scaled by frequency.
 
-    z -> M^T (U F^-1[ g F[U^T z] ] + FINE_GAIN (z - U U^T z)): U^T sums over two by two pixels, U having orthonormal
-    columns, F is the Fourier transform at half the size, and M the opponent axes. Gains are real and even: the bracket is
-    its own transpose.
+    z -> M^T (U F^-1[ g F[U^T z] ] + FINE_GAIN (z - U U^T z)): U^T sums over two by two pixels, U having orthonormal columns, F
+    is the Fourier transform at half the size, and M the opponent axes. Gains are real and even, so the bracket is its own
+    transpose.
 
     Pictures have most of their energy, and objectives most of their slack, at low frequencies; in pixels the steps of a
     quasi-Newton method are too short there. (Mordvintsev et al. 2018, "Differentiable Image Parameterizations", decorrelate

@@ -48,8 +48,7 @@ class Problem:
         if settings.colour == "luminance":
             return colour.luminance(self.content)
         if self.by_neighbours and settings.colour == "style" and settings.palette * settings.strength:
-            works = zip(self.target.weights, map(_colours, self.target.works), strict=True)
-            return colour.TowardsColoursOf(works, settings.palette * settings.strength)(self.content)
+            return colour.TowardsColoursOf(colours_of(self.target), settings.palette * settings.strength)(self.content)
         return self.content
 
     def content_at(self, size: int) -> Tensor:
@@ -81,7 +80,7 @@ class Problem:
         """The loss that `settings.method`, `settings.style_loss` and `target.combine` name."""
         target, settings = self.target, self.settings
         layers, size = encoder.style_layers, settings.painting_size(size)
-        looks: dict[str, Any] = {"recolour": self.recolour, "show": show}
+        options: dict[str, Any] = {"recolour": self.recolour, "show": show}
         if self.by_neighbours:
             return neighbours.loss(
                 content,
@@ -92,7 +91,7 @@ class Problem:
                 strength=settings.strength,
                 seed=settings.seed,
                 faces=self.faces,
-                **looks,
+                **options,
             )
         if settings.style_loss == "patches" or target.combine == "patches":
             found = bag_of_patches(
@@ -102,11 +101,11 @@ class Problem:
         if settings.style_loss == "embedding":
             return losses.EmbeddingLoss(style_vectors(target, encoder, size, layers, recolour=self.recolour))
         if target.guides:
-            each = guided_moments(target, encoder, size, layers, **looks)
+            each = guided_moments(target, encoder, size, layers, **options)
             masks = torch.cat([guide.mask for guide in target.guides]).to(content.device)
             return losses.GuidedGramLoss(masks, self._weakened_by_region(each, masks, content, encoder))
         if target.combine == "softmin":
-            weakened = self._weakened(list(paintings(target, encoder, size, layers, **looks)), content, encoder)
+            weakened = self._weakened(list(paintings(target, encoder, size, layers, **options)), content, encoder)
             return losses.SoftMinGramLoss(weakened, temperature=settings.softness, gram=gram)
         aimed_at = self._moments(content, encoder, size, show)
         if settings.style_loss == "w2":
@@ -123,12 +122,12 @@ class Problem:
         return self._moments(self.content_at(size), encoder, self.settings.painting_size(size), False)
 
     def _moments(self, content: Tensor, encoder: Encoder, size: int, show: bool) -> dict[str, Moments]:
-        looks: dict[str, Any] = {"recolour": self.recolour, "show": show}
+        options: dict[str, Any] = {"recolour": self.recolour, "show": show}
         if self.target.guides:
-            each = guided_moments(self.target, encoder, size, encoder.style_layers, **looks)
+            each = guided_moments(self.target, encoder, size, encoder.style_layers, **options)
             found = statistics.pool((guide.share, m) for guide, m in zip(self.target.guides, each, strict=True))
         else:
-            found = moments(self.target, encoder, size, encoder.style_layers, **looks)
+            found = moments(self.target, encoder, size, encoder.style_layers, **options)
         return self._weakened([(1.0, found)], content, encoder)[0][1]
 
     def _weakened(
@@ -156,6 +155,11 @@ class Problem:
                 for mask in masks
             ]
         return [statistics.pool([(1 - strength, o), (strength, t)]) for o, t in zip(own, each, strict=True)]
+
+
+def colours_of(target: StyleTarget) -> list[tuple[float, tuple[Tensor, Tensor]]]:
+    """(weight, colours) of every work; see colour.colours."""
+    return list(zip(target.weights, map(_colours, target.works), strict=True))
 
 
 @lru_cache(maxsize=4096)

@@ -51,7 +51,7 @@ class Settings:
     """Patches that stand for all paintings, at most, where patches are compared."""
     brush: float = 1.0
     """Long side of the paintings over that of the picture: 0.5 makes strokes half as large in the picture, 2 twice. For
-    neighbours times 1.25, and no painting is seen at more than 1.25 times its own size."""
+    neighbours times 1.25, and no painting is enlarged to more than 1.25 times its own size."""
     strength: float = 1.0
     """How far to go from the content's own style, its statistics or features (0), to that of the paintings (1)."""
     colour: Colour = "style"

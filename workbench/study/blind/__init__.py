@@ -1,15 +1,12 @@
 """A blind study of pairs: who looks more like the artist? Its plan, the raters' answers, and what follows from them."""
 
 from workbench.study.blind.analysis import (
-    Estimate,
-    Outcome,
+    Comparison,
     Reliability,
-    Share,
     Strengths,
-    outcomes,
+    comparisons,
     reliability,
     strengths,
-    wilson,
     win_rates,
 )
 from workbench.study.blind.ballot import Answer, Ballot
@@ -36,19 +33,16 @@ __all__ = [
     "Answer",
     "Ballot",
     "Check",
-    "Estimate",
+    "Comparison",
     "Item",
-    "Outcome",
     "Plan",
     "Reliability",
-    "Share",
     "Shown",
     "Strengths",
     "Trial",
-    "outcomes",
+    "comparisons",
     "plan",
     "reliability",
     "strengths",
-    "wilson",
     "win_rates",
 ]

@@ -13,35 +13,12 @@ from scipy.special import expit
 from workbench.errors import WorkbenchError, require
 from workbench.study.blind.ballot import Ballot
 from workbench.study.blind.plan import LEFT, RIGHT, TIE, apart
-from workbench.study.intervals import proportion
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its interval [low, high], which is nan where none can be given."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Share(Estimate):
-    """`count` of `total`; of none the value is nan and the interval [0, 1]."""
-
-    count: int
-    total: int
-
-
-def wilson(count: int, total: int, level: float = 0.95) -> Share:
-    """A share and its score interval (Wilson 1927, J. Am. Stat. Assoc. 22)."""
-    share = proportion(count, total, confidence=level)
-    return Share(share.mean, *((share.low, share.high) if total else (0.0, 1.0)), count, total)
+from workbench.study.intervals import Interval, Proportion, proportion
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far a rater can be trusted; nan where nothing is answered.
+    """How far a rater can be trusted; NaN where nothing is answered. Intervals of proportions are Wilson's.
 
     answered, planned: trials; consistent: the share of repeats answered as the first time, 0.5 for who clicks at random;
     left: the share of left among the comparisons and repeats that were no ties; bias: the p-value of its exact two-sided
@@ -52,11 +29,11 @@ class Reliability:
     answered: int
     planned: int
     ties: int
-    consistent: Share
-    left: Share
+    consistent: Proportion
+    left: Proportion
     bias: float
     seconds: float
-    checks: Share
+    checks: Proportion
 
 
 def reliability(ballots: Iterable[Ballot], *, level: float = 0.95) -> list[Reliability]:
@@ -77,16 +54,16 @@ def _reliability(ballot: Ballot, level: float) -> Reliability:
         answered=len(sides),
         planned=len(ballot.plan.trials),
         ties=counts[TIE],
-        consistent=wilson(sum(agree), len(agree), level),
-        left=wilson(left, decided, level),
+        consistent=proportion(sum(agree), len(agree), confidence=level),
+        left=proportion(left, decided, confidence=level),
         bias=float(stats.binomtest(left, decided).pvalue) if decided else math.nan,
         seconds=statistics.median(answer.seconds for answer in ballot.answers.values()) if sides else math.nan,
-        checks=wilson(sum(checks), len(checks), level),
+        checks=proportion(sum(checks), len(checks), confidence=level),
     )
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Comparison:
     """One comparison: score is 1 when the picture by `first` was chosen, 0 when that by `second`, 0.5 for a tie."""
 
     rater: str
@@ -98,7 +75,7 @@ class Outcome:
     score: float
 
 
-def outcomes(ballots: Iterable[Ballot]) -> list[Outcome]:
+def comparisons(ballots: Iterable[Ballot]) -> list[Comparison]:
     """The answers that count for the methods: repeats and checks are left out, so every comparison of a rater counts once.
 
     Filter the list to look at one artist. Raises UsageError when ballots answer different questions or one is given twice.
@@ -110,18 +87,18 @@ def outcomes(ballots: Iterable[Ballot]) -> list[Outcome]:
     score = {LEFT: 1.0, RIGHT: 0.0, TIE: 0.5}
     given = ((one.plan.rater, one.plan.by_id[answer.trial], answer.side) for one in ballots for answer in one.answers.values())
     return [
-        Outcome(rater, pair.left.artist, pair.left.content, pair.left.seed, pair.left.method, pair.right.method, score[side])
+        Comparison(rater, pair.left.artist, pair.left.content, pair.left.seed, pair.left.method, pair.right.method, score[side])
         for rater, pair, side in given
         if pair.compares
     ]
 
 
-def win_rates(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+def win_rates(comparisons: Sequence[Comparison]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """(methods, rates, counts), methods by name: rates[i, j], (M, M), is the share of `counts[i, j]` comparisons that i won.
 
     A tie is half a win. Where there was no comparison the rate is nan.
     """
-    methods, _, wins = _tally(outcomes)
+    methods, _, wins = _tally(comparisons)
     wins = wins.sum(0)
     counts = wins + wins.T
     return methods, np.divide(wins, counts, out=np.full_like(wins, math.nan), where=counts > 0), counts
@@ -140,20 +117,20 @@ class Strengths:
     covariances: np.ndarray = field(repr=False)
     margin: float
 
-    def __getitem__(self, method: str) -> Estimate:
+    def __getitem__(self, method: str) -> Interval:
         """The log strength of `method`, relative to the mean of all."""
         return self._estimate(method)
 
-    def difference(self, first: str, second: str) -> Estimate:
+    def difference(self, first: str, second: str) -> Interval:
         """By how much the log strength of `first` exceeds that of `second`: the log odds that it wins against it."""
         return self._estimate(first, second)
 
-    def probability(self, first: str, second: str) -> Estimate:
+    def probability(self, first: str, second: str) -> Interval:
         """The probability in [0, 1] that `first` is chosen over `second`."""
         odds = self.difference(first, second)
-        return Estimate(*(float(expit(value)) for value in (odds.value, odds.low, odds.high)))
+        return Interval(*(float(expit(value)) for value in (odds.mean, odds.low, odds.high)))
 
-    def _estimate(self, *methods: str) -> Estimate:
+    def _estimate(self, *methods: str) -> Interval:
         """Of one method's strength, or of one less another's."""
         contrast = np.zeros(len(self.methods))
         for method, sign in zip(methods, (1, -1), strict=False):
@@ -163,11 +140,11 @@ class Strengths:
         contents, raters, both = contrast @ self.covariances @ contrast
         # The chance in single answers is in both of the first two and is to count once. No truth lies below either of them.
         half = self.margin * math.sqrt(max(contents + raters - both, contents, raters))
-        return Estimate(value, value - half, value + half)
+        return Interval(value, value - half, value + half)
 
 
 def strengths(
-    outcomes: Sequence[Outcome], *, level: float = 0.95, resamples: int = 1000, prior: float = 1.0, seed: int = 0
+    comparisons: Sequence[Comparison], *, level: float = 0.95, resamples: int = 1000, prior: float = 1.0, seed: int = 0
 ) -> Strengths:
     """How strong the methods are by the model of Bradley & Terry (1952, Biometrika 39), at maximum likelihood.
 
@@ -179,14 +156,14 @@ def strengths(
     with one degree of freedom less than contents. With few raters who differ much the intervals are too short; with one
     they are for that rater only, and with a single content nan.
 
-    Raises WorkbenchError without outcomes, and when no comparison connects some methods with the others.
+    Raises WorkbenchError without comparisons, and when no comparison connects some methods with the others.
     """
     require(0 < level < 1, f"level={level}: give a number between 0 and 1")
     require(prior > 0 and resamples > 1, f"prior={prior}, resamples={resamples}: give a prior above 0, at least 2 resamples")
-    methods, cells, wins = _tally(outcomes)
+    methods, cells, wins = _tally(comparisons)
     if not methods:
         raise WorkbenchError("no comparison is answered yet: there are no strengths")
-    if groups := apart(methods, {(outcome.first, outcome.second) for outcome in outcomes}):
+    if groups := apart(methods, {(comparison.first, comparison.second) for comparison in comparisons}):
         raise WorkbenchError(f"no answer compares {groups}: ask for such pairs, or analyse them apart")
 
     total = wins.sum(0)
@@ -211,16 +188,16 @@ def strengths(
     return Strengths(tuple(methods[i] for i in order), values[order], covariances[:, order][:, :, order], margin)
 
 
-def _tally(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], list[tuple[str, str]], np.ndarray]:
+def _tally(comparisons: Sequence[Comparison]) -> tuple[tuple[str, ...], list[tuple[str, str]], np.ndarray]:
     """(methods, cells of rater and content, wins), both by name: wins[k, i, j] is how often i won against j in cell k."""
-    methods = tuple(sorted({method for outcome in outcomes for method in (outcome.first, outcome.second)}))
-    cells = sorted({(outcome.rater, outcome.content) for outcome in outcomes})
+    methods = tuple(sorted({method for comparison in comparisons for method in (comparison.first, comparison.second)}))
+    cells = sorted({(comparison.rater, comparison.content) for comparison in comparisons})
     row, place = {cell: k for k, cell in enumerate(cells)}, {method: i for i, method in enumerate(methods)}
     wins = np.zeros((len(cells), len(methods), len(methods)))
-    for outcome in outcomes:
-        k, first, second = row[outcome.rater, outcome.content], place[outcome.first], place[outcome.second]
-        wins[k, first, second] += outcome.score
-        wins[k, second, first] += 1 - outcome.score
+    for comparison in comparisons:
+        k, first, second = row[comparison.rater, comparison.content], place[comparison.first], place[comparison.second]
+        wins[k, first, second] += comparison.score
+        wins[k, second, first] += 1 - comparison.score
     return methods, cells, wins
 
 

@@ -25,7 +25,7 @@ class Answer:
 class Ballot:
     """A rater's answers to a plan, in a file of JSON lines: one line per answer, on the disk before `answer` returns.
 
-    A trial is answered once; `undo` takes the last answer back, as a further line, so the file tells all that happened. A
+    A trial is answered once; `undo` takes the last answer back, as a further line, so the file records all that happened. A
     last line that a crash cut short is no answer; the next line takes its place. Reading changes nothing.
     """
 
@@ -41,7 +41,7 @@ class Ballot:
         except OSError as error:
             raise WorkbenchError(f"cannot read the answers {self.path}: {error.strerror}") from error
         *lines, tail = data.split(b"\n")
-        self._size = len(data)  # of the file as we know it
+        self._size = len(data)  # of the file as it was last read or written
         self._whole = len(data) - len(tail)  # of it without a torn line
         self._lead = b""
         if tail.rstrip().endswith(b"}"):  # only the end of the line is missing

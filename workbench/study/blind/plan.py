@@ -19,9 +19,13 @@ from workbench.errors import WorkbenchError, require
 from workbench.storage import write_text
 
 QUESTION = "Which looks more like a painting by {artist}?"
+"""The question of a trial, unless another is given."""
 LEFT, RIGHT, TIE = "left", "right", "tie"
-GAP = 10  # comparisons between a trial and its repeat, at least, where there are twice as many
+"""Answers to a trial."""
+GAP = 10
+"""Comparisons between a trial and its repeat, at least, in a plan of twice as many."""
 FORMAT = 1
+"""Version of the plan's file format."""
 
 
 @dataclass(frozen=True, order=True)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from workbench import progress
 from workbench.errors import require
 from workbench.transfer.engine.fast import Fast
-from workbench.transfer.loop import Result, Transfer, drive
+from workbench.transfer.loop import drive
+from workbench.transfer.transfer import Result, Transfer
 
 
 def run(transfers: Sequence[Transfer], *, show: bool = False) -> list[Result]:
@@ -22,8 +23,8 @@ def run(transfers: Sequence[Transfer], *, show: bool = False) -> list[Result]:
     for transfer in going[1:]:
         require(
             _pace(transfer) == _pace(going[0]),
-            "transfers of one batch need the same encoder, the same stages (steps, sizes, and whether the content weighs more "
-            "at first), pictures of one size, and a common start",
+            "transfers of one batch need the same encoder, the same stages (steps, sizes, and whether the content weighs "
+            "more at first), pictures of one size, and a common start",
         )
     for transfer in transfers:
         transfer.show = show

@@ -1,4 +1,4 @@
-// Two pictures and a question. Nothing here knows which method made which: pictures arrive as bytes, trials as numbers.
+// Two pictures and a question. Pictures arrive as bytes, trials as numbers: the page has no name of a method.
 const STYLE = `
 .wb-blind { outline: none; color: var(--jp-content-font-color1, #1a1a1a); font-family: var(--jp-ui-font-family, sans-serif); max-width: 960px; }
 .wb-blind:focus-visible { outline: 2px solid var(--jp-brand-color1, #0072b2); outline-offset: 4px; }

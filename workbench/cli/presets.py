@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Preset:
-    """`target` and `method` as words (see `transfer.Settings` and `targets.NAMES`); `says`: what comes of it, for a user."""
+    """`target` and `method` as words (see `methods.Request`); `says`: what comes of it, for a user."""
 
     target: str
     method: str

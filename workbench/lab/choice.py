@@ -1,0 +1,69 @@
+"""The values of a transfer as the controls of a panel show them."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from workbench import encoders
+from workbench.methods import Request, parse
+from workbench.methods.request import BY_HAND, WITH_TAU
+from workbench.targets import TAU
+from workbench.transfer import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """All that decides a picture, in the words of the panel. Raises UsageError where `request` does."""
+
+    content: str = "grace_hopper"
+    """An image file, or a sample photograph."""
+    corpus: str = "nocturne"
+    """A folder of paintings, or a sample painter."""
+    genre: str = ""
+    """Works of this genre alone; empty takes all."""
+    target: str = "blend"
+    """Which paintings, in the words of `methods.parse`: "blend", "gram:single", "blend/barycentre"."""
+    single: str = ""
+    """The one painting of the target "single"; empty takes the sample painter's most striking one."""
+    tau: float = TAU
+    """Temperature of the weights; kept for later where the target has none."""
+    exclude: tuple[str, ...] = ()
+    """Works left out, by file name."""
+    pinned: tuple[str, ...] = ()
+    """Works that share all the weight evenly, whatever the target; none leaves the target as it is."""
+    encoder: str = "embedded"
+    """The encoder that a picture is painted with."""
+    retriever: str = encoders.RETRIEVER
+    """The encoder by which works fit the content."""
+    settings: Settings = field(default_factory=lambda: Settings(size=384))
+
+    def __post_init__(self) -> None:
+        target, combine, _ = parse(self.target, self.settings)
+        method = self.target.rpartition(":")[0]
+        words = (f"{method}:" if method else "") + target + ("" if combine == "mean" else f"/{combine}")
+        object.__setattr__(self, "target", words)  # a former word for a combination becomes the present one
+        _ = self.request
+
+    @property
+    def names_method(self) -> bool:
+        """Whether the words of the target decide the method, and `settings.method` does not."""
+        return ":" in self.target or "/" in self.target
+
+    @cached_property
+    def request(self) -> Request:
+        """The request that these values make. Raises UsageError for values that do not go together."""
+        target, combine, settings = parse(self.target, self.settings)
+        target = BY_HAND if self.pinned else target
+        return Request(
+            content=self.content,
+            corpora=(self.corpus,),
+            where=(f"genre={self.genre}",) if self.genre else (),
+            exclude=self.exclude,
+            target=target,
+            combine=combine,
+            style=self.single if target == "single" else "",
+            tau=self.tau if target in WITH_TAU else None,
+            weights=tuple((name, 1.0) for name in self.pinned),
+            encoder=self.encoder,
+            retriever=self.retriever,
+            settings=settings,
+        )

@@ -1,0 +1,127 @@
+"""The present choice, and the paintings that it stands for."""
+
+import threading
+import traceback
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import fields, replace
+from typing import Any
+
+from workbench.corpora import Corpus
+from workbench.errors import WorkbenchError, require
+from workbench.lab.choice import Choice
+from workbench.methods import Library
+from workbench.methods.library import target_key
+from workbench.targets import StyleTarget
+from workbench.transfer import Settings
+
+SLOW = ("cluster", "regions")
+"""Targets that take more than the weights of measured works."""
+
+
+class Session:
+    """A choice that may be changed at any time, and the views on it."""
+
+    def __init__(self, choice: Choice, library: Library):
+        self.choice = choice
+        self.library = library
+        self._listeners: list[Callable[[], None]] = []
+        self._followers: list[Callable[[], None]] = []
+        self._measuring: threading.Thread | None = None
+        self._failure: tuple[Hashable, str] | None = None
+        """Key of the target that could not be found, and the reason."""
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener()` after `notify`, in the thread that called it."""
+        self._listeners.append(listener)
+
+    def follow(self, follower: Callable[[], None]) -> None:
+        """Call `follower()` after every change of the choice, in the thread that made it."""
+        self._followers.append(follower)
+
+    def notify(self) -> None:
+        """Call all listeners: there is something new to show."""
+        _call(self._listeners)
+
+    def choose(self, choice: Choice) -> None:
+        """Make `choice` the present one."""
+        self.choice = choice
+        _call(self._followers)
+
+    def change(self, **changes: Any) -> Choice:
+        """Change fields of the choice and of its settings by name; returns the new choice.
+
+        Another corpus clears the genre, the single painting, and the works left out or pinned; another genre clears the pins.
+        Raises UsageError for an unknown name and for values that do not go together; the choice then stays as it was.
+        """
+        own = {f.name for f in fields(Choice)} - {"settings"}
+        numbers = {f.name for f in fields(Settings)}
+        for name in changes:
+            require(name in own | numbers, f"there is no {name!r} to choose: {', '.join(sorted(own | numbers))}")
+        settings = replace(self.choice.settings, **{name: value for name, value in changes.items() if name in numbers})
+        mine = {name: value for name, value in changes.items() if name in own}
+        if mine.get("corpus", self.choice.corpus) != self.choice.corpus:
+            mine = {"exclude": (), "pinned": (), "genre": "", "single": "", **mine}
+        elif mine.get("genre", self.choice.genre) != self.choice.genre:
+            mine = {"pinned": (), **mine}
+        self.choose(replace(self.choice, settings=settings, **mine))
+        return self.choice
+
+    def corpus(self) -> Corpus:
+        """All works of the chosen corpus."""
+        return self.library.corpus(self.choice.corpus)
+
+    def known_corpus(self) -> Corpus | None:
+        """The chosen corpus if it is open: opening a large folder, or painting a sample corpus, takes seconds."""
+        return self.library.known_corpus(self.choice.corpus)
+
+    def genres(self) -> list[str]:
+        """The genres of the chosen corpus, sorted."""
+        return sorted({work.genre for work in self.corpus() if work.genre})
+
+    def target(self, choice: Choice | None = None) -> StyleTarget:
+        """The works, and their weights, of `choice`, or of the present one. Measures the works where necessary."""
+        return self.library.target((choice or self.choice).request)
+
+    def target_soon(self) -> StyleTarget | None:
+        """The target of the present choice where that takes milliseconds; else None.
+
+        After None the target is found in a thread, and then the listeners are called. Raises WorkbenchError, as `target` does,
+        where that has failed; it is tried again after the choice of another target.
+        """
+        request = self.choice.request
+        if self._failure is not None and self._failure[0] == target_key(request):
+            raise WorkbenchError(self._failure[1])
+        quick = self.library.knows_selections(request) and request.target not in SLOW
+        if quick or self.library.knows_target(request):
+            return self.library.target(request)
+        if not self.measuring:
+            self._measuring = threading.Thread(target=self._measure, args=(self.choice,), name="measuring", daemon=True)
+            self._measuring.start()
+        return None
+
+    @property
+    def measuring(self) -> bool:
+        """Whether a thread of `target_soon` is at work."""
+        thread = self._measuring
+        return thread is not None and thread.is_alive()
+
+    def _measure(self, choice: Choice) -> None:
+        self._failure = None
+        try:
+            self.target(choice)
+        except WorkbenchError as error:
+            self._failure = (target_key(choice.request), str(error))
+        except Exception as error:  # a thread has no caller to raise it to
+            self._failure = (target_key(choice.request), f"{type(error).__name__}: {error}")
+            traceback.print_exc()
+        finally:
+            self._measuring = None
+            self.notify()
+
+
+def _call(views: Iterable[Callable[[], None]]) -> None:
+    for view in views:
+        try:
+            view()
+        except Exception:  # a view that fails must not stop the run, nor the other views
+            traceback.print_exc()

@@ -1,0 +1,24 @@
+"""Tidy tables of a study as CSV files: a row for every result, numbers to six digits."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from workbench import storage
+
+TEXT = ("artist", "content", "genre", "method", "measure", "judge", "driver", "compared_with", "key")
+"""Columns of text. An empty cell is an empty text there, and NaN in all other columns."""
+
+
+def write_table(path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]]) -> None:
+    """Write `table`, or its rows, as CSV, atomically; a cell without a value stays empty."""
+    text = pd.DataFrame(table).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    storage.write_text(path, text)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The table that `write_table` wrote: text columns as str, the others as numbers."""
+    table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""], encoding="utf-8")
+    text = [name for name in TEXT if name in table]
+    return table.fillna(dict.fromkeys(text, ""))
