@@ -1,5 +1,5 @@
 # make demo   sets up .venv and makes the comparison figure from what ships
-# make test   sets up .venv and runs the tests
+# make test   sets up .venv; checks lint, format and types, and runs the tests, a process of one thread for every core
 # make lab    opens the first notebook in JupyterLab; an open tab survives a restart
 # make screenshots [WIDGETS="panel map"]   pictures of the widgets, light and dark, into runs/screenshots
 # make figures [CORPORA=dir]   re-makes what is in figures/
@@ -25,7 +25,8 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=15
 
 lab: $(VENV)/.installed $(VENV)/.token
 	@echo "To open it from elsewhere: the token is in $(VENV)/.token"
@@ -84,7 +85,7 @@ strip: $(VENV)/.installed
 	$(BIN)/python -c "import sys; from workbench import runs; [runs.strip(name) for name in sys.argv[1:]]" notebooks/*.ipynb
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # Chromium for the tests in a real JupyterLab, where it may be installed; elsewhere these are skipped, and say so.
 browser: $(VENV)/.installed-dev

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import torch
 from reference import SCALE, PlainVGG, descend, objective, plain_lbfgs
-from workbench.transfer.engine.stepping import advance
 
 import workbench
 from workbench import (
@@ -40,9 +39,11 @@ from workbench import provenance as pv
 from workbench.corpora import Corpus, Work, ingest
 from workbench.encoders import ConvolutionalEncoder
 from workbench.retrieval import descriptors, embeddings, reading
-from workbench.study.comparison import transfer_each
-from workbench.transfer import Settings, Stage, Transfer, losses
+from workbench.study.comparison import paint_each
+from workbench.transfer import Settings, Transfer, losses
 from workbench.transfer.engine.graph import record
+from workbench.transfer.objective import Objective
+from workbench.transfer.schedule import Stage
 
 ALPHA = 0.05
 LEVELS = (1.5, 1.1, 1.02)  # times the objective that the reference ends with
@@ -82,32 +83,45 @@ def in_turns(
     }
 
 
-def style_and_content(content: torch.Tensor, work: Work, encoder: ConvolutionalEncoder, size: int) -> losses.Objective:
+def style_and_content(content: torch.Tensor, work: Work, encoder: ConvolutionalEncoder, size: int) -> Objective:
     """The engine's objective with the terms that the reference has: content and Gram matrices."""
     with torch.no_grad():
         kept = encoder.features(content, encoder.content_layers)
         painting = encoder.features(work.load(size).to(encoder.device), encoder.style_layers)
     style = losses.GramLoss({layer: statistics.moments(f) for layer, f in painting.items()})
-    return losses.Objective(encoder, {"content": (ALPHA, losses.ContentLoss(kept)), "style": (1.0, style)})
+    return Objective(encoder, {"content": (ALPHA, losses.ContentLoss(kept)), "style": (1.0, style)})
 
 
 def plain(encoder: ConvolutionalEncoder) -> PlainVGG:
     return PlainVGG(encoder.convolutions, encoder.mean, encoder.std)
 
 
-def engine_steps(encoder: ConvolutionalEncoder, picture: torch.Tensor, style: Work, size: int) -> Transfer:
-    """A transfer of `picture` that is all at full size and never ends; `advance` makes as many of its steps as its stride."""
+class Steps:
+    """A transfer that never ends; a call makes `count` of its evaluations, those between two looks of the host."""
+
+    def __init__(self, transfer: Transfer):
+        self.transfer = transfer
+        self.count = transfer.engine.stride
+        self._iterates = iter(transfer)
+
+    def __call__(self) -> None:
+        for _ in range(self.count):
+            next(self._iterates)
+
+
+def engine_steps(encoder: ConvolutionalEncoder, picture: torch.Tensor, style: Work, size: int) -> Steps:
+    """A transfer of `picture` that is all at full size."""
     settings = Settings(method="gram", size=size, alpha=ALPHA, tv=0.0, plateau=0, draft="none")
     transfer = Transfer(picture, targets.single(style), encoder, settings)
     transfer.stages, transfer.starts = (Stage(size, 10**6, False, 1.0),), (0,)
-    transfer.picture = transfer.scaled(size)
-    transfer.ready()
-    advance([transfer])  # the first evaluation of a stage is another
+    transfer.picture = transfer.problem.content_at(size)
+    steps = Steps(transfer)
+    steps()  # the first evaluation of a stage is another
     # Steps get longer until the history is full. Rows without a pair have no effect, whatever is in them.
     transfer.optimiser.steps = transfer.optimiser.history
-    for rows in (transfer.optimiser.moves, transfer.optimiser.turns):
+    for rows in (transfer.optimiser.s, transfer.optimiser.y):
         rows.fill_(1.0)
-    return transfer
+    return steps
 
 
 def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, ConvolutionalEncoder]) -> dict[str, Any]:
@@ -134,13 +148,13 @@ def evaluations(size: int, content: Work, style: Work, driving: Mapping[str, Con
     tasks: dict[str, Callable[[], Any]] = {"reference": reference_step(start, classic, plain_lbfgs(start))}
     counts = {}
     for name, encoder in driving.items():
-        transfer = engine_steps(encoder, picture, style, size)
+        steps = engine_steps(encoder, picture, style, size)
         bare, once = f"{name}, convolutions", partial(convolutions, encoder)
         if device.type == "cuda":  # a peak does not wait for the host, as the engine's steps do not
             once()
             once = record(once, device) or once
-        tasks[name], tasks[bare] = partial(advance, [transfer]), partial(repeated, once, transfer.stride)
-        counts[name] = counts[bare] = transfer.stride
+        tasks[name], tasks[bare] = steps, partial(repeated, once, steps.count)
+        counts[name] = counts[bare] = steps.count
     found: dict[str, Any] = in_turns(tasks, device=device, counts=counts)
     for name in driving:
         found[name]["share of peak"] = found[f"{name}, convolutions"]["median"] / found[name]["median"]
@@ -253,7 +267,7 @@ def curves(
         for iterate in transfer:
             looked = iterate.step == len(transfer.history)  # of a stride only the last evaluation has its picture and its time
             due = iterate.step % MEASURED_EVERY[network] == 0 or iterate.step == iterate.steps
-            if looked and (transfer.stride > 1 or due):
+            if looked and (transfer.engine.stride > 1 or due):
                 kept.append((iterate.seconds, iterate.image))
         # Judged at the end: between two evaluations the judge would fill the caches with features of its own.
         with torch.no_grad():
@@ -284,7 +298,7 @@ def peak_memory(size: int, precision: str, content: Work, style: Work, device: t
         "import re, resource, sys, torch\n"
         "from pathlib import Path\n"
         "from workbench import encoders, images, targets\n"
-        "from workbench.corpus import Work\n"
+        "from workbench.corpora import Work\n"
         "from workbench.transfer import Settings, Transfer\n"
         "content, style, size, precision, device = sys.argv[1:]\n"
         "encoder = encoders.load('vgg19', device=device, precision=precision, pooling='average')\n"
@@ -340,10 +354,9 @@ def steps_by_size(content: Work, style: Work, driving: Mapping[str, Convolutiona
     found: dict[str, list] = {name: [] for name in driving}
     for size in STEP_SIZES:
         steps = {name: engine_steps(encoder, content.load(size), style, size) for name, encoder in driving.items()}
-        tasks = {name: partial(advance, [transfer]) for name, transfer in steps.items()}
-        counts = {name: transfer.stride for name, transfer in steps.items()}
+        counts = {name: those.count for name, those in steps.items()}
         device = next(iter(driving.values())).device
-        for name, spread in in_turns(tasks, 3, device, counts).items():
+        for name, spread in in_turns(steps, 3, device, counts).items():
             found[name].append([size, spread["median"]])
     return found
 
@@ -380,7 +393,7 @@ def comparison_seconds(size: int, content: Work, corpus: Corpus, encoder: Convol
         oeuvre = targets.moments(selection.whole(), encoder, size, encoder.style_layers)
         for _ in range(2):
             began = now(encoder.device)
-            list(transfer_each(source, some, oeuvre, encoder, settings, show=False))
+            list(paint_each(source, some, oeuvre, encoder, settings, show=False))
             seconds[name] = now(encoder.device) - began
     return seconds
 
@@ -416,8 +429,9 @@ def digest(works: Sequence[Work], files: Iterable[Path] | None = None) -> str:
 def plain_code() -> list[Path]:
     """What decides the descents of the plain loop: the loop, reading pictures, and for the embedded encoder its features."""
     package = Path(workbench.__file__).parent
-    parts = [package / f"{name}.py" for name in ("images", "corpus", "losses", "statistics")]
-    return [Path(__file__).with_name("reference.py"), *parts, *sorted((package / "encoders").glob("*.py"))]
+    parts = [package / "statistics.py", package / "transfer" / "losses.py", package / "transfer" / "objective.py"]
+    rooms = [path for room in ("images", "corpora", "encoders") for path in sorted((package / room).glob("*.py"))]
+    return [Path(__file__).with_name("reference.py"), *parts, *rooms]
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from workbench import (
     images,
     inputs,
     targets,
-    transfer,
 )
 from workbench import provenance as pv
 from workbench.corpora import Work
 from workbench.transfer import Settings, Transfer
+from workbench.transfer.problem import Problem
 
 
 def main() -> None:
@@ -44,8 +44,7 @@ def main() -> None:
         used[name] = judge.weights_sha256
         ways = {"float32": (judge, content), "bfloat16": (half, content), "float32, disturbed": (judge, content + noise)}
         found = {way: Transfer(start, target, encoder, settings).run(show=True) for way, (encoder, start) in ways.items()}
-        small = images.resize(content, tuple(found["float32"].image.shape[-2:])).to(judge.device)
-        objective = transfer.objective(small, target, judge, settings, args.size)
+        objective = Problem(content.to(judge.device), target, settings).objective(args.size, judge)
         for way, result in found.items():
             with torch.no_grad():
                 total, parts = objective(result.image)

@@ -17,12 +17,13 @@ from unittest import mock
 
 from torch import Tensor
 
-from workbench import encoders, inputs, targets
+from workbench import encoders, inputs, methods, targets
 from workbench.corpora import Corpus
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
-from workbench.study import comparison
-from workbench.transfer import Settings, asked, hypercolumns
+from workbench.methods.kept import cached_picture
+from workbench.methods.request import WITH_TAU
+from workbench.transfer import Settings, hypercolumns
 
 loaded = cache(encoders.load)
 
@@ -52,7 +53,7 @@ class Setup:
     def made_with(self, common: dict) -> Settings:
         """The `common` settings, with those of the setup in their place. UsageError for a field that does not exist."""
         try:
-            return asked(self.target, Settings(**{**common, **self.settings}))[1]
+            return methods.parse(self.target, Settings(**{**common, **self.settings}))[2]
         except TypeError as error:
             raise UsageError(f"setup {self.name!r}: {error}") from error
 
@@ -71,7 +72,7 @@ def parsed(entries: Iterable[dict]) -> list[Setup]:
     require(bool(names) and len(set(names)) == len(names), f"setups need names that differ: {', '.join(names) or 'none given'}")
     require(all(name and name == Path(name).name for name in names), "the name of a setup is a plain file name")
     for setup in setups:
-        targets.check_words(setup.target.rpartition(":")[2])
+        methods.parse(setup.target, Settings())
     return setups
 
 
@@ -89,16 +90,19 @@ class Selections:
         if key not in self._known:
             retriever = loaded(setup.retriever) if setup.retriever else None
             self._known[key] = targets.Selection(self.corpus, self.content, loaded(setup.encoder), retriever=retriever)
-        single = ""
-        if setup.target.rpartition(":")[2].partition("/")[0] == "single":
-            single = setup.single.get(self.corpus.name) or inputs.striking_work(self.corpus.name)
-        return self._known[key].choose(setup.target.rpartition(":")[2], single=single, tau=setup.tau)
+        name, combine, _ = methods.parse(setup.target, Settings())
+        options: dict = {"tau": setup.tau} if name in WITH_TAU else {}
+        if name == "single":
+            options = {"name": setup.single.get(self.corpus.name) or inputs.striking_work(self.corpus.name)}
+        return getattr(self._known[key], name)(**options).combined(combine)
 
 
 def paint(setup: Setup, chosen: Selections, common: dict, folder: Path, name: str) -> tuple[Tensor, targets.StyleTarget]:
     """(the picture, (1, 3, H, W) in [0, 1], its target); the picture is kept in `folder` and not painted again."""
     target = chosen.target(setup)
     weighted = mock.patch.dict(hypercolumns.WEIGHTS, setup.weights, clear=True) if setup.weights else nullcontext()
+    settings = setup.made_with(common)
     with weighted:
-        picture = comparison.painted(chosen.content, target, setup.driver(), setup.made_with(common), folder / setup.name, name)
+        run = methods.get(settings.method).begin(chosen.content, target, setup.driver(), settings)
+        picture = cached_picture(run, folder / setup.name, name)
     return picture, target

@@ -63,6 +63,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
     assert any(name.endswith("licenses/LICENSE") for name in packed)
 
 
+@pytest.mark.slow
 def test_the_installed_package_works_without_the_checkout(installed, tmp_path):
     python = installed / "bin" / "python"
     where = Path(run([python, "-c", "import workbench; print(workbench.__file__)"], tmp_path).strip())
@@ -70,7 +71,7 @@ def test_the_installed_package_works_without_the_checkout(installed, tmp_path):
     told = run([installed / "bin" / "workbench", "--help"], tmp_path)
     assert "run" in told and "transfer" in told
     code = """
-        from workbench.corpus import Corpus
+        from workbench.corpora import ingest
         from workbench.samples import corpus_path
         print(len(ingest(corpus_path("nocturne"))))
     """
@@ -120,6 +121,7 @@ def test_an_old_python_is_refused_in_one_line(project):
     assert "Traceback" not in told.stderr and not (project / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_a_broken_environment_is_made_again_and_a_sound_one_kept(project):
     broken = project / ".venv" / "bin"
     broken.mkdir(parents=True)

@@ -1,4 +1,5 @@
 import os
+from typing import ClassVar
 
 import numpy as np
 import pytest

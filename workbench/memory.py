@@ -52,9 +52,9 @@ def pages_kept() -> Iterator[None]:
 
 
 def _set(parameters: dict[int, int]) -> None:
-    library = _glibc()
-    for parameter, value in parameters.items() if library is not None else ():
-        library.mallopt(ctypes.c_int(parameter), ctypes.c_int(value))
+    if (library := _glibc()) is not None:
+        for parameter, value in parameters.items():
+            library.mallopt(ctypes.c_int(parameter), ctypes.c_int(value))
 
 
 @cache

@@ -125,10 +125,11 @@ def barycentre(parts: Sequence[tuple[float, Moments]], *, tolerance: float = 1e-
     parts = [(weight / total, m) for weight, m in parts if weight > 0]
     first = parts[0][1]
     wide = torch.float32 if first.mean.device.type == "mps" else torch.float64
-    mean = sum(weight * m.mean.to(wide) for weight, m in parts)
+    nothing = torch.zeros((), dtype=wide)  # so that a sum is a tensor
+    mean = sum((weight * m.mean.to(wide) for weight, m in parts), start=nothing)
     if len(parts) == 1:
         return first
-    covariance = sum(weight * psd_sqrt(m.covariance.to(wide)) for weight, m in parts)
+    covariance = sum((weight * psd_sqrt(m.covariance.to(wide)) for weight, m in parts), start=nothing)
     covariance = covariance @ covariance
     for _ in range(iterations):
         values, vectors = eigen(covariance)
@@ -136,7 +137,7 @@ def barycentre(parts: Sequence[tuple[float, Moments]], *, tolerance: float = 1e-
         root = torch.where(sound, values.clamp_min(0).sqrt(), 0.0)
         inverse = torch.where(sound, 1 / root.clamp_min(torch.finfo(wide).tiny), 0.0)
         root, inverse = ((vectors * scale) @ vectors.T for scale in (root, inverse))
-        across = sum(weight * psd_sqrt(root @ m.covariance.to(wide) @ root) for weight, m in parts)
+        across = sum((weight * psd_sqrt(root @ m.covariance.to(wide) @ root) for weight, m in parts), start=nothing)
         if (across - covariance).norm() <= tolerance * covariance.norm():
             break
         covariance = inverse @ across @ across @ inverse

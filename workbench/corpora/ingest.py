@@ -176,7 +176,7 @@ def _read_tables(root: Path, tables: list[Path]) -> tuple[dict[str, dict[str, st
                 continue
             if None in row:
                 warnings.append(f"{where}: more fields than columns; the surplus is ignored")
-                del row[None]
+                row.pop(None)  # type: ignore[call-overload]  # where csv puts it
             rows[name] = row
     return rows, warnings
 

@@ -1,6 +1,7 @@
 """Visual encoders under one protocol, chosen by name: "embedded", "vgg19", "random", "lite0", "clip:MODEL/PRETRAINED"."""
 
 import difflib
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -87,6 +88,7 @@ def load(
         return load_clip(name, device=where)
     if name == "lite0":
         return load_lite0(device=where)
+    loaders: dict[str, tuple[Callable[..., Encoder], Pooling]]
     loaders = {"embedded": (load_embedded, "average"), "vgg19": (load_vgg19, "max"), "random": (load_random, "average")}
     if name.startswith("embedded:"):
         loaders[name] = (partial(load_distilled, name, Path(name.removeprefix("embedded:"))), "average")
@@ -121,5 +123,5 @@ def draft_encoder(encoder: Encoder) -> Encoder | None:
 
 
 @cache
-def _draft_encoder(device: str, precision: Precision) -> ConvolutionalEncoder:
+def _draft_encoder(device: str, precision: Precision) -> Encoder:
     return load("embedded", device=device, precision=precision)

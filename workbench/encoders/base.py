@@ -1,6 +1,7 @@
 """What every encoder offers: features at named layers, and one vector per image."""
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,8 @@ class Encoder(nn.Module):
         weights_sha256: hexadecimal digest of the weights, for caches and provenance.
         channels: layer name -> number of channels, in order of depth; empty for an encoder without spatial features.
         style_layers, content_layers: the layers used for the style and the content loss unless said otherwise.
-        embedding_size: long side, px, at which pictures are looked at for embeddings unless said otherwise.
+        embedding_size: long side, px, of pictures that are embedded unless said otherwise.
+        recompute: whether activations are computed again for the gradient instead of being kept.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Encoder(nn.Module):
     style_layers: tuple[str, ...] = ()
     content_layers: tuple[str, ...] = ()
     embedding_size: int = 384
+    recompute: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -69,6 +72,9 @@ class Encoder(nn.Module):
         return layers
 
 
-def frozen(encoder: Encoder) -> Encoder:
+E = TypeVar("E", bound=Encoder)
+
+
+def frozen(encoder: E) -> E:
     """`encoder` in evaluation mode, its weights out of reach of any gradient."""
     return encoder.eval().requires_grad_(False)

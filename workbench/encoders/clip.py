@@ -4,6 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 from pickle import UnpicklingError  # raised by torch.load for files it refuses to unpickle
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,10 @@ from workbench.errors import UsageError, WorkbenchError
 class ClipEncoder(Encoder):
     """The image tower of an open_clip model. It has an embedding but no style layers."""
 
-    def __init__(self, name: str, model: torch.nn.Module, weights_sha256: str):
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, model: Any, weights_sha256: str):
         super().__init__()
         self.name = name
         self.weights_sha256 = weights_sha256

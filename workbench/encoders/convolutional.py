@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -39,8 +39,12 @@ class ConvolutionalEncoder(Encoder):
     the gradient, and the block is computed once more on the way back: the same numbers, a third slower, in far less memory.
     """
 
-    style_layers = STYLE_LAYERS
-    content_layers = CONTENT_LAYERS
+    style_layers: tuple[str, ...] = STYLE_LAYERS
+    content_layers: tuple[str, ...] = CONTENT_LAYERS
+    dtype: torch.dtype
+    mean: Tensor
+    std: Tensor
+    convolutions: Any  # an nn.ModuleDict of nn.Conv2d; torch says of its values only that they are modules
 
     def __init__(self, name: str, widths: Mapping[str, int], *, pooling: Pooling, dtype: torch.dtype):
         """`widths`: layer -> number of channels, in order of depth."""

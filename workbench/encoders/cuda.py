@@ -34,7 +34,7 @@ def offered(x: Tensor) -> bool:
 
 def _frozen(convolution: nn.Conv2d, x: Tensor) -> bool:
     """Whether no gradient of the weights is asked for, and they have the precision of `x`."""
-    learnt = convolution.weight.requires_grad or convolution.bias.requires_grad or convolution.weight.is_inference()
+    learnt = any(p.requires_grad for p in convolution.parameters()) or convolution.weight.is_inference()
     return x.dtype == convolution.weight.dtype and not learnt
 
 
@@ -55,7 +55,12 @@ def rectified(convolution: nn.Conv2d, x: Tensor) -> Tensor:
 
 def _convolved(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     weight, bias = convolution.weight.detach(), convolution.bias
-    return torch.cudnn_convolution_relu(x, weight, bias, [1, 1], list(convolution.padding), [1, 1], 1)
+    return torch.cudnn_convolution_relu(x, weight, bias, [1, 1], _padding(convolution), [1, 1], 1)
+
+
+def _padding(convolution: nn.Conv2d) -> list[int]:
+    """(down, across) in places."""
+    return list(map(int, convolution.padding))
 
 
 class _Rectified(torch.autograd.Function):
@@ -93,7 +98,7 @@ class _Mask(torch.autograd.Function):
 
 
 def _input_gradient(convolution: nn.Conv2d, gradient: Tensor) -> Tensor:
-    return F.conv_transpose2d(gradient, convolution.weight.detach(), padding=convolution.padding)
+    return F.conv_transpose2d(gradient, convolution.weight.detach(), padding=_padding(convolution))
 
 
 def average_pool(x: Tensor) -> Tensor:

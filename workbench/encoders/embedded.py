@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +34,10 @@ class DistilledEncoder(ConvolutionalEncoder):
     The image embedding estimates that of VGG-19, the channel means at relu5_1 (max pooling), by a linear map from the
     channel means of some layers of this network.
     """
+
+    heads: Any  # an nn.ModuleDict of nn.Conv2d
+    embedding_weight: Tensor
+    embedding_bias: Tensor
 
     def __init__(
         self,

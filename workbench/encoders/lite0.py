@@ -81,6 +81,9 @@ class Lite0(Encoder):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
+    mean: Tensor
+    std: Tensor
+
     def stage_means(self, image: Tensor) -> list[Tensor]:
         """Channel means of the images (N, 3, H, W) in [0, 1] after every stage: (N, C) each, float32, the deepest last."""
         x = F.relu6(self.stem((image - self.mean) / self.std))

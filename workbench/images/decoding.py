@@ -109,7 +109,7 @@ class _Warnings(threading.local):
             self.caught = None
             with shared._lock:
                 shared._readers -= 1
-                if not shared._readers:
+                if not shared._readers and shared._filters is not None:
                     shared._filters.__exit__(None, None, None)
 
     def _keep(self, show: Callable[..., None], message: Warning, *where: Any, **more: Any) -> None:
@@ -192,9 +192,10 @@ def _formats() -> tuple[str, ...]:
 
 def _raw_mode(image: Image.Image) -> str:
     """The layout of the samples in the file, as Pillow's raw decoders name it (`RGB;16B`), or an empty string."""
-    if not getattr(image, "tile", None):
+    tiles = getattr(image, "tile", None)
+    if not tiles:
         return ""
-    args = image.tile[0][3]
+    args = tiles[0][3]
     first = args[0] if isinstance(args, tuple) and args else args
     return first if isinstance(first, str) else ""
 
@@ -296,7 +297,7 @@ def _by_profile(colour: Image.Image, source: ImageCms.ImageCmsProfile | ImageCms
     flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
     if colour.mode == "L":  # optimised, littlecms samples a grey curve so sparsely that linear greys are 10 levels off
         flags |= ImageCms.Flags.NOOPTIMIZE
-    return ImageCms.profileToProfile(
+    converted = ImageCms.profileToProfile(
         colour,
         source,
         ImageCms.createProfile("sRGB"),
@@ -304,3 +305,5 @@ def _by_profile(colour: Image.Image, source: ImageCms.ImageCmsProfile | ImageCms
         outputMode="RGB",
         flags=flags,
     )
+    assert converted is not None  # it is, unless it is made in place
+    return converted

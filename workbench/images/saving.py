@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import ExifTags, Image, PngImagePlugin
 from torch import Tensor
@@ -13,7 +14,7 @@ from workbench.images.tensors import to_pil
 from workbench.storage import atomic
 
 _SAVED_AS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-_SAVE_OPTIONS = {
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {},
     "JPEG": {"quality": 95, "subsampling": 0},  # 4:4:4: subsampled chroma would blur what is measured
     "WEBP": {"lossless": True},
@@ -30,8 +31,8 @@ def save(image: Tensor | Image.Image, path: str | os.PathLike, *, metadata: Mapp
     the file cannot be written.
     """
     path = Path(path)
-    kind = _SAVED_AS.get(path.suffix.lower())
-    require(kind is not None, f"cannot save {path}: unknown suffix {path.suffix!r}; use one of {', '.join(_SAVED_AS)}")
+    kind = _SAVED_AS.get(path.suffix.lower(), "")
+    require(bool(kind), f"cannot save {path}: unknown suffix {path.suffix!r}; use one of {', '.join(_SAVED_AS)}")
     if isinstance(image, Image.Image):
         require(image.mode == "RGB", f"cannot save {path}: the image has mode {image.mode}, not RGB")
         image = image.copy()

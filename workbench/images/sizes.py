@@ -16,4 +16,5 @@ def check_size(size: int) -> int:
 def fit(height: int, width: int, size: int) -> tuple[int, int]:
     """(h, w) whose long side is `size`, in the aspect of height : width, each side at least 1."""
     long = max(height, width)
-    return tuple(max(1, (2 * side * size + long) // (2 * long)) for side in (height, width))  # round half up
+    h, w = (max(1, (2 * side * size + long) // (2 * long)) for side in (height, width))  # round half up
+    return h, w

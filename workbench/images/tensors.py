@@ -37,7 +37,7 @@ def decode(path: str | os.PathLike, size: int) -> tuple[Tensor, tuple[int, int]]
     return _levels(found.image), fit(*found.full, size)
 
 
-def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
+def resize(image: Tensor, size: int | tuple[int, ...]) -> Tensor:
     """Resize (N, 3, H, W) in [0, 1] to a long side of `size`, or to exactly (h, w), in [0, 1].
 
     Bicubic with antialiasing (the kernel widens when shrinking), clamped because bicubic overshoots at edges.

@@ -164,6 +164,11 @@ def _measured(selections: Sequence[Selection]) -> bool:
     return all(selection.measured for selection in selections)
 
 
+def _wanted(request: Request) -> Request:
+    """`request` without what changes nothing in its target."""
+    return replace(request, settings=replace(request.settings, size=512, steps=512, seed=0))
+
+
 def part(corpus: Corpus, request: Request) -> Corpus:
     """The works of `corpus` that `where` and `exclude` leave: any of a column's values, and all of the columns."""
     criteria: dict[str, list[str]] = {}

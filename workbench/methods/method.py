@@ -3,7 +3,7 @@
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -111,7 +111,7 @@ class OneShot(ABC):
         """The picture for `content` (1, 3, H, W) in [0, 1] at the size of the result: the same shape, in [0, 1]."""
 
     total_steps = 1
-    boundaries: Sequence[tuple[int, str]] = ()
+    boundaries: tuple[tuple[int, str], ...] = ()
 
     @property
     def finished(self) -> bool:

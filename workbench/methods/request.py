@@ -11,7 +11,7 @@ from typing import Any
 from workbench import encoders, inputs
 from workbench.errors import UsageError, require
 from workbench.methods import registry
-from workbench.targets import NAMES, TAU, check_tau, combination
+from workbench.targets import NAMES, TAU, Combination, check_tau, combination
 from workbench.transfer.settings import Settings
 
 BY_HAND = "by-hand"
@@ -58,7 +58,7 @@ class Request:
     where: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     target: str = "blend"
-    combine: str = "mean"
+    combine: Combination = "mean"
     style: str = ""
     tau: float | None = None
     weights: tuple[tuple[str, float], ...] = ()
@@ -124,7 +124,7 @@ class Request:
         return replace(self, target=target, combine=combine, settings=settings, **kept)
 
 
-def parse(words: str, settings: Settings) -> tuple[str, str, Settings]:
+def parse(words: str, settings: Settings) -> tuple[str, Combination, Settings]:
     """(target, combine, `settings` with the method) of words such as "blend", "gram:blend" or "blend/barycentre".
 
     A method may be named before a colon. Where none is, a way to combine works after a slash concerns their statistics and goes

@@ -129,7 +129,7 @@ def decoded_by_processes(works: Sequence[Work], size: int) -> Generator[Decoded,
         batch_size=None,
         num_workers=max(1, min(MAX_PROCESSES, _cores() - 1, len(works))),
         prefetch_factor=PREFETCH,
-        collate_fn=_unchanged,
+        collate_fn=_unchanged,  # type: ignore[arg-type]  # torch takes it to be given a list
         generator=torch.Generator(),  # of its own: otherwise the caller's random state would change
     )
     for answer in loader:

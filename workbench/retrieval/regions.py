@@ -89,7 +89,7 @@ def divide(picture: Tensor, encoder: Encoder) -> Regions:
     neighbours. A picture of one colour is one region.
     """
     picture = images.resize(picture, SIZE).to(encoder.device)
-    height, width = images.fit(*picture.shape[-2:], GRID)
+    height, width = images.fit(picture.shape[2], picture.shape[3], GRID)
     if float(picture.flatten(2).std(dim=2, correction=0).max()) < FLAT_DEVIATION:
         return described(np.zeros((height, width), dtype=np.int64), picture, encoder)
     named = people.parts(picture, height, width)
@@ -112,7 +112,7 @@ def from_mask(path: str | Path, picture: Tensor, encoder: Encoder) -> Regions:
     fifth of the mask is so thin, as in a photograph.
     """
     mask = images.to_pil(images.load(path))
-    height, width = images.fit(*picture.shape[-2:], SIZE)
+    height, width = images.fit(picture.shape[2], picture.shape[3], SIZE)
     small = mask.resize((width, height), resample=0)  # nearest neighbour, which makes no new colours
     colours, labels = np.unique(np.asarray(small).reshape(-1, 3), axis=0, return_inverse=True)
     labels = labels.reshape(height, width)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -49,8 +49,7 @@ def fingerprint(
 
 def write(path: str | os.PathLike, saved: Saved, fingerprint: str) -> Path:
     """Write `saved` to `path`, atomically."""
-    tensors: Mapping[str, Tensor] = {"picture": saved.picture}
-    tensors |= {f"optimiser.{name}": value for name, value in saved.optimiser.items()}
+    tensors = {"picture": saved.picture, **{f"optimiser.{name}": value for name, value in saved.optimiser.items()}}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     record = {
         "version": str(VERSION),

@@ -37,7 +37,8 @@ def layers_of(encoder: Encoder) -> tuple[str, ...]:
 
 def grid_of(features: Mapping[str, Tensor]) -> tuple[int, int]:
     """(rows, columns) of the places of a picture with these features."""
-    return tuple(features[GRID].shape[-2:])
+    rows, columns = features[GRID].shape[-2:]
+    return rows, columns
 
 
 def blocks(features: Mapping[str, Tensor]) -> dict[str, Tensor]:

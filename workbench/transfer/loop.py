@@ -29,30 +29,37 @@ class Diverged(WorkbenchError):
 
 
 class Optimised(Protocol):
-    """What the loop needs of a transfer. `descent`: the picture of its present stage; `seconds`: of work, so far."""
+    """What the loop needs of a transfer. `seconds`: of work, so far."""
 
     history: list[dict[str, float]]
     seconds: float
-    descent: Descent | None
 
     @property
     def finished(self) -> bool: ...
 
-    def prepare(self) -> None:
-        """Make the objective and the optimiser of the stage that the next evaluation belongs to."""
+    def prepare(self) -> Descent:
+        """The picture at the stage that the next evaluation belongs to, with its objective and optimiser."""
+        ...
 
     def evaluations_until(self, stride: int) -> int:
         """Evaluations up to the next multiple of `stride` within the stage, or to the end of the stage."""
+        ...
 
-    def record(self, lines: Sequence[Sequence[float]]) -> Diverged | None:
-        """Put what was found on record, a `Descent.row` in each line. Returns Diverged where something was not finite."""
+    def record(self, descent: Descent, lines: Sequence[Sequence[float]]) -> Diverged | None:
+        """Put what was found on record, a `Descent.row` in each line, and take over the picture of `descent`.
+
+        Returns Diverged where something was not finite.
+        """
+        ...
 
 
 class Engine(Protocol):
     """Makes evaluations. `stride`: how many it makes before the host reads what was found; `gram`: see `losses.GramLoss`."""
 
     stride: int
-    gram: Gram
+
+    @property
+    def gram(self) -> Gram: ...
 
     def advance(self, descents: Sequence[Descent], count: int, found: list[list[Tensor]]) -> None:
         """`count` evaluations of every descent. After each, the `Descent.row` of each is appended to `found` as a list."""
@@ -87,9 +94,7 @@ def drive(transfers: Sequence[Optimised], engine: Engine) -> Iterator[None]:
         while going := [transfer for transfer in transfers if not transfer.finished]:
             began, made = time.perf_counter(), len(going[0].history)
             try:
-                for transfer in going:
-                    transfer.prepare()
-                _advance(going, engine)
+                _advance(going, [transfer.prepare() for transfer in going], engine)
             finally:
                 for transfer in going:
                     transfer.seconds += (time.perf_counter() - began) / len(going)
@@ -98,21 +103,23 @@ def drive(transfers: Sequence[Optimised], engine: Engine) -> Iterator[None]:
         engine.close()
 
 
-def _advance(transfers: Sequence[Optimised], engine: Engine) -> None:
+def _advance(transfers: Sequence[Optimised], descents: Sequence[Descent], engine: Engine) -> None:
     """Evaluations up to the next look of the host, on record. Raises Diverged, or what stopped them."""
     found: list[list[Tensor]] = []
     stopped: BaseException | None = None
     try:
-        engine.advance([transfer.descent for transfer in transfers], transfers[0].evaluations_until(engine.stride), found)
+        engine.advance(descents, transfers[0].evaluations_until(engine.stride), found)
     except BaseException as error:
         stopped = error
-    diverged = None
-    for i, transfer in enumerate(transfers):
-        rows = torch.stack([rows[i] for rows in found]) if found else transfer.descent.row.new_empty(0, 2)
+    diverged: Diverged | None = None
+    for i, (transfer, descent) in enumerate(zip(transfers, descents, strict=True)):
+        rows = torch.stack([rows[i] for rows in found]) if found else descent.row.new_empty(0, 2)
         try:
             lines = rows.tolist()  # on a GPU the host waits here, and here Ctrl-C arrives
         except KeyboardInterrupt as error:
             lines, stopped = rows.tolist(), error
-        diverged = transfer.record(lines) or diverged
-    if stopped or diverged:
-        raise stopped or diverged
+        diverged = transfer.record(descent, lines) or diverged
+    if stopped is not None:
+        raise stopped
+    if diverged is not None:
+        raise diverged

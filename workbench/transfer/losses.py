@@ -283,7 +283,7 @@ class EmbeddingLoss:
 class TotalVariation:
     """Mean squared difference of neighbouring pixels, both directions (Mahendran & Vedaldi 2015, beta = 2)."""
 
-    layers = ()
+    layers: tuple[str, ...] = ()
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         # A picture one pixel high has no vertical neighbours: the mean of nothing counts as 0, not as NaN.
@@ -294,7 +294,7 @@ class TotalVariation:
 class OutOfRange:
     """Mean squared distance of pixels to [0, 1]: keeps the optimiser from colours that the final clamp would change."""
 
-    layers = ()
+    layers: tuple[str, ...] = ()
 
     def __call__(self, image: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         # Where the clamp has a slope, its distance to the pixel is 0: it adds nothing to the first derivative but work.

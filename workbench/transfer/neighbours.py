@@ -84,7 +84,7 @@ def loss(
         kept = 1 - strength * (1 - _kept_in_faces(faces, grid, query.device))
         found = {}
         for layer, f in features.items():
-            matched = sources.features(match, grid, layer, tuple(f.shape[-2:]))
+            matched = sources.features(match, grid, layer, (f.shape[2], f.shape[3]))
             found[layer] = matched + spread(kept, *f.shape[-2:]) * (f.float() - matched)
     return NeighbourLoss(found, borders)
 

@@ -7,6 +7,7 @@ waits for a GPU and a step can be recorded as a CUDA graph.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -127,7 +128,7 @@ class LBFGS(Optimiser):
         self.s, self.y = (start.new_zeros(history + 1, len(start)) for _ in range(2))
         self.diagonal = torch.ones_like(start) if diagonal is None else diagonal.clone()
         self.mean_s2, self.mean_y2 = (torch.zeros_like(start) for _ in range(2))  # running means of s^2 / s.y and y^2 / s.y
-        small = {"dtype": wide(start), "device": start.device}
+        small: dict[str, Any] = {"dtype": wide(start), "device": start.device}
         self.products = torch.zeros(2, history + 1, history + 1, **small)  # s_i . y_j, i not newer, and y_i . D y_j
         self.along = torch.zeros(2, history + 1, **small)  # s_i . gradient and y_i . D gradient
         self.loss = torch.zeros((), **small)

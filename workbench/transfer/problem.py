@@ -1,6 +1,7 @@
 """From a content and a target to the objective of every stage: L = alpha L_content + beta L_style + tv L_tv."""
 
 from functools import cached_property, lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,8 @@ class Problem:
 
     def content_at(self, size: int) -> Tensor:
         """`source` with long side `size` px."""
-        return images.resize(self.source, images.fit(*self.content.shape[-2:], size))
+        height, width = self.content.shape[-2:]
+        return images.resize(self.source, images.fit(height, width, size))
 
     def finished(self, picture: Tensor) -> Tensor:
         """`picture` (1, 3, H, W), which the losses see, as it is to be shown: in the content's colours where these are kept."""
@@ -66,7 +68,7 @@ class Problem:
         with torch.no_grad():
             content_loss = losses.ContentLoss(encoder.features(content, encoder.content_layers))
         alpha = settings.alpha * (NEIGHBOURS_CONTENT_FACTOR if self.by_neighbours else 1.0)
-        terms = {
+        terms: dict[str, tuple[float, losses.Loss]] = {
             "content": (alpha, content_loss),
             "style": (settings.beta, self._style_loss(content, encoder, size, gram, show)),
             "tv": (settings.tv, losses.TotalVariation()),
@@ -78,7 +80,7 @@ class Problem:
         """The loss that `settings.method`, `settings.style_loss` and `target.combine` name."""
         target, settings = self.target, self.settings
         layers, size = encoder.style_layers, settings.painting_size(size)
-        options = {"recolour": self.recolour, "show": show}
+        options: dict[str, Any] = {"recolour": self.recolour, "show": show}
         if self.by_neighbours:
             return neighbours.loss(
                 content,
@@ -103,8 +105,7 @@ class Problem:
             masks = torch.cat([guide.mask for guide in target.guides]).to(content.device)
             return losses.GuidedGramLoss(masks, self._weakened_by_region(each, masks, content, encoder))
         if target.combine == "softmin":
-            each = list(paintings(target, encoder, size, layers, **options))
-            weakened = self._weakened(each, content, encoder)
+            weakened = self._weakened(list(paintings(target, encoder, size, layers, **options)), content, encoder)
             return losses.SoftMinGramLoss(weakened, temperature=settings.softness, gram=gram)
         aimed_at = self._moments(content, encoder, size, show)
         if settings.style_loss == "w2":
@@ -121,7 +122,7 @@ class Problem:
         return self._moments(self.content_at(size), encoder, self.settings.painting_size(size), False)
 
     def _moments(self, content: Tensor, encoder: Encoder, size: int, show: bool) -> dict[str, Moments]:
-        options = {"recolour": self.recolour, "show": show}
+        options: dict[str, Any] = {"recolour": self.recolour, "show": show}
         if self.target.guides:
             each = guided_moments(self.target, encoder, size, encoder.style_layers, **options)
             found = statistics.pool((guide.share, m) for guide, m in zip(self.target.guides, each, strict=True))

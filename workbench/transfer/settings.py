@@ -122,6 +122,7 @@ def check_combination(combine: str, settings: Settings, *, guided: bool = False)
             "neighbours take places from the paintings, not statistics",
         )
         return
+    require(settings.method == "gram", f"method = {settings.method!r} is not one that optimises: choose neighbours or gram")
     goes = {"gram": ("mean", "barycentre", "softmin", "patches"), "w2": ("mean", "barycentre")}
     ways = goes.get(settings.style_loss, ("mean",))
     require(

@@ -53,7 +53,7 @@ class Sources:
     def __init__(self, windows: list[Window], columns_of: Callable[[Tensor], dict[str, Tensor]], generator: torch.Generator):
         """`columns_of`: a window's picture -> layer -> (P, C) of its P places. It is called twice: that bounds memory."""
         self.windows = windows
-        self.lattice = Lattice([tuple(window.allowed.shape) for window in windows], windows[0].allowed.device)
+        self.lattice = Lattice([_grid(window) for window in windows], windows[0].allowed.device)
         self.region = torch.cat([torch.where(window.allowed, window.region, -1).flatten() for window in windows])
         share = min(1.0, SAMPLE / len(self.lattice))
         self.space = Space.spanned_by([_sampled(columns_of(window.picture), share, generator) for window in windows])
@@ -83,6 +83,12 @@ class Sources:
                     here = window == number
                     total[:, here] += weight[here] * maps[number][:, down[here], across[here]]
         return total[None]
+
+
+def _grid(window: Window) -> tuple[int, int]:
+    """(rows, columns) of its places."""
+    rows, columns = window.allowed.shape
+    return rows, columns
 
 
 def _sampled(columns: dict[str, Tensor], share: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -193,7 +199,7 @@ def _cut(painting: Tensor, mask: Tensor, places: float, generator: torch.Generat
     return painting[tuple(view)], inside[tuple(view)]
 
 
-def _over(mask: Tensor, sides: tuple[int, int]) -> Tensor:
+def _over(mask: Tensor, sides: tuple[int, ...]) -> Tensor:
     """`mask` (1, 1, h, w) over a picture of `sides`: none of it is lost where the picture is coarser."""
     finer = mask.shape[-2] > sides[0] or mask.shape[-1] > sides[1]
     return F.adaptive_max_pool2d(mask, sides) if finer else F.interpolate(mask, sides, mode="nearest")

@@ -191,23 +191,23 @@ class Transfer:
         """What there is so far; `complete` says whether it is the end."""
         return Result(self.image, tuple(self.history), self.seconds, complete, self.settings, self.target, self.boundaries)
 
-    def record(self, lines: Sequence[Sequence[float]]) -> Diverged | None:
-        """Put what the engine found on record, a `Descent.row` in each line, and take over its picture.
+    def record(self, descent: Descent, lines: Sequence[Sequence[float]]) -> Diverged | None:
+        """Put what the engine found on record, a `Descent.row` in each line, and take over the picture of `descent`.
 
         Returns Diverged where something was not finite; the picture is then the last good one.
         """
-        self.picture = self.descent.picture.clone()
+        self.picture = descent.picture.clone()
         for *values, _, finite in lines:
             if not finite:
                 return Diverged(len(self.history) + 1, self.image)
-            self.history.append(dict(zip((*self.objective.terms, "total"), values, strict=True)))
+            self.history.append(dict(zip((*descent.objective.terms, "total"), values, strict=True)))
         return None
 
-    def prepare(self) -> None:
+    def prepare(self) -> Descent:
         """Make the objective and the optimiser of the stage that the next evaluation belongs to, unless they are there."""
         first = len(self.history) in self.starts
         if self.descent is not None and not first:
-            return
+            return self.descent
         number = self.stage_number
         stage = self.stages[number]
         content = self.problem.content_at(stage.size)
@@ -218,23 +218,25 @@ class Transfer:
                 self.picture = picture  # last: who is interrupted before begins the scale again
             elif self.optimiser is not None:
                 self.optimiser.restart()
-        if self.optimiser is None:
-            self._new_optimiser(self.picture)
+        space, optimiser = self.parametrisation, self.optimiser
+        if space is None or optimiser is None:
+            space, optimiser = self._new_optimiser(self.picture)
         before = self.stages[max(0, number - 1)]
         if self.objective is None or (before.size, before.draft) != (stage.size, stage.draft):
             encoder = self.draft if self.draft is not None and stage.draft else self.encoder
             self.objective = self.problem.objective(stage.size, encoder, gram=self.engine.gram, show=self.show)
         self.objective.scale({"content": stage.content_factor})
         known = self.descent
-        if known is None or known.objective is not self.objective or known.optimiser is not self.optimiser:
-            self.descent = Descent(
+        if known is None or known.objective is not self.objective or known.optimiser is not optimiser:
+            known = self.descent = Descent(
                 self.objective,
-                self.parametrisation,
-                self.optimiser,
+                space,
+                optimiser,
                 self.picture,
                 grey=self.settings.colour == "luminance",
                 losses=self.history[-1] if self.history else None,
             )
+        return known
 
     def _start(self) -> Tensor:
         content = self.problem.content_at(self.stages[0].size)
@@ -254,22 +256,24 @@ class Transfer:
         coarse = self.problem.content_at(max(self.picture.shape[-2:]))
         return (picture + content - images.resize(coarse, shape)).clamp(0, 1)
 
-    def _new_optimiser(self, picture: Tensor) -> None:
-        """Coordinates and an optimiser for `picture`, which takes over the curvature found at a coarser scale.
+    def _new_optimiser(self, picture: Tensor) -> tuple[Spectral | Pixels, LBFGS | Adam]:
+        """New coordinates and a new optimiser for `picture`, which takes over the curvature found at a coarser scale.
 
         Adam takes over the picture alone: with the mean squares of a coarser scale objectives ended 1.03 to 2.4 times as high.
         """
-        where = (*picture.shape[-2:], picture.device)
-        space: Spectral | Pixels
+        height, width = picture.shape[-2:]
         if self.settings.optimiser == "adam":
-            space = Pixels(*where)
-            self.parametrisation, self.optimiser = space, Adam(space.point(picture))
-            return
-        space = Spectral(*where)
-        known = self.optimiser
-        diagonal = None if known is None else space.resampled(known.fitted_diagonal(), self.parametrisation)
+            pixels = Pixels(height, width, picture.device)
+            self.parametrisation, self.optimiser = pixels, Adam(pixels.point(picture))
+            return self.parametrisation, self.optimiser
+        space = Spectral(height, width, picture.device)
+        coarse, known = self.parametrisation, self.optimiser
+        diagonal = None
+        if isinstance(coarse, Spectral) and isinstance(known, LBFGS):
+            diagonal = space.resampled(known.fitted_diagonal(), coarse)
         optimiser = LBFGS(space.point(picture), first_move=FIRST_MOVE, local_mean=space.local_mean, diagonal=diagonal)
         self.parametrisation, self.optimiser = space, optimiser
+        return space, optimiser
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides the result: content, target, encoder, settings."""
@@ -290,8 +294,8 @@ class Transfer:
         saved = checkpoint.read(path, self.fingerprint())
         self.history, self.seconds = saved.history, saved.seconds
         self.picture = saved.picture.to(self.content.device)
-        self.optimiser = self.objective = self.descent = None
+        self.parametrisation = self.optimiser = self.objective = self.descent = None
         if saved.optimiser:
-            self._new_optimiser(self.picture)
-            self.optimiser.load(saved.optimiser)
+            _, optimiser = self._new_optimiser(self.picture)
+            optimiser.load(saved.optimiser)
         return self

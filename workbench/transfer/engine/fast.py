@@ -36,11 +36,11 @@ class Fast:
         if not self._keeps_pages and descents[0].picture.device.type == "cpu" and not _large(descents):
             memory.keep_pages()
             self._keeps_pages = True
-        known = self._recording
-        if known is None or not known.of(descents):
-            self._recording = _Recording(descents, warm=known is not None and known.warm)
+        recording = self._recording
+        if recording is None or not recording.of(descents):
+            recording = self._recording = _Recording(descents, warm=recording is not None and recording.warm)
         for _ in range(count):
-            self._recording.launch()
+            recording.launch()
             found.append([descent.row.clone() for descent in descents])
 
     def close(self) -> None:
@@ -144,7 +144,8 @@ def _split(features: Tensor) -> Sequence[Tensor]:
     """The features of each picture, with its part of their `proxy` (see encoders.cuda) where they have one."""
     # Split once: a slice for every picture would be added up on the way back over as many batches of zeros.
     each = features.split(1)
-    if getattr(features, "proxy", None) is not None:
-        for one, proxy in zip(each, features.proxy.split(1), strict=True):
-            one.proxy = proxy
+    proxies: Tensor | None = getattr(features, "proxy", None)
+    if proxies is not None:
+        for one, proxy in zip(each, proxies.split(1), strict=True):
+            one.proxy = proxy  # type: ignore[attr-defined]
     return each
