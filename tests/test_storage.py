@@ -1,5 +1,4 @@
 import os
-from typing import ClassVar
 
 import numpy as np
 import pytest
