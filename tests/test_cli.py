@@ -684,10 +684,10 @@ def test_once_stops_after_the_step_and_twice_at_once(workbench, ctrl_c, two_styl
         def prepare(self):
             if len(self.history) == 2:
                 signal.raise_signal(signal.SIGTERM)  # to this thread: another one would let it come late
-            super().prepare()
+            return super().prepare()
 
-        def record(self, lines):
-            diverged = super().record(lines)
+        def record(self, descent, lines):
+            diverged = super().record(descent, lines)
             if twice and len(self.history) == 3:
                 signal.raise_signal(signal.SIGINT)
             return diverged
@@ -708,7 +708,7 @@ def test_a_ctrl_c_that_the_command_was_started_to_ignore_stays_ignored(workbench
     class Signalled(transfer.Transfer):
         def prepare(self):
             signal.raise_signal(signal.SIGINT)
-            super().prepare()
+            return super().prepare()
 
     monkeypatch.setattr(optimisation, "Transfer", Signalled)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as by a shell that starts it in the background
