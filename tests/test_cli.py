@@ -637,7 +637,7 @@ def patient(self):
         signal.set_wakeup_fd(tell)  # so that one is not missed which comes before it is waited for
         Path("waits").touch()
         os.read(heard, 1)
-    step(self)
+    return step(self)
 
 step, Transfer.prepare = Transfer.prepare, patient
 sys.exit(cli.main())
