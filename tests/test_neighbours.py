@@ -18,9 +18,9 @@ from workbench.transfer import Settings, Transfer, neighbours, sources
 from workbench.transfer.hypercolumns import (
     CELL,
     Space,
-    blocks,
     grid_of,
     layers_of,
+    on_grid,
     stride,
 )
 from workbench.transfer.losses import NeighbourLoss
@@ -67,7 +67,7 @@ def sources_of(encoder, pictures, generator):
             features = encoder.features(picture, layers)
             every = torch.ones(grid_of(features), dtype=torch.bool)
             parts.append(Window(picture, {layer: f[0] for layer, f in features.items()}, every, 0))
-        return Sources(parts, lambda picture: blocks(encoder.features(picture, layers)), generator)
+        return Sources(parts, lambda picture: on_grid(encoder.features(picture, layers)), generator)
 
 
 class TestHypercolumns:
@@ -75,7 +75,7 @@ class TestHypercolumns:
 
     def test_places_are_positions_of_relu3_1_and_every_layer_is_brought_there(self, encoder, content):
         features = encoder.features(content, layers_of(encoder))
-        found = blocks(features)
+        found = on_grid(features)
         rows, columns = grid_of(features)
         assert (rows, columns) == (96 // CELL, 80 // CELL)
         assert {layer: tuple(b.shape) for layer, b in found.items()} == {
@@ -86,7 +86,7 @@ class TestHypercolumns:
         assert [stride(layer) for layer in features] == [1, 2, 4, 8, 8]
 
     def test_the_space_is_centred_on_the_paintings_and_pictures_on_themselves(self, encoder, content):
-        found = blocks(encoder.features(content, layers_of(encoder)))
+        found = on_grid(encoder.features(content, layers_of(encoder)))
         space = Space.spanned_by([found])
         torch.testing.assert_close(space.of_painting(found), space.of_picture(found), atol=1e-4, rtol=1e-4)
         assert space.of_painting(found).mean(dim=0).abs().max() < 1e-3
@@ -164,14 +164,14 @@ class TestMatching:
     def test_matches_respect_regions_and_never_what_is_not_to_be_matched(self):
         matcher, *_, generator = a_matcher(regions=3)
         matcher.region[::4] = -1
-        match = matcher.coherent(matcher.best_alone(generator), generator)
+        match = matcher.coherent(matcher.independent(generator), generator)
         assert torch.equal(matcher.region[match], matcher.query_region)
 
     def test_regions_of_few_places_and_of_none_are_matched(self, encoder, content, corpus):
         matcher, *_, generator = a_matcher(regions=2)
         matcher.region[:] = 0
         matcher.region[3:5] = 1  # fewer than candidates are asked for
-        assert torch.equal(matcher.region[matcher.best_alone(generator)], matcher.query_region)
+        assert torch.equal(matcher.region[matcher.independent(generator)], matcher.query_region)
         nothing, whole = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
         nothing[..., 0, 0] = 1
         work = next(iter(corpus))
@@ -190,7 +190,7 @@ class TestMatching:
         lattice = Lattice([grid], torch.device("cpu"))
         region = torch.zeros(120, dtype=torch.long)
         matcher = Matcher(columns, grid, region, columns, lattice, region)
-        match = matcher.coherent(matcher.best_alone(generator), generator)
+        match = matcher.coherent(matcher.independent(generator), generator)
         assert torch.equal(match, torch.arange(120))
 
     def test_places_that_look_alike_do_not_all_take_one_match(self):
@@ -199,7 +199,7 @@ class TestMatching:
         lattice = Lattice([(20, 20)], torch.device("cpu"))
         region = torch.zeros(400, dtype=torch.long)
         matcher = Matcher(flat[:1].repeat(400, 1), (20, 20), region, flat, lattice, region)
-        match = matcher.coherent(matcher.best_alone(generator), generator)
+        match = matcher.coherent(matcher.independent(generator), generator)
         assert len(match.unique()) > 100
         assert float(matcher.agreement(match, match).mean()) > 0.3  # and yet they go on from one to the next
 
@@ -210,7 +210,7 @@ class TestMatching:
             layer: (torch.arange(sides[1] // n) + 0.5).mul(n).expand(1, 1, sides[0] // n, sides[1] // n)
             for layer, n in {"relu1_1": 1, "relu2_1": 2, "relu3_1": 4, "relu4_1": 8}.items()
         }
-        found = blocks(across)
+        found = on_grid(across)
         columns = grid_of(across)[1]
         inner = torch.arange(columns).repeat(grid_of(across)[0]).sub(columns // 2).abs() < columns // 2 - 1
         for layer, place in found.items():

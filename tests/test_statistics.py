@@ -210,7 +210,7 @@ class TestGram:
     def test_masks_that_sum_to_one_do_so_wherever_they_are_laid(self, h, w, height, width):
         labels = torch.randint(0, 3, (h, w), generator=torch.Generator().manual_seed(h * 10 + w))
         masks = torch.nn.functional.one_hot(labels, 3).permute(2, 0, 1)[:, None].float()
-        found = statistics.spread(masks, height, width)
+        found = statistics.resample_masks(masks, height, width)
         assert found.shape == (3, 1, height, width) and found.min() >= 0
         assert torch.allclose(found.sum(dim=0), torch.ones(1, height, width), atol=1e-5)
 

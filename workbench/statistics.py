@@ -73,7 +73,7 @@ def region_moments(features: Tensor, region: Places) -> Moments:
     return Moments(mean=rows @ region.share, second=rooted @ rooted.T)
 
 
-def spread(masks: Tensor, height: int, width: int) -> Tensor:
+def resample_masks(masks: Tensor, height: int, width: int) -> Tensor:
     """Masks (n, 1, h, w) laid over a picture or a feature map of `height` x `width`: each cell the mean of what lies under it.
 
     Where masks are coarser than what they are laid over, their borders become soft. Sums to 1 where the masks do.

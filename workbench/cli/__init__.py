@@ -1,8 +1,8 @@
-"""The command `workbench`: a thin face on the package.
+"""The command `workbench`: a thin wrapper of the package.
 
 Defaults, choices and limits stay with the functions they belong to: an option that is not given is not passed on, and the
-help looks its default up. Rooms are imported inside the commands, because torch takes seconds to import and neither
-`--help` nor a slip of the keyboard should.
+help looks its default up. Heavy modules are imported inside the commands: torch takes seconds to import, and
+neither `--help` nor a typo should wait for it.
 """
 
 import os
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     output has gone. `--help` and `--version` raise SystemExit(0), as argparse does.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what Ctrl-C puts in order, kill does too
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM runs the same cleanup as Ctrl-C
     try:
         args = _parser().parse_args(argv)
         status = args.command(args)

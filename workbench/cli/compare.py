@@ -67,7 +67,7 @@ def declare(commands: Any) -> None:
     parser.option("--size", SETTINGS, "long side of the results, px", type=int)
     parser.option("--steps", SETTINGS, "evaluations at full size; neighbours take 0.4 times as many at every scale", type=int)
     parser.option("--alpha", SETTINGS, "weight of the content loss", type=float)
-    parser.option("--seed", SETTINGS, "of all that is drawn: places of paintings, noise, patches", type=int)
+    parser.option("--seed", SETTINGS, "random seed: of places of paintings, noise, patches", type=int)
 
 
 def _rows(targets: list[str], methods: list[str]) -> list[str]:
@@ -163,12 +163,10 @@ def _blends(request: "Request") -> bool:
 
 def _with_temperatures(requests: list["Request"], taus: list[float]) -> list["Request"]:
     """A request for every row. Where there are several temperatures, rows other than a blend by neighbours take the default."""
-    from workbench.methods.request import WITH_TAU
-
     found = []
     for request in requests:
         each: list[float | None] = [None]
-        if _blends(request) or (len(taus) == 1 and request.target in WITH_TAU):
+        if _blends(request) or (len(taus) == 1 and "tau" in request.options):
             each = [*taus]
         found += [replace(request, tau=tau) for tau in each]
     return found

@@ -76,7 +76,7 @@ def encoder_options(parser: Parser, *, retrieves: str = "") -> None:
         parser.add_argument("--encoder", dest=f"{LOAD} name", metavar="ENCODER", default=argparse.SUPPRESS, help=text)
     else:
         parser.option("--encoder", LOAD, "embedded, vgg19 or random", name="name")
-    parser.option("--precision", LOAD, "of the encoder's convolutions")
+    parser.option("--precision", LOAD, "numeric precision of the encoder's convolutions")
     parser.option("--device", LOAD, "where torch computes: auto, cpu, cuda, mps")
 
 

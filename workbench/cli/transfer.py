@@ -47,7 +47,12 @@ def declare(commands: Any) -> None:
     parser = add_command(commands, "transfer", _transfer, "paint a picture in the style of one painting, or of many")
     parser.add_argument("content", metavar="CONTENT", help="image file, or a sample photograph")
     parser.add_argument("--corpus", action="append", help=f"{CORPUS_HELP}; given several times, they are mixed")
-    parser.add_argument("--share", action="append", type=float, help="of each of several corpora, in turn (default: equal)")
+    parser.add_argument(
+        "--share",
+        action="append",
+        type=float,
+        help="mixing weight of each of several --corpus, in their order (default: equal)",
+    )
     parser.add_argument(
         "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only works whose metadata say so; year=1888..1890"
     )
@@ -77,7 +82,9 @@ def declare(commands: Any) -> None:
     parser.option(
         "--method", SETTINGS, "neighbours takes over places of the paintings, gram matches statistics, colours only colours"
     )
-    parser.option("--looseness", SETTINGS, "neighbours: blur, px, through which places are compared: 0 tight", type=float)
+    parser.option(
+        "--looseness", SETTINGS, "neighbours: blur, px, through which places are compared: 0 does not blur", type=float
+    )
     parser.option(
         "--palette", SETTINGS, "neighbours: how far colours move to the paintings' before places are compared", type=float
     )
@@ -98,7 +105,7 @@ def declare(commands: Any) -> None:
     parser.option("--init", SETTINGS, "what the optimisation starts from")
     parser.option("--draft", SETTINGS, "whether embedded makes a draft for vgg19, which is quicker")
     parser.option("--plateau", SETTINGS, "gain over 20 evaluations, as a share, below which it stops; 0 never does", type=float)
-    parser.option("--seed", SETTINGS, "of all that is drawn: places of paintings, noise, patches", type=int)
+    parser.option("--seed", SETTINGS, "random seed: of places of paintings, noise, patches", type=int)
     parser.add_argument(
         "--checkpoint", metavar="FILE", type=Path, help=f"write the state every {CHECKPOINT_EVERY} steps, and when stopped"
     )
@@ -303,7 +310,6 @@ def _stamp(
     """Metadata that says what decided the picture: enough to make it again, and to tell whether it was finished."""
     from workbench import provenance as pv
     from workbench.figures.files import PNG_KEY
-    from workbench.methods.request import WITH_TAU
 
     encoder, target, settings = run.encoder, run.target, run.settings
     parameters = {
@@ -320,7 +326,7 @@ def _stamp(
         parameters["weigh"] = dict(request.weights)
     if retriever is not None:
         parameters["retriever"] = retriever.identity
-    if request.target in WITH_TAU:
+    if "tau" in request.options:
         parameters["tau"] = request.temperature
     used = [e for e in (encoder, getattr(run, "draft", None), retriever) if e is not None]
     weights = {pv.shared(e.name): e.weights_sha256 for e in used}
@@ -341,10 +347,10 @@ def _advance(run: "Run", checkpoint: Path | None) -> bool:
 
     steps = run.total_steps
     label = f"transfer ({run.target.name})"
-    # Asked twice, it stops amid a step: the picture is good, but the state is not one to write to the checkpoint.
+    # A second signal interrupts within a step: the picture is good, but there is no state to write to the checkpoint.
     with suppress(KeyboardInterrupt), _stop_between_steps() as asked:
         for iterate in progress.track(run, total=steps - len(run.history), label=label, show=True):
-            stopping = bool(asked)  # looked at once: what comes after this line waits for the next step, and its checkpoint
+            stopping = bool(asked)  # read once: a signal that comes later waits for the next step and its checkpoint
             if checkpoint and (stopping or iterate.step % CHECKPOINT_EVERY == 0):
                 run.checkpoint(checkpoint)
             if stopping:

@@ -62,8 +62,8 @@ def load(
     """The encoder called `name`, frozen, on `device`.
 
     Args:
-        name: "embedded" (distilled from VGG-19, in the package), "vgg19" (the reference), "random" (never trained, the
-            floor), "embedded:FILE" (your own, from `workbench distil`), or one that can only retrieve: "lite0"
+        name: "embedded" (distilled from VGG-19, in the package), "vgg19" (the reference), "random" (never trained, an
+            untrained baseline), "embedded:FILE" (your own, from `workbench distil`), or one that can only retrieve: "lite0"
             (EfficientNet-Lite0, in the package) or "clip:MODEL/PRETRAINED".
         device: "auto", or a torch device.
         precision: of the convolutions; "auto" is bfloat16 where the processor has it, which is about twice as fast, and

@@ -1,4 +1,4 @@
-"""Plain stacks of 3x3 convolutions, ReLU and 2x2 pooling: VGG-19, and what is made in its image."""
+"""Plain stacks of 3x3 convolutions, ReLU and 2x2 pooling: VGG-19, and narrow networks of the same structure."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial

@@ -9,19 +9,11 @@ from workbench.encoders import Encoder
 from workbench.figures.canvas import Figure
 from workbench.figures.panels import SHOWN, Panel
 from workbench.figures.sheets import grid
-from workbench.statistics import Moments, spread
+from workbench.statistics import Moments, resample_masks
 from workbench.study.comparison import Outcome
-from workbench.targets import StyleTarget
+from workbench.targets import TARGETS, StyleTarget
 from workbench.transfer import Settings
 
-TITLES = {
-    "single": "Single",
-    "nearest": "Nearest",
-    "blend": "Blend",
-    "cluster": "Cluster",
-    "regions": "Regions",
-    "whole": "Whole oeuvre",
-}
 COMBINED = {"mean": "", "barycentre": ", barycentre", "softmin": ", soft-min", "patches": ", patches"}
 THUMBNAIL = 200
 """px. Long side of a painting below a panel."""
@@ -43,7 +35,7 @@ def target_title(target: StyleTarget, method: str = "neighbours") -> str:
     how = COMBINED[target.combine]
     if not how and method != Settings().method:
         how = f", {methods.get(method).card.title}"
-    return TITLES.get(target.name, target.name.capitalize()) + how
+    return (TARGETS[target.name].title if target.name in TARGETS else target.name.capitalize()) + how
 
 
 def result_panel(outcome: Outcome) -> Panel:
@@ -83,5 +75,5 @@ def region_matches(content: Tensor, target: StyleTarget) -> Figure:
 
 def dimmed(picture: Tensor, mask: Tensor) -> Tensor:
     """`picture` (1, 3, H, W) with what lies outside of `mask` (1, 1, h, w) drawn towards light grey."""
-    inside = spread(mask, *picture.shape[-2:])
+    inside = resample_masks(mask, *picture.shape[-2:])
     return picture * inside + (picture * (1 - FADE) + 0.85 * FADE) * (1 - inside)

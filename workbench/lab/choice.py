@@ -5,8 +5,7 @@ from functools import cached_property
 
 from workbench import encoders
 from workbench.methods import Request, parse
-from workbench.methods.request import BY_HAND, WITH_TAU
-from workbench.targets import TAU
+from workbench.targets import TARGETS, TAU
 from workbench.transfer import Settings
 
 
@@ -52,7 +51,7 @@ class Choice:
     def request(self) -> Request:
         """The request that these values make. Raises UsageError for values that do not go together."""
         target, combine, settings = parse(self.target, self.settings)
-        target = BY_HAND if self.pinned else target
+        target = "by-hand" if self.pinned else target
         return Request(
             content=self.content,
             corpora=(self.corpus,),
@@ -61,7 +60,7 @@ class Choice:
             target=target,
             combine=combine,
             style=self.single if target == "single" else "",
-            tau=self.tau if target in WITH_TAU else None,
+            tau=self.tau if "tau" in TARGETS[target].options else None,
             weights=tuple((name, 1.0) for name in self.pinned),
             encoder=self.encoder,
             retriever=self.retriever,

@@ -6,7 +6,7 @@ from workbench.methods.library import Library
 from workbench.methods.method import Card, Method, OneShot, Run
 from workbench.methods.optimisation import GRAM, NEIGHBOURS
 from workbench.methods.registry import METHODS, get, register
-from workbench.methods.request import RETRIEVED, TARGETS, Request, parse
+from workbench.methods.request import RETRIEVED, Request, parse
 
 for _method in (NEIGHBOURS, GRAM, ColourTransfer()):
     registry.register(_method)
@@ -14,7 +14,6 @@ for _method in (NEIGHBOURS, GRAM, ColourTransfer()):
 __all__ = [
     "METHODS",
     "RETRIEVED",
-    "TARGETS",
     "Card",
     "Library",
     "Method",

@@ -4,7 +4,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from workbench import encoders, images, inputs, provenance, targets
 from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
-from workbench.methods.request import BY_HAND, RETRIEVED, WITH_TAU, Request
+from workbench.methods.request import RETRIEVED, Request
 from workbench.targets import Selection, StyleTarget
 
 KEPT = 8
@@ -124,11 +124,8 @@ class Library:
         if request.target == "single":
             return targets.single(self._painting(request)).combined(request.combine)
         selections = self.selections(request)
-        if request.target == BY_HAND:
-            return selections[0].by_hand(dict(request.weights)).combined(request.combine)
-        options: dict[str, Any] = {"tau": request.temperature} if request.target in WITH_TAU else {}
-        options |= {"mask": request.mask} if request.mask else {}
-        chosen = [getattr(selection, request.target)(**options).combined(request.combine) for selection in selections]
+        options = request.options | ({"weights": dict(request.weights)} if request.weights else {})
+        chosen = [selection.target(request.target, **options).combined(request.combine) for selection in selections]
         if len(chosen) == 1:
             return chosen[0]
         named = [replace(target, name=s.corpus.name) for target, s in zip(chosen, selections, strict=True)]
@@ -151,9 +148,8 @@ class Library:
 
 
 def target_key(request: Request) -> Hashable:
-    """All that decides the target of `request`: equal for two requests whose target is the same."""
-    chosen = (request.target, request.combine, request.style, request.tau, request.weights, request.mask, request.shares)
-    return (_selection_key(request), *chosen)
+    """All that decides the target of `request`: every field but the settings."""
+    return tuple(getattr(request, f.name) for f in fields(request) if f.name != "settings")
 
 
 def _selection_key(request: Request) -> Hashable:
@@ -162,11 +158,6 @@ def _selection_key(request: Request) -> Hashable:
 
 def _measured(selections: Sequence[Selection]) -> bool:
     return all(selection.measured for selection in selections)
-
-
-def _wanted(request: Request) -> Request:
-    """`request` without what changes nothing in its target."""
-    return replace(request, settings=replace(request.settings, size=512, steps=512, seed=0))
 
 
 def part(corpus: Corpus, request: Request) -> Corpus:

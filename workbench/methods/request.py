@@ -11,26 +11,15 @@ from typing import Any
 from workbench import encoders, inputs
 from workbench.errors import UsageError, require
 from workbench.methods import registry
-from workbench.targets import NAMES, TAU, Combination, check_tau, combination
+from workbench.targets import TARGETS, TAU, Combination, check_tau, check_words, combination
 from workbench.transfer.settings import Settings
 
-BY_HAND = "by-hand"
-TARGETS = (*NAMES, BY_HAND)
-WITH_TAU = ("blend", "cluster", "regions")
-RETRIEVED = ("nearest", "blend", "cluster", "regions")
-"""Targets that look for the works that fit the content."""
-SEVERAL_CORPORA = ("nearest", "blend", "cluster", "whole")
-ONLY_WITH: Mapping[str, tuple[str, ...]] = {
-    "style": ("single",),
-    "tau": WITH_TAU,
-    "mask": ("regions",),
-    "weights": (BY_HAND,),
-}
-"""Fields that would be ignored with any other target -> the targets they go with."""
-
-
 EMPTY: Mapping[str, Any] = {"style": "", "tau": None, "mask": "", "weights": ()}
-"""What these fields are when they are not given."""
+"""Fields that only some targets take -> what they are when they are not given."""
+ONLY_WITH = {field: tuple(name for name, kind in TARGETS.items() if field in kind.options) for field in EMPTY}
+"""These fields -> the targets they go with."""
+RETRIEVED = tuple(name for name, kind in TARGETS.items() if kind.retrieved)
+"""Targets that look for the works that fit the content."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +67,7 @@ class Request:
         count = len(self.corpora)
         require(not self.shares or len(self.shares) == count > 1, f"shares: give one for each of several corpora, not {count}")
         require(all(0 < share < float("inf") for share in self.shares), "shares: give positive numbers")
-        require(count < 2 or self.target in SEVERAL_CORPORA, f"target {self.target} takes one corpus")
+        require(count < 2 or TARGETS[self.target].mixes, f"target {self.target} takes one corpus")
         require(count > 0 or self.target == "single", f"target {self.target} needs a corpus: a folder, or a sample painter")
         require(count > 0 or not self.where, "where needs a corpus: it says which of its works to use")
         require(count > 0 or not self.exclude, "exclude needs a corpus: it says which of its works to leave out")
@@ -94,7 +83,8 @@ class Request:
         require(
             not lone or Path(self.style).is_file(), f"style {self.style}: no such file; give a corpus to name one of its works"
         )
-        require(self.target != BY_HAND or bool(self.weights), f"target {BY_HAND} needs weights: works, and a number for each")
+        weighted = self.target != "by-hand" or bool(self.weights)
+        require(weighted, "target by-hand needs weights: works, and a number for each")
         registry.get(self.method).check(self.target, self.combine, self.settings)
 
     @property
@@ -106,6 +96,13 @@ class Request:
     def temperature(self) -> float:
         """`tau`, or its default."""
         return TAU if self.tau is None else self.tau
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The fields that the target takes and that are given, and the temperature where it takes one."""
+        given = {name: getattr(self, name) for name in TARGETS[self.target].options}
+        given = {name: value for name, value in given.items() if value != EMPTY[name]}
+        return given | ({"tau": self.temperature} if "tau" in TARGETS[self.target].options else {})
 
     @property
     def words(self) -> str:
@@ -131,9 +128,8 @@ def parse(words: str, settings: Settings) -> tuple[str, Combination, Settings]:
     with "gram"; without one the method is that of `settings`. UsageError for what does not exist.
     """
     method, _, rest = words.rpartition(":")
-    target, _, combine = rest.partition("/")
-    combine = combination(combine or "mean")
+    if method:
+        registry.get(method)
+    target, combine = check_words(rest)
     method = method or ("gram" if combine != "mean" else settings.method)
-    registry.get(method)
-    require(target in NAMES, f"target {target!r}: choose {', '.join(NAMES)}")
-    return target, combine, replace(settings, method=method)
+    return target, combine, replace(settings, method=registry.get(method).name)

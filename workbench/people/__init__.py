@@ -19,7 +19,7 @@ from torch import Tensor
 from workbench import images
 from workbench.errors import WorkbenchError
 from workbench.people.networks import FaceNetwork, PersonNetwork
-from workbench.statistics import spread
+from workbench.statistics import resample_masks
 
 WEIGHTS = Path(__file__).with_name("people.safetensors")
 WEIGHTS_SHA256 = "d6ea1e5ecb43229bd580f3d1283753eda670310924621a77220e7ac0f1d3234c"
@@ -89,7 +89,7 @@ def parts(picture: Tensor, height: int, width: int) -> np.ndarray:
     detected = faces(picture)
     if not detected:
         return found
-    people = spread(person(picture), height, width)[0, 0].numpy() > PERSON_PROBABILITY
+    people = resample_masks(person(picture), height, width)[0, 0].numpy() > PERSON_PROBABILITY
     down, across = ((np.arange(n) + 0.5) / n for n in (height, width))
     inside = np.zeros_like(people)
     for face in detected:

@@ -17,7 +17,7 @@ from workbench import images, people
 from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.images import colour
-from workbench.statistics import spread
+from workbench.statistics import resample_masks
 
 SIZE = 384
 """Long side in px at which pictures are divided."""
@@ -224,7 +224,7 @@ def described(labels: np.ndarray, picture: Tensor, encoder: Encoder) -> Regions:
     blocks = []
     with torch.no_grad():
         for f in encoder.features(picture, encoder.style_layers[-DESCRIPTOR_LAYERS:]).values():
-            weights = spread(masks, *f.shape[-2:])
+            weights = resample_masks(masks, *f.shape[-2:])
             mean = (f * weights).sum(dim=(2, 3)) / weights.sum(dim=(2, 3)).clamp_min(1e-12)
             blocks.append(F.normalize(mean, dim=1))
     return Regions(labels.astype(np.uint8), torch.cat(blocks, dim=1).cpu().numpy().astype(np.float32))

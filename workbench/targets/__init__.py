@@ -3,6 +3,7 @@
 from workbench.targets.aggregation import bag_of_patches, guided_moments, moments, paintings, style_vectors
 from workbench.targets.selection import (
     NAMES,
+    TARGETS,
     TAU,
     Selection,
     blend,
@@ -20,6 +21,7 @@ from workbench.targets.target import Combination, Guide, StyleTarget, combinatio
 
 __all__ = [
     "NAMES",
+    "TARGETS",
     "TAU",
     "Combination",
     "Guide",

@@ -151,7 +151,8 @@ def guided_moments(
             for work, (_, by_layer) in tracked:
                 for piece, mask in wanted[work].items():
                     found[piece] = {
-                        layer: statistics.moments(f, statistics.spread(mask, *f.shape[-2:])) for layer, f in by_layer.items()
+                        layer: statistics.moments(f, statistics.resample_masks(mask, *f.shape[-2:]))
+                        for layer, f in by_layer.items()
                     }
         parts = [(w, found[piece]) for piece, w in zip(guide.pieces, guide.weights, strict=True)]
         if guide.matched:

@@ -1,9 +1,10 @@
 """Which works, with which weights: from the one that is named to the whole oeuvre."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,34 @@ from workbench.retrieval.pieces import Piece, RegionIndex
 from workbench.retrieval.regions import Regions
 from workbench.targets.target import Combination, Guide, StyleTarget, combination
 
-NAMES = ("single", "nearest", "blend", "cluster", "regions", "whole")
+
+@dataclass(frozen=True)
+class Kind:
+    """What a target needs.
+
+    title: its name in figures; options: the fields of a request that it takes, which are also the arguments of the method of
+    `Selection` that makes it; retrieved: whether it is made of the works that fit the content; mixes: whether the works of
+    several corpora can be mixed.
+    """
+
+    title: str
+    options: tuple[str, ...] = ()
+    retrieved: bool = False
+    mixes: bool = False
+
+
+TARGETS: Mapping[str, Kind] = {
+    "single": Kind("Single", ("style",)),
+    "nearest": Kind("Nearest", retrieved=True, mixes=True),
+    "blend": Kind("Blend", ("tau",), retrieved=True, mixes=True),
+    "cluster": Kind("Cluster", ("tau",), retrieved=True, mixes=True),
+    "regions": Kind("Regions", ("tau", "mask"), retrieved=True),
+    "whole": Kind("Whole oeuvre", mixes=True),
+    "by-hand": Kind("By hand", ("weights",)),
+}
+"""Every target by name. The method of `Selection` that makes it has the same name."""
+NAMES = tuple(name for name in TARGETS if name != "by-hand")
+"""Targets that words such as "blend/barycentre" can name."""
 TAU = 0.1
 """Default temperature, a difference of cosines. With lite0 a blend of van Gogh's works has an effective number of 5 to 12 where
 the content fits."""
@@ -247,9 +275,9 @@ class Selection:
         """Style clusters of the corpus."""
         return clusters.cluster(embeddings.embed(self.corpus, self.encoder, "style", show=self.show))
 
-    def single(self, name: str) -> StyleTarget:
-        """The work called `name`; UsageError with near names if there is none."""
-        return single(self.corpus[name])
+    def single(self, style: str) -> StyleTarget:
+        """The work called `style`; UsageError with near names if there is none."""
+        return single(self.corpus[style])
 
     def nearest(self) -> StyleTarget:
         """The work most similar to the content."""
@@ -350,12 +378,9 @@ class Selection:
         `single` is the painting of the target "single". UsageError for a name or a combination that does not exist.
         """
         name, combine = check_words(words)
-        targets: dict[str, Callable[[], StyleTarget]] = {
-            "single": lambda: self.single(single),
-            "nearest": self.nearest,
-            "blend": lambda: self.blend(tau),
-            "cluster": lambda: self.cluster(tau),
-            "regions": lambda: self.regions(tau),
-            "whole": self.whole,
-        }
-        return targets[name]().combined(combine)
+        return self.target(name, style=single, tau=tau).combined(combine)
+
+    def target(self, name: str, **options: Any) -> StyleTarget:
+        """The target called `name`, one of TARGETS, made with those of `options` that it takes."""
+        taken = {option: value for option, value in options.items() if option in TARGETS[name].options}
+        return getattr(self, name.replace("-", "_"))(**taken)

@@ -41,7 +41,7 @@ def grid_of(features: Mapping[str, Tensor]) -> tuple[int, int]:
     return rows, columns
 
 
-def blocks(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def on_grid(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """layer -> (P, C) float32: the features (1, C, h, w) of every layer at the P places of the grid.
 
     Finer layers are averaged over a place, coarser ones interpolated.

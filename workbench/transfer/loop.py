@@ -104,7 +104,7 @@ def drive(transfers: Sequence[Optimised], engine: Engine) -> Iterator[None]:
 
 
 def _advance(transfers: Sequence[Optimised], descents: Sequence[Descent], engine: Engine) -> None:
-    """Evaluations up to the next look of the host, on record. Raises Diverged, or what stopped them."""
+    """Run until the host next reads the losses, and record them. Raises Diverged, or what stopped the run."""
     found: list[list[Tensor]] = []
     stopped: BaseException | None = None
     try:

@@ -1,7 +1,6 @@
-"""Losses, one idea each, all dimensionless.
+"""Losses, one idea each, all dimensionless: no weight depends on the encoder or the resolution.
 
-A loss names the `layers` it reads and maps (image, features) to a scalar. Dimensionless means that 1 is as far from the
-target as a blank is, whatever the encoder and the resolution, so that a weight keeps its meaning.
+A loss names the `layers` that it reads and maps (image, features) to a scalar.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,14 +19,14 @@ from workbench.statistics import (
     patches,
     places,
     region_moments,
-    spread,
+    resample_masks,
     style_vector,
 )
 
 SMALLEST_VARIANCE = 0.01
 """Least variance that a squared distance is divided by, as a share of the mean square: for paintings of one colour."""
 PATCH_FACTOR = 0.25
-"""Factor of CentredPatchLoss, found so that one alpha keeps about as much of the content as beside Gram matrices."""
+"""Factor of CentredPatchLoss: with it the default alpha keeps about as much of the content as with Gram matrices."""
 
 
 Gram = Callable[[Tensor], Tensor]
@@ -93,8 +92,8 @@ class GramLoss:
 class SoftMinGramLoss:
     """Distance to the nearest of many paintings: -T log sum_k w_k exp(-L_k / T), L_k being the Gram loss to painting k alone.
 
-    T -> 0 is the least L_k, the weights w_k notwithstanding; T -> infinity is the weighted mean of the L_k. In between the
-    picture may choose the painting that it can come nearest to, the more freely the smaller T is; nothing is averaged.
+    T -> 0 gives the minimum of the L_k, whatever their weights; T -> infinity gives their weighted mean. No matrices are
+    averaged.
     """
 
     def __init__(self, paintings: Sequence[tuple[float, Mapping[str, Moments]]], *, temperature: float, gram: Gram = gram):
@@ -158,12 +157,14 @@ class GuidedGramLoss:
         dtype = torch.promote_types(features.dtype, torch.float32)
         key = (*features.shape[-2:], dtype)
         if key not in self._regions:
-            self._regions[key] = [places(mask[None], dtype) for mask in spread(self.masks, *features.shape[-2:])]
+            self._regions[key] = [places(mask[None], dtype) for mask in resample_masks(self.masks, *features.shape[-2:])]
         return self._regions[key]
 
 
 class W2Loss:
     """Mean over layers of the Gaussian W2 distance (see statistics.gaussian_w2) over the target's tr(G*)."""
+
+    waits_for_host = True  # its eigenvalues: a CUDA graph cannot record it
 
     def __init__(self, target: Mapping[str, Moments]):
         self.layers = tuple(target)
@@ -178,7 +179,7 @@ class W2Loss:
 
 
 class PatchLoss:
-    """Retrieval loss over a bag of patches: mean over positions of 1 - max over the bag of cos(F(x), F(bag)).
+    """Nearest-patch loss: mean over positions of 1 - max over the bag of cos(F(x), F(bag)).
 
     The nearest-neighbour style loss of Kolkin et al. (2022) on 3x3 patches in the manner of Li & Wand (2016): each
     position seeks the most similar patch of any retrieved painting, cosine after removing the bag's mean. `block`
@@ -201,7 +202,7 @@ class PatchLoss:
 
 
 class CentredPatchLoss(PatchLoss):
-    """Retrieval loss over a bag of patches from many paintings: each place seeks its like in the whole bag.
+    """Nearest-patch loss over the patches of many paintings, centred on both sides.
 
         PATCH_FACTOR * mean over layers of ( mean over positions of 1 - max over the bag of cos(F(x) - m, F(bag) - m*)
                                         + ||m - m*||^2 / ||m*||^2 ),
@@ -262,7 +263,7 @@ class NeighbourLoss:
 
 
 class EmbeddingLoss:
-    """Retrieval loss in style-embedding space: sum_k w_k mean over layers of ||v(x) - v_k||^2 / ||v_k||^2.
+    """Style-vector loss: sum_k w_k mean over layers of ||v(x) - v_k||^2 / ||v_k||^2.
 
     v is `statistics.style_vector`, the channel means and deviations of a layer; k runs over the retrieved works.
     """

@@ -21,13 +21,13 @@ TIE = 0.05
 ROUNDS = 3
 """Rounds in which matches move to those of their neighbours."""
 COHERENCE = 0.2
-"""Cosine that a match is worth more if all four neighbours continue it."""
+"""Bonus, a cosine, of a match that all four neighbours continue."""
 CROWDING = 0.1
-"""Cosine that a match costs, times log(1 + n), where its surroundings are used n times as often as their share."""
+"""Penalty, a cosine times log(1 + n), of a match whose surroundings are used n times as often as their share."""
 SURROUNDINGS = 8
 """Places. The side of the surroundings whose use is counted."""
 OUTSIDE = 0.3
-"""Cosine that is lost for a neighbour beyond the painting's edge."""
+"""Penalty, a cosine, of a neighbour beyond the painting's edge."""
 BLOCK = 256
 """Places searched for at once; bounds memory."""
 FORBIDDEN = -9.0
@@ -108,7 +108,7 @@ class Matcher:
             total += ((continued == match) & inside & there).float()
         return total / 4
 
-    def best_alone(self, generator: torch.Generator) -> Tensor:
+    def independent(self, generator: torch.Generator) -> Tensor:
         """(P,): one of the nearest among at most SEARCHED places drawn from each region, about as like as the best of them."""
         found = torch.zeros(len(self.query), min(CANDIDATES, len(self.region)), dtype=torch.long, device=self.query.device)
         for region in self.query_region.unique().tolist():

@@ -17,9 +17,9 @@ from torchvision.transforms.functional import gaussian_blur
 from workbench.encoders import Encoder
 from workbench.images.colour import Recolouring
 from workbench.people import Face
-from workbench.statistics import spread
+from workbench.statistics import resample_masks
 from workbench.targets import StyleTarget
-from workbench.transfer.hypercolumns import blocks, grid_of, layers_of, stride
+from workbench.transfer.hypercolumns import grid_of, layers_of, on_grid, stride
 from workbench.transfer.losses import NeighbourLoss
 from workbench.transfer.matching import Matcher
 from workbench.transfer.sources import Sources, continued_features, draw_windows
@@ -72,7 +72,7 @@ def loss(
             return NeighbourLoss({layer: f.float() for layer, f in features.items()}, borders)
 
         def columns_of(picture: Tensor) -> dict[str, Tensor]:
-            return blocks(continued_features(encoder, blurred(picture, looseness), layers))
+            return on_grid(continued_features(encoder, blurred(picture, looseness), layers))
 
         size = round(STROKE_SCALE * size)
         windows = draw_windows(target, encoder, layers, size, math.prod(grid), generator, recolour, show=show)
@@ -80,12 +80,12 @@ def loss(
         query = F.normalize(sources.space.of_picture(columns_of(content)), dim=1)
         region = _regions(target, grid).to(query.device)
         matcher = Matcher(query, grid, region, sources.columns, sources.lattice, sources.region)
-        match = matcher.coherent(matcher.best_alone(generator), generator)
+        match = matcher.coherent(matcher.independent(generator), generator)
         kept = 1 - strength * (1 - _kept_in_faces(faces, grid, query.device))
         found = {}
         for layer, f in features.items():
             matched = sources.features(match, grid, layer, (f.shape[2], f.shape[3]))
-            found[layer] = matched + spread(kept, *f.shape[-2:]) * (f.float() - matched)
+            found[layer] = matched + resample_masks(kept, *f.shape[-2:]) * (f.float() - matched)
     return NeighbourLoss(found, borders)
 
 
@@ -121,4 +121,4 @@ def _regions(target: StyleTarget, grid: tuple[int, int]) -> Tensor:
     """(P,): the number of the guide that each place of the content belongs to; 0 without guides."""
     if not target.guides:
         return torch.zeros(math.prod(grid), dtype=torch.long)
-    return torch.cat([spread(guide.mask, *grid) for guide in target.guides], dim=1)[0].argmax(dim=0).flatten()
+    return torch.cat([resample_masks(guide.mask, *grid) for guide in target.guides], dim=1)[0].argmax(dim=0).flatten()

@@ -21,7 +21,7 @@ class Objective:
         self._weights: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
 
     def scale(self, factors: Mapping[str, float]) -> None:
-        """From now on the term `name` counts `factors[name]` times its weight in what is descended; the others once."""
+        """From now on the term `name` counts `factors[name]` times its weight in what is minimised; the others once."""
         self._factors = dict(factors)
         for weights, _ in self._weights.values():
             weights.copy_(self._as_tensors(weights)[0])  # in place: a recorded CUDA graph reads this memory

@@ -18,9 +18,9 @@ Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 SHORTEST = 2**-8
 """Length of a step, as a share of the direction, below which the pairs on record are given up for the steepest descent."""
 ARMIJO = 1e-4
-"""Share of the decrease that the slope promises which a step has to bring (Nocedal & Wright 2006, eq. 3.4)."""
-STRETCH = 2.0
-"""Times the mean of s.y / y.Dy: the scale of directions that no pair covers. Found by measuring."""
+"""The constant c1 of the Armijo condition (Nocedal & Wright 2006, eq. 3.4)."""
+GAMMA_FACTOR = 2.0
+"""Factor of gamma, the scale of the initial inverse Hessian, over the mean of s.y / y.Dy. Found by measuring."""
 REFIT_EVERY = 15
 """Evaluations between two fits of the diagonal D."""
 DECAY = 0.95
@@ -261,7 +261,7 @@ class LBFGS(Optimiser):
         across, squares = self.products.index_select(1, order).index_select(2, order) * (kept[:, None] & kept)
         p, q = self.along.index_select(1, order) * kept
         ratios = across.diagonal() / squares.diagonal().clamp_min(torch.finfo(squares.dtype).tiny)  # 0 where no pair is
-        gamma = STRETCH * ratios.sum() / self.count.clamp_min(1)
+        gamma = GAMMA_FACTOR * ratios.sum() / self.count.clamp_min(1)
         upper = across.triu() + torch.diag((~kept).to(self.loss.dtype))  # rows that hold no pair take no part
         u = torch.linalg.solve_triangular(upper, p[:, None], upper=True)[:, 0]
         w = across.diagonal() * u + gamma * (squares @ u - q)

@@ -1,4 +1,4 @@
-"""The coordinates in which a picture is optimised: a descent is only as fast as its coordinates are even."""
+"""The coordinates in which a picture is optimised: a preconditioner for L-BFGS, or the pixels themselves."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ GAINS = {
 }
 """Opponent axis over (R, G, B) -> the gain at each of FREQUENCIES; between them, a straight line over logarithms."""
 FINE_GAIN = 1.4
-"""Gain of what two by two pixels do not have in common."""
+"""Gain of the residual, which is left when the mean of every two by two pixels is subtracted."""
 CELL = 8
 """px. Means are taken over three by three cells of this size."""
 

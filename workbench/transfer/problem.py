@@ -1,4 +1,7 @@
-"""From a content and a target to the objective of every stage: L = alpha L_content + beta L_style + tv L_tv."""
+"""From a content and a target to the objective of every stage: L = alpha L_content + beta L_style + tv L_tv + L_range.
+
+L_range keeps pixels within [0, 1]. alpha counts more at coarse scales (see schedule) and with neighbours.
+"""
 
 from functools import cached_property, lru_cache
 from typing import Any
@@ -17,7 +20,9 @@ from workbench.transfer.objective import Objective
 from workbench.transfer.settings import Settings, check_combination
 
 NEIGHBOURS_CONTENT_FACTOR = 4.0
-"""Times alpha that the content loss counts beside neighbours, whose loss outweighs it more than that of statistics does."""
+"""Factor of alpha with neighbours, whose style loss is larger, relative to the content loss, than that of statistics."""
+PATCH_LAYERS = slice(2, 4)
+"""Style layers whose patches are compared: relu3_1 and relu4_1 of VGG-19, as in Li & Wand (2016)."""
 THUMBNAIL = 96
 """px. Long side of a painting of which only the colours are wanted."""
 
@@ -95,7 +100,7 @@ class Problem:
             )
         if settings.style_loss == "patches" or target.combine == "patches":
             found = bag_of_patches(
-                target, encoder, size, layers[2:4], limit=settings.bag, seed=settings.seed, recolour=self.recolour
+                target, encoder, size, layers[PATCH_LAYERS], limit=settings.bag, seed=settings.seed, recolour=self.recolour
             )
             return losses.CentredPatchLoss(found) if target.combine == "patches" else losses.PatchLoss(found)
         if settings.style_loss == "embedding":
@@ -103,10 +108,10 @@ class Problem:
         if target.guides:
             each = guided_moments(target, encoder, size, layers, **options)
             masks = torch.cat([guide.mask for guide in target.guides]).to(content.device)
-            return losses.GuidedGramLoss(masks, self._weakened_by_region(each, masks, content, encoder))
+            return losses.GuidedGramLoss(masks, self._mixed_by_region(each, masks, content, encoder))
         if target.combine == "softmin":
-            weakened = self._weakened(list(paintings(target, encoder, size, layers, **options)), content, encoder)
-            return losses.SoftMinGramLoss(weakened, temperature=settings.softness, gram=gram)
+            mixed = self._mixed(list(paintings(target, encoder, size, layers, **options)), content, encoder)
+            return losses.SoftMinGramLoss(mixed, temperature=settings.softness, gram=gram)
         aimed_at = self._moments(content, encoder, size, show)
         if settings.style_loss == "w2":
             return losses.W2Loss(aimed_at)
@@ -128,9 +133,9 @@ class Problem:
             found = statistics.pool((guide.share, m) for guide, m in zip(self.target.guides, each, strict=True))
         else:
             found = moments(self.target, encoder, size, encoder.style_layers, **options)
-        return self._weakened([(1.0, found)], content, encoder)[0][1]
+        return self._mixed([(1.0, found)], content, encoder)[0][1]
 
-    def _weakened(
+    def _mixed(
         self, each: list[tuple[float, dict[str, Moments]]], content: Tensor, encoder: Encoder
     ) -> list[tuple[float, dict[str, Moments]]]:
         """Moments with their weights, each mixed with those of the content by `strength`."""
@@ -141,7 +146,7 @@ class Problem:
             own = {layer: statistics.moments(f) for layer, f in encoder.features(content, encoder.style_layers).items()}
         return [(weight, statistics.pool([(1 - strength, own), (strength, m)])) for weight, m in each]
 
-    def _weakened_by_region(
+    def _mixed_by_region(
         self, each: list[dict[str, Moments]], masks: Tensor, content: Tensor, encoder: Encoder
     ) -> list[dict[str, Moments]]:
         """The moments of every region, mixed with those of its own part of the content by `strength`."""
@@ -151,7 +156,7 @@ class Problem:
         with torch.no_grad():
             features = encoder.features(content, encoder.style_layers)
             own = [
-                {x: statistics.moments(f, statistics.spread(mask[None], *f.shape[-2:])) for x, f in features.items()}
+                {x: statistics.moments(f, statistics.resample_masks(mask[None], *f.shape[-2:])) for x, f in features.items()}
                 for mask in masks
             ]
         return [statistics.pool([(1 - strength, o), (strength, t)]) for o, t in zip(own, each, strict=True)]

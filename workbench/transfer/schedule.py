@@ -11,8 +11,7 @@ NEIGHBOURS_SHARE = 0.4
 DRAFT_SHARE = 0.4
 """Evaluations of a draft at full size, as a share of those at full size."""
 COARSE_CONTENT_FACTOR = 12.0
-"""Times its weight that the content loss has at coarser scales. What style takes from the content in a few evaluations, it gets
-back only in many."""
+"""Factor of the content weight at coarser scales: structure that is lost there comes back only slowly."""
 FIRST_CONTENT_FACTOR = 4.0
 """The same in the first evaluations at full size."""
 FIRST_SHARE = 0.2

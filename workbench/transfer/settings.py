@@ -1,6 +1,7 @@
 """How a picture is painted: the numbers and words that decide it, and which of them go together."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -45,6 +46,7 @@ class Settings:
     tv: float = 0.02
     """Weight of the total variation."""
     style_loss: StyleLoss = "gram"
+    """How styles are compared: Gram matrices, Gaussian W2, nearest patches, or style vectors; see losses."""
     softness: float = 0.1
     """Temperature of the soft minimum over paintings, in units of the Gram loss; 0 takes the nearest alone."""
     bag: int = 2048
@@ -58,6 +60,7 @@ class Settings:
     """"style": the paintings' colours. "content": the paintings take the content's colours first, by optimal transport.
     "luminance": only light and dark are transferred, and the content's colours laid over the result."""
     optimiser: Optimiser = "lbfgs"
+    """"lbfgs" in decorrelated colours and frequencies, or "adam" in pixels."""
     init: Init = "content"
     """What the coarsest scale starts from."""
     draft: Draft = "auto"
@@ -66,7 +69,7 @@ class Settings:
     plateau: float = 1e-3
     """Stop at full size when the last 20 evaluations lowered the objective by less than this share; 0 never stops."""
     seed: int = 0
-    """Of all that is drawn: noise, patches for style_loss="patches", and places of the paintings for neighbours."""
+    """Random seed: of noise, of patches for style_loss="patches", and of places of the paintings for neighbours."""
 
     def __post_init__(self) -> None:
         images.check_size(self.size)
@@ -113,26 +116,47 @@ class Settings:
         return max(SMALLEST_PAINTING, round(size * self.brush)) if self.brush < 1 else round(size * self.brush)
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What goes with a style loss.
+
+    combine: the ways to combine works; strength: whether `Settings.strength` may be below 1; content_first: whether the content
+    weighs more at first, which was found to pay.
+    """
+
+    combine: tuple[str, ...] = ("mean",)
+    strength: bool = False
+    content_first: bool = False
+
+
+STYLE_LOSSES: Mapping[str, Rules] = {
+    "gram": Rules(("mean", "barycentre", "softmin", "patches"), strength=True, content_first=True),
+    "w2": Rules(("mean", "barycentre"), strength=True),
+    "patches": Rules(),
+    "embedding": Rules(),
+}
+"""Every word of StyleLoss."""
+
+
 def check_combination(combine: str, settings: Settings, *, guided: bool = False) -> None:
-    """UsageError where a method, a way to combine works, a way to compare styles and a strength do not go together."""
+    """UsageError where a method, a way to combine works, a style loss and a strength do not go together."""
+    style_loss, strength = settings.style_loss, settings.strength
     if settings.method == "neighbours":
         require(
-            combine == "mean" and settings.style_loss == "gram",
-            f"paintings combined as {combine!r} and style_loss = {settings.style_loss!r} go with the method gram: "
+            combine == "mean" and style_loss == "gram",
+            f"paintings combined as {combine!r} and style_loss = {style_loss!r} go with the method gram: "
             "neighbours take places from the paintings, not statistics",
         )
         return
     require(settings.method == "gram", f"method = {settings.method!r} is not one that optimises: choose neighbours or gram")
-    goes = {"gram": ("mean", "barycentre", "softmin", "patches"), "w2": ("mean", "barycentre")}
-    ways = goes.get(settings.style_loss, ("mean",))
+    rules = STYLE_LOSSES[style_loss]
     require(
-        combine in ways,
-        f"paintings combined as {combine!r} do not go with style_loss = {settings.style_loss!r}: "
-        f"combine them as {' or '.join(ways)}",
+        combine in rules.combine,
+        f"paintings combined as {combine!r} do not go with style_loss = {style_loss!r}: "
+        f"combine them as {' or '.join(rules.combine)}",
     )
-    simple = settings.style_loss == "gram" and combine == "mean"
+    simple = style_loss == "gram" and combine == "mean"
     require(simple or not guided, "a target of regions goes with style_loss gram and combine mean, not otherwise")
-    moments = settings.style_loss in goes and combine != "patches"
-    require(
-        settings.strength == 1 or moments, f"strength = {settings.strength} goes with style_loss gram and w2, not with patches"
-    )
+    weakens = " and ".join(name for name, other in STYLE_LOSSES.items() if other.strength)
+    goes = strength == 1 or (rules.strength and combine != "patches")
+    require(goes, f"strength = {strength} goes with style_loss {weakens}, and not with paintings combined as patches")

@@ -18,7 +18,7 @@ from workbench.transfer.hypercolumns import CELL, SAMPLE, Space, grid_of, stride
 from workbench.transfer.matching import Lattice
 
 POOL = 8
-"""Places drawn from all paintings together, in pictures of the size of the result."""
+"""Places drawn from all paintings together, as a multiple of the places of the result."""
 ENLARGEMENT = 1.25
 """Times its own size that a painting is scaled to at most: beyond it, strokes would be blurred."""
 MARGIN = 2

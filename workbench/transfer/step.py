@@ -20,7 +20,7 @@ from workbench.transfer.parametrisation import Pixels, Spectral
 class Evaluation:
     """What was found at `point` (n,): the picture (1, 3, H, W), the gradient (n,), and values (terms + 2,).
 
-    values: the unweighted loss of every term, their total by the weights, and what is descended.
+    values: the unweighted loss of every term, their total by the weights, and what is minimised.
     """
 
     point: Tensor
@@ -32,8 +32,8 @@ class Evaluation:
 class Descent:
     """A picture that is being optimised: objective, coordinates, optimiser, and what was found so far.
 
-    picture: (1, 3, H, W), the last one that was accepted. row: (terms + 3,), its `Evaluation.values`, and 1 as long as all that
-    was found is finite.
+    picture: (1, 3, H, W), the last one that was accepted. row: (terms + 3,), its `Evaluation.values`, then 1 while
+    everything is finite, else 0.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ from workbench.transfer.optimisers import LBFGS, Adam
 from workbench.transfer.parametrisation import Pixels, Spectral
 from workbench.transfer.problem import Problem
 from workbench.transfer.schedule import stages
-from workbench.transfer.settings import Settings
+from workbench.transfer.settings import STYLE_LOSSES, Settings
 from workbench.transfer.step import Descent
 
 FIRST_MOVE = 0.005
@@ -106,8 +106,8 @@ class Transfer:
             layers_of(encoder)  # refuses an encoder that lacks them
         self.draft = draft_encoder(encoder) if self.settings.draft == "auto" and not by_neighbours else None
         # The content weighs more at first, and a finer scale gets its detail, where that was found to pay.
-        gram = self.settings.style_loss == "gram" and target.combine != "patches" and not by_neighbours
-        content_first = gram and self.settings.optimiser == "lbfgs"
+        fitting = STYLE_LOSSES[self.settings.style_loss].content_first and target.combine != "patches"
+        content_first = fitting and not by_neighbours and self.settings.optimiser == "lbfgs"
         self.adds_detail = (content_first or by_neighbours) and self.settings.init == "content"
         self.stages = stages(self.settings, drafted=self.draft is not None, content_first=content_first)
         self.starts = tuple(accumulate((stage.evaluations for stage in self.stages[:-1]), initial=0))  # evaluations before each
@@ -215,7 +215,7 @@ class Transfer:
             if self.picture.shape != content.shape:
                 picture = self._enlarged(content)
                 self._new_optimiser(picture)
-                self.picture = picture  # last: who is interrupted before begins the scale again
+                self.picture = picture  # assigned last, so that an interrupt before it restarts this scale
             elif self.optimiser is not None:
                 self.optimiser.restart()
         space, optimiser = self.parametrisation, self.optimiser

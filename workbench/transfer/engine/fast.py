@@ -12,7 +12,6 @@ from torch import Tensor
 
 from workbench import memory
 from workbench.encoders.convolutional import LARGE
-from workbench.transfer import losses
 from workbench.transfer.engine.gram import gram
 from workbench.transfer.engine.graph import record, side_by_side
 from workbench.transfer.step import Descent, Evaluation
@@ -100,8 +99,8 @@ def _recordable(descents: Sequence[Descent]) -> bool:
     """Whether a step is worth recording, and nothing in it makes the device wait for the host."""
     if descents[0].picture.device.type != "cuda" or _large(descents):
         return False
-    waits = (isinstance(loss, losses.W2Loss) for descent in descents for _, loss in descent.objective.terms.values())
-    return not any(waits) and not any(descent.grey for descent in descents)
+    losses = [loss for descent in descents for _, loss in descent.objective.terms.values()]
+    return not any(getattr(loss, "waits_for_host", False) for loss in losses) and not any(descent.grey for descent in descents)
 
 
 def _evaluated(descents: Sequence[Descent]) -> list[Evaluation]:
