@@ -206,7 +206,7 @@ class Corpus:
     def split(self, held_out: float = 0.2, seed: int = 0) -> tuple["Corpus", "Corpus"]:
         """(bank, held out): about the fraction `held_out` of the works is held out, series by series.
 
-        The works of a series stay together, for to know one haystack is to know the others; a work without a series is
+        The works of a series stay together, because they are nearly alike; a work without a series is
         its own group. Groups are drawn in the order of seed, and kept when they bring the count nearer to the one asked for.
         Deterministic. Raises UsageError when `held_out` is not between 0 and 1 or all works are one series.
         """

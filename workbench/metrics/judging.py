@@ -19,7 +19,7 @@ FAMILIES = (
     ("still-life",),
 )
 """Genres that count as one."""
-LEAST = 4
+MIN_GROUPS = 4
 """Groups of held-out works of a genre, below which a picture of it is compared with all genres."""
 FLAT = 1e-6
 """Standard deviation over the bank, in the unit of a descriptor, below which a dimension is left out."""
@@ -86,7 +86,7 @@ class Judge:
         Those of its family of genres, or all, where fewer than four groups of these are held out.
         """
         inside = np.array([work.genre in family(genre) for work in self.held_out])
-        if len(set(self.groups[inside])) >= LEAST:
+        if len(set(self.groups[inside])) >= MIN_GROUPS:
             return np.flatnonzero(inside), genre
         return np.arange(len(inside)), "all genres"
 

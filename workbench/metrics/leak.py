@@ -1,4 +1,4 @@
-"""Motif leak: where a result holds a piece of its source painting, rather than of the artist's manner."""
+"""Motif leak: patches of a result that were copied from a source painting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,22 +13,23 @@ from workbench import images
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
-from workbench.metrics.judging import LEAST, family
+from workbench.metrics.judging import MIN_GROUPS, family
 from workbench.statistics import patches
 from workbench.targets import StyleTarget
 
 LAYER = 3
 """Index among the style layers: relu4_1, whose cells are 8 px wide."""
 SCALES = (1, 2)
-"""Cells averaged into one, along each side, before patches of 3x3 are taken: about 32 and 64 px with the receptive field."""
+"""Cells averaged into one, along each side, before patches of 3x3 cells are taken: patches of 24 and 48 px, without the
+receptive field of a cell."""
 EVERY = 2
 """Cells from one patch to the next at the finest scale."""
 DIMENSIONS = 256
 """Dimensions that patches are projected to: cosines keep to about .03, and ninety paintings to 50 MB."""
 CHANCE = 0.95
 """Quantile of the statistic on unseen paintings that a patch must exceed."""
-HELD = 0.9
-"""Share of a target's weight that its sources have together."""
+SOURCE_WEIGHT = 0.9
+"""Share of a target's weight that its sources have together: the heaviest works that reach it."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Leaks:
         sources = np.array([work.sha256 in wanted for work in self.works])
         require(sources.sum() == len(wanted), f"{target.name}: a source is no work of this artist, so nothing can leak from it")
         subject = np.array([work.genre in family(genre) for work in self.works]) & ~sources
-        if len(set(self._groups[subject])) < LEAST:
+        if len(set(self._groups[subject])) < MIN_GROUPS:
             subject = ~sources
         unseen = np.flatnonzero(subject & self._unseen)
         require(len(set(self._groups[subject])) > 1 and len(unseen) > 0, "no unseen work is left to compare a leak with")
@@ -114,7 +115,7 @@ class Leaks:
 
 def sources_of(target: StyleTarget) -> tuple[Work, ...]:
     """The heaviest works of `target` that hold nine tenths of its weight: what a picture may have copied from."""
-    return target.works[: np.searchsorted(np.cumsum(target.weights), HELD - 1e-9) + 1]
+    return target.works[: np.searchsorted(np.cumsum(target.weights), SOURCE_WEIGHT - 1e-9) + 1]
 
 
 def patch_grids(picture: Tensor, encoder: Encoder) -> list[Tensor]:

@@ -13,7 +13,7 @@ from workbench import images
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
-from workbench.metrics.judging import LEAST, family
+from workbench.metrics.judging import MIN_GROUPS, family
 from workbench.retrieval import descriptors, embeddings
 
 LAYERS = 4
@@ -183,7 +183,7 @@ class ArtistOdds:
         point = self.describe(picture)
         own = np.flatnonzero(self.probe.his)
         alike = np.array([work.genre in family(genre) for work in self.works])
-        enough = bool(genre) and len(set(self.probe.groups[own[alike]])) >= LEAST
+        enough = bool(genre) and len(set(self.probe.groups[own[alike]])) >= MIN_GROUPS
         among = np.zeros(len(self.probe.his), dtype=bool)
         among[own[alike] if enough else own] = True
         low, median, high = np.quantile(self.probe.held_out(without)[among], (0.1, 0.5, 0.9))

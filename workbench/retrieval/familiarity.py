@@ -79,7 +79,7 @@ def match(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray) ->
 def own_matches(works: CentredIndex, groups: Sequence[str]) -> np.ndarray:
     """`match` of the works themselves, each without the works of its own group: (m, 2), m at most 500.
 
-    Works of one series do not count as matches for each other, because one haystack finds the next whatever the artist
+    Works of one series do not count as matches for each other, because works of a series are nearly alike, whatever the artist
     painted. Cosines are about the mean of the works of other groups, because a content image has no part in the mean either:
     with its own weight in the mean a work of a small corpus would seem further from the others than it is. Of more than 500
     works 500 are matched, evenly spaced; works with fewer than two works of other groups are left out.

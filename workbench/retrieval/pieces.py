@@ -88,7 +88,7 @@ class RegionIndex:
     def own(self) -> np.ndarray:
         """The best cosine of every piece to the pieces of other works, sorted: how well the artist's works match each other.
 
-        Works of one series do not count as others, because one haystack matches the next. Of many pieces SAMPLE are matched,
+        Works of one series do not count as others: they are nearly alike. Of many pieces SAMPLE are matched,
         evenly spaced. Empty for a single work or series.
         """
         best = [self._best_outside(i) for i in _evenly(len(self.pieces))]

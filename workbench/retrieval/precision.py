@@ -29,8 +29,8 @@ def precisions_at_k(
 
     Args:
         labels: one per work; works with an empty label are left out.
-        groups: one per work; works of one group, unless it is empty, are no neighbours of each other, because it takes no
-            encoder of quality to find the next haystack for a haystack. A work with fewer than k others takes all of them.
+        groups: one per work; works of one group, unless it is empty, are no neighbours of each other, because works of a
+            series are nearly alike. A work with fewer than k others takes all of them.
 
     Cosines are dense, `Embeddings.similarities`. Raises UsageError for k below 1, and for another number of labels or groups
     than works.

@@ -8,7 +8,7 @@ import numpy as np
 from workbench.corpora import Work
 from workbench.encoders import Encoder, draft_encoder
 from workbench.errors import require
-from workbench.metrics.judging import LEAST, Judge, family, kind
+from workbench.metrics.judging import MIN_GROUPS, Judge, family, kind
 from workbench.retrieval import embeddings
 from workbench.retrieval.precision import precision_at_k
 from workbench.study.intervals import Interval, bootstrap
@@ -61,7 +61,7 @@ class Gate:
         for name, area in self.separation.items():
             separated = f"separated within genres {_spelled(area)}"
             if np.isnan(area.mean):
-                separated = f"fewer than {LEAST} unseen works of any genre to be separated"
+                separated = f"fewer than {MIN_GROUPS} unseen works of any genre to be separated"
             verdict = "passed" if self.passed(name) else "NOT passed"
             found.append(f"{self.encoder}: {name}, same-artist gap {_spelled(self.gaps[name])}, {separated}: {verdict}")
         return found
