@@ -85,6 +85,14 @@ class TestWords:
 class TestRequest:
     """Each rule, and that its message names the field."""
 
+    def test_a_single_painting_may_be_named_later_but_not_be_missing_in_the_end(self, tmp_path):
+        request = Request(corpora=(str(tmp_path),), target="single")
+        assert "single needs style" in request.missing
+        with pytest.raises(UsageError, match="single needs style"):
+            Library().target(request)
+        assert not Request(target="single").missing  # a sample painter has a default
+        assert not replace(request, style="starry.jpg").missing
+
     @pytest.mark.parametrize(
         ("field", "changes"),
         [
@@ -95,7 +103,6 @@ class TestRequest:
             ("tau", {"tau": -1.0}),
             ("mask", {"mask": "m.png"}),
             ("weights", {"weights": (("Work 1", 1.0),)}),
-            ("style", {"target": "single"}),
             ("style", {"target": "single", "corpora": (), "style": "no/such/file.jpg"}),
             ("weights", {"target": "by-hand"}),
             ("shares", {"shares": (1.0,)}),

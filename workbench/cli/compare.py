@@ -94,6 +94,8 @@ def _compare(args: argparse.Namespace) -> None:
     plain = Request(corpora=(args.corpus,), settings=settings)
     try:
         asked = [plain.asking(words, style=args.style) for words in chosen]
+        for request in asked:
+            require(not request.missing, request.missing)
     except UsageError as error:
         raise UsageError(in_flags(str(error))) from error
     sources = [inputs.content_path(name) for name in args.contents]

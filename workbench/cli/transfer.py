@@ -197,7 +197,7 @@ def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
         goes_with = combine in words or ways.get("style_loss") in goes
         require(goes_with or flag not in ways, f"--{flag} goes with {with_what}")
     try:
-        return Request(
+        request = Request(
             content=args.content,
             corpora=tuple(args.corpus or ()),
             shares=tuple(args.share or ()),
@@ -213,6 +213,8 @@ def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
             settings=settings,
             **given(args, REQUEST),
         )
+        require(not request.missing, request.missing)
+        return request
     except UsageError as error:
         raise UsageError(in_flags(str(error))) from error
 

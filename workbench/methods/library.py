@@ -113,7 +113,8 @@ class Library:
         return found is not None and _measured(found)
 
     def target(self, request: Request) -> StyleTarget:
-        """The works, and their weights, that `request` stands for."""
+        """The works, and their weights, that `request` stands for. UsageError where something is missing for it."""
+        require(not request.missing, request.missing)
         return _kept(self._targets, target_key(request), lambda: self._target(request))
 
     def knows_target(self, request: Request) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from workbench import encoders, inputs
-from workbench.errors import UsageError, require
+from workbench import encoders, samples
+from workbench.errors import require
 from workbench.methods import registry
 from workbench.targets import TARGETS, TAU, Combination, check_tau, check_words, combination
 from workbench.transfer.settings import Settings
@@ -73,19 +73,23 @@ class Request:
         require(count > 0 or not self.exclude, "exclude needs a corpus: it says which of its works to leave out")
         for text in self.where:
             require("=" in text, f"where {text!r}: write COLUMN=VALUE")
-        if self.target == "single" and not self.style:
-            require(count > 0, "target single needs style, an image file; or a corpus, to take a work from")
-            try:
-                inputs.striking_work(self.corpora[0])
-            except UsageError as error:
-                raise UsageError("target single needs style: a work of the corpus, by file or title") from error
-        lone = self.target == "single" and count == 0
+        lone = self.target == "single" and count == 0 and bool(self.style)
         require(
             not lone or Path(self.style).is_file(), f"style {self.style}: no such file; give a corpus to name one of its works"
         )
         weighted = self.target != "by-hand" or bool(self.weights)
         require(weighted, "target by-hand needs weights: works, and a number for each")
         registry.get(self.method).check(self.target, self.combine, self.settings)
+
+    @property
+    def missing(self) -> str:
+        """What is still to be given before a picture can be painted, as a message; "" if nothing is.
+
+        Only the target single may be chosen before its painting is: of a sample painter there is a default.
+        """
+        if self.target != "single" or self.style or (self.corpora and self.corpora[0] in samples.PAINTERS):
+            return ""
+        return "target single needs style: " + ("a work of the corpus, by file or title" if self.corpora else "an image file")
 
     @property
     def method(self) -> str:
