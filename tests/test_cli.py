@@ -613,7 +613,7 @@ def test_a_folder_that_may_not_be_written_is_found_out_before_the_work(workbench
 
 
 def test_metadata_that_does_not_fit_is_found_out_before_the_work(workbench, two_styles, photograph, monkeypatch):
-    monkeypatch.setattr(cli.transfer, "_advance", lambda *_: pytest.fail("the work began"))
+    monkeypatch.setattr(cli.transfer, "advance", lambda *_: pytest.fail("the work began"))
     real = cli.transfer._stamp
     monkeypatch.setattr(cli.transfer, "_stamp", lambda *given: {**real(*given), "long": "x" * 70_000})
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *SMALL)
@@ -732,7 +732,7 @@ def test_whenever_a_stop_is_asked_for_its_last_step_is_in_the_checkpoint(workben
 
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "--checkpoint", "state")
     for at in (1, 2, 3):
-        monkeypatch.setattr(cli.transfer, "_stop_between_steps", lambda at=at: contextlib.nullcontext(Asked(at)))
+        monkeypatch.setattr(cli.stopping, "stop_between_steps", lambda at=at: contextlib.nullcontext(Asked(at)))
         Path("state").unlink(missing_ok=True)
         status, _, err = workbench(*argv, "-o", "out.png")
         stopped = int(re.search(r"interrupted at step (\d) of 4", the_line(err))[1])
@@ -752,7 +752,7 @@ def test_a_stop_before_the_first_step_writes_nothing(workbench, two_styles, phot
 
 
 def test_a_checkpoint_of_another_transfer_is_refused(workbench, two_styles, photograph, monkeypatch):
-    monkeypatch.setattr(cli.transfer, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(cli.stopping, "CHECKPOINT_EVERY", 2)
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--method", "gram", "--size", 32)
     argv += ("--checkpoint", "state")
     assert workbench(*argv, "--steps", 2, "-o", "out.png")[0] == 0

@@ -3,13 +3,9 @@
 import argparse
 import difflib
 import json
-import os
 import re
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +22,7 @@ from workbench.cli.parser import (
     open_corpus,
 )
 from workbench.cli.presets import DEFAULT, PRESETS
+from workbench.cli.stopping import CHECKPOINT_EVERY, advance
 from workbench.errors import UsageError, WorkbenchError, require
 
 if TYPE_CHECKING:
@@ -37,8 +34,6 @@ SETTINGS = "workbench.transfer:Settings"
 REQUEST = "workbench.methods:Request"
 FLAGS = {"weights": "--weigh", "shares": "--share", "corpus": "--corpus"}
 """Fields of a request whose flag has another name."""
-CHECKPOINT_EVERY = 25
-"""Steps between two checkpoints."""
 LISTED = 12
 """Paintings named on the terminal."""
 
@@ -160,7 +155,7 @@ def _transfer(args: argparse.Namespace) -> None:
     _check_picture(args.out, stamp())
     run.show = True
     try:
-        complete = _advance(run, args.checkpoint)
+        complete = advance(run, args.checkpoint)
     except Diverged as error:
         images.save(error.image, args.out, metadata=stamp())
         raise WorkbenchError(f"{error}; the last good picture is {args.out}") from error
@@ -341,41 +336,3 @@ def _stamp(
     progress = {"steps_done": len(run.history), "finished": run.finished}
     fits = {"fit": asdict(target.fit)} if target.fit else {}
     return {PNG_KEY: pv.text({"command": "transfer", **made, "works": works, **fits, **progress})}
-
-
-def _advance(run: "Run", checkpoint: Path | None) -> bool:
-    """Iterate to the end, or until Ctrl-C; whether the end was reached."""
-    from workbench import progress
-
-    steps = run.total_steps
-    label = f"transfer ({run.target.name})"
-    # A second signal interrupts within a step: the picture is good, but there is no state to write to the checkpoint.
-    with suppress(KeyboardInterrupt), _stop_between_steps() as asked:
-        for iterate in progress.track(run, total=steps - len(run.history), label=label, show=True):
-            stopping = bool(asked)  # read once: a signal that comes later waits for the next step and its checkpoint
-            if checkpoint and (stopping or iterate.step % CHECKPOINT_EVERY == 0):
-                run.checkpoint(checkpoint)
-            if stopping:
-                break
-    return run.finished
-
-
-@contextmanager
-def _stop_between_steps() -> Iterator[list[int]]:
-    """Yield a list that Ctrl-C, or SIGTERM, puts its number into. The second time it raises KeyboardInterrupt."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-        # Not print: a signal may come while another line is being printed.
-        os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
-
-    watched = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, ask) for number in watched}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

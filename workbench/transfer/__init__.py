@@ -1,7 +1,8 @@
 """Style transfer by optimisation: losses, objective, schedule, optimisers, and the loop that drives them."""
 
 from workbench.transfer.loop import Diverged
+from workbench.transfer.result import Iterate, Result
 from workbench.transfer.settings import Settings, check_combination
-from workbench.transfer.transfer import Iterate, Result, Transfer
+from workbench.transfer.transfer import Transfer
 
 __all__ = ["Diverged", "Iterate", "Result", "Settings", "Transfer", "check_combination"]

@@ -4,8 +4,7 @@ Where a cheaper network resembles the encoder, it makes a draft first: all coars
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Literal
@@ -26,6 +25,7 @@ from workbench.transfer.objective import Objective
 from workbench.transfer.optimisers import LBFGS, Adam
 from workbench.transfer.parametrisation import Pixels, Spectral
 from workbench.transfer.problem import Problem
+from workbench.transfer.result import Iterate, Result
 from workbench.transfer.schedule import stages
 from workbench.transfer.settings import STYLE_LOSSES, Settings
 from workbench.transfer.step import Descent
@@ -34,43 +34,6 @@ FIRST_MOVE = 0.005
 """Root mean square of the first trial of L-BFGS, in the coordinates of Spectral."""
 PLATEAU_WINDOW = 20
 """Evaluations over which a plateau is judged."""
-
-
-@dataclass(frozen=True)
-class Iterate:
-    """One evaluation: `step` of `steps`, at long side `size`; unweighted `losses` and "total", their sum by the weights.
-
-    The picture and the seconds are those of the last evaluation that the engine made before it was read: see `Engine`.
-    """
-
-    step: int
-    steps: int
-    size: int
-    losses: dict[str, float]
-    seconds: float
-    _picture: Tensor = field(repr=False, compare=False)
-    _finish: Callable[[Tensor], Tensor] = field(repr=False, compare=False)
-
-    @property
-    def image(self) -> Tensor:
-        """The picture at this step, (1, 3, H, W) in [0, 1]; computed only when asked for."""
-        return self._finish(self._picture)
-
-
-@dataclass(frozen=True)
-class Result:
-    """The last picture (1, 3, H, W) in [0, 1], the losses of every step, seconds of work, and whether it ran to its end.
-
-    boundaries: see `Transfer`.
-    """
-
-    image: Tensor = field(repr=False)
-    history: tuple[dict[str, float], ...] = field(repr=False)
-    seconds: float
-    complete: bool
-    settings: Settings
-    target: StyleTarget = field(repr=False)
-    boundaries: tuple[tuple[int, str], ...] = field(repr=False)
 
 
 class Transfer:

@@ -6,7 +6,8 @@ from workbench import progress
 from workbench.errors import require
 from workbench.transfer.engine.fast import Fast
 from workbench.transfer.loop import drive
-from workbench.transfer.transfer import Result, Transfer
+from workbench.transfer.result import Result
+from workbench.transfer.transfer import Transfer
 
 
 def run(transfers: Sequence[Transfer], *, show: bool = False) -> list[Result]:
