@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from workbench.methods import Request
 
 TARGETS = ("gram:single", "nearest", "blend", "regions", "whole", "gram:blend")
-DETAIL = 256  # px, the side of a detail
-DPI = 100  # of the figure: its pictures are small, and many
+DETAIL = 256
+"""px. The side of a detail."""
+DPI = 100
+"""Dots per inch of a figure without details, whose pictures are small and many."""
 
 
 def declare(commands: Any) -> None:

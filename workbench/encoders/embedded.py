@@ -21,7 +21,8 @@ from workbench.storage import atomic
 
 WEIGHTS = Path(__file__).with_name("embedded.safetensors")
 WEIGHTS_SHA256 = "f6570d46ebb28c01000ae389596b7f0e69141e713acf1265e9554ff2f3fad17e"
-EMBEDDING = 512  # numbers of the image embedding: the channels of VGG-19 at relu5_1
+EMBEDDING = 512
+"""Dimensions of the image embedding: the channels of VGG-19 at relu5_1."""
 
 
 class DistilledEncoder(ConvolutionalEncoder):

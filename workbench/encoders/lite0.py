@@ -18,8 +18,10 @@ from workbench.errors import WorkbenchError
 
 WEIGHTS = Path(__file__).with_name("lite0.safetensors")
 WEIGHTS_SHA256 = "ef26ab213c9186828cdb40a072f202c233545128311ed97b9e41369cd9ca1f16"
-SIZE = 320  # px, long side of the pictures; the network was trained on squares of 224 px
-STEM = 32  # channels
+SIZE = 320
+"""px. Long side of the pictures; the network was trained on squares of 224 px."""
+STEM = 32
+"""Channels after the first convolution."""
 # (blocks, side of the kernel, stride of the first block, expansion, channels) of every stage.
 STAGES = (
     (1, 3, 1, 1, 16),

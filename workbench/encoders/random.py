@@ -19,7 +19,8 @@ from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling
 WIDTHS = {"relu1_1": 64, "relu2_1": 96, "relu3_1": 128, "relu4_1": 128, "relu4_2": 128, "relu5_1": 128}
 SEED = 20160527
 SHIFT = 0.5
-RECIPE = 1  # raised whenever what follows the draw changes: _natural_noise, _standardise or embed
+RECIPE = 1
+"""Raised whenever the steps after the draw change: _natural_noise, _standardise or embed."""
 LAYOUT = 4
 
 

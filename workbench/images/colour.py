@@ -10,8 +10,10 @@ from torch import Tensor
 from workbench.images import cielab
 from workbench.statistics import psd_sqrt
 
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
-NARROWEST = 1e-4  # of a colour's spread, variance in [0, 1]: below it a picture has one colour, and nothing to stretch
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in luma: ITU-R BT.601."""
+NARROWEST = 1e-4
+"""Smallest variance of colours in [0, 1] along a direction that is scaled: below it a picture has one colour."""
 
 
 class Recolouring(Protocol):

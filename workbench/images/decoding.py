@@ -21,7 +21,8 @@ from workbench.images.sizes import fit
 # What the pixels of a file decode to depends on this code and on Pillow: part of every cache key. Raise the number
 # whenever `read` changes its verdicts, sizes, notes or pixels.
 DECODER = f"2-{PIL.__version__}"
-SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations that exchange width and height."""
 # Formats whose decoders run inside this process. Pillow would start Ghostscript for an EPS, whatever its suffix says.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
 _WHITE_IS_ZERO, _PHOTOMETRIC = 0, 262  # TIFF 6.0, section 3: PhotometricInterpretation

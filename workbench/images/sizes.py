@@ -2,7 +2,8 @@
 
 from workbench.errors import require
 
-SMALLEST, LARGEST = 16, 8192  # long sides in pixels that `check_size` lets through
+SMALLEST, LARGEST = 16, 8192
+"""px. The smallest and the largest long side that `check_size` accepts."""
 
 
 def check_size(size: int) -> int:

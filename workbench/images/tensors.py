@@ -12,7 +12,8 @@ from workbench.errors import WorkbenchError, require
 from workbench.images.decoding import read
 from workbench.images.sizes import LARGEST, check_size, fit
 
-OVERSAMPLED = 2  # times the size asked for that a picture is decoded at, if its format can do so
+OVERSAMPLED = 2
+"""Factor of the requested size at which a picture is decoded, if its format can reduce while decoding."""
 
 
 def load(path: str | os.PathLike, size: int | None = None) -> Tensor:
