@@ -22,7 +22,6 @@ from workbench.corpora import Corpus
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.methods.kept import cached_picture
-from workbench.methods.request import WITH_TAU
 from workbench.transfer import Settings, hypercolumns
 
 loaded = cache(encoders.load)
@@ -91,10 +90,10 @@ class Selections:
             retriever = loaded(setup.retriever) if setup.retriever else None
             self._known[key] = targets.Selection(self.corpus, self.content, loaded(setup.encoder), retriever=retriever)
         name, combine, _ = methods.parse(setup.target, Settings())
-        options: dict = {"tau": setup.tau} if name in WITH_TAU else {}
-        if name == "single":
-            options = {"name": setup.single.get(self.corpus.name) or inputs.striking_work(self.corpus.name)}
-        return getattr(self._known[key], name)(**options).combined(combine)
+        style = setup.single.get(self.corpus.name, "")
+        if name == "single" and not style:
+            style = inputs.striking_work(self.corpus.name)
+        return self._known[key].target(name, style=style, tau=setup.tau).combined(combine)
 
 
 def paint(setup: Setup, chosen: Selections, common: dict, folder: Path, name: str) -> tuple[Tensor, targets.StyleTarget]:

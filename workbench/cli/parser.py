@@ -25,6 +25,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any):
         super().__init__(**options, allow_abbrev=False)
         self._borrowed: list[tuple[argparse.Action, str, str]] = []
+        self._listed: list[tuple[argparse.Action, str]] = []
         self.add_argument("--debug", action="store_true", help="print the traceback of an error")
 
     def option(self, flag: str, owner: str, text: str, *, name: str = "", **options: Any) -> None:
@@ -36,7 +37,14 @@ class Parser(argparse.ArgumentParser):
         )
         self._borrowed.append((action, owner, name))
 
+    def names(self, action: argparse.Action, owner: str) -> None:
+        """Let the help of `action` list the names in `owner`, "module:mapping"."""
+        self._listed.append((action, owner))
+
     def format_help(self) -> str:
+        while self._listed:
+            action, owner = self._listed.pop()
+            action.help = f"{action.help}: {', '.join(_look_up(owner))}"
         while self._borrowed:
             action, owner, name = self._borrowed.pop()
             parameter = inspect.signature(_look_up(owner)).parameters[name]

@@ -61,9 +61,7 @@ def declare(commands: Any) -> None:
         + "; ".join(f"{name}, {preset.says}" for name, preset in PRESETS.items())
         + f" (default: {DEFAULT})",
     )
-    parser.add_argument(
-        "--target", help="which paintings: single, nearest, blend, cluster, regions, whole, or by-hand with --weigh"
-    )
+    parser.names(parser.add_argument("--target", help="which paintings"), "workbench.targets:TARGETS")
     parser.option("--combine", REQUEST, "how statistics of several paintings are combined: mean, barycentre, softmin, patches")
     parser.add_argument("--style", metavar="PAINTING", help="the single painting: a work of the corpus, or any image file")
     parser.add_argument(
@@ -114,6 +112,7 @@ def _transfer(args: argparse.Namespace) -> None:
     from workbench.figures.files import PNG_KEY
     from workbench.transfer import Diverged, Settings
 
+    _rename_former_words(args)
     settings = Settings(**_preset(args))
     method = methods.get(settings.method)
     require(method.has_steps or args.checkpoint is None, f"--checkpoint: the method {settings.method} paints in one step")
@@ -175,6 +174,14 @@ def _transfer(args: argparse.Namespace) -> None:
         print(*figures.save(matched, stem, json.loads(stamp()[PNG_KEY])), sep="\n")
 
 
+def _rename_former_words(args: argparse.Namespace) -> None:
+    """Put the present word in the place of a former one; targets.combination says so."""
+    from workbench.targets import combination
+
+    if "combine" in given(args, REQUEST):
+        setattr(args, f"{REQUEST} combine", combination(given(args, REQUEST)["combine"]))
+
+
 def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
     """The request of the command line. `Request` checks it; messages about its fields name the flags instead."""
     from workbench.encoders import RETRIEVER
@@ -185,10 +192,10 @@ def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
     require(args.mask is None or Path(args.mask).is_file(), f"--mask {args.mask}: no such file")
     ways, combine = given(args, SETTINGS), given(args, REQUEST).get("combine", "mean")
     for flag, words, goes in (
-        ("softness", ("softmin", "apart"), ()),
-        ("bag", ("patches", "bag"), ("patches",)),
+        ("softness", ("softmin",), ()),
+        ("bag", ("patches",), ("patches",)),
     ):
-        with_what = {"softness": "--combine softmin", "bag": "--combine patches and --style-loss patches"}[flag]
+        with_what = {"softness": "--combine softmin", "bag": "--combine patches or --style-loss patches"}[flag]
         goes_with = combine in words or ways.get("style_loss") in goes
         require(goes_with or flag not in ways, f"--{flag} goes with {with_what}")
     try:
@@ -242,9 +249,7 @@ def _preset(args: argparse.Namespace) -> dict[str, Any]:
     preset = PRESETS[args.preset]
     args.target = args.target or (preset.target if args.corpus or preset.target == "single" else "single")
     ways, combine = given(args, SETTINGS), given(args, REQUEST).get("combine", "mean")
-    statistics = (
-        combine not in ("mean", "pooled") or ways.get("style_loss", "gram") != "gram" or ways.get("draft", "auto") != "auto"
-    )
+    statistics = combine != "mean" or ways.get("style_loss", "gram") != "gram" or ways.get("draft", "auto") != "auto"
     return {"method": "gram" if statistics else preset.method} | given(args, SETTINGS)
 
 

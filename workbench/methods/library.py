@@ -97,7 +97,7 @@ class Library:
 
             def make() -> list[Selection]:
                 content, encoder = self.content(request.content), self.encoder(request.encoder)
-                retriever = self.encoder(request.retriever)
+                retriever = self.encoder(request.retriever) if request.target in RETRIEVED else None
                 parts = self.works(request)
                 return [Selection(works, content, encoder, retriever=retriever, show=self.show) for works in parts]
 
@@ -154,7 +154,8 @@ def target_key(request: Request) -> Hashable:
 
 
 def _selection_key(request: Request) -> Hashable:
-    return (request.content, request.corpora, request.where, request.exclude, request.encoder, request.retriever)
+    retriever = request.retriever if request.target in RETRIEVED else ""  # others need none, and it is not loaded
+    return (request.content, request.corpora, request.where, request.exclude, request.encoder, retriever)
 
 
 def _measured(selections: Sequence[Selection]) -> bool:

@@ -23,7 +23,7 @@ SCALES = (1, 2)
 """Cells averaged into one, along each side, before patches of 3x3 cells are taken: patches of 24 and 48 px, without the
 receptive field of a cell."""
 EVERY = 2
-"""Cells from one patch to the next at the finest scale."""
+"""Cells from one patch to the next at the finest scale; at a coarser one, divided by the scale."""
 DIMENSIONS = 256
 """Dimensions that patches are projected to: cosines keep to about .03, and ninety paintings to 50 MB."""
 CHANCE = 0.95
@@ -34,8 +34,8 @@ SOURCE_WEIGHT = 0.9
 
 @dataclass(frozen=True)
 class Leak:
-    """rate: the share of patches that leaked, in [0, 1]; unseen works of the artist have .05 on average, before the content is
-    taken into account.
+    """rate: the share of patches that leaked, in [0, 1]; unseen works of the artist have .05 on average, before patches that
+    the content has are left out.
 
     p: how often an unseen work has as high a rate, in (0, 1]; heat: (h, w) float32, by how much (cosine) each place exceeds
     the threshold where it leaked, else 0, on a grid over the picture; sources: how many paintings were taken for sources.

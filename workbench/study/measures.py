@@ -19,7 +19,7 @@ from workbench.errors import WorkbenchError
 from workbench.metrics import sets, structure
 from workbench.metrics.distances import content_distance
 from workbench.metrics.judging import Judge, family
-from workbench.metrics.leak import Leak, Leaks
+from workbench.metrics.leak import EVERY, LAYER, SCALES, Leak, Leaks
 from workbench.metrics.plausibility import Marks, RegionColours
 from workbench.metrics.typicality import Typicality
 from workbench.study.design import WRONG, Cell, Study
@@ -144,6 +144,7 @@ class Measures:
         """Of all that decides a row."""
         content = self.study.contents[cell.content]
         digest = hashlib.sha256(f"{VERSION}|{cell}|{method}|{self.judge.identity}|{content.genre}|{_has_lpips()}".encode())
+        digest.update(repr((LAYER, SCALES, EVERY)).encode())
         for works in self.study.splits[cell.artist, cell.seed]:
             digest.update(repr([(work.sha256, work.genre, work.group) for work in works]).encode())
         digest.update(repr(sorted((name, sorted(found.items())) for name, found in self.marks.items())).encode())

@@ -26,12 +26,11 @@ from workbench.targets.target import Combination, Guide, StyleTarget, combinatio
 
 
 @dataclass(frozen=True)
-class Kind:
+class TargetKind:
     """What a target needs.
 
-    title: its name in figures; options: the fields of a request that it takes, which are also the arguments of the method of
-    `Selection` that makes it; retrieved: whether it is made of the works that fit the content; mixes: whether the works of
-    several corpora can be mixed.
+    title: its name in figures. options: the fields of a request that it takes; `Selection` has a method with these arguments.
+    retrieved: whether it is made of the works that fit the content. mixes: whether the works of several corpora can be mixed.
     """
 
     title: str
@@ -40,16 +39,16 @@ class Kind:
     mixes: bool = False
 
 
-TARGETS: Mapping[str, Kind] = {
-    "single": Kind("Single", ("style",)),
-    "nearest": Kind("Nearest", retrieved=True, mixes=True),
-    "blend": Kind("Blend", ("tau",), retrieved=True, mixes=True),
-    "cluster": Kind("Cluster", ("tau",), retrieved=True, mixes=True),
-    "regions": Kind("Regions", ("tau", "mask"), retrieved=True),
-    "whole": Kind("Whole oeuvre", mixes=True),
-    "by-hand": Kind("By hand", ("weights",)),
+TARGETS: Mapping[str, TargetKind] = {
+    "single": TargetKind("Single", ("style",)),
+    "nearest": TargetKind("Nearest", retrieved=True, mixes=True),
+    "blend": TargetKind("Blend", ("tau",), retrieved=True, mixes=True),
+    "cluster": TargetKind("Cluster", ("tau",), retrieved=True, mixes=True),
+    "regions": TargetKind("Regions", ("tau", "mask"), retrieved=True),
+    "whole": TargetKind("Whole oeuvre", mixes=True),
+    "by-hand": TargetKind("By hand", ("weights",)),
 }
-"""Every target by name. The method of `Selection` that makes it has the same name."""
+"""Every target by name. The method of `Selection` that makes it has the same name, with _ for -."""
 NAMES = tuple(name for name in TARGETS if name != "by-hand")
 """Targets that words such as "blend/barycentre" can name."""
 TAU = 0.1

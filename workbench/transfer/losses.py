@@ -34,7 +34,11 @@ Gram = Callable[[Tensor], Tensor]
 
 
 class Loss(Protocol):
-    """A term of the objective."""
+    """A term of the objective.
+
+    A loss whose computation makes a GPU wait for the host, as eigenvalues do, sets `waits_for_host = True`: a CUDA graph cannot
+    record it.
+    """
 
     layers: tuple[str, ...]
 
@@ -164,7 +168,7 @@ class GuidedGramLoss:
 class W2Loss:
     """Mean over layers of the Gaussian W2 distance (see statistics.gaussian_w2) over the target's tr(G*)."""
 
-    waits_for_host = True  # its eigenvalues: a CUDA graph cannot record it
+    waits_for_host = True
 
     def __init__(self, target: Mapping[str, Moments]):
         self.layers = tuple(target)

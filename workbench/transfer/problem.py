@@ -115,13 +115,15 @@ class Problem:
         aimed_at = self._moments(content, encoder, size, show)
         if settings.style_loss == "w2":
             return losses.W2Loss(aimed_at)
-        return losses.GramLoss(aimed_at, gram=gram)
+        if settings.style_loss == "gram":
+            return losses.GramLoss(aimed_at, gram=gram)
+        raise NotImplementedError(f"style_loss = {settings.style_loss!r} has no branch here")
 
     def moments(self, encoder: Encoder) -> dict[str, Moments]:
         """The style moments that the last stage aims at, layer -> Moments.
 
-        Where paintings are not averaged, those of their mean; of a target with guides those of the whole picture if every
-        region has its own.
+        For softmin and patches, which aim at no moments, those of the mean. Of a target with guides, those of the whole picture
+        if every region has its own.
         """
         size = self.settings.size
         return self._moments(self.content_at(size), encoder, self.settings.painting_size(size), False)

@@ -40,7 +40,7 @@ class Settings:
     """neighbours: how far the content's colours move to those of the paintings before places are matched: from 0, where the
     palette is that of the most similar places, to 1, where it is that of the paintings as a whole."""
     alpha: float = 0.05
-    """Weight of the content loss; beside neighbours it counts four times."""
+    """Weight of the content loss; with neighbours it counts four times."""
     beta: float = 1.0
     """Weight of the style loss."""
     tv: float = 0.02
@@ -120,22 +120,22 @@ class Settings:
 class Rules:
     """What goes with a style loss.
 
-    combine: the ways to combine works; strength: whether `Settings.strength` may be below 1; content_first: whether the content
+    combine: the ways to combine works; weakens: whether `Settings.strength` may be below 1; content_first: whether the content
     weighs more at first, which was found to pay.
     """
 
     combine: tuple[str, ...] = ("mean",)
-    strength: bool = False
+    weakens: bool = False
     content_first: bool = False
 
 
 STYLE_LOSSES: Mapping[str, Rules] = {
-    "gram": Rules(("mean", "barycentre", "softmin", "patches"), strength=True, content_first=True),
-    "w2": Rules(("mean", "barycentre"), strength=True),
+    "gram": Rules(("mean", "barycentre", "softmin", "patches"), weakens=True, content_first=True),
+    "w2": Rules(("mean", "barycentre"), weakens=True),
     "patches": Rules(),
     "embedding": Rules(),
 }
-"""Every word of StyleLoss."""
+"""Every word of StyleLoss. With combine "patches" the loss is losses.CentredPatchLoss, and no Gram matrix is computed."""
 
 
 def check_combination(combine: str, settings: Settings, *, guided: bool = False) -> None:
@@ -155,8 +155,8 @@ def check_combination(combine: str, settings: Settings, *, guided: bool = False)
         f"paintings combined as {combine!r} do not go with style_loss = {style_loss!r}: "
         f"combine them as {' or '.join(rules.combine)}",
     )
-    simple = style_loss == "gram" and combine == "mean"
-    require(simple or not guided, "a target of regions goes with style_loss gram and combine mean, not otherwise")
-    weakens = " and ".join(name for name, other in STYLE_LOSSES.items() if other.strength)
-    goes = strength == 1 or (rules.strength and combine != "patches")
+    can_be_guided = style_loss == "gram" and combine == "mean"
+    require(can_be_guided or not guided, "a target of regions goes with style_loss gram and combine mean, not otherwise")
+    weakens = " and ".join(name for name, other in STYLE_LOSSES.items() if other.weakens)
+    goes = strength == 1 or (rules.weakens and combine != "patches")
     require(goes, f"strength = {strength} goes with style_loss {weakens}, and not with paintings combined as patches")

@@ -148,7 +148,7 @@ class Transfer:
                 pass
         except KeyboardInterrupt:
             complete = False
-        return self.result(complete)
+        return self.result(complete or self.finished)
 
     def result(self, complete: bool) -> Result:
         """What there is so far; `complete` says whether it is the end."""
