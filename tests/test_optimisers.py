@@ -6,7 +6,7 @@ import pytest
 import scipy.optimize
 import torch
 
-from workbench.transfer.optimisers import LBFGS, REFIT_EVERY, STRETCH, Adam
+from workbench.transfer.optimisers import GAMMA_FACTOR, LBFGS, REFIT_EVERY, Adam
 
 
 def quadratic(n=40, condition=1e3):
@@ -47,7 +47,7 @@ def two_loop(gradient, pairs, diagonal):
     for move, turn in reversed(pairs):
         along.append((move @ q) / (move @ turn))
         q -= along[-1] * turn
-    r = diagonal * q * STRETCH * torch.stack([(move @ turn) / (turn @ (diagonal * turn)) for move, turn in pairs]).mean()
+    r = diagonal * q * GAMMA_FACTOR * torch.stack([(move @ turn) / (turn @ (diagonal * turn)) for move, turn in pairs]).mean()
     for (move, turn), a in zip(pairs, reversed(along), strict=True):
         r += move * (a - (turn @ r) / (move @ turn))
     return -r
