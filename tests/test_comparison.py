@@ -80,7 +80,7 @@ class TestComparison:
         panels = [figures.result_panel(outcome) for outcome in found]
         assert [panel.title for panel in panels] == [
             "Whole oeuvre, Gram matrices",
-            "Whole oeuvre, Colours alone",
+            "Whole oeuvre, colours alone",
             "Whole oeuvre",
         ]
         (path,) = figures.save(figures.side_by_side(panels), tmp_path / "figure", suffixes=(".png",))

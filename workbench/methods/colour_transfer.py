@@ -20,7 +20,7 @@ class ColourTransfer(Method):
     has_steps = False
     ignores = tuple(f.name for f in fields(Settings) if f.name not in ("method", "size", "strength", "colour"))
     card = Card(
-        "Colours alone",
+        "colours alone",
         "the content in the colours of the works; no stroke is painted",
         "Pitie & Kokaram (2007), The linear Monge-Kantorovitch colour mapping",
     )
