@@ -364,12 +364,47 @@ def test_compare_with_details_has_contents_as_rows_and_a_blend_for_every_tempera
         assert figure.width > 4 * 256  # a pixel of a detail is a pixel of the figure
 
 
+@pytest.mark.parametrize("read", ["content", "painting"])
+def test_a_checkpoint_does_not_overwrite_what_is_read(workbench, two_styles, photograph, read):
+    painting = two_styles / "work-01.png"
+    path = {"content": photograph, "painting": painting}[read]
+    before = Path(path).read_bytes()
+    argv = ("transfer", photograph, "--target", "single", "--style", painting, *GRAM, "-o", "out.png", "--checkpoint", path)
+    status, _, err = workbench(*argv)
+    assert status == 2 and "choose another name for --checkpoint" in the_line(err)
+    assert Path(path).read_bytes() == before
+
+
+def test_a_finished_transfer_has_a_checkpoint(workbench, two_styles, photograph):
+    argv = (
+        "transfer",
+        photograph,
+        "--corpus",
+        two_styles,
+        "--target",
+        "whole",
+        *GRAM,
+        "-o",
+        "out.png",
+        "--checkpoint",
+        "state",
+    )
+    assert workbench(*argv)[0] == 0
+    before = Path("out.png").read_bytes()
+    assert workbench(*argv, "--resume")[0] == 0
+    assert Path("out.png").read_bytes() == before
+
+
 def test_the_rows_of_compare():
     usual = list(cli.compare.TARGETS)
-    assert cli.compare._rows(usual, []) == usual == list(dict.fromkeys(usual))
-    both = cli.compare._rows(usual, ["neighbours", "gram"])
+    assert cli.compare._rows(usual, [], transfer.Settings()) == usual == list(dict.fromkeys(usual))
+    both = cli.compare._rows(usual, ["neighbours", "gram"], transfer.Settings())
     assert len(both) == len(set(both)) == 9  # the four that name no method twice, and gram:single; gram:blend is one of those
-    assert cli.compare._rows(["blend", "whole/bag"], ["neighbours"]) == ["neighbours:blend", "whole/bag"]
+    assert cli.compare._rows(["blend", "whole/bag", "blend/mean"], ["neighbours"], transfer.Settings()) == [
+        "neighbours:blend",
+        "whole/bag",
+    ]
+    assert cli.compare._rows(["whole/mean"], ["colours"], transfer.Settings()) == ["colours:whole/mean"]
 
 
 @pytest.mark.parametrize(

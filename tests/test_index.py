@@ -259,3 +259,27 @@ class TestCentredIndex:
         assert [index.search(row, 1)[0].metadata["row"] for row in descriptors] == list(range(11))
         with pytest.raises(UsageError, match="twice"):
             CentredIndex(["a", "a"], descriptors[:2], np.zeros(3))
+
+
+class TestExtremes:
+    """Vectors whose squares leave the range of float32."""
+
+    @pytest.mark.parametrize("scale", [1e-30, 1e-8, 1e8, 1e30])
+    def test_cosines_do_not_depend_on_lengths(self, scale):
+        index = ExactIndex()
+        index.upsert(["along", "across"], np.array([[1, 1], [1, -1]]) * scale)
+        found = index.search(np.array([1, 1]) * scale, 2)
+        assert [match.id for match in found] == ["along", "across"]
+        assert [match.similarity for match in found] == pytest.approx([1, 0], abs=1e-6)
+
+    def test_what_is_refused_leaves_the_index_as_it_was(self):
+        index = ExactIndex()
+        index.upsert(["a"], np.ones((1, 2)))
+        with pytest.raises((UsageError, TypeError)):
+            index.upsert(["b", "c"], np.ones((2, 2)), [{}, 5])
+        assert len(index) == 1
+
+    def test_a_point_without_the_key_does_not_match_none(self):
+        index = ExactIndex()
+        index.upsert(["a"], np.ones((1, 2)))
+        assert index.search(np.ones(2), 1, {"genre": [None]}) == []

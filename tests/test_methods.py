@@ -85,6 +85,14 @@ class TestWords:
 class TestRequest:
     """Each rule, and that its message names the field."""
 
+    def test_lists_become_tuples_and_what_is_no_list_is_refused(self):
+        request = Request(corpora=["nocturne"], exclude=["a.png"], target="by-hand", weights={"a": 1})
+        assert hash(request) == hash(replace(request)) and request.weights == (("a", 1.0),)
+        with pytest.raises(UsageError, match="corpora = 'nocturne'"):
+            Request(corpora="nocturne")
+        with pytest.raises(UsageError, match="positive"):
+            Request(target="by-hand", weights={"a": -1})
+
     def test_a_single_painting_may_be_named_later_but_not_be_missing_in_the_end(self, tmp_path):
         request = Request(corpora=(str(tmp_path),), target="single")
         assert "single needs style" in request.missing

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from workbench.methods import Request
+    from workbench.transfer import Settings
 
 TARGETS = ("gram:single", "nearest", "blend", "regions", "whole", "gram:blend")
 DETAIL = 256
@@ -72,10 +73,18 @@ def declare(commands: Any) -> None:
     parser.option("--seed", SETTINGS, "random seed: of places of paintings, noise, patches", type=int)
 
 
-def _rows(targets: list[str], methods: list[str]) -> list[str]:
-    """A row for every target by every method, each row once; combined statistics, and who names a method, have theirs."""
-    rows = [row if {":", "/"} & set(row) else f"{method}:{row}" for method in methods or [""] for row in targets]
-    return list(dict.fromkeys(row.removeprefix(":") for row in rows))
+def _rows(targets: list[str], methods: list[str], settings: "Settings") -> list[str]:
+    """A row for every target by every method, each row once; words with a method or a combination have their own."""
+    from workbench.methods import parse
+
+    rows: dict[tuple[str, str, str], str] = {}
+    for method in methods or [""]:
+        for words in targets:
+            own = not method or ":" in words or parse(words, settings)[1] != "mean"
+            row = words if own else f"{method}:{words}"
+            target, combine, way = parse(row, settings)
+            rows.setdefault((way.method, target, combine), row)
+    return list(rows.values())
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -92,7 +101,7 @@ def _compare(args: argparse.Namespace) -> None:
     taus = args.tau or [targets.TAU]
     for tau in taus:
         targets.check_tau(tau)
-    chosen = _rows(args.targets, args.method or [])
+    chosen = _rows(args.targets, args.method or [], settings)
     plain = Request(corpora=(args.corpus,), settings=settings)
     try:
         asked = [plain.asking(words, style=args.style) for words in chosen]

@@ -28,6 +28,8 @@ def advance(run: "Run", checkpoint: Path | None) -> bool:
                 run.checkpoint(checkpoint)
             if stopping:
                 break
+        if checkpoint and run.finished:
+            run.checkpoint(checkpoint)
     return run.finished
 
 

@@ -261,10 +261,10 @@ def _check_writes(args: argparse.Namespace, source: Path) -> None:
         writes += [args.out.with_name(f"{args.out.stem}_regions{suffix}") for suffix in (".png", ".pdf")]
         for out in writes[1:]:
             check_out(out)
-    for out in writes:
+    for out, flag in [*((out, "--out") for out in writes), *([(args.checkpoint, "--checkpoint")] if args.checkpoint else [])]:
         for what, path in read.items():
-            same = path is not None and Path(path).resolve() == out.resolve()
-            require(not same, f"cannot write {out}: it is {what}; choose another name for --out")
+            same = path is not None and path is not out and Path(path).resolve() == out.resolve()
+            require(not same, f"cannot write {out}: it is {what}; choose another name for {flag}")
 
 
 def _check_checkpoint(args: argparse.Namespace) -> None:

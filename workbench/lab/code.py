@@ -1,5 +1,6 @@
 """The code and the command that repeat a choice."""
 
+import json
 import shlex
 from dataclasses import fields
 from typing import Any
@@ -44,6 +45,7 @@ def code(choice: Choice) -> str:
 def command(choice: Choice) -> str:
     """The papermill command that paints `choice` in notebook 05. Raises UsageError where its parameters cannot say it."""
     request = choice.request
+    require(not request.missing, request.missing)
     require(not choice.pinned, "the notebook has no parameter for pinned works: copy the code instead")
     changed = _changed(request.settings)
     ignored = methods.get(request.method).ignores
@@ -55,7 +57,7 @@ def command(choice: Choice) -> str:
     given |= {name: getattr(request.settings, name) for name in SETTINGS if name in changed or name in always}
     words = [f"-p {name} {shlex.quote(str(value))}" for name, value in given.items()]
     lists = {"choices": [request.words], "exclude": list(choice.exclude), "genres": [choice.genre] if choice.genre else []}
-    words += [f"-y {shlex.quote(f'{name}: {value}')}" for name, value in lists.items() if value]
+    words += [f"-y {shlex.quote(f'{name}: {json.dumps(value, ensure_ascii=False)}')}" for name, value in lists.items() if value]
     return f"papermill {NOTEBOOK} out.ipynb " + " ".join(words)
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from workbench import images, progress, targets
 from workbench.corpora import Corpus
 from workbench.encoders import Encoder
-from workbench.errors import UsageError
+from workbench.errors import UsageError, WorkbenchError
 from workbench.methods.library import Library
 from workbench.methods.request import Request
 from workbench.statistics import Moments
@@ -127,7 +128,14 @@ class OneShot(ABC):
         if self.finished:
             return
         began = time.perf_counter()
-        self.image = self.paint(images.resize(self.content, self.settings.size)).clamp(0, 1)
+        content = images.resize(self.content, self.settings.size)
+        with torch.no_grad():
+            image = self.paint(content)
+        name = self.settings.method
+        if image.shape != content.shape or not bool(image.isfinite().all()):
+            shapes = f"{tuple(image.shape)} for {tuple(content.shape)}"
+            raise WorkbenchError(f"method {name} gave no picture: values that are not finite, or another shape ({shapes})")
+        self.image = image.clamp(0, 1)
         self.seconds += time.perf_counter() - began
         self.history.append({"total": 0.0})
         yield Iterate(1, 1, self.settings.size, self.history[0], self.seconds, self.image, lambda picture: picture)

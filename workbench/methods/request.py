@@ -57,6 +57,14 @@ class Request:
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
+        for name in ("corpora", "shares", "where", "exclude"):
+            value = getattr(self, name)
+            require(not isinstance(value, str), f"{name} = {value!r}: give a list of them")
+            object.__setattr__(self, name, tuple(value))
+        weights = self.weights.items() if isinstance(self.weights, Mapping) else self.weights
+        object.__setattr__(self, "weights", tuple((str(work), float(weight)) for work, weight in weights))
+        for work, weight in self.weights:
+            require(0 < weight < float("inf"), f"weights: {weight} of {work!r}; give a positive number")
         require(self.target in TARGETS, f"target {self.target!r}: choose {', '.join(TARGETS)}")
         object.__setattr__(self, "combine", combination(self.combine))
         for name, targets in ONLY_WITH.items():
@@ -112,7 +120,8 @@ class Request:
     def words(self) -> str:
         """Target and method in short: "blend", "gram:single", "blend/barycentre"."""
         combined = "" if self.combine == "mean" else f"/{self.combine}"
-        return ("" if combined or self.method == Settings().method else f"{self.method}:") + self.target + combined
+        implied = self.method == ("gram" if combined else Settings().method)
+        return ("" if implied else f"{self.method}:") + self.target + combined
 
     def asking(self, words: str, *, style: str = "") -> "Request":
         """The same request for what `words` name instead (see `parse`). `style`: the one painting, if they name single.

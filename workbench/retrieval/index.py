@@ -75,6 +75,15 @@ class Index(Protocol):
         ...
 
 
+def _scaled(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (n, D), times a power of two where their largest component is beyond 2^16 or below 2^-16.
+
+    Cosines do not change by it, and no norm overflows or vanishes.
+    """
+    _, exponents = np.frexp(np.abs(vectors).max(axis=1, keepdims=True))
+    return np.ldexp(vectors, np.where(np.abs(exponents) > 16, -exponents, 0))
+
+
 class ExactIndex:
     """An `Index` in memory that computes the cosine of every point to the query: O(n D) for each search.
 
@@ -95,11 +104,13 @@ class ExactIndex:
         vectors, metadata = points_of(ids, vectors, metadata, self._vectors.shape[1] if len(self) else None)
         if not len(self):
             self._vectors = np.empty((0, vectors.shape[1]), dtype=np.float32)
+        metadata = [dict(columns) for columns in metadata]  # first: what is no mapping is refused before a point is added
         rows = [self._rows.setdefault(id, len(self._rows)) for id in ids]
         if len(self) > len(self._vectors):
             capacity = max(len(self), 2 * len(self._vectors))  # at least doubled: the cost of many small batches stays linear
             self._vectors, self._norms = _grown(self._vectors, capacity), _grown(self._norms, capacity)
         self._metadata.extend({} for _ in range(len(self) - len(self._metadata)))
+        vectors = _scaled(vectors)
         self._vectors[rows] = vectors
         self._norms[rows] = np.linalg.norm(vectors, axis=1)
         for row, columns in zip(rows, metadata, strict=True):
@@ -117,13 +128,15 @@ class ExactIndex:
     def search(self, vector: np.ndarray, k: int, where: Where | None = None) -> list[Match]:
         """See `Index.search`."""
         check_k(k)
-        vector = query_of(vector, self._vectors.shape[1] if len(self) else None)
+        vector = _scaled(query_of(vector, self._vectors.shape[1] if len(self) else None)[None])[0]
         n = len(self)
         norms = self._norms[:n] * np.linalg.norm(vector)
         similarities = (self._vectors[:n] @ vector) / np.maximum(norms, 1e-12) if n else np.zeros(0, dtype=np.float32)
         if where:
             allowed = _wanted(where)
-            qualifies = [all(columns.get(key) in some for key, some in allowed.items()) for columns in self._metadata]
+            qualifies = [
+                all(key in columns and columns[key] in some for key, some in allowed.items()) for columns in self._metadata
+            ]
             candidates = np.flatnonzero(qualifies)
         else:
             candidates = np.arange(n)
@@ -136,11 +149,17 @@ class ExactIndex:
 
     def save(self, path: str | Path) -> None:
         """See `Index.save`."""
-        points = json.dumps({"ids": list(self._rows), "metadata": self._metadata})
+        try:
+            points = json.dumps({"ids": list(self._rows), "metadata": self._metadata})
+        except TypeError as error:
+            raise WorkbenchError(f"cannot write {path}: {error}; give text, numbers and true or false as metadata") from error
         content: np.ndarray = np.frombuffer(points.encode(), dtype=np.uint8)
         tensors: dict[str, np.ndarray] = {"vectors": self._vectors[: len(self)], "points": content}
-        with storage.atomic(path) as temporary:
-            save_file(tensors, temporary)
+        try:
+            with storage.atomic(path) as temporary:
+                save_file(tensors, temporary)
+        except SafetensorError as error:
+            raise WorkbenchError(f"cannot write {path}: {error}") from error
 
     @classmethod
     def open(cls, path: str | Path) -> "ExactIndex":

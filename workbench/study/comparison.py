@@ -83,11 +83,13 @@ def paint_each(
     Ctrl-C raises KeyboardInterrupt after yielding the transfers it stopped, whose results say complete=False, so that no
     picture is lost.
     """
+    chosen = tuple(chosen)
+    fits = isinstance(settings, Settings) or len(settings) == len(chosen) > 0
+    require(fits, f"{len(chosen)} targets: give one settings for all, or one for each")
     if at_once is None:
         size = (settings if isinstance(settings, Settings) else settings[0]).size
         at_once = _fitting(*images.fit(*content.shape[-2:], size)) if encoder.device.type == "cuda" else 1
     require(at_once >= 1, f"at_once = {at_once}: choose at least 1")
-    chosen = tuple(chosen)
     each = [settings] * len(chosen) if isinstance(settings, Settings) else settings
     begun = (methods.get(one.method).begin(content, target, encoder, one) for target, one in zip(chosen, each, strict=True))
     for running in _batches(begun, at_once):

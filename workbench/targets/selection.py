@@ -101,8 +101,9 @@ def _reach(points: int) -> int:
 def softmax_weights(similarities: np.ndarray, tau: float) -> np.ndarray:
     """w_k = softmax_k(similarity_k / tau), (n,) summing to one; 0 where the similarity is -inf. UsageError unless tau > 0."""
     check_tau(tau)
-    z = np.asarray(similarities, dtype=np.float64) / tau
-    w = np.exp(z - z.max())
+    s = np.asarray(similarities, dtype=np.float64)
+    with np.errstate(over="ignore"):  # at a tiny temperature all but the largest are -inf
+        w = np.exp((s - s.max()) / tau)
     return w / w.sum()
 
 
@@ -179,6 +180,8 @@ def mix(parts: Sequence[tuple[float, StyleTarget]]) -> StyleTarget:
         require(0 < share < float("inf"), f"a share of {share}: give a positive number")
     combine = parts[0][1].combine
     require(all(target.combine == combine for _, target in parts), "the targets to mix are combined in different ways")
+    largest = max(share for share, _ in parts)
+    parts = [(share / largest, target) for share, target in parts]  # whose sum is finite
     total = sum(share for share, _ in parts)
     weights: dict[Work, float] = {}
     for share, target in parts:
@@ -365,7 +368,7 @@ class Selection:
         for name, weight in weights.items():
             require(0 < weight < float("inf"), f"weight {weight} of {name!r}: give a positive number")
             work = self.corpus.find(name)
-            summed[work] = summed.get(work, 0.0) + weight
+            summed[work] = summed.get(work, 0.0) + weight / max(weights.values())  # so that the sum is finite
         total = sum(summed.values())
         works = tuple(sorted(summed, key=lambda work: -summed[work]))
         note = f"{len(works)} works weighted by hand"
@@ -381,5 +384,6 @@ class Selection:
 
     def target(self, name: str, **options: Any) -> StyleTarget:
         """The target called `name`, one of TARGETS, made with those of `options` that it takes."""
+        require(name in TARGETS, f"target {name!r}: choose {', '.join(TARGETS)}")
         taken = {option: value for option, value in options.items() if option in TARGETS[name].options}
         return getattr(self, name.replace("-", "_"))(**taken)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from workbench import images, storage
 from workbench.encoders import Encoder
-from workbench.errors import UsageError
+from workbench.errors import UsageError, WorkbenchError
 from workbench.targets import StyleTarget
 from workbench.transfer.settings import Settings
 
@@ -69,6 +69,9 @@ def read(path: str | os.PathLike, fingerprint: str) -> Saved:
         raise UsageError(f"{path} was written by another version of the workbench: begin the transfer again without it")
     if record.get("fingerprint") != fingerprint:
         raise UsageError(f"{path} is the checkpoint of another transfer: content, target, encoder or settings differ")
-    picture = tensors.pop("picture")
-    optimiser = {name.removeprefix("optimiser."): value for name, value in tensors.items()}
-    return Saved(json.loads(record["history"]), float(record["seconds"]), picture, optimiser)
+    try:
+        picture = tensors.pop("picture")
+        optimiser = {name.removeprefix("optimiser."): value for name, value in tensors.items()}
+        return Saved(json.loads(record["history"]), float(record["seconds"]), picture, optimiser)
+    except (KeyError, ValueError) as error:
+        raise WorkbenchError(f"{path} is damaged: {error} is missing or cannot be read; begin again without it") from error

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from workbench import images, progress
 from workbench.encoders import Encoder, draft_encoder
+from workbench.errors import WorkbenchError, require
 from workbench.images import colour
 from workbench.statistics import Moments
 from workbench.targets import StyleTarget
@@ -82,6 +83,7 @@ class Transfer:
         self.optimiser: LBFGS | Adam | None = None
         self.objective: Objective | None = None
         self.descent: Descent | None = None
+        require(engine in ("fast", "plain"), f"engine = {engine!r}: choose fast or plain")
         self.engine: Engine = Plain() if engine == "plain" else Fast(self.content.device)
 
     @property
@@ -260,5 +262,8 @@ class Transfer:
         self.parametrisation = self.optimiser = self.objective = self.descent = None
         if saved.optimiser:
             _, optimiser = self._new_optimiser(self.picture)
-            optimiser.load(saved.optimiser)
+            try:
+                optimiser.load(saved.optimiser)
+            except (KeyError, RuntimeError) as error:
+                raise WorkbenchError(f"{path} is damaged: the optimiser's state lacks {error}; begin again") from error
         return self
