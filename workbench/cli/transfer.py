@@ -191,10 +191,7 @@ def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
     require(retrieves, f"--retriever goes with --target {' or '.join(RETRIEVED)}, not with {args.target}")
     require(args.mask is None or Path(args.mask).is_file(), f"--mask {args.mask}: no such file")
     ways, combine = given(args, SETTINGS), given(args, REQUEST).get("combine", "mean")
-    for flag, words, goes in (
-        ("softness", ("softmin",), ()),
-        ("bag", ("patches",), ("patches",)),
-    ):
+    for flag, words, goes in (("softness", ("softmin",), ()), ("bag", ("patches",), ("patches",))):
         with_what = {"softness": "--combine softmin", "bag": "--combine patches or --style-loss patches"}[flag]
         goes_with = combine in words or ways.get("style_loss") in goes
         require(goes_with or flag not in ways, f"--{flag} goes with {with_what}")
