@@ -59,13 +59,13 @@ def main() -> None:
     retriever = selection.retriever
     parameters = {"encoder": encoder.identity, "retriever": retriever.identity}
     parameters |= {"steps": args.steps, "alpha": args.alpha, "small": SMALL, "large": LARGE}
-    made = pv.provenance(
+    provenance = pv.provenance(
         parameters,
         0,
         {"content": inputs.content_path(args.content), "corpus": works.root},
         {used.name: used.weights_sha256 for used in (encoder, retriever)},
     )
-    figures.save(sheet, args.output.with_suffix(""), made, dpi=150, suffixes=(args.output.suffix,))
+    figures.save(sheet, args.output.with_suffix(""), provenance, dpi=150, suffixes=(args.output.suffix,))
 
 
 def _detail(picture: Tensor) -> Tensor:

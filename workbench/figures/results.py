@@ -33,7 +33,7 @@ def content_panel(content: Tensor, oeuvre: Mapping[str, Moments], encoder: Encod
 def target_title(target: StyleTarget, method: str = "neighbours") -> str:
     """The name of a target in figures, and of the method where it is not the default one."""
     how = COMBINED[target.combine]
-    if not how and method != Settings().method:
+    if not how and method != Settings.method:
         how = f", {methods.get(method).card.title}"
     return (TARGETS[target.name].title if target.name in TARGETS else target.name.capitalize()) + how
 

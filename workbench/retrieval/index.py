@@ -104,7 +104,7 @@ class ExactIndex:
         vectors, metadata = points_of(ids, vectors, metadata, self._vectors.shape[1] if len(self) else None)
         if not len(self):
             self._vectors = np.empty((0, vectors.shape[1]), dtype=np.float32)
-        metadata = [dict(columns) for columns in metadata]  # first: what is no mapping is refused before a point is added
+        copied = [dict(columns) for columns in metadata]  # first: what is no mapping is refused before a point is added
         rows = [self._rows.setdefault(id, len(self._rows)) for id in ids]
         if len(self) > len(self._vectors):
             capacity = max(len(self), 2 * len(self._vectors))  # at least doubled: the cost of many small batches stays linear
@@ -113,8 +113,8 @@ class ExactIndex:
         vectors = _scaled(vectors)
         self._vectors[rows] = vectors
         self._norms[rows] = np.linalg.norm(vectors, axis=1)
-        for row, columns in zip(rows, metadata, strict=True):
-            self._metadata[row] = dict(columns)
+        for row, columns in zip(rows, copied, strict=True):
+            self._metadata[row] = columns
 
     def delete(self, ids: Iterable[str]) -> None:
         """See `Index.delete`."""

@@ -204,8 +204,9 @@ class Study:
     def item(self, cell: Cell) -> Item:
         """The result of `cell` as an item of a blind study, painted if it is not kept yet. UsageError without a folder."""
         require(self.folder is not None, "a blind study needs pictures in files: give the study a folder")
-        self.picture(cell)
-        path = picture_path(self.begin(cell), self.folder, _name(cell))
+        run = self.begin(cell)
+        path = picture_path(run, self.folder, _name(cell))
+        cached_picture(run, self.folder, _name(cell))
         return Item(cell.method, cell.artist, cell.content, cell.seed, str(path))
 
     def paint(self) -> None:

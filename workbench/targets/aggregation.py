@@ -67,11 +67,11 @@ def _features(
     """(weight, layer -> features (1, C, h, w)) of every work, one after the other, at most one of them in memory."""
     where = encoder.device if recolour is None else torch.device("cpu")
     with torch.no_grad(), closing(reading.read(target.works, size, where)) as pictures:
-        each = zip(target.weights, pictures, strict=True)
-        for weight, painting in progress.track(each, total=len(target.works), label="", show=False):  # raises Stopped
+        for weight, painting in zip(target.weights, pictures, strict=True):
             if recolour is not None:
                 painting = recolour(painting)
             yield weight, encoder.features(painting.to(encoder.device), layers)
+            progress.check()
 
 
 def paintings(
