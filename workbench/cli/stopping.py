@@ -24,7 +24,7 @@ def advance(run: "Run", checkpoint: Path | None) -> bool:
     with suppress(KeyboardInterrupt), stop_between_steps() as asked:
         for iterate in progress.track(run, total=steps - len(run.history), label=label, show=True):
             stopping = bool(asked)  # read once: a signal that comes later waits for the next step and its checkpoint
-            if checkpoint and (stopping or iterate.step % CHECKPOINT_EVERY == 0):
+            if checkpoint and not run.finished and (stopping or iterate.step % CHECKPOINT_EVERY == 0):
                 run.checkpoint(checkpoint)
             if stopping:
                 break

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "workbench.transfer:Settings"
 REQUEST = "workbench.methods:Request"
-FLAGS = {"weights": "--weigh", "shares": "--share", "corpus": "--corpus"}
+FLAGS = {"weights": "--weigh", "shares": "--share"}
 """Fields of a request whose flag has another name."""
 LISTED = 12
 """Paintings named on the terminal."""
@@ -228,11 +228,11 @@ def in_flags(message: str) -> str:
         ("needs style", "needs --style"),
         ("several corpora", "several --corpus"),
         ("needs a corpus", "needs --corpus"),
-        ("a corpus, to take", "--corpus, to take"),
+        ("needs weights: ", "needs --weigh PAINTING=WEIGHT: "),
         ("give a corpus", "give --corpus"),
     ):
         message = message.replace(words, flags)
-    return message.replace("needs weights: ", "needs --weigh PAINTING=WEIGHT: ")
+    return message
 
 
 def _preset(args: argparse.Namespace) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class OneShot(ABC):
         if self.finished:
             return
         began = time.perf_counter()
-        content = images.resize(self.content, self.settings.size)
+        content = self.image
         with torch.no_grad():
             image = self.paint(content)
         name = self.settings.method

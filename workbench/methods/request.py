@@ -16,7 +16,7 @@ from workbench.transfer.settings import Settings
 
 EMPTY: Mapping[str, Any] = {"style": "", "tau": None, "mask": "", "weights": ()}
 """Fields that only some targets take -> what they are when they are not given."""
-ONLY_WITH = {field: tuple(name for name, kind in TARGETS.items() if field in kind.options) for field in EMPTY}
+ONLY_WITH = {option: tuple(name for name, kind in TARGETS.items() if option in kind.options) for option in EMPTY}
 """These fields -> the targets they go with."""
 RETRIEVED = tuple(name for name, kind in TARGETS.items() if kind.retrieved)
 """Targets that look for the works that fit the content."""

@@ -113,7 +113,7 @@ def _advance(transfers: Sequence[Optimised], descents: Sequence[Descent], engine
         stopped = error
     diverged: Diverged | None = None
     for i, (transfer, descent) in enumerate(zip(transfers, descents, strict=True)):
-        rows = torch.stack([rows[i] for rows in found]) if found else descent.row.new_empty(0, 2)
+        rows = torch.stack([each[i] for each in found]) if found else descent.row.new_empty(0)
         try:
             lines = rows.tolist()  # on a GPU the host waits here, and here Ctrl-C arrives
         except KeyboardInterrupt as error:

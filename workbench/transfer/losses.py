@@ -80,7 +80,7 @@ class GramLoss:
     """Mean over layers of ||G(x) - G*||_F^2 / ||G*||_F^2: Gatys et al. (2016), eqs. 4 and 5, made dimensionless."""
 
     def __init__(self, target: Mapping[str, Moments], gram: Gram = gram):
-        """`gram`: computes Gram matrices; an encoder may offer a faster way than `statistics.gram`."""
+        """`gram`: computes Gram matrices; an engine may have a faster way than `statistics.gram`."""
         self.layers = tuple(target)
         self.gram = gram
         self.distances = {layer: RelativeSquare(m.second[None]) for layer, m in target.items()}
