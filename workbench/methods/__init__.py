@@ -1,6 +1,6 @@
 """Requests and the methods that paint them: optimisation, colour transfer, and whatever is registered."""
 
-from workbench.methods import registry
+from workbench.methods import registry, trained
 from workbench.methods.colour_transfer import ColourTransfer
 from workbench.methods.library import Library
 from workbench.methods.method import Card, Method, OneShot, Run
@@ -8,8 +8,9 @@ from workbench.methods.optimisation import GRAM, NEIGHBOURS
 from workbench.methods.registry import METHODS, get, register
 from workbench.methods.request import RETRIEVED, Request, parse
 
-for _method in (NEIGHBOURS, GRAM, ColourTransfer()):
+for _method in (NEIGHBOURS, GRAM, ColourTransfer(), *(trained.TrainedMethod(family, family) for family in trained.KINDS)):
     registry.register(_method)
+registry.OPENERS.append(trained.named)
 
 __all__ = [
     "METHODS",

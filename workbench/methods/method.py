@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from workbench import images, progress, targets
-from workbench.corpora import Corpus
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, WorkbenchError
 from workbench.methods.library import Library
@@ -66,16 +65,15 @@ class Method(ABC):
     """A way to paint.
 
     name: as `--method` and `Request.method` take it; card: what it is; has_steps: whether a run can be stopped on its way and
-    written to disk; ignores: the fields of Settings that make no difference to it.
+    written to disk; ignores: the fields of Settings that make no difference to it; targets: those that it can be given, empty for
+    all.
     """
 
     name: str
     card: Card
     has_steps = True
     ignores: tuple[str, ...] = ()
-
-    def fit(self, corpus: Corpus) -> None:  # noqa: B027 - most methods learn nothing
-        """Learn from the works of an artist. A method that optimises each picture learns nothing."""
+    targets: tuple[str, ...] = ()
 
     def check(self, target: str, combine: str, settings: Settings) -> None:  # noqa: B027 - most accept everything
         """UsageError where a target, a way to combine works and the settings do not go with this method."""

@@ -1,12 +1,16 @@
 """Methods by name. `methods/__init__.py` registers those of the package; `Request` looks names up."""
 
 import difflib
+from collections.abc import Callable
 from typing import Any
 
 from workbench.errors import UsageError
 
 METHODS: dict[str, Any] = {}
 """name -> the `method.Method` of that name."""
+
+OPENERS: list[Callable[[str], Any]] = []
+"""Functions from a name to a method, or to None, for names of files."""
 
 
 def register(method: Any) -> None:
@@ -17,6 +21,9 @@ def register(method: Any) -> None:
 def get(name: str) -> Any:
     """The method called `name`. UsageError, with the nearest name, where there is none."""
     if name not in METHODS:
+        for opener in OPENERS:
+            if (found := opener(name)) is not None:
+                return found
         near = difflib.get_close_matches(name, METHODS, n=1)
         raise UsageError(f"method {name!r}: " + (f"did you mean {near[0]}?" if near else f"choose {', '.join(METHODS)}"))
     return METHODS[name]

@@ -1,0 +1,262 @@
+"""One network for one artist: a pass paints after any weights over the works.
+
+The founding idea as a network. What `transfer` optimises for every picture anew, alpha L_content + L_style + tv L_tv (Gatys et
+al. 2016, Johnson et al. 2016), is minimised once, over photographs and over weights drawn at random. The weights enter as a
+code of the target's statistics, and scale and shift every normalisation (Dumoulin et al. 2017, Perez et al. 2018). Because
+the moments of a mixture are linear in the weights, a training target is one sum of known Gram matrices: no painting is
+encoded while the network learns.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from workbench import progress, statistics, targets
+from workbench.corpora import Work
+from workbench.encoders import Encoder
+from workbench.errors import require
+from workbench.generative import data, trained
+from workbench.generative.networks import Generator, in_tiles
+from workbench.generative.trained import Trained
+from workbench.generative.training import Family, Losses, precision
+from workbench.statistics import Moments
+from workbench.targets import StyleTarget
+from workbench.transfer import Settings
+
+DIRECTIONS = 24
+"""Principal directions of the statistics that make a code: among van Gogh's works they hold 95 % of the variance."""
+MOST_WORKS = 256
+"""Works whose Gram matrices are held; of a larger corpus so many, evenly over its hashes."""
+CONTENT_LAYERS = ("relu3_1", "relu4_2")
+"""relu4_2 alone loses eyes and windows."""
+SHOWN = 3
+"""Photographs in a sheet of samples, and of these so many targets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Weights of the losses, and sizes. alpha counts more than in an optimisation, where .05 keeps as much of the content."""
+
+    alpha: float = 0.15
+    tv: float = 0.02
+    crop: int = 192
+    """px. Side of the crops of photographs."""
+    batch: int = 4
+    size: int = 512
+    """px. Long side of the paintings, so of the results in which strokes have the paintings' size."""
+    widths: tuple[int, ...] = (16, 32, 56)
+    blocks: int = 5
+
+
+class Code(nn.Module):
+    """Moments of a target -> a code (K,): channel means and deviations of every layer, along principal directions of the works.
+
+    Components have variance 1 over the works themselves.
+    """
+
+    centre: Tensor
+    basis: Tensor
+    units: Tensor
+
+    def __init__(self, size: int, layers: int, code: int):
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(size))
+        self.register_buffer("basis", torch.zeros(size, code))
+        self.register_buffer("units", torch.ones(layers))
+
+    @classmethod
+    def fit(cls, works: Sequence[Mapping[str, Moments]]) -> "Code":
+        """The principal directions among the moments of `works`, layer -> Moments each."""
+        units = torch.stack([torch.stack([m.second.trace() for m in each.values()]) for each in works]).mean(dim=0).sqrt()
+        vectors = torch.stack([_vector(each, units) for each in works])
+        centre = vectors.mean(dim=0)
+        _, values, directions = torch.linalg.svd(vectors - centre, full_matrices=False)
+        count = min(DIRECTIONS, max(1, len(works) - 1))
+        deviations = (values[:count] / len(works) ** 0.5).clamp_min(1e-6)
+        made = cls(vectors.shape[1], len(units), count)
+        made.centre.copy_(centre)
+        made.units.copy_(units)
+        if len(works) > 1:
+            made.basis.copy_(directions[:count].T / deviations)
+        return made
+
+    @property
+    def length(self) -> int:
+        """K."""
+        return self.basis.shape[1]
+
+    def forward(self, moments: Mapping[str, Moments]) -> Tensor:
+        """The code of layer -> Moments: (K,), float32. Far outside of the works it is cut at 4 deviations."""
+        return ((_vector(moments, self.units) - self.centre) @ self.basis).clamp(-4, 4)
+
+
+def _vector(moments: Mapping[str, Moments], units: Tensor) -> Tensor:
+    parts = []
+    for unit, m in zip(units, moments.values(), strict=True):
+        deviation = (m.second.diagonal() - m.mean.square()).clamp_min(0).sqrt()
+        parts.append(torch.cat([m.mean, deviation]) / unit.clamp_min(1e-12))
+    return torch.cat(parts)
+
+
+class ArtistNetwork(nn.Module):
+    """A generator with the code of one artist's works."""
+
+    def __init__(self, generator: Generator, code: Code):
+        super().__init__()
+        self.generator = generator
+        self.code = code
+
+    def forward(self, pictures: Tensor, codes: Tensor) -> Tensor:
+        """`pictures` (N, 3, H, W) in [0, 1], `codes` (N, K): (N, 3, H, W) in [0, 1]."""
+        return self.generator(pictures, codes)
+
+
+def build(architecture: Mapping[str, object]) -> ArtistNetwork:
+    """An untrained network of this architecture, as `Artist.header` writes it."""
+    generator = Generator(**architecture["generator"])  # type: ignore[arg-type]
+    return ArtistNetwork(generator, Code(*architecture["code"]))  # type: ignore[misc]
+
+
+class Artist(Family):
+    """What an artist network learns from: photographs, and the moments of an artist's works."""
+
+    name = "artist"
+
+    def __init__(
+        self,
+        works: Sequence[Work],
+        photographs: Sequence[Work],
+        held_out: Sequence[Work],
+        encoder: Encoder,
+        options: Options = Options(),
+        *,
+        seed: int = 0,
+        show: bool = False,
+    ):
+        """`held_out`: photographs to measure on. `encoder`: with style layers, `CONTENT_LAYERS` among its layers."""
+        self.options = options
+        self.encoder = encoder
+        self.works = tuple(_evenly(works, MOST_WORKS))
+        self.photographs = data.Pictures(photographs, 640)
+        self.held_out = data.Pictures(held_out, 640)
+        self.layers = encoder.style_layers
+        each = [
+            targets.moments(targets.single(work), encoder, options.size, self.layers)
+            for work in progress.track(self.works, total=len(self.works), label="statistics of the works", show=show)
+        ]
+        self.grams = {layer: torch.stack([m[layer].second for m in each]) for layer in self.layers}
+        self.means = {layer: torch.stack([m[layer].mean for m in each]) for layer in self.layers}
+        torch.manual_seed(seed)  # the first weights
+        code = Code.fit(each)
+        generator = Generator(widths=options.widths, blocks=options.blocks, code=code.length)
+        network = ArtistNetwork(generator, code).to(encoder.device).to(memory_format=torch.channels_last)
+        self.players = {"painter": network}
+        self.rates = {"painter": 2e-3}
+        decides = [data.identity_of(self.works), data.identity_of(photographs), encoder.identity, asdict(options)]
+        self.identity = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+        draw = torch.Generator().manual_seed(seed)
+        self.measured_on = self.held_out.crops(draw, 8, options.crop, (0.6, 0.8)).to(encoder.device)
+        self.measured_after = torch.stack([drawn_weights(len(self.works), draw) for _ in range(8)]).to(encoder.device)
+
+    def moments(self, weights: Tensor) -> dict[str, Moments]:
+        """The moments of the mixture with `weights` (n,) over the works, summing to one."""
+        return {
+            layer: Moments(weights @ self.means[layer], torch.tensordot(weights, self.grams[layer], 1)) for layer in self.layers
+        }
+
+    @property
+    def network(self) -> ArtistNetwork:
+        """The painter, by its own type."""
+        assert isinstance(self.painter, ArtistNetwork)
+        return self.painter
+
+    def losses(self, draw: torch.Generator) -> Losses:
+        options, device = self.options, self.encoder.device
+        pictures = self.photographs.crops(draw, options.batch, options.crop).to(device)
+        weights = torch.stack([drawn_weights(len(self.works), draw) for _ in range(options.batch)]).to(device)
+        content, style, variation, _ = self._paint(self.painter, pictures, weights)
+        yield "painter", (options.alpha * content + style + options.tv * variation).mean()
+
+    def _paint(self, painter: nn.Module, pictures: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(content, style, total variation) of each picture, all (N,), and what `painter` made of them."""
+        aimed_at = [self.moments(w) for w in weights]
+        codes = torch.stack([self.network.code(m) for m in aimed_at])
+        with torch.no_grad():
+            kept = self.encoder.features(pictures, CONTENT_LAYERS)
+        with precision(self.encoder.device):
+            painted = painter(pictures, codes)
+        features = self.encoder.features(painted, dict.fromkeys((*self.layers, *CONTENT_LAYERS)))
+        content = torch.stack([relative_squares(features[layer], kept[layer]) for layer in CONTENT_LAYERS]).mean(dim=0)
+        grams = {layer: torch.stack([m[layer].second for m in aimed_at]) for layer in self.layers}
+        style = torch.stack([relative_squares(statistics.gram(features[layer]), grams[layer]) for layer in self.layers])
+        variation = torch.stack([painted.diff(dim=dim).square().mean(dim=(1, 2, 3)) for dim in (2, 3)]).sum(dim=0)
+        return content, style.mean(dim=0), variation, painted
+
+    def measure(self, painter: nn.Module) -> dict[str, float]:
+        content, style, variation, _ = self._paint(painter, self.measured_on, self.measured_after)
+        total = self.options.alpha * content + style + self.options.tv * variation
+        return {name: float(x.mean()) for name, x in (("objective", total), ("content", content), ("style", style))}
+
+    def samples(self, painter: nn.Module) -> Tensor:
+        pictures = self.measured_on[:SHOWN]
+        rows = [pictures]
+        for k in range(SHOWN):
+            rows.append(self._paint(painter, pictures, self.measured_after[k].expand(len(pictures), -1))[3])
+        return torch.stack(rows, dim=1)
+
+    def header(self) -> dict[str, object]:
+        code = self.network.code
+        return {
+            "architecture": {
+                "generator": self.network.generator.architecture,
+                "code": [len(code.centre), len(code.units), code.length],
+            },
+            "encoder": self.encoder.name,
+            "encoder_sha256": self.encoder.weights_sha256,
+            "size": self.options.size,
+            "works": [work.sha256 for work in self.works],
+            "artist": self.works[0].artist,
+            "photographs": len(self.photographs),
+            "options": asdict(self.options),
+        }
+
+
+def drawn_weights(count: int, draw: torch.Generator) -> Tensor:
+    """Weights (count,) over the works, summing to one: one work (35 %), 2 to 12 of them (55 %), or all (10 %)."""
+    kind = data.uniform(draw)
+    if kind >= 0.9:
+        return torch.full((count,), 1 / count)
+    some = min(count, 1 if kind < 0.35 else 2 + data.below(11, draw))
+    chosen = torch.randperm(count, generator=draw)[:some]
+    shares = -torch.log(torch.rand(some, generator=draw).clamp_min(1e-12))  # exponential: their shares are Dirichlet(1)
+    return torch.zeros(count).index_put((chosen,), shares / shares.sum())
+
+
+def relative_squares(x: Tensor, target: Tensor) -> Tensor:
+    """||x_n - t_n||^2 / ||t_n||^2 of every picture n: (N,); x, target (N, ...)."""
+    unit = target.flatten(1).square().sum(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
+    return (x - target).flatten(1).square().sum(dim=1) / unit
+
+
+def _evenly(works: Sequence[Work], most: int) -> list[Work]:
+    require(bool(works), "there are no works to learn from")
+    if len(works) <= most:
+        return list(works)
+    return sorted(sorted(works, key=lambda work: work.sha256)[:most], key=lambda work: work.name)
+
+
+def paint(network: Trained, content: Tensor, target: StyleTarget, settings: Settings) -> Tensor:
+    """`content` (1, 3, H, W) in [0, 1] after `target`, in one pass: the same shape. See `trained.encoder_of` for errors."""
+    artist, encoder = network.network, trained.encoder_of(network, content.device)
+    assert isinstance(artist, ArtistNetwork)
+    found = targets.moments(target, encoder, network.header["size"], encoder.style_layers)
+    if settings.strength < 1:
+        own = {layer: statistics.moments(f) for layer, f in encoder.features(content, encoder.style_layers).items()}
+        found = statistics.pool([(1 - settings.strength, own), (settings.strength, found)])
+    artist.to(content.device)
+    with precision(content.device):
+        return in_tiles(artist.generator, content, artist.code(found)[None])

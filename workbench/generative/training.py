@@ -1,0 +1,278 @@
+"""The one training loop. A family says what its networks are and what a step loses; the rest is here."""
+
+import contextlib
+import hashlib
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from workbench import encoders, progress, storage
+from workbench.errors import UsageError, WorkbenchError, require
+
+WARM_UP = 0.02
+"""Share of the training over which the learning rate rises."""
+LAST_RATE = 0.01
+"""Learning rate at the end, as a share of the highest."""
+LARGEST_GRADIENT = 1.0
+"""Norm to which the gradient of a network is cut."""
+AVERAGED_OVER = 0.998
+"""Decay of the moving average of the weights (EMA), which is what paints in the end."""
+Losses = Iterator[tuple[str, Tensor]]
+
+
+class Family(ABC):
+    """A family of networks: what `Training` needs to know of it.
+
+    name; players: the networks that learn, each group with an optimiser of its own, and "painter" among them, which is kept;
+    rates: player -> highest learning rate; betas: those of Adam; identity: all that decides the training besides plan and
+    seed, such as the pictures' hashes.
+    """
+
+    name: str
+    players: Mapping[str, nn.Module]
+    rates: Mapping[str, float]
+    betas: tuple[float, float] = (0.9, 0.99)
+    identity: str
+
+    @property
+    def painter(self) -> nn.Module:
+        """The network that paints in the end."""
+        return self.players["painter"]
+
+    @abstractmethod
+    def losses(self, draw: torch.Generator) -> Losses:
+        """One step: (player, its loss), one after the other. Each is minimised before the next is asked for.
+
+        All that is random is drawn from `draw`. Networks run in `precision`; encoders outside of it, as they have their own.
+        """
+
+    @abstractmethod
+    def measure(self, painter: nn.Module) -> dict[str, float]:
+        """How well `painter` does on what it never saw: name -> value, the smaller the better. Always on the same."""
+
+    def samples(self, painter: nn.Module) -> Tensor | None:
+        """What `painter` does, in rows of pictures (r, c, 3, H, W) in [0, 1]: content, result, ... None if it has none."""
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """What the next steps depend on besides weights, such as an image pool."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027 - most have no state
+        """Take over what `state` gave."""
+
+    @abstractmethod
+    def header(self) -> dict[str, object]:
+        """What the file of the finished network says: architecture, encoder, works; plain values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How long and how fast. The training ends with `steps` or after `minutes`, whichever comes first; one must be given.
+
+    With `minutes` the learning rate follows the clock, so that the course of the training depends on the machine.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    rate: float = 1.0
+    """Factor of the family's learning rates."""
+    seed: int = 0
+    report_every: int = 100
+    """Steps between two measurements."""
+
+    def __post_init__(self) -> None:
+        require(self.steps is not None or self.minutes is not None, "say how long to train: steps or minutes")
+        require(self.steps is None or self.steps >= 1, f"steps = {self.steps}: give a whole number above 0")
+        require(self.minutes is None or 0 < self.minutes < math.inf, f"minutes = {self.minutes}: give a number above 0")
+        require(0 < self.rate <= 100, f"rate = {self.rate}: give a number above 0 and up to 100")
+        require(0 <= self.seed < 2**32, f"seed = {self.seed}: choose between 0 and 2**32 - 1")
+        require(self.report_every >= 1, f"report_every = {self.report_every}: give a whole number above 0")
+
+
+class Diverged(WorkbenchError):
+    """A loss or a gradient stopped being finite. The weights are still those before it."""
+
+
+class Training:
+    """The training of one family.
+
+        training = Training(family, Plan(steps=2000))
+        for record in training: ...
+
+    Iterating trains to the end and yields a record after every `report_every` steps: step, seconds, the mean of each loss, and
+    what the family measures of the averaged painter. `checkpoint` and `resume` carry it over a stop: with `steps` it then goes
+    on as if there had been none, to the last bit on the same CPU.
+    """
+
+    def __init__(self, family: Family, plan: Plan, *, show: bool = False):
+        self.family = family
+        self.plan = plan
+        self.show = show
+        self.step = 0
+        self.seconds = 0.0
+        self.history: list[dict[str, float]] = []
+        self.after_step: Callable[[], None] = lambda: None
+        """Called after every step."""
+        self.draw = torch.Generator().manual_seed(plan.seed)
+        self.optimisers = {
+            name: torch.optim.Adam([p for p in player.parameters() if p.requires_grad], lr=0.0, betas=family.betas)
+            for name, player in family.players.items()
+        }
+        self.average = {name: value.detach().clone() for name, value in family.painter.state_dict().items()}
+
+    @property
+    def done(self) -> float:
+        """The share of the training that is behind, in [0, 1]."""
+        by_steps = self.step / self.plan.steps if self.plan.steps else 0.0
+        by_time = self.seconds / (60 * self.plan.minutes) if self.plan.minutes else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate; None before the first step."""
+        return self.seconds * (1 - self.done) / self.done if self.done else None
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        if not self.history:
+            yield self._report({})
+        sums: dict[str, list[float]] = {}
+        while self.done < 1:
+            for name, value in self._step().items():
+                sums.setdefault(name, []).append(value)
+            self.after_step()
+            progress.check()
+            if self.step % self.plan.report_every == 0 or self.done >= 1:
+                yield self._report(sums)
+                sums = {}
+
+    def _report(self, sums: Mapping[str, list[float]]) -> dict[str, float]:
+        record = {"step": self.step, "seconds": self.seconds} | {f"loss {k}": sum(v) / len(v) for k, v in sums.items()}
+        with self.averaged(), torch.no_grad():
+            record |= self.family.measure(self.family.painter)
+        self.history.append(record)
+        return record
+
+    def _step(self) -> dict[str, float]:
+        began = time.perf_counter()
+        lost: dict[str, float] = {}
+        rate = self._rate()
+        for name, loss in self.family.losses(self.draw):
+            value = float(loss.detach())
+            optimiser, player = self.optimisers[name], self.family.players[name]
+            for group in optimiser.param_groups:
+                group["lr"] = rate * self.family.rates[name]
+            player.zero_grad(set_to_none=True)
+            if math.isfinite(value):
+                loss.backward()
+            norm = float(nn.utils.clip_grad_norm_(player.parameters(), LARGEST_GRADIENT)) if math.isfinite(value) else math.nan
+            if not math.isfinite(norm):
+                raise Diverged(f"the loss of {name} stopped being finite at step {self.step + 1}: lower the learning rate")
+            optimiser.step()
+            lost[name] = lost.get(name, 0.0) + value
+        self.step += 1
+        decay = min(AVERAGED_OVER, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, value in self.family.painter.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - decay)
+        self.seconds += time.perf_counter() - began
+        return lost
+
+    def _rate(self) -> float:
+        done = self.done
+        if done < WARM_UP:
+            return self.plan.rate * max(done / WARM_UP, LAST_RATE)
+        along = (done - WARM_UP) / (1 - WARM_UP)
+        return self.plan.rate * (LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * along)) / 2)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within the block the painter has the averaged weights."""
+        painter = self.family.painter
+        own = {name: value.detach().clone() for name, value in painter.state_dict().items()}
+        painter.load_state_dict(self.average)
+        try:
+            yield
+        finally:
+            painter.load_state_dict(own)
+
+    @property
+    def recipe(self) -> str:
+        """SHA-256 of all that decides the training: the family's pictures and architecture, and the plan."""
+        plan = {name: value for name, value in asdict(self.plan).items() if name != "minutes"}
+        return hashlib.sha256(json.dumps([self.family.name, self.family.identity, plan], sort_keys=True).encode()).hexdigest()
+
+    def checkpoint(self, path: str | Path) -> Path:
+        """Write all that the rest of the training depends on, atomically. The file before it becomes NAME.previous."""
+        path = Path(path)
+        tensors = {"draw": self.draw.get_state()} | {f"average.{name}": value for name, value in self.average.items()}
+        for name, player in self.family.players.items():
+            tensors |= {f"player.{name}.{key}": value for key, value in player.state_dict().items()}
+            for i, state in self.optimisers[name].state_dict()["state"].items():
+                tensors |= {f"optimiser.{name}.{i}.{key}": value for key, value in state.items()}
+        tensors |= {f"family.{name}": value for name, value in self.family.state().items()}
+        state = {"step": self.step, "seconds": self.seconds, "history": self.history}
+        with storage.atomic(path) as temporary:
+            held = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+            save_file(held, temporary, metadata={"recipe": self.recipe, "state": json.dumps(state)})
+            if path.exists():
+                path.replace(previous(path))
+        return path
+
+    def resume(self, path: str | Path) -> Path:
+        """Take over what `checkpoint` wrote; where `path` is damaged, what it wrote before. Returns the file that was read.
+
+        UsageError when it belongs to another training, WorkbenchError when none can be read.
+        """
+        path = Path(path)
+        try:
+            record, tensors = storage.read_checkpoint(path)
+        except WorkbenchError:
+            if not previous(path).exists():
+                raise
+            path = previous(path)
+            record, tensors = storage.read_checkpoint(path)
+        same = record.get("recipe") == self.recipe
+        require(same, f"{path} is the state of another training (its pictures, options or steps differ): delete it")
+        try:
+            self._restore(record, tensors)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise UsageError(f"{path} does not fit this training: {str(error).splitlines()[0]}") from error
+        return path
+
+    def _restore(self, record: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+        for name, player in self.family.players.items():
+            player.load_state_dict(part(f"player.{name}."))
+            state = self.optimisers[name].state_dict()
+            for key, value in part(f"optimiser.{name}.").items():
+                i, field = key.split(".")
+                state["state"].setdefault(int(i), {})[field] = value
+            self.optimisers[name].load_state_dict(state)
+        self.average = part("average.")
+        self.family.restore(part("family."))
+        self.draw.set_state(tensors["draw"])
+        found = json.loads(record["state"])
+        self.step, self.seconds, self.history = found["step"], found["seconds"], found["history"]
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the one in `path` lies."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def precision(device: torch.device) -> contextlib.AbstractContextManager:
+    """The mixed precision in which networks run: bfloat16 for convolutions, where the device has it in hardware."""
+    supported = encoders.has_bfloat16(device)
+    return torch.autocast(device.type, torch.bfloat16) if supported else contextlib.nullcontext()

@@ -1,0 +1,117 @@
+"""Methods that are trained networks: named by a file, a network of the package, or their family."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from torch import Tensor
+
+from workbench import progress
+from workbench.encoders import Encoder
+from workbench.errors import UsageError, require
+from workbench.generative import trained
+from workbench.generative.trained import Trained
+from workbench.methods.method import Card, Method, OneShot
+from workbench.targets import StyleTarget
+from workbench.transfer import Settings
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the networks of a family have in common.
+
+    targets: those that such a network can be given; combine: how works may be combined; settings: what it heeds besides method
+    and size. Its module, `trained.BUILDERS`, has `paint(trained, content, target, settings)`.
+    """
+
+    card: Card
+    targets: tuple[str, ...] = ("whole",)
+    combine: tuple[str, ...] = ("mean",)
+    settings: tuple[str, ...] = ()
+
+
+_ANY = ("single", "nearest", "blend", "cluster", "whole", "by-hand")
+KINDS: Mapping[str, Kind] = {
+    "artist": Kind(
+        Card(
+            "Artist network",
+            "one pass of a network trained on any weights over an artist's works",
+            "Johnson et al. (2016), Perceptual Losses; Dumoulin et al. (2017), conditional normalisation",
+        ),
+        targets=_ANY,
+        combine=("mean", "barycentre"),
+        settings=("strength",),
+    ),
+}
+"""Families by name."""
+
+
+class TrainedMethod(Method):
+    """A trained network as a method; without one, the network of the package that knows the works of the target."""
+
+    has_steps = False
+
+    def __init__(self, name: str, family: str, path: Path | None = None):
+        kind = KINDS[family]
+        self.name = name
+        self.family = family
+        self.path = path
+        self.card = kind.card
+        self.targets = kind.targets
+        self.ignores = tuple(f.name for f in fields(Settings) if f.name not in ("method", "size", *kind.settings))
+
+    def check(self, target: str, combine: str, settings: Settings) -> None:
+        kind = KINDS[self.family]
+        goes = target in kind.targets
+        require(goes, f"the method {self.name} paints after target {' or '.join(kind.targets)}, not after {target}")
+        known = combine in kind.combine
+        require(known, f"the method {self.name} takes paintings combined as {' or '.join(kind.combine)}, not as {combine}")
+        require(settings.colour == "style", f"colour = {settings.colour!r} does not go with the method {self.name}")
+
+    def network(self, target: StyleTarget) -> Trained:
+        """The network that paints after `target`. UsageError where the package has none for its works."""
+        return trained.read(self.path) if self.path else shipped(self.family, target)
+
+    def begin(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings) -> OneShot:
+        self.check(target.name if target.name in _ANY else "blend", target.combine, settings)
+        return _Pass(content, target, encoder, settings, self.network(target))
+
+
+class _Pass(OneShot):
+    def __init__(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings, network: Trained):
+        super().__init__(content, target, encoder, settings, identity=network.sha256)
+        self.network = network
+
+    def paint(self, content: Tensor) -> Tensor:
+        progress.check()
+        module = importlib.import_module(trained.BUILDERS[self.network.family])
+        return module.paint(self.network, content, self.target, self.settings)
+
+
+def shipped(family: str, target: StyleTarget) -> Trained:
+    """The network of the package, of this family, that learnt from the works that carry most weight in `target`."""
+    best, most = None, 0.0
+    for path in sorted(trained.SHIPPED.glob(f"*{trained.SUFFIX}")):
+        found = trained.read(path)
+        if found.family != family:
+            continue
+        known = set(found.header.get("works", ()))
+        share = sum(weight for work, weight in zip(target.works, target.weights, strict=True) if work.sha256 in known)
+        if share > most:
+            best, most = found, share
+    if best is None or most < 0.5:
+        whose = target.works[0].artist or "these works"
+        raise UsageError(
+            f"no network of the package knows the works of {whose}: train one with workbench train {family} "
+            f"--corpus DIR -o NAME, then give --method NAME{trained.SUFFIX}"
+        )
+    return best
+
+
+def named(name: str) -> TrainedMethod | None:
+    """The method of the trained network called `name`, a file or one of the package; None for any other name."""
+    if not name.endswith(trained.SUFFIX):
+        return None
+    path = trained.find(name)
+    return TrainedMethod(name, trained.read(path).family, path)
