@@ -65,8 +65,8 @@ class Method(ABC):
     """A way to paint.
 
     name: as `--method` and `Request.method` take it; card: what it is; has_steps: whether a run can be stopped on its way and
-    written to disk; ignores: the fields of Settings that make no difference to it; targets: those that it can be given, empty for
-    all.
+    written to disk; ignores: the fields of Settings that make no difference to it; targets: those that it takes, empty for
+    all of them.
     """
 
     name: str
