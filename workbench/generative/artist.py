@@ -33,6 +33,8 @@ MOST_WORKS = 256
 """Works whose Gram matrices are held; of a larger corpus so many, evenly over its hashes."""
 CONTENT_LAYERS = ("relu3_1", "relu4_2")
 """relu4_2 alone loses eyes and windows."""
+GRAIN = (127, 113)
+"""px. Sides of two tiles of noise, which are repeated and added: together they repeat after 14351 px."""
 SHOWN = 3
 """Photographs in a sheet of samples, and of these so many targets."""
 
@@ -41,7 +43,7 @@ SHOWN = 3
 class Options:
     """Weights of the losses, and sizes. alpha counts more than in an optimisation, where .05 keeps as much of the content."""
 
-    alpha: float = 0.15
+    alpha: float = 0.2
     tv: float = 0.02
     crop: int = 192
     """px. Side of the crops of photographs."""
@@ -50,6 +52,7 @@ class Options:
     """px. Long side of the paintings, so of the results in which strokes have the paintings' size."""
     widths: tuple[int, ...] = (16, 32, 56)
     blocks: int = 5
+    skips: bool = True
 
 
 class Code(nn.Module):
@@ -103,16 +106,36 @@ def _vector(moments: Mapping[str, Moments], units: Tensor) -> Tensor:
 
 
 class ArtistNetwork(nn.Module):
-    """A generator with the code of one artist's works."""
+    """A generator with the code of one artist's works.
+
+    Besides the picture it sees noise, always the same at the same place: where a picture is flat, nothing else tells one place
+    from the next, and strokes would become a regular pattern (Ulyanov et al. 2016).
+    """
+
+    grain: Tensor
+    second_grain: Tensor
 
     def __init__(self, generator: Generator, code: Code):
         super().__init__()
         self.generator = generator
         self.code = code
+        draw = torch.Generator().manual_seed(0)
+        self.register_buffer("grain", torch.randn(GRAIN[0], GRAIN[0], generator=draw))
+        self.register_buffer("second_grain", torch.randn(GRAIN[1], GRAIN[1], generator=draw))
 
-    def forward(self, pictures: Tensor, codes: Tensor) -> Tensor:
-        """`pictures` (N, 3, H, W) in [0, 1], `codes` (N, K): (N, 3, H, W) in [0, 1]."""
-        return self.generator(pictures, codes)
+    def with_noise(self, pictures: Tensor, begin: tuple[int, int] = (0, 0)) -> Tensor:
+        """`pictures` (N, 3, H, W) and a channel of noise of variance .125 about .5, from the place `begin` on: (N, 4, H, W)."""
+        height, width = pictures.shape[-2:]
+        noise = torch.zeros_like(pictures[:1, :1])
+        for tile in (self.grain, self.second_grain):
+            rows = torch.arange(begin[0], begin[0] + height, device=tile.device) % tile.shape[0]
+            columns = torch.arange(begin[1], begin[1] + width, device=tile.device) % tile.shape[1]
+            noise = noise + tile.index_select(0, rows).index_select(1, columns)
+        return torch.cat([pictures, (0.5 + 0.25 * noise).expand(len(pictures), -1, -1, -1)], dim=1)
+
+    def forward(self, pictures: Tensor, codes: Tensor, begin: tuple[int, int] = (0, 0)) -> Tensor:
+        """`pictures` (N, 3, H, W) in [0, 1], `codes` (N, K): (N, 3, H, W) in [0, 1]. `begin`: see `with_noise`."""
+        return self.generator(self.with_noise(pictures, begin), codes)
 
 
 def build(architecture: Mapping[str, object]) -> ArtistNetwork:
@@ -152,7 +175,7 @@ class Artist(Family):
         self.means = {layer: torch.stack([m[layer].mean for m in each]) for layer in self.layers}
         torch.manual_seed(seed)  # the first weights
         code = Code.fit(each)
-        generator = Generator(widths=options.widths, blocks=options.blocks, code=code.length)
+        generator = Generator(inputs=4, widths=options.widths, blocks=options.blocks, code=code.length, skips=options.skips)
         network = ArtistNetwork(generator, code).to(encoder.device).to(memory_format=torch.channels_last)
         self.players = {"painter": network}
         self.rates = {"painter": 2e-3}
@@ -178,17 +201,20 @@ class Artist(Family):
         options, device = self.options, self.encoder.device
         pictures = self.photographs.crops(draw, options.batch, options.crop).to(device)
         weights = torch.stack([drawn_weights(len(self.works), draw) for _ in range(options.batch)]).to(device)
-        content, style, variation, _ = self._paint(self.painter, pictures, weights)
+        begin = data.below(GRAIN[0] * GRAIN[1], draw), data.below(GRAIN[0] * GRAIN[1], draw)
+        content, style, variation, _ = self._paint(self.painter, pictures, weights, begin)
         yield "painter", (options.alpha * content + style + options.tv * variation).mean()
 
-    def _paint(self, painter: nn.Module, pictures: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _paint(
+        self, painter: nn.Module, pictures: Tensor, weights: Tensor, begin: tuple[int, int] = (0, 0)
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(content, style, total variation) of each picture, all (N,), and what `painter` made of them."""
         aimed_at = [self.moments(w) for w in weights]
         codes = torch.stack([self.network.code(m) for m in aimed_at])
         with torch.no_grad():
             kept = self.encoder.features(pictures, CONTENT_LAYERS)
         with precision(self.encoder.device):
-            painted = painter(pictures, codes)
+            painted = painter(pictures, codes, begin)
         features = self.encoder.features(painted, dict.fromkeys((*self.layers, *CONTENT_LAYERS)))
         content = torch.stack([relative_squares(features[layer], kept[layer]) for layer in CONTENT_LAYERS]).mean(dim=0)
         grams = {layer: torch.stack([m[layer].second for m in aimed_at]) for layer in self.layers}
@@ -259,4 +285,4 @@ def paint(network: Trained, content: Tensor, target: StyleTarget, settings: Sett
         found = statistics.pool([(1 - settings.strength, own), (settings.strength, found)])
     artist.to(content.device)
     with precision(content.device):
-        return in_tiles(artist.generator, content, artist.code(found)[None])
+        return in_tiles(artist.generator, artist.with_noise(content), artist.code(found)[None])

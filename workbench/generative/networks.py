@@ -105,15 +105,25 @@ class _Residual(nn.Module):
 class Generator(nn.Module):
     """A picture to a picture: convolutions to a quarter of the size, residual blocks, and back (Johnson et al. 2016).
 
-    With `code` > 0 a vector of that many numbers decides the style: every normalisation takes scale and shift from it.
+    With `skips`, what was seen at half and at full size is added on the way back, which keeps eyes and windows. With `code` > 0
+    a vector of that many numbers decides the style: every normalisation takes scale and shift from it.
     """
 
     def __init__(
-        self, *, inputs: int = 3, widths: Sequence[int] = (16, 32, 56), blocks: int = 4, code: int = 0, hidden: int = 64
+        self,
+        *,
+        inputs: int = 3,
+        widths: Sequence[int] = (16, 32, 56),
+        blocks: int = 4,
+        code: int = 0,
+        hidden: int = 64,
+        skips: bool = False,
     ):
         """`inputs`: channels of what goes in; `widths`: channels at full, half and quarter size; `blocks`: residual ones."""
         super().__init__()
         self.architecture = {"inputs": inputs, "widths": list(widths), "blocks": blocks, "code": code, "hidden": hidden}
+        self.architecture |= {"skips": skips}
+        self.skips = skips
         full, half, quarter = widths
         inner = hidden if code else 0
         self.style = nn.Sequential(nn.Linear(code, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()) if code else None
@@ -129,7 +139,7 @@ class Generator(nn.Module):
         self.out = nn.Conv2d(full, 3, 5, padding=2)
 
     def encode(self, x: Tensor, code: Tensor | None = None) -> Tensor:
-        """What the first half makes of a padded picture: (N, C, h, w) at a quarter of its size."""
+        """What the first half makes of x (N, inputs, H, W) in [-1, 1]: (N, C, h, w) at a quarter of its size."""
         for block in self.down:
             x = block(x, code)
         return x
@@ -137,13 +147,17 @@ class Generator(nn.Module):
     def forward(self, picture: Tensor, code: Tensor | None = None) -> Tensor:
         """`picture` (N, inputs, H, W) in [0, 1] of any size, `code` (N, code): (N, 3, H, W) in [0, 1], float32."""
         height, width = picture.shape[-2:]
-        x = pad(picture).contiguous(memory_format=torch.channels_last)
+        x = (pad(picture) * 2 - 1).contiguous(memory_format=torch.channels_last)
         inner = None if self.style is None else self.style(code)
-        x = self.encode(x * 2 - 1, inner)
+        seen = []
+        for block in self.down:
+            x = block(x, inner)
+            seen.append(x)
         for block in self.residual:
             x = block(x, inner)
-        for block in self.up:
+        for block, earlier in zip(self.up, seen[-2::-1], strict=True):
             x = block(F.interpolate(x, scale_factor=2.0, mode="nearest"), inner)
+            x = x + earlier if self.skips else x
         x = torch.sigmoid(self.out(x).float())
         return x[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width]
 
