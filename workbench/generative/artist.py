@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from workbench import progress, statistics, targets
 from workbench.corpora import Work
@@ -21,6 +22,7 @@ from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.generative import data, trained
 from workbench.generative.networks import Generator, in_tiles
+from workbench.generative.pairs import Pair, PairedCrops
 from workbench.generative.trained import Trained
 from workbench.generative.training import Family, Losses, precision
 from workbench.statistics import Moments
@@ -35,6 +37,8 @@ CONTENT_LAYERS = ("relu3_1", "relu4_2")
 """relu4_2 alone loses eyes and windows."""
 GRAIN = (127, 113)
 """px. Sides of two tiles of noise, which are repeated and added: together they repeat after 14351 px."""
+COLOURS = 4.0
+"""Weight of colours where pictures are imitated."""
 SHOWN = 3
 """Photographs in a sheet of samples, and of these so many targets."""
 
@@ -157,10 +161,12 @@ class Artist(Family):
         encoder: Encoder,
         options: Options = Options(),
         *,
+        pairs: Sequence[Pair] = (),
         seed: int = 0,
         show: bool = False,
     ):
-        """`held_out`: photographs to measure on. `encoder`: with style layers, `CONTENT_LAYERS` among its layers."""
+        """`pairs`: what `neighbours` made of photographs, to be imitated in half of every batch. `held_out`: photographs to
+        measure on. `encoder`: with style layers, `CONTENT_LAYERS` among its layers."""
         self.options = options
         self.encoder = encoder
         self.works = tuple(_evenly(works, MOST_WORKS))
@@ -179,8 +185,15 @@ class Artist(Family):
         network = ArtistNetwork(generator, code).to(encoder.device).to(memory_format=torch.channels_last)
         self.players = {"painter": network}
         self.rates = {"painter": 2e-3}
-        decides = [data.identity_of(self.works), data.identity_of(photographs), encoder.identity, asdict(options)]
+        decides = [
+            data.identity_of(self.works),
+            data.identity_of(photographs),
+            encoder.identity,
+            asdict(options),
+            [str(pair.picture.name) for pair in pairs],
+        ]
         self.identity = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+        self.pairs = PairedCrops(pairs) if pairs else None
         draw = torch.Generator().manual_seed(seed)
         self.measured_on = self.held_out.crops(draw, 8, options.crop, (0.6, 0.8)).to(encoder.device)
         self.measured_after = torch.stack([drawn_weights(len(self.works), draw) for _ in range(8)]).to(encoder.device)
@@ -199,11 +212,40 @@ class Artist(Family):
 
     def losses(self, draw: torch.Generator) -> Losses:
         options, device = self.options, self.encoder.device
-        pictures = self.photographs.crops(draw, options.batch, options.crop).to(device)
-        weights = torch.stack([drawn_weights(len(self.works), draw) for _ in range(options.batch)]).to(device)
+        alone = options.batch - (options.batch // 2 if self.pairs else 0)
+        pictures = self.photographs.crops(draw, alone, options.crop).to(device)
+        weights = torch.stack([drawn_weights(len(self.works), draw) for _ in range(alone)]).to(device)
         begin = data.below(GRAIN[0] * GRAIN[1], draw), data.below(GRAIN[0] * GRAIN[1], draw)
         content, style, variation, _ = self._paint(self.painter, pictures, weights, begin)
-        yield "painter", (options.alpha * content + style + options.tv * variation).mean()
+        loss = (options.alpha * content + style + options.tv * variation).sum()
+        if self.pairs:
+            loss = loss + self._imitation(self.pairs, options.batch - alone, draw, begin).sum()
+        yield "painter", loss / options.batch
+
+    def _imitation(self, pairs: PairedCrops, count: int, draw: torch.Generator, begin: tuple[int, int]) -> Tensor:
+        """How far the painter is from what `neighbours` made of `count` crops: (count,).
+
+        Features of the same place say what is where; Gram matrices of the crop keep strokes, which the mean of all that could
+        have been painted would blur; means of 16 px keep colours.
+        """
+        drawn = [pairs.crop(draw, self.options.crop) for _ in range(count)]
+        places = {work.sha256: place for place, work in enumerate(self.works)}
+        weights = torch.zeros(count, len(self.works))
+        for row, (k, _, _) in zip(weights, drawn, strict=True):
+            for sha256, weight in pairs.pairs[k].weights.items():
+                row[places[sha256]] += weight
+        contents = torch.stack([content for _, content, _ in drawn]).to(self.encoder.device)
+        painted = torch.stack([picture for _, _, picture in drawn]).to(self.encoder.device)
+        codes = torch.stack([self.network.code(self.moments(w)) for w in weights.to(self.encoder.device)])
+        with precision(self.encoder.device):
+            made = self.painter(contents, codes, begin)
+        features = self.encoder.features(made, self.layers)
+        with torch.no_grad():
+            wanted = self.encoder.features(painted, self.layers)
+        places_apart = [relative_squares(features[layer], wanted[layer]) for layer in self.layers[1:4]]
+        apart = [relative_squares(statistics.gram(features[layer]), statistics.gram(wanted[layer])) for layer in self.layers]
+        colours = relative_squares(avg_pool2d(made, 16), avg_pool2d(painted, 16))
+        return torch.stack(places_apart).mean(dim=0) + torch.stack(apart).mean(dim=0) + COLOURS * colours
 
     def _paint(
         self, painter: nn.Module, pictures: Tensor, weights: Tensor, begin: tuple[int, int] = (0, 0)
@@ -247,6 +289,7 @@ class Artist(Family):
             "works": [work.sha256 for work in self.works],
             "artist": self.works[0].artist,
             "photographs": len(self.photographs),
+            "pairs": len(self.pairs.pairs) if self.pairs else 0,
             "options": asdict(self.options),
         }
 
