@@ -198,41 +198,40 @@ def _patch_judge(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(width * 4, 1, 3, 1, 1))
 
 
-def in_tiles(network: Generator, picture: Tensor, code: Tensor | None = None, *, tile: int = 1024, overlap: int = 64) -> Tensor:
+def in_tiles(
+    network: Generator, picture: Tensor, code: Tensor | None = None, *, tile: int = 1024, overlap: int = 128
+) -> Tensor:
     """network(picture, code), in tiles of at most `tile` px where the picture (1, C, H, W) is larger: memory is bounded.
 
     The statistics of every normalisation are taken once, from the picture at long side `tile`, and used for all tiles: those
-    of each tile would show as seams. Tiles overlap by `overlap` px and fade into each other.
+    of each tile would show as seams. Tiles overlap by `overlap` px; a quarter of it is not used, in the middle they fade into
+    each other. Both are multiples of 4, so that the network's grid is the same in every tile.
     """
     height, width = picture.shape[-2:]
     if max(height, width) <= tile:
         return network(picture, code)
-    scale = tile / max(height, width)
-    small = F.interpolate(picture, scale_factor=scale, mode="bilinear", antialias=True)
+    small = F.interpolate(picture, scale_factor=tile / max(height, width), mode="bilinear", antialias=True)
     with statistics_of(network, "record"):
         network(small, code)
-    total, share = torch.zeros_like(picture[:, :3]), torch.zeros_like(picture[:, :1])
+    total = torch.zeros_like(picture[:, :3])
     with statistics_of(network, "reuse"):
-        for top in _starts(height, tile, overlap):
-            for left in _starts(width, tile, overlap):
+        for top in range(0, max(height - overlap, 1), tile - overlap):
+            for left in range(0, max(width - overlap, 1), tile - overlap):
                 part = (..., slice(top, top + tile), slice(left, left + tile))
-                painted = network(picture[part], code)
-                fade = _fade(painted.shape[-2], painted.shape[-1], overlap).to(painted)
-                total[part] += painted * fade
-                share[part] += fade
-    return total / share
+                shares = [
+                    _share(begin, min(tile, length - begin), length, overlap).to(picture)
+                    for begin, length in ((top, height), (left, width))
+                ]
+                total[part] += network(picture[part], code) * torch.outer(*shares)
+    return total
 
 
-def _starts(length: int, tile: int, overlap: int) -> list[int]:
-    if length <= tile:
-        return [0]
-    count = -(-(length - overlap) // (tile - overlap))
-    return [round(k * (length - tile) / (count - 1)) for k in range(count)]
-
-
-def _fade(height: int, width: int, overlap: int) -> Tensor:
-    ramps = [torch.minimum(torch.arange(1, n + 1), torch.arange(n, 0, -1)).clamp_max(overlap) for n in (height, width)]
-    return torch.outer(*ramps).float()
+def _share(begin: int, size: int, length: int, overlap: int) -> Tensor:
+    """How much the places (size,) of a tile from `begin` on count along one side of the picture; 1 over all tiles."""
+    place = torch.arange(size) + 0.5
+    rising = (place - overlap / 4) / (overlap / 2) if begin else torch.ones(size)
+    falling = (size - place - overlap / 4) / (overlap / 2) if begin + size < length else torch.ones(size)
+    return torch.minimum(rising, falling).clamp(0, 1)
 
 
 def parameters_of(network: nn.Module) -> int:
