@@ -306,9 +306,8 @@ def drawn_weights(count: int, draw: torch.Generator) -> Tensor:
 
 
 def relative_squares(x: Tensor, target: Tensor) -> Tensor:
-    """||x_n - t_n||^2 / ||t_n||^2 of every picture n: (N,); x, target (N, ...)."""
-    unit = target.flatten(1).square().sum(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
-    return (x - target).flatten(1).square().sum(dim=1) / unit
+    """||x_n - t_n||^2 / ||t_n||^2 of every picture n: (N,); x, target (N, ...). A mean square below 1e-6 counts as 1e-6."""
+    return (x - target).flatten(1).square().mean(dim=1) / target.flatten(1).square().mean(dim=1).clamp_min(1e-6)
 
 
 def _evenly(works: Sequence[Work], most: int) -> list[Work]:

@@ -1,0 +1,150 @@
+"""The artist network: codes, targets, losses, and what a short training brings."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from workbench import encoders, methods, targets
+from workbench.corpora import ingest
+from workbench.errors import WorkbenchError
+from workbench.generative import artist, data, trained
+from workbench.generative.artist import Artist, Code, Options, drawn_weights, relative_squares
+from workbench.generative.training import Plan, Training
+from workbench.transfer import Settings
+from workbench.transfer.losses import ContentLoss, GramLoss
+
+TINY = Options(crop=48, batch=2, size=64, widths=(6, 8, 12), blocks=1)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return encoders.load("embedded", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Four pictures of smooth shapes, which no hand has painted."""
+    folder, draw = tmp_path_factory.mktemp("photographs"), np.random.default_rng(1)
+    y, x = np.mgrid[:72, :96] / 72
+    for k in range(4):
+        centre, radius = draw.uniform(0.2, 0.8, 2), draw.uniform(0.15, 0.4)
+        inside = (np.hypot(x - centre[0], y - centre[1]) < radius)[..., None]
+        picture = np.where(inside, draw.uniform(0, 1, 3), draw.uniform(0, 1, 3)) * (0.6 + 0.4 * y[..., None])
+        Image.fromarray((picture * 255).astype(np.uint8)).save(folder / f"{k}.png")
+    return tuple(ingest(folder))
+
+
+def family(corpus, photographs, encoder, **options):
+    return Artist(tuple(corpus), photographs[:3], photographs[3:], encoder, TINY, **options)
+
+
+class TestCode:
+    def test_codes_of_the_works_have_mean_0_and_variance_1(self, corpus, encoder):
+        each = [targets.moments(targets.single(work), encoder, 64, encoder.style_layers) for work in corpus]
+        code = Code.fit(each)
+        found = (torch.stack([artist._vector(m, code.units) for m in each]) - code.centre) @ code.basis
+        torch.testing.assert_close(found.mean(dim=0), torch.zeros(code.length), atol=1e-3, rtol=0)
+        torch.testing.assert_close(found.var(dim=0, correction=0), torch.ones(code.length), atol=1e-2, rtol=0)
+        assert code(each[0]).abs().max() <= 4
+
+    def test_one_work_has_the_code_0(self, corpus, encoder):
+        (alone,) = (targets.moments(targets.single(work), encoder, 64, encoder.style_layers) for work in tuple(corpus)[:1])
+        assert torch.equal(Code.fit([alone])(alone), torch.zeros(1))
+
+
+class TestTargets:
+    def test_moments_of_weights_are_those_of_the_target(self, corpus, photographs, encoder):
+        made = family(corpus, photographs, encoder)
+        weights = torch.zeros(len(corpus))
+        weights[[1, 4, 7]] = torch.tensor([0.5, 0.3, 0.2])
+        chosen = targets.StyleTarget("some", tuple(tuple(corpus)[k] for k in (1, 4, 7)), (0.5, 0.3, 0.2))
+        expected = targets.moments(chosen, encoder, TINY.size, encoder.style_layers)
+        for layer, found in made.moments(weights).items():
+            torch.testing.assert_close(found.second, expected[layer].second, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(found.mean, expected[layer].mean, rtol=1e-4, atol=1e-6)
+
+    def test_weights_are_of_one_work_of_some_or_of_all(self):
+        draw = torch.Generator().manual_seed(0)
+        drawn = torch.stack([drawn_weights(20, draw) for _ in range(400)])
+        torch.testing.assert_close(drawn.sum(dim=1), torch.ones(400))
+        counts = (drawn > 0).sum(dim=1)
+        assert 0.25 < (counts == 1).float().mean() < 0.45 and 0.05 < (counts == 20).float().mean() < 0.17
+        assert counts[(counts > 1) & (counts < 20)].max() <= 12
+        assert torch.equal(drawn_weights(1, draw), torch.ones(1))
+
+
+class TestLosses:
+    def test_they_are_those_of_a_transfer(self, corpus, photographs, encoder):
+        made = family(corpus, photographs, encoder)
+        pictures, weights = torch.stack([torch.rand(3, 48, 48)] * 2), torch.stack([torch.eye(len(corpus))[k] for k in (0, 3)])
+        with torch.no_grad():
+            content, style, _, painted = made._paint(made.network, pictures, weights)
+            for k in range(2):
+                kept = encoder.features(pictures[k : k + 1], artist.CONTENT_LAYERS)
+                features = encoder.features(painted[k : k + 1], {*encoder.style_layers, *artist.CONTENT_LAYERS})
+                torch.testing.assert_close(content[k], ContentLoss(kept)(painted, features), rtol=1e-3, atol=1e-5)
+                torch.testing.assert_close(
+                    style[k], GramLoss(made.moments(weights[k]))(painted, features), rtol=1e-3, atol=1e-5
+                )
+
+    def test_relative_squares(self):
+        x, t = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
+        expected = [float((x[k] - t[k]).square().sum() / t[k].square().sum()) for k in range(3)]
+        torch.testing.assert_close(relative_squares(x, t), torch.tensor(expected))
+        torch.testing.assert_close(relative_squares(x, torch.zeros(3, 2, 4)), x.square().mean(dim=(1, 2)) / 1e-6)
+
+
+class TestNetwork:
+    def test_noise_depends_on_the_place_alone(self, corpus, photographs, encoder):
+        network = family(corpus, photographs, encoder).network
+        whole = network.with_noise(torch.zeros(1, 3, 300, 200))
+        part = network.with_noise(torch.zeros(2, 3, 40, 30), (130, 150))
+        torch.testing.assert_close(part[1, 3], whole[0, 3, 130:170, 150:180])
+        assert 0.2 < whole[0, 3].std() < 0.5
+
+    def test_a_short_training_helps_on_pictures_and_weights_it_never_saw(self, corpus, photographs, encoder, tmp_path):
+        training = Training(family(corpus, photographs, encoder), Plan(steps=30, report_every=30))
+        first, *_, last = training
+        assert last["objective"] < 0.8 * first["objective"]
+        trained.save(training, tmp_path / "net.safetensors")
+        found = methods.get(str(tmp_path / "net.safetensors"))
+        content, settings = photographs[3].load(96), Settings(method=found.name, size=80)
+        works = tuple(corpus)
+        weighed = targets.StyleTarget("blend", works[:4], (0.4, 0.3, 0.2, 0.1))
+        painted = {
+            label: found.begin(content, target, encoder, settings).run().image
+            for label, target in {
+                "warm": targets.single(works[0]),
+                "cool": targets.single(works[1]),
+                "blend": weighed,
+                "barycentre": weighed.combined("barycentre"),
+            }.items()
+        }
+        assert all(picture.shape == (1, 3, 60, 80) for picture in painted.values())
+        assert painted["warm"][:, 0].mean() > painted["cool"][:, 0].mean()  # red
+        assert not torch.equal(painted["blend"], painted["barycentre"])
+
+    @pytest.mark.parametrize("kind", ["one", "four", "grey"])
+    def test_tiny_corpora_train(self, kind, corpus, photographs, encoder, tmp_path):
+        works = tuple(corpus)[: 1 if kind == "one" else 4]
+        if kind == "grey":
+            for k in range(2):
+                Image.new("L", (60, 50), 90 + 60 * k).save(tmp_path / f"{k}.png")
+            works = tuple(ingest(tmp_path))
+        records = list(Training(family(works, photographs, encoder), Plan(steps=3)))
+        assert all(np.isfinite(value) for record in records for value in record.values())
+
+
+class TestPackage:
+    def test_unknown_works_are_refused_with_the_command_that_helps(self, corpus, photographs, encoder):
+        request = targets.StyleTarget("blend", tuple(corpus)[:2], (0.5, 0.5))
+        with pytest.raises(WorkbenchError, match="workbench train artist"):
+            methods.get("artist").begin(photographs[0].load(64), request, encoder, Settings(method="artist", size=64))
+
+
+def test_photographs_are_split_by_their_bytes(photographs, capsys):
+    learn, held = data.split_photographs(photographs)
+    again = data.split_photographs(tuple(reversed(photographs)))
+    assert (learn, held) == again and len(held) == 1 and set(learn).isdisjoint(held)
+    assert "only 3 photographs" in capsys.readouterr().err
