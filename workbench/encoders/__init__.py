@@ -1,4 +1,4 @@
-"""Visual encoders under one protocol, chosen by name: "embedded", "vgg19", "random", "lite0", "clip:MODEL/PRETRAINED"."""
+"""Visual encoders under one protocol, by name: "embedded", "vgg19", "random", "lite0", "clip:MODEL/PRETRAINED", "vae:FILE"."""
 
 import difflib
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from workbench.encoders.convolutional import CONTENT_LAYERS, STYLE_LAYERS, Convo
 from workbench.encoders.embedded import load_distilled, load_embedded
 from workbench.encoders.lite0 import load_lite0
 from workbench.encoders.random import load_random
+from workbench.encoders.vae import load_vae
 from workbench.encoders.vgg import load_vgg19
 from workbench.errors import UsageError
 
@@ -63,14 +64,15 @@ def load(
 
     Args:
         name: "embedded" (distilled from VGG-19, in the package), "vgg19" (the reference), "random" (never trained, an
-            untrained baseline), "embedded:FILE" (your own, from `workbench distil`), or one that can only retrieve: "lite0"
-            (EfficientNet-Lite0, in the package) or "clip:MODEL/PRETRAINED".
+            untrained baseline), "embedded:FILE" (your own, from `workbench distil`), one for retrieval and clusters: "vae:FILE"
+            (your own, from `workbench train vae`), or one that can only retrieve: "lite0" (EfficientNet-Lite0, in the
+            package) or "clip:MODEL/PRETRAINED".
         device: "auto", or a torch device.
         precision: of the convolutions; "auto" is bfloat16 where the processor has it, which is about twice as fast, and
-            float32 elsewhere. lite0 and CLIP ignore it. On NVIDIA's GPUs torch computes convolutions in float32 by TF32 unless
+            float32 elsewhere. lite0, VAEs and CLIP ignore it. On NVIDIA's GPUs torch computes convolutions in float32 by TF32 unless
             torch.backends.cudnn.allow_tf32 is false.
         pooling: "max" or "average", which Gatys et al. (2016) prefer for synthesis; None is what suits the network: max
-            for vgg19, as it was trained and as retrieval needs it, average for the others. lite0 and CLIP ignore it.
+            for vgg19, as it was trained and as retrieval needs it, average for the others. lite0, VAEs and CLIP ignore it.
 
     Raises:
         UsageError: unknown name, precision, pooling or device.
@@ -88,13 +90,15 @@ def load(
         return load_clip(name, device=where)
     if name == "lite0":
         return load_lite0(device=where)
+    if name.startswith("vae:"):
+        return load_vae(name, Path(name.removeprefix("vae:")), device=where)
     loaders: dict[str, tuple[Callable[..., Encoder], Pooling]]
     loaders = {"embedded": (load_embedded, "average"), "vgg19": (load_vgg19, "max"), "random": (load_random, "average")}
     if name.startswith("embedded:"):
         loaders[name] = (partial(load_distilled, name, Path(name.removeprefix("embedded:"))), "average")
     if name not in loaders:
         near = difflib.get_close_matches(name, [*loaders, "lite0"], n=1)
-        hint = f"did you mean {near[0]}?" if near else "choose embedded, vgg19, random, lite0 or clip:MODEL/PRETRAINED"
+        hint = f"did you mean {near[0]}?" if near else "choose embedded, vgg19, random, lite0, clip:MODEL/PRETRAINED or vae:FILE"
         raise UsageError(f"unknown encoder {name!r}: {hint}")
     loader, suited = loaders[name]
     return loader(pooling=pooling or suited, dtype=getattr(torch, precision), device=where)

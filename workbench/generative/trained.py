@@ -26,7 +26,7 @@ SUFFIX = ".safetensors"
 CHECKPOINT_EVERY = 60.0
 """Seconds between two checkpoints."""
 SHIPPED = Path(__file__).parent / "models"
-BUILDERS: Mapping[str, str] = {"artist": "workbench.generative.artist"}
+BUILDERS: Mapping[str, str] = {"artist": "workbench.generative.artist", "vae": "workbench.generative.vae"}
 """family -> the module whose `build` makes an untrained network from an architecture."""
 
 

@@ -43,6 +43,13 @@ KINDS: Mapping[str, Kind] = {
         combine=("mean", "barycentre"),
         settings=("strength",),
     ),
+    "vae": Kind(
+        Card(
+            "VAE",
+            "the content decoded from latent codes of an artist's patches: his colours and masses, blurred, no strokes",
+            "Kingma & Welling (2014), Auto-Encoding Variational Bayes",
+        ),
+    ),
 }
 """Families by name."""
 
