@@ -69,8 +69,8 @@ def load(
             package) or "clip:MODEL/PRETRAINED".
         device: "auto", or a torch device.
         precision: of the convolutions; "auto" is bfloat16 where the processor has it, which is about twice as fast, and
-            float32 elsewhere. lite0, VAEs and CLIP ignore it. On NVIDIA's GPUs torch computes convolutions in float32 by TF32 unless
-            torch.backends.cudnn.allow_tf32 is false.
+            float32 elsewhere. lite0, VAEs and CLIP ignore it. On NVIDIA's GPUs torch computes convolutions in float32 by TF32
+            unless torch.backends.cudnn.allow_tf32 is false.
         pooling: "max" or "average", which Gatys et al. (2016) prefer for synthesis; None is what suits the network: max
             for vgg19, as it was trained and as retrieval needs it, average for the others. lite0, VAEs and CLIP ignore it.
 
@@ -98,7 +98,9 @@ def load(
         loaders[name] = (partial(load_distilled, name, Path(name.removeprefix("embedded:"))), "average")
     if name not in loaders:
         near = difflib.get_close_matches(name, [*loaders, "lite0"], n=1)
-        hint = f"did you mean {near[0]}?" if near else "choose embedded, vgg19, random, lite0, clip:MODEL/PRETRAINED or vae:FILE"
+        hint = (
+            f"did you mean {near[0]}?" if near else "choose embedded, vgg19, random, lite0, clip:MODEL/PRETRAINED or vae:FILE"
+        )
         raise UsageError(f"unknown encoder {name!r}: {hint}")
     loader, suited = loaders[name]
     return loader(pooling=pooling or suited, dtype=getattr(torch, precision), device=where)

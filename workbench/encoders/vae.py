@@ -6,6 +6,7 @@ The network's decoder, its losses and its training are in `generative/vae.py`, w
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -33,8 +34,7 @@ class PatchEncoder(nn.Module):
         """`widths`: channels after each convolution, which halves the patch; `latent`: dimensions of the code."""
         super().__init__()
         self.architecture = {"widths": list(widths), "latent": latent}
-        pairs = zip((3, *widths), widths, strict=False)
-        self.convolutions = nn.ModuleList([nn.Conv2d(before, after, 4, 2, 1) for before, after in pairs])
+        self.convolutions = nn.ModuleList([nn.Conv2d(before, after, 4, 2, 1) for before, after in pairwise((3, *widths))])
         cells = SIDE >> len(widths)
         self.head = nn.Linear(widths[-1] * cells**2, 2 * latent)
 

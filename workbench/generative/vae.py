@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +66,7 @@ class PatchDecoder(nn.Module):
         self.cells = SIDE >> len(widths)
         self.tail = nn.Linear(latent, self.deepest * self.cells**2)
         up = [*reversed(widths), widths[0]]
-        self.convolutions = nn.ModuleList([nn.Conv2d(a, b, 3, padding=1) for a, b in zip(up, up[1:], strict=False)])
+        self.convolutions = nn.ModuleList([nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(up)])
         self.out = nn.Conv2d(widths[0], 3, 3, padding=1)
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -182,7 +183,7 @@ class VAE(Family):
 
 
 def split_works(works: Sequence[Work]) -> tuple[list[Work], list[Work]]:
-    """(to learn from, held out): a tenth, by the hashes of the files alone. A lone work is measured on itself, which is said."""
+    """(to learn from, held out): a tenth, by the hashes of the files alone. One work is measured on itself, which is said."""
     order = sorted(works, key=lambda work: hashlib.sha256(work.sha256.encode()).hexdigest())
     require(bool(order), "there are no works to learn from")
     if len(order) == 1:
@@ -221,7 +222,7 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def _relative_error(x: Tensor, target: Tensor) -> Tensor:
-    """||x - target||^2 / ||target||^2 over a batch (N, C, h, w). A plain patch has next to no features: it has no unit alone."""
+    """||x - target||^2 / ||target||^2 over a batch (N, C, h, w): a plain patch alone would be measured in next to nothing."""
     return (x - target).square().sum() / target.square().sum().clamp_min(torch.finfo(torch.float32).tiny)
 
 
@@ -240,7 +241,7 @@ def walk(network: Autoencoder, a: Tensor, b: Tensor, count: int) -> Tensor:
     """
     require(count >= 2, f"a walk of {count}: give two steps at least, its ends")
     with torch.no_grad():
-        ends = network.encoder(squashed(torch.cat([squashed(a), squashed(b)])))[0]
+        ends = network.encoder(torch.cat([squashed(a), squashed(b)]))[0]
         return network.decoder(between(ends[0], ends[1], torch.linspace(0, 1, count, device=ends.device)))
 
 
@@ -250,13 +251,12 @@ def between(a: Tensor, b: Tensor, along: Tensor) -> Tensor:
     Spherical in direction, linear in length (White 2016). Codes of works lie far from the origin, where the mean patch is: a
     straight line passes near it, and what it decodes on the way is greyer than either end.
     """
-    lengths = torch.stack([a.norm(), b.norm()]).clamp_min(1e-12)
-    directions = a / lengths[0], b / lengths[1]
-    angle = torch.dot(*directions).clamp(-1, 1).arccos()
+    lengths = a.norm(), b.norm()
+    angle = F.cosine_similarity(a, b, dim=0).clamp(-1, 1).arccos()
     t = along[:, None]
-    if angle.sin() < 1e-4:  # alike, or opposite, where no way is the shortest
+    if min(*lengths, angle.sin()) < 1e-3:  # alike, or empty or opposite, where no way is the shortest
         return a + t * (b - a)
-    turned = (((1 - t) * angle).sin() * directions[0] + (t * angle).sin() * directions[1]) / angle.sin()
+    turned = (((1 - t) * angle).sin() * a / lengths[0] + (t * angle).sin() * b / lengths[1]) / angle.sin()
     return turned * (lengths[0] + t * (lengths[1] - lengths[0]))
 
 
