@@ -25,5 +25,5 @@ def get(name: str) -> Any:
             if (found := opener(name)) is not None:
                 return found
         near = difflib.get_close_matches(name, METHODS, n=1)
-        raise UsageError(f"method {name!r}: " + (f"did you mean {near[0]}?" if near else f"choose {', '.join(METHODS)}"))
+        raise UsageError(f"method {name!r}: " + (f"did you mean {near[0]}?" if near else f"choose {', '.join(METHODS)}, or a trained network's file"))
     return METHODS[name]

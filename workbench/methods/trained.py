@@ -104,14 +104,17 @@ def shipped(family: str, target: StyleTarget) -> Trained:
         whose = target.works[0].artist or "these works"
         raise UsageError(
             f"no network of the package knows the works of {whose}: train one with workbench train {family} "
-            f"--corpus DIR -o NAME, then give --method NAME{trained.SUFFIX}"
+            "--corpus DIR -o NAME, then give --method NAME"
         )
     return best
 
 
 def named(name: str) -> TrainedMethod | None:
-    """The method of the trained network called `name`, a file or one of the package; None for any other name."""
-    if not name.endswith(trained.SUFFIX):
+    """The method of the trained network called `name`, a file or one of the package; None for any other name.
+
+    The suffix of the file may be left out where there is one. Raises as `trained.find` and `trained.read`.
+    """
+    if not name.endswith(trained.SUFFIX) and not trained.exists(name):
         return None
     path = trained.find(name)
     return TrainedMethod(name, trained.read(path).family, path)
