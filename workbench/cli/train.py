@@ -1,4 +1,4 @@
-"""`workbench train`: a network learns from a corpus, is stopped and gone on with; `workbench export`: it leaves for elsewhere."""
+"""`workbench train`: a network learns from a corpus, with stops that lose nothing; `workbench export`: it goes elsewhere."""
 
 import argparse
 import time
@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.cli.parser import (
     CORPUS_HELP,
-    LOAD,
     add_command,
     check_out,
-    count,
     encoder_options,
     given,
     load_encoder,
@@ -19,6 +17,7 @@ from workbench.cli.parser import (
 from workbench.errors import UsageError, require
 
 if TYPE_CHECKING:
+    from workbench.generative.trained import Trained
     from workbench.generative.training import Training
 
 PLAN = "workbench.generative.training:Plan"
@@ -40,9 +39,20 @@ def declare(commands: Any) -> None:
     parser.option("--report-every", PLAN, "steps between two lines, each with what is measured", type=int)
     parser.add_argument("--resume", action="store_true", help="go on with the training of NAME that was stopped")
     parser.add_argument(
-        "-p", dest="options", metavar="OPTION=VALUE", action="append", default=[], help="an option of the family, such as crop=256"
+        "-p",
+        dest="options",
+        metavar="OPTION=VALUE",
+        action="append",
+        default=[],
+        help="of the family, such as crop=256",
     )
     encoder_options(parser)
+    out = add_command(commands, "export", _export, "write a trained network as ONNX, or the code of a target for one")
+    out.add_argument("network", metavar="NAME", help="a network that workbench train made, or one in the package")
+    out.add_argument("-o", "--out", type=Path, metavar="FILE", help="the network, .onnx")
+    out.add_argument("--code", type=Path, metavar="FILE", help="artist networks: a target's code, as .npy or .json")
+    out.add_argument("--corpus", help=f"{CORPUS_HELP}, whose code is wanted")
+    out.add_argument("--style", metavar="PAINTING", help="the one painting whose code is wanted: a work of --corpus")
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -81,7 +91,11 @@ def _train(args: argparse.Namespace) -> None:
     made = families.made(training, encoder, works, parameters)
     print(f"{args.family}: {len(works)} works, {parameters_of(family.painter):,} parameters", flush=True)
     began = time.monotonic()
-    sha256 = trained.train(training, out, resume=args.resume, made=made, report=lambda record: print(_line(training, record), flush=True))
+
+    def report(record: dict[str, float]) -> None:
+        print(_line(training, record), flush=True)
+
+    sha256 = trained.train(training, out, resume=args.resume, made=made, report=report)
     print(f"{(time.monotonic() - began) / 60:.1f} minutes; sha256 {sha256}")
     print(*trained.written(out)[:3], sep="\n")
 
@@ -98,3 +112,41 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
+
+
+def _export(args: argparse.Namespace) -> None:
+    require(args.out is not None or args.code is not None, "say what to write: -o FILE.onnx, --code FILE.npy, or both")
+    require((args.code is None) == (args.corpus is None), "--code and --corpus go together: whose code, and where it is to go")
+    require(args.style is None or args.corpus is not None, "--style needs --corpus")
+    if args.out is not None:
+        check_out(args.out, ".onnx")
+    if args.code is not None:
+        check_out(args.code, ".npy", ".json")
+    from workbench.generative import export, trained
+
+    network = trained.read(trained.find(args.network))
+    require(args.code is None or network.family == "artist", f"--code: a network of the family {network.family} takes no code")
+    if args.out is not None:
+        print(export.onnx(network, args.out))
+    if args.code is not None:
+        print(_write_code(args, network))
+
+
+def _write_code(args: argparse.Namespace, network: "Trained") -> Path:
+    """Write the code of the target of the command line, one number of K in a row of one."""
+    import json
+
+    import numpy as np
+
+    from workbench import storage, targets
+    from workbench.generative import artist
+
+    corpus = open_corpus(args.corpus, args.code)
+    target = targets.whole(corpus) if args.style is None else targets.single(corpus.find(args.style))
+    code = artist.code_of(network, target).numpy()
+    with storage.atomic(args.code) as temporary:
+        if args.code.suffix.lower() == ".json":
+            temporary.write_text(json.dumps(code.tolist()) + "\n", encoding="utf-8")
+        else:
+            np.save(temporary, code)
+    return args.code

@@ -127,7 +127,8 @@ def find(name: str) -> Path:
         return path
     if (shipped := SHIPPED / path.name).is_file() and path.parent == Path():
         return shipped
-    require(not checkpoint_path(path).exists(), f"the training of {path} was stopped before its end: workbench train ... -o {name} --resume")
+    begun = checkpoint_path(path).exists()
+    require(not begun, f"the training of {path} was stopped before its end: workbench train ... -o {name} --resume")
     known = ", ".join(sorted(found.stem for found in SHIPPED.glob(f"*{SUFFIX}")))
     raise UsageError(f"no trained network {name}: no such file, and none in the package ({known or 'there is none'})")
 

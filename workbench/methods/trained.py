@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -57,7 +57,7 @@ class TrainedMethod(Method):
         self.name = name
         self.family = family
         self.path = path
-        self.card = kind.card
+        self.card = replace(kind.card, title=f"{kind.card.title} {path.stem}") if path else kind.card
         self.targets = kind.targets
         self.ignores = tuple(f.name for f in fields(Settings) if f.name not in ("method", "size", *kind.settings))
 
@@ -101,9 +101,10 @@ def shipped(family: str, target: StyleTarget) -> Trained:
         if share > most:
             best, most = found, share
     if best is None or most < 0.5:
-        whose = target.works[0].artist or "these works"
+        artist = target.works[0].artist
+        whose = f"the works of {artist}" if artist else "these works"
         raise UsageError(
-            f"no network of the package knows the works of {whose}: train one with workbench train {family} "
+            f"no network of the package knows {whose}: train one with workbench train {family} "
             "--corpus DIR -o NAME, then give --method NAME"
         )
     return best
