@@ -136,5 +136,5 @@ def made(training: Training, encoder: Encoder, works: Sequence[Work], parameters
     """The provenance of a training, for `trained.train`: what it learns from, and what drives it."""
     inputs = {"works": data.identity_of(works), "training": training.recipe}
     described = {"family": training.family.name, "encoder": encoder.identity, "device": encoder.device.type, **parameters}
-    weights = {provenance.shared(encoder.name): encoder.weights_sha256}
+    weights = {str(provenance.shared(encoder.name)): encoder.weights_sha256}
     return {"command": "train", **provenance.provenance(described, training.plan.seed, inputs, weights)}

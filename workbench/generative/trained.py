@@ -160,13 +160,19 @@ def train(
     A checkpoint beside `out` is written every minute and on Ctrl-C, and `resume` goes on from it. Next to it, renewed at
     every report: OUT.json, the course of the training and its status, and OUT.png, samples of held-out pictures. `made`, the
     provenance, is in all of them. A loss that stops being finite ends the training; the last good weights are kept as the
-    checkpoint. See `check_free` for what is refused.
+    checkpoint. See `check_free` for what is refused. Of several processes (see `Training`) the first alone writes.
     """
     check_free(out, resume)
-    checkpoint = checkpoint_path(out)
     if resume:
-        training.resume(checkpoint)
-    return _Course(training, out, made or {}, report, kept=training.step if resume else None).run()
+        training.resume(checkpoint_path(out))
+    training.wait()  # until every process has looked, before the first writes
+    if training.process:
+        for _ in training:
+            training.spend(0.0)
+    else:
+        _Course(training, out, made or {}, report, kept=training.step if resume else None).run()
+    training.wait()
+    return hashlib.sha256(out.read_bytes()).hexdigest()
 
 
 def check_free(out: Path, resume: bool) -> None:
@@ -202,7 +208,7 @@ class _Course:
         self.kept = kept
         self.written = time.monotonic()
 
-    def run(self) -> str:
+    def run(self) -> None:
         status = "interrupted"
         training = self.training
         try:
@@ -211,9 +217,9 @@ class _Course:
                 for record in training:
                     began = time.perf_counter()
                     self._describe("running")
-                    training.seconds += time.perf_counter() - began
+                    training.spend(time.perf_counter() - began)
                     self.report(record)
-            digest = save(training, self.out, self.made)
+            save(training, self.out, self.made)
             status = "complete"
         except Diverged as error:
             status = f"failed: {error}"
@@ -235,7 +241,6 @@ class _Course:
             self._describe(status)
         for path in (self.checkpoint, previous(self.checkpoint)):
             path.unlink(missing_ok=True)
-        return digest
 
     def _after_step(self, asked: bool) -> None:
         if asked:

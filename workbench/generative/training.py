@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -115,10 +116,17 @@ class Training:
     step: how many are made; seconds: of work so far; whole: whether none is half made, so that a checkpoint makes sense.
     """
 
-    def __init__(self, family: Family, plan: Plan, *, show: bool = False):
-        """`show`: the steps up to the next record, on stderr."""
+    def __init__(self, family: Family, plan: Plan, *, show: bool = False, accelerator: Any = None):
+        """`show`: the steps up to the next record, on stderr.
+
+        `accelerator`: an accelerate.Accelerator, in each of several processes that train one network, the encoder of `family`
+        being on its device. Every process draws pictures of its own, and gradients are their mean. After a stop all but the
+        first draw afresh, so that they go on, but not to the same bits.
+        """
         self.family = family
         self.plan = plan
+        self.accelerator = accelerator
+        self.process = accelerator.process_index if accelerator else 0
         self.show = show
         self.step = 0
         self.seconds = 0.0
@@ -127,7 +135,7 @@ class Training:
         self._sums: dict[str, tuple[float, int]] = {}  # player -> (its losses since the last record, how many)
         self.after_step: Callable[[], None] = lambda: None
         """Called after every step, and after its record."""
-        self.draw = torch.Generator().manual_seed(plan.seed)
+        self.draw = torch.Generator().manual_seed(plan.seed + self.process)
         self.optimisers = {
             name: torch.optim.Adam([p for p in player.parameters() if p.requires_grad], lr=0.0, betas=family.betas)
             for name, player in family.players.items()
@@ -177,7 +185,7 @@ class Training:
             record |= self.family.measure(self.family.painter)
         self._sums = {}
         self.history.append(record)
-        self.seconds += time.perf_counter() - began
+        self.spend(time.perf_counter() - began)
         return record
 
     def _step(self) -> None:
@@ -185,13 +193,14 @@ class Training:
         rate = self._rate()
         self.whole = False
         for name, loss in self.family.losses(self.draw):
-            value = float(loss.detach())
+            value = float(self._mean(loss.detach()))
             optimiser, player = self.optimisers[name], self.family.players[name]
             for group in optimiser.param_groups:
                 group["lr"] = rate * self.family.rates[name]
             player.zero_grad(set_to_none=True)
             if math.isfinite(value):
                 loss.backward()
+                self._share_gradients(player)
             norm = float(nn.utils.clip_grad_norm_(player.parameters(), LARGEST_GRADIENT)) if math.isfinite(value) else math.nan
             if not math.isfinite(norm):
                 raise Diverged(f"the loss of {name} stopped being finite at step {self.step + 1}: lower the learning rate")
@@ -201,7 +210,28 @@ class Training:
         self.step += 1
         self._average()
         self.whole = True
-        self.seconds += time.perf_counter() - began
+        self.spend(time.perf_counter() - began)
+
+    def spend(self, seconds: float) -> None:
+        """Add to `seconds` of work what all processes took in the mean: by that clock they end together."""
+        self.seconds += float(self._mean(torch.tensor(seconds, dtype=torch.float64))) if self.accelerator else seconds
+
+    def wait(self) -> None:
+        """Until every process has come here."""
+        if self.accelerator is not None:
+            self.accelerator.wait_for_everyone()
+
+    def _mean(self, value: Tensor) -> Tensor:
+        """The mean of `value` over all processes."""
+        if self.accelerator is None:
+            return value
+        return self.accelerator.reduce(value.to(self.accelerator.device).contiguous(), reduction="mean")
+
+    def _share_gradients(self, player: nn.Module) -> None:
+        if self.accelerator is not None:
+            for parameter in player.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.copy_(self._mean(parameter.grad))
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -296,6 +326,8 @@ class Training:
         self.family.restore(part("family."))
         self.draw.set_state(tensors["draw"])
         found = json.loads(record["state"])
+        if self.process:
+            self.draw.manual_seed(self.plan.seed + self.process + 1_000_003 * (1 + found["step"]))
         self.step, self.seconds, self.history = found["step"], found["seconds"], found["history"]
         self._sums = {name: (total, count) for name, (total, count) in found.get("sums", {}).items()}
         self.whole = True
