@@ -243,7 +243,7 @@ def test_a_method_that_takes_one_target_alone_gets_it(workbench, pictures, net, 
     status, out, err = workbench("transfer", "photos/0.png", *argv, "--method", "net", "-o", "d.png")
     assert status == 0 and out.startswith("whole: "), err
     assert figures.read_provenance(pictures / "d.png")["parameters"]["target"] == "whole"
-    argv += ("--targets", "blend", "regions", "whole", "gram:whole", "--method", "net", "-o", "compared")
+    argv += ("--targets", "blend", "regions", "whole", "gram:whole", "--method", "net", "-o", "compared.png")
     status, _, err = workbench("compare", "photos/0.png", *argv, "--steps", 2)
     assert status == 0, err
     made = figures.read_provenance(pictures / "compared.png")

@@ -2,12 +2,17 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
+from waiting import PATIENCE
 
 from workbench import encoders, storage
 from workbench.corpora import ingest
@@ -61,11 +66,16 @@ def finished(training):
     return training
 
 
+def optimisers(training):
+    """The state of every parameter, for each optimiser."""
+    return [[o.state[p] for p in o.param_groups[0]["params"]] for o in training.optimisers.values()]
+
+
 def numbers(training):
     """All that a training has come to, but for its times."""
     history = [{k: v for k, v in record.items() if k != "seconds"} for record in training.history]
     players = [value for player in training.family.players.values() for value in player.state_dict().values()]
-    moments = [v for o in training.optimisers.values() for state in o.state.values() for _, v in sorted(state.items())]
+    moments = [value for states in optimisers(training) for state in states for _, value in sorted(state.items())]
     return history, [
         *players,
         *moments,
@@ -185,9 +195,9 @@ class TestResuming:
         finished(whole)
         going_on = Training(painter(pictures, floor), Plan(steps=6, report_every=3))
         going_on.resume(tmp_path / "state.safetensors")
-        for optimiser, other in zip(whole.optimisers.values(), going_on.optimisers.values(), strict=True):
-            for a, b in zip(optimiser.state.values(), other.state.values(), strict=True):
-                assert {k: v.stride() for k, v in a.items()} == {k: v.stride() for k, v in b.items()}
+        for states, others in zip(optimisers(whole), optimisers(going_on), strict=True):
+            for state, other in zip(states, others, strict=True):
+                assert {name: value.stride() for name, value in state.items()} == {k: v.stride() for k, v in other.items()}
         assert same(finished(going_on), whole)
 
     @pytest.mark.parametrize("damage", ["gone", "cut"])
@@ -243,7 +253,7 @@ class TestFiles:
         assert json.loads(state["state"])["step"] == 6
         assert json.loads((tmp_path / "net.json").read_text())["status"].startswith("failed: the loss of painter")
 
-    def test_a_stop_amid_a_step_is_not_kept_as_if_it_were_whole(self, tmp_path):
+    def test_a_stop_amid_a_step_is_not_kept_as_if_it_were_whole(self, tmp_path, monkeypatch):
         """The state of the last whole step stays on disk, and is gone on from to the same numbers."""
 
         class Stopped(Line):
@@ -255,13 +265,9 @@ class TestFiles:
 
         out = tmp_path / "net.safetensors"
         training = Training(Stopped(), Plan(steps=9))
-        keep, training.checkpoint = training.checkpoint, lambda path: keep(path)
-        trained.CHECKPOINT_EVERY, before = 0, trained.CHECKPOINT_EVERY
-        try:
-            with pytest.raises(KeyboardInterrupt, match="step 4; --resume goes on from step 4"):
-                trained.train(training, out)
-        finally:
-            trained.CHECKPOINT_EVERY = before
+        monkeypatch.setattr(trained, "CHECKPOINT_EVERY", 0)
+        with pytest.raises(KeyboardInterrupt, match="step 4; --resume goes on from step 4"):
+            trained.train(training, out)
         going_on = Training(Line(), Plan(steps=9))
         going_on.resume(trained.checkpoint_path(out))
         assert same(finished(going_on), finished(Training(Line(), Plan(steps=9))))
@@ -348,3 +354,40 @@ def test_the_code_of_works_has_unit_variance(pictures, floor):
     codes = torch.stack([family.network.code(m) for m in moments])
     assert codes.mean(dim=0).abs().max() < 1e-3 and (codes.std(dim=0, correction=0) - 1).abs().max() < 1e-3
     assert isinstance(family, artist.Artist)
+
+
+TWO = """
+import hashlib, os, sys
+from pathlib import Path
+import torch
+from accelerate import Accelerator
+sys.path.insert(0, os.environ["TESTS"])
+from test_training import Line
+from workbench.generative import trained
+from workbench.generative.training import Plan, Training
+
+accelerator = Accelerator(cpu=True)
+training = Training(Line(), Plan(steps=30, report_every=10), accelerator=accelerator)
+losses = training.family.losses
+def told(draw):
+    if training.step == 0:
+        print("drew", hashlib.sha256(draw.get_state().numpy().tobytes()).hexdigest(), flush=True)
+    return losses(draw)
+training.family.losses = told
+sha256 = trained.train(training, Path("net.safetensors"))
+weights = [p.tolist() for player in training.family.players.values() for p in player.parameters()]
+print("has", accelerator.num_processes, weights, sha256, flush=True)
+"""
+
+
+def test_two_processes_train_one_network_from_pictures_of_their_own(tmp_path):
+    pytest.importorskip("accelerate")
+    (tmp_path / "two.py").write_text(TWO)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    environment = {**os.environ, "TESTS": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launch, "two.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    drew = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("drew")}
+    has = [line for line in done.stdout.splitlines() if line.startswith("has 2")]
+    assert len(drew) == 2 and len(has) == 2 and has[0] == has[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.json", "net.safetensors", "two.py"]

@@ -90,7 +90,8 @@ def _read(path: Path, changed: int, size: int) -> Trained:
         content = path.read_bytes()
         tensors = load(content)
         metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
-        require("recipe" not in metadata, f"{path} is the state of a training that was stopped: --resume takes it to its end")
+        stopped = "state" in metadata and "draw" in tensors
+        require(not stopped, f"{path} is the state of a training that was stopped: --resume takes it to its end")
         require("header" in metadata, f"{path} holds no trained network of the workbench: it has no header")
         header = json.loads(metadata["header"])
         family, made = header["family"], header["format"]
