@@ -2,11 +2,12 @@
 
 import json
 import math
+import multiprocessing
 import os
-import subprocess
+import socket
 import sys
-from pathlib import Path
 
+import accelerate
 import numpy as np
 import pytest
 import torch
@@ -356,38 +357,34 @@ def test_the_code_of_works_has_unit_variance(pictures, floor):
     assert isinstance(family, artist.Artist)
 
 
-TWO = """
-import hashlib, os, sys
-from pathlib import Path
-import torch
-from accelerate import Accelerator
-sys.path.insert(0, os.environ["TESTS"])
-from test_training import Line
-from workbench.generative import trained
-from workbench.generative.training import Plan, Training
-
-accelerator = Accelerator(cpu=True)
-training = Training(Line(), Plan(steps=30, report_every=10), accelerator=accelerator)
-losses = training.family.losses
-def told(draw):
-    if training.step == 0:
-        print("drew", hashlib.sha256(draw.get_state().numpy().tobytes()).hexdigest(), flush=True)
-    return losses(draw)
-training.family.losses = told
-sha256 = trained.train(training, Path("net.safetensors"))
-weights = [p.tolist() for player in training.family.players.values() for p in player.parameters()]
-print("has", accelerator.num_processes, weights, sha256, flush=True)
-"""
+def one_of_two(rank, port, out, told):
+    """Trains in a process of its own, as `accelerate launch` would start it."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    os.environ |= {"MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    training = Training(Line(), Plan(steps=30, report_every=10), accelerator=accelerate.Accelerator(cpu=True))
+    draw = training.draw.get_state().tolist()
+    sha256 = trained.train(training, out)
+    weights = [p.tolist() for player in training.family.players.values() for p in player.parameters()]
+    told.put((training.process, draw, weights, sha256))
+    torch.distributed.destroy_process_group()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_two_processes_train_one_network_from_pictures_of_their_own(tmp_path):
-    pytest.importorskip("accelerate")
-    (tmp_path / "two.py").write_text(TWO)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    environment = {**os.environ, "TESTS": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, "two.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr
-    drew = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("drew")}
-    has = [line for line in done.stdout.splitlines() if line.startswith("has 2")]
-    assert len(drew) == 2 and len(has) == 2 and has[0] == has[1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.json", "net.safetensors", "two.py"]
+    """Real ones: each has the weights of the other in the end, and the first alone has written."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    told = context.Queue()
+    both = [context.Process(target=one_of_two, args=(k, port, tmp_path / "net.safetensors", told)) for k in (0, 1)]
+    for process in both:
+        process.start()
+    (_, draw, weights, sha256), (_, other_draw, *others) = sorted(told.get(timeout=PATIENCE) for _ in both)
+    for process in both:
+        process.join(PATIENCE)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert draw != other_draw and [weights, sha256] == others
+    alone = finished(Training(Line(), Plan(steps=30, report_every=10)))
+    assert weights != [p.tolist() for player in alone.family.players.values() for p in player.parameters()]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.json", "net.safetensors"]
