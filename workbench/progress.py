@@ -1,5 +1,7 @@
 """Progress that suits where it is shown: a bar on a terminal, a plain line now and then elsewhere, or nothing."""
 
+import os
+import signal
 import sys
 import threading
 import time
@@ -58,3 +60,28 @@ def track(items: Iterable[T], *, total: int, label: str, show: bool) -> Iterator
         if time.monotonic() - last >= EVERY_SECONDS or count == total:
             last = time.monotonic()
             print(f"{label}: {count}/{total}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def stop_between_steps() -> Iterator[list[int]]:
+    """Yield a list that Ctrl-C, or SIGTERM, puts its number into. The second time it raises KeyboardInterrupt.
+
+    Signals reach the main thread alone: in any other the list stays empty, see `stoppable`.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        # Not print: a signal may come while another line is being printed.
+        os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
+
+    here = threading.current_thread() is threading.main_thread()
+    watched = [number for number in (signal.SIGINT, signal.SIGTERM) if here and signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in watched}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -47,7 +47,8 @@ def declare(commands: Any) -> None:
     parser.add_argument(
         "--method",
         action="append",
-        help="neighbours, gram or colours, for rows that do not say; given twice, each row is painted by both",
+        help="as of workbench transfer, for rows that do not say; given twice, each row is painted by both. A method that does "
+        "not take the target of a row paints after the whole instead",
     )
     parser.add_argument("--style", metavar="PAINTING", default="", help="the painting of the target single")
     parser.add_argument("-o", "--out", required=True, type=Path, help="the figure, as .png and .pdf, or as .jpg")
@@ -74,14 +75,19 @@ def declare(commands: Any) -> None:
 
 
 def _rows(targets: list[str], methods: list[str], settings: "Settings") -> list[str]:
-    """A row for every target by every method, each row once; words with a method or a combination have their own."""
+    """A row for every target by every method, each row once; words with a method or a combination have their own.
+
+    Targets that a method does not take become the whole oeuvre, as for a network that knows one artist.
+    """
+    from workbench import methods as known
     from workbench.methods import parse
 
     rows: dict[tuple[str, str, str], str] = {}
     for method in methods or [""]:
         for words in targets:
             own = not method or ":" in words or parse(words, settings)[1] != "mean"
-            row = words if own else f"{method}:{words}"
+            takes = known.get(method).targets if not own else ()
+            row = words if own else f"{method}:{words if not takes or words in takes else 'whole'}"
             target, combine, way = parse(row, settings)
             rows.setdefault((way.method, target, combine), row)
     return list(rows.values())
@@ -133,6 +139,7 @@ def _compare(args: argparse.Namespace) -> None:
     rows: list[list[Tensor]] = [[images.resize(content, settings.size) for content in contents]]
     captions = [[""] * len(contents)]
     labels = ["Content"]
+    networks: dict[str, str] = {}  # name -> SHA-256 of those that painted
     for request in _with_temperatures(asked, taus):
         request = replace(
             request,
@@ -145,6 +152,8 @@ def _compare(args: argparse.Namespace) -> None:
             print(f"{source.stem}, {target.label}: {target.note}", flush=True)
             caption.append(target.misfit)
             run = methods.get(request.method).begin(content, target, encoder, request.settings)
+            if (network := getattr(run, "network", None)) is not None:
+                networks[network.name] = network.sha256
             row.append(cached_picture(run, args.pictures, source.stem, show=True))
         rows.append(row)
         captions.append(caption)
@@ -156,7 +165,7 @@ def _compare(args: argparse.Namespace) -> None:
         {**parameters, "encoder": encoder.identity, "retriever": retriever.identity},
         settings.seed,
         {f"content {i}": source for i, source in enumerate(sources, 1)},
-        {pv.shared(used.name): used.weights_sha256 for used in (encoder, retriever)},
+        {pv.shared(used.name): used.weights_sha256 for used in (encoder, retriever)} | networks,
     )
     dpi = DPI
     misfits = captions if any(map(any, captions)) else None

@@ -1,11 +1,11 @@
 """Stopping a run from the terminal: the first signal ends it after the step, with a checkpoint; the second at once."""
 
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from workbench import progress
+from workbench.progress import stop_between_steps
 
 if TYPE_CHECKING:
     from workbench.methods import Run
@@ -16,8 +16,6 @@ CHECKPOINT_EVERY = 25
 
 def advance(run: "Run", checkpoint: Path | None) -> bool:
     """Iterate to the end, or until Ctrl-C; whether the end was reached."""
-    from workbench import progress
-
     steps = run.total_steps
     label = f"transfer ({run.target.name})"
     # A second signal interrupts within a step: the picture is good, but there is no state to write to the checkpoint.
@@ -31,24 +29,3 @@ def advance(run: "Run", checkpoint: Path | None) -> bool:
         if checkpoint and run.finished:
             run.checkpoint(checkpoint)
     return run.finished
-
-
-@contextmanager
-def stop_between_steps() -> Iterator[list[int]]:
-    """Yield a list that Ctrl-C, or SIGTERM, puts its number into. The second time it raises KeyboardInterrupt."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-        # Not print: a signal may come while another line is being printed.
-        os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
-
-    watched = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, ask) for number in watched}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -73,7 +73,10 @@ def declare(commands: Any) -> None:
     parser.add_argument("-o", "--out", required=True, type=Path, help="the picture to write; .png carries its provenance")
     encoder_options(parser)
     parser.option(
-        "--method", SETTINGS, "neighbours takes over places of the paintings, gram matches statistics, colours only colours"
+        "--method",
+        SETTINGS,
+        "neighbours takes over places of the paintings, gram matches statistics, colours only colours; artist is a network in "
+        "the package that knows the works, and NAME one that workbench train made",
     )
     parser.option(
         "--looseness", SETTINGS, "neighbours: blur, px, through which places are compared: 0 does not blur", type=float
@@ -236,16 +239,21 @@ def in_flags(message: str) -> str:
 
 
 def _preset(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings given, with the method of --preset where none is; --target is filled in likewise.
+    """The settings given, with the method of --preset where none is; --target is filled in likewise, as the method takes it.
 
     Statistics that are combined or compared in some way are a matter of the method gram.
     """
+    from workbench import methods
+
+    chosen = args.target
     near = difflib.get_close_matches(args.preset, PRESETS, n=1)
     instead = f"did you mean {near[0]}?" if near else f"choose {', '.join(PRESETS)}"
     require(args.preset in PRESETS, f"--preset {args.preset!r}: {instead}")
     preset = PRESETS[args.preset]
-    args.target = args.target or (preset.target if args.corpus or preset.target == "single" else "single")
     ways, combine = given(args, SETTINGS), given(args, REQUEST).get("combine", "mean")
+    args.target = args.target or (preset.target if args.corpus or preset.target == "single" else "single")
+    if not chosen and "method" in ways and (takes := methods.get(ways["method"]).targets) and args.target not in takes:
+        args.target = "whole"  # a network that knows one artist paints after all of him
     statistics = combine != "mean" or ways.get("style_loss", "gram") != "gram" or ways.get("draft", "auto") != "auto"
     return {"method": "gram" if statistics else preset.method} | given(args, SETTINGS)
 
@@ -329,6 +337,8 @@ def _stamp(
         parameters["tau"] = request.temperature
     used = [e for e in (encoder, getattr(run, "draft", None), retriever) if e is not None]
     weights = {pv.shared(e.name): e.weights_sha256 for e in used}
+    if (network := getattr(run, "network", None)) is not None:
+        weights |= {network.name: network.sha256}
     inputs = {"content": source} | ({"mask": Path(args.mask)} if args.mask else {})
     made = pv.provenance(parameters, settings.seed, inputs, weights)
     works = [

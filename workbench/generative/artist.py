@@ -7,6 +7,7 @@ the moments of a mixture are linear in the weights, a training target is one sum
 encoded while the network learns.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.generative import data, trained
 from workbench.generative.networks import Generator, in_tiles
-from workbench.generative.pairs import Pair, PairedCrops
+from workbench.generative.imitation import Pair, PairedCrops
 from workbench.generative.trained import Trained
 from workbench.generative.training import Family, Losses, precision
 from workbench.statistics import Moments
@@ -135,7 +136,7 @@ class ArtistNetwork(nn.Module):
             rows = torch.arange(begin[0], begin[0] + height, device=tile.device) % tile.shape[0]
             columns = torch.arange(begin[1], begin[1] + width, device=tile.device) % tile.shape[1]
             noise = noise + tile.index_select(0, rows).index_select(1, columns)
-        return torch.cat([pictures, (0.5 + 0.25 * noise).expand(len(pictures), -1, -1, -1)], dim=1)
+        return torch.cat([pictures, (0.5 + 0.25 * noise).expand(pictures.shape[0], -1, -1, -1)], dim=1)
 
     def forward(self, pictures: Tensor, codes: Tensor, begin: tuple[int, int] = (0, 0)) -> Tensor:
         """`pictures` (N, 3, H, W) in [0, 1], `codes` (N, K): (N, 3, H, W) in [0, 1]. `begin`: see `with_noise`."""
@@ -315,6 +316,21 @@ def _evenly(works: Sequence[Work], most: int) -> list[Work]:
     if len(works) <= most:
         return list(works)
     return sorted(sorted(works, key=lambda work: work.sha256)[:most], key=lambda work: work.name)
+
+
+def code_of(network: Trained, target: StyleTarget) -> Tensor:
+    """The code of `target`, (1, K), computed on the CPU: what an exported network is given. See `trained.encoder_of`."""
+    artist, encoder = network.network, trained.encoder_of(network, torch.device("cpu"))
+    assert isinstance(artist, ArtistNetwork)
+    return artist.code.cpu()(targets.moments(target, encoder, network.header["size"], encoder.style_layers))[None]
+
+
+def exported(network: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
+    """(what is exported, an example of each input that it takes besides pictures)."""
+    assert isinstance(network, ArtistNetwork)
+    painter = copy.deepcopy(network)
+    painter.code = nn.Identity()  # type: ignore[assignment]  # the code comes from outside
+    return painter, {"code": torch.zeros(2, network.code.length)}
 
 
 def paint(network: Trained, content: Tensor, target: StyleTarget, settings: Settings) -> Tensor:

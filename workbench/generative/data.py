@@ -3,13 +3,13 @@
 import hashlib
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from workbench import images
-from workbench.corpora import Corpus, Work
+from workbench.corpora import Work
 from workbench.errors import require
 
 MEMORY = 1_000_000_000
@@ -96,7 +96,7 @@ class ImagePool:
         return torch.stack(shown)
 
 
-def split_photographs(photographs: Corpus) -> tuple[list[Work], list[Work]]:
+def split_photographs(photographs: Iterable[Work]) -> tuple[list[Work], list[Work]]:
     """(to learn from, held out): about a tenth is held out, at least one of two, decided by the hashes of the files alone."""
     order = sorted(photographs, key=lambda work: hashlib.sha256(work.sha256.encode()).hexdigest())
     require(len(order) > 1, "one photograph is not enough: one more is needed to measure on")

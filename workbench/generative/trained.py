@@ -4,7 +4,8 @@ import hashlib
 import importlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,10 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import nn
 
-from workbench import __version__, encoders, images, storage
+from workbench import __version__, encoders, images, progress, provenance, storage
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, WorkbenchError, require
-from workbench.generative.training import Diverged, Training
+from workbench.generative.training import Diverged, Training, previous
 
 FORMAT = "2026-12"
 """Version of the file: raised whenever the same numbers would paint something else."""
@@ -26,6 +27,9 @@ SUFFIX = ".safetensors"
 CHECKPOINT_EVERY = 60.0
 """Seconds between two checkpoints."""
 SHIPPED = Path(__file__).parent / "models"
+"""The networks of the package."""
+PNG_KEY = "workbench"
+"""Text chunk of the samples that holds the provenance, as in figures."""
 BUILDERS: Mapping[str, str] = {"artist": "workbench.generative.artist", "vae": "workbench.generative.vae"}
 """family -> the module whose `build` makes an untrained network from an architecture."""
 
@@ -42,8 +46,12 @@ class Trained:
     network: nn.Module
 
 
-def save(training: Training, path: Path) -> str:
-    """Write the averaged painter in float16 with its header, atomically. Returns the file's SHA-256."""
+def save(training: Training, path: Path, made: Mapping[str, Any] | None = None) -> str:
+    """Write the averaged painter in float16 with its header, atomically. Returns the file's SHA-256.
+
+    `made`: its provenance. There is no time in the file, so that equal trainings give equal bytes.
+    """
+    last = training.history[-1] if training.history else {}
     header = {
         "format": FORMAT,
         "family": training.family.name,
@@ -52,8 +60,8 @@ def save(training: Training, path: Path) -> str:
         **training.family.header(),
         "plan": asdict(training.plan),
         "steps": training.step,
-        "minutes": round(training.seconds / 60, 1),
-        "measures": training.history[-1] if training.history else {},
+        "measures": {name: value for name, value in last.items() if name not in ("step", "seconds")},
+        **({"provenance": dict(made)} if made else {}),
     }
     tensors = {name: _half(value).cpu().contiguous().clone() for name, value in training.average.items()}
     with storage.atomic(path) as temporary:
@@ -62,16 +70,30 @@ def save(training: Training, path: Path) -> str:
 
 
 def _half(value: torch.Tensor) -> torch.Tensor:
-    return value.half() if value.is_floating_point() else value
+    """`value` in float16, unless it is no fraction, or has numbers that float16 cannot hold."""
+    half = value.half() if value.is_floating_point() else value
+    return half if bool(half.isfinite().all()) else value
 
 
-@lru_cache(maxsize=16)
 def read(path: Path) -> Trained:
     """The network in `path`, in evaluation mode on the CPU. WorkbenchError, in one line, where it cannot be used."""
     try:
+        state = path.stat()
+    except OSError as error:
+        raise WorkbenchError(f"{path} cannot be read as a trained network: {error.strerror or error}") from error
+    return _read(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=16)
+def _read(path: Path, changed: int, size: int) -> Trained:
+    try:
         content = path.read_bytes()
         tensors = load(content)
-        header = json.loads(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["header"])
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+        stopped = "state" in metadata and "draw" in tensors
+        require(not stopped, f"{path} is the state of a training that was stopped: --resume takes it to its end")
+        require("header" in metadata, f"{path} holds no trained network of the workbench: it has no header")
+        header = json.loads(metadata["header"])
         family, made = header["family"], header["format"]
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -87,13 +109,27 @@ def read(path: Path) -> Trained:
     return Trained(path.stem, path, family, header, hashlib.sha256(content).hexdigest(), network)
 
 
+def out_path(name: str | Path) -> Path:
+    """The file of the network called `name`, a path with its suffix or without."""
+    path = Path(name)
+    return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
+
+
+def exists(name: str) -> bool:
+    """Whether `find` has anything to say of `name`: a file, a network in the package, or a training that was stopped."""
+    path = out_path(name)
+    return path.is_file() or (path.parent == Path() and (SHIPPED / path.name).is_file()) or checkpoint_path(path).is_file()
+
+
 def find(name: str) -> Path:
     """The file called `name`: a path, or a network in the package by its stem. UsageError where there is none."""
-    path = Path(name)
+    path = out_path(name)
     if path.is_file():
         return path
-    if (shipped := SHIPPED / (path.stem + SUFFIX)).is_file() and path.parent == Path():
+    if (shipped := SHIPPED / path.name).is_file() and path.parent == Path():
         return shipped
+    begun = checkpoint_path(path).exists()
+    require(not begun, f"the training of {path} was stopped before its end: workbench train ... -o {name} --resume")
     known = ", ".join(sorted(found.stem for found in SHIPPED.glob(f"*{SUFFIX}")))
     raise UsageError(f"no trained network {name}: no such file, and none in the package ({known or 'there is none'})")
 
@@ -112,50 +148,131 @@ def _encoder(name: str, device: str) -> Encoder:
     return encoders.load(name, device=device)
 
 
-def train(training: Training, out: Path, *, report: Callable[[dict[str, float]], None] = lambda record: None) -> str:
+def train(
+    training: Training,
+    out: Path,
+    *,
+    resume: bool = False,
+    made: Mapping[str, Any] | None = None,
+    report: Callable[[dict[str, float]], None] = lambda record: None,
+) -> str:
     """Train to the end and write the network to `out`; returns its SHA-256.
 
-    A checkpoint beside `out` is written every minute and on Ctrl-C, and an existing one is gone on from. Next to it, renewed at
-    every report: OUT.json, the course of the training and its status, and OUT.png, samples of held-out pictures. A loss that
-    stops being finite ends the training; the last good weights are kept as the checkpoint.
+    A checkpoint beside `out` is written every minute and on Ctrl-C, and `resume` goes on from it. Next to it, renewed at
+    every report: OUT.json, the course of the training and its status, and OUT.png, samples of held-out pictures. `made`, the
+    provenance, is in all of them. A loss that stops being finite ends the training; the last good weights are kept as the
+    checkpoint. See `check_free` for what is refused. Of several processes (see `Training`) the first alone writes.
     """
+    check_free(out, resume)
+    if resume:
+        training.resume(checkpoint_path(out))
+    training.wait()  # until every process has looked, before the first writes
+    if training.process:
+        for _ in training:
+            training.spend(0.0)
+    else:
+        _Course(training, out, made or {}, report, kept=training.step if resume else None).run()
+    training.wait()
+    return hashlib.sha256(out.read_bytes()).hexdigest()
+
+
+def check_free(out: Path, resume: bool) -> None:
+    """UsageError where a training into `out` would write over another's files, or has none of its own to go on from."""
     checkpoint = checkpoint_path(out)
-    if checkpoint.exists() or checkpoint.with_name(f"{checkpoint.stem}.previous{SUFFIX}").exists():
-        training.resume(checkpoint)
-    status = "interrupted"
-    written = time.monotonic()
-    try:
-        for record in _with_checkpoints(training, checkpoint, written):
-            report(record)
-            _describe(training, out, "running")
-        digest = save(training, out)
-        status = "complete"
-    except Diverged as error:
-        status = f"failed: {error}"
-        raise Diverged(f"{error}; the weights before it are in {checkpoint}") from error
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(f"interrupted at step {training.step}; --resume goes on from {checkpoint}") from stop
-    except BaseException as error:
-        status = f"failed: {error}"
-        raise
-    finally:
-        if status != "complete":
-            training.checkpoint(checkpoint)
-        _describe(training, out, status)
-    for path in (checkpoint, checkpoint.with_name(f"{checkpoint.stem}.previous{SUFFIX}")):
-        path.unlink(missing_ok=True)
-    return digest
+    begun = checkpoint.exists() or previous(checkpoint).exists()
+    require(begun or not resume, f"--resume: there is no checkpoint {checkpoint}; leave --resume out to start afresh")
+    if resume:
+        return
+    require(not begun, f"a training into {out} was stopped: go on with --resume, or delete {checkpoint}")
+    for path in (out, *_beside(out)):
+        ours = path != out and _unfinished(out.with_suffix(".json"))
+        require(ours or not path.exists(), f"{path} exists already: choose another name for -o, or delete it")
 
 
-def _with_checkpoints(training: Training, checkpoint: Path, written: float) -> Iterator[dict[str, float]]:
-    def keep() -> None:
-        nonlocal written
-        if time.monotonic() - written >= CHECKPOINT_EVERY:
-            training.checkpoint(checkpoint)
-            written = time.monotonic()
+class _Course:
+    """A training on its way, with what it leaves on disk."""
 
-    training.after_step = keep
-    yield from training
+    def __init__(
+        self,
+        training: Training,
+        out: Path,
+        made: Mapping[str, Any],
+        report: Callable[[dict[str, float]], None],
+        kept: int | None,
+    ):
+        """`kept`: the step at which the checkpoint on disk was written; None where there is none."""
+        self.training = training
+        self.out = out
+        self.checkpoint = checkpoint_path(out)
+        self.made = made
+        self.report = report
+        self.kept = kept
+        self.written = time.monotonic()
+
+    def run(self) -> None:
+        status = "interrupted"
+        training = self.training
+        try:
+            with progress.stop_between_steps() as asked:
+                training.after_step = lambda: self._after_step(bool(asked))
+                for record in training:
+                    began = time.perf_counter()
+                    self._describe("running")
+                    training.spend(time.perf_counter() - began)
+                    self.report(record)
+            save(training, self.out, self.made)
+            status = "complete"
+        except Diverged as error:
+            status = f"failed: {error}"
+            self._keep()
+            raise Diverged(f"{error}; the weights before it are in {self.checkpoint}") from error
+        except (KeyboardInterrupt, progress.Stopped) as stop:
+            if training.whole:
+                self._keep()
+            goes_on = f"--resume goes on from step {self.kept}" if self.kept is not None else "nothing was kept"
+            raise type(stop)(f"interrupted at step {training.step}; {goes_on}") from stop
+        except BaseException as error:
+            status = f"failed: {error}"
+            if training.whole:
+                with suppress(WorkbenchError):  # where the disk is full, say, that of a minute ago is still there
+                    self._keep()
+            raise
+        finally:
+            training.after_step = lambda: None
+            self._describe(status)
+        for path in (self.checkpoint, previous(self.checkpoint)):
+            path.unlink(missing_ok=True)
+
+    def _after_step(self, asked: bool) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        if time.monotonic() - self.written >= CHECKPOINT_EVERY:
+            self._keep()
+
+    def _keep(self) -> None:
+        self.training.checkpoint(self.checkpoint)
+        self.kept, self.written = self.training.step, time.monotonic()
+
+    def _describe(self, status: str) -> None:
+        training = self.training
+        record = {
+            "status": status,
+            "family": training.family.name,
+            "plan": asdict(training.plan),
+            "step": training.step,
+            "seconds": round(training.seconds, 1),
+            "header": training.family.header(),
+            "history": training.history,
+            **({"provenance": self.made} if self.made else {}),
+        }
+        with training.averaged(), torch.no_grad():
+            sheet = training.family.samples(training.family.painter)
+        described, shown = _beside(self.out)
+        storage.write_text(described, json.dumps(record, indent=1) + "\n")
+        if sheet is not None:
+            rows = torch.cat([torch.cat(list(row), dim=-1) for row in sheet], dim=-2)
+            metadata = {PNG_KEY: provenance.text({**self.made, "steps": training.step})} if self.made else {}
+            images.save(rows[None].cpu(), shown, metadata=metadata)
 
 
 def checkpoint_path(out: Path) -> Path:
@@ -163,19 +280,20 @@ def checkpoint_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.checkpoint{SUFFIX}")
 
 
-def _describe(training: Training, out: Path, status: str) -> None:
-    record = {
-        "status": status,
-        "family": training.family.name,
-        "plan": asdict(training.plan),
-        "step": training.step,
-        "seconds": round(training.seconds, 1),
-        "header": training.family.header(),
-        "history": training.history,
-    }
-    storage.write_text(out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
-    with training.averaged(), torch.no_grad():
-        sheet = training.family.samples(training.family.painter)
-    if sheet is not None:
-        rows = torch.cat([torch.cat(list(row), dim=-1) for row in sheet], dim=-2)
-        images.save(rows[None].cpu(), out.with_suffix(".png"))
+def written(out: Path) -> tuple[Path, ...]:
+    """All files that a training into `out` writes."""
+    return (out, *_beside(out), checkpoint_path(out), previous(checkpoint_path(out)))
+
+
+def _beside(out: Path) -> tuple[Path, Path]:
+    """The record of the training, and its samples."""
+    return out.with_suffix(".json"), out.with_suffix(".png")
+
+
+def _unfinished(record: Path) -> bool:
+    """Whether `record` describes a training that came to no end."""
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        return "plan" in found and found["status"] != "complete"
+    except (OSError, ValueError, TypeError, KeyError):
+        return False

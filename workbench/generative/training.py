@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -111,18 +112,30 @@ class Training:
     Iterating trains to the end and yields a record after every `report_every` steps: step, seconds, the mean of each loss, and
     what the family measures of the averaged painter. `checkpoint` and `resume` carry it over a stop: with `steps` it then goes
     on as if there had been none, to the last bit on the same CPU.
+
+    step: how many are made; seconds: of work so far; whole: whether none is half made, so that a checkpoint makes sense.
     """
 
-    def __init__(self, family: Family, plan: Plan, *, show: bool = False):
+    def __init__(self, family: Family, plan: Plan, *, show: bool = False, accelerator: Any = None):
+        """`show`: the steps up to the next record, on stderr.
+
+        `accelerator`: an accelerate.Accelerator, in each of several processes that train one network, the encoder of `family`
+        being on its device. Every process draws pictures of its own, and gradients are their mean. After a stop all but the
+        first draw afresh, so that they go on, but not to the same bits.
+        """
         self.family = family
         self.plan = plan
+        self.accelerator = accelerator
+        self.process = accelerator.process_index if accelerator else 0
         self.show = show
         self.step = 0
         self.seconds = 0.0
+        self.whole = True
         self.history: list[dict[str, float]] = []
+        self._sums: dict[str, tuple[float, int]] = {}  # player -> (its losses since the last record, how many)
         self.after_step: Callable[[], None] = lambda: None
-        """Called after every step."""
-        self.draw = torch.Generator().manual_seed(plan.seed)
+        """Called after every step, and after its record."""
+        self.draw = torch.Generator().manual_seed(plan.seed + self.process)
         self.optimisers = {
             name: torch.optim.Adam([p for p in player.parameters() if p.requires_grad], lr=0.0, betas=family.betas)
             for name, player in family.players.items()
@@ -143,49 +156,92 @@ class Training:
 
     def __iter__(self) -> Iterator[dict[str, float]]:
         if not self.history:
-            yield self._report({})
-        sums: dict[str, list[float]] = {}
+            yield self._report()
         while self.done < 1:
-            for name, value in self._step().items():
-                sums.setdefault(name, []).append(value)
-            self.after_step()
-            progress.check()
-            if self.step % self.plan.report_every == 0 or self.done >= 1:
-                yield self._report(sums)
-                sums = {}
+            every = self.plan.report_every
+            left = min(every - self.step % every, (self.plan.steps or self.step + every) - self.step)
+            label = f"{self.family.name}, step {self.step + left}"
+            for _ in progress.track(self._steps(left), total=left, label=label, show=self.show):
+                pass
+            yield self.history[-1]
 
-    def _report(self, sums: Mapping[str, list[float]]) -> dict[str, float]:
-        record = {"step": self.step, "seconds": self.seconds} | {f"loss {k}": sum(v) / len(v) for k, v in sums.items()}
+    def _steps(self, count: int) -> Iterator[None]:
+        """`count` steps, or fewer where the time is over; after the last of them, the record."""
+        for k in range(1, count + 1):
+            self._step()
+            last = k == count or self.done >= 1
+            if last:
+                self._report()
+            self.after_step()
+            yield
+            if last:
+                return
+
+    def _report(self) -> dict[str, float]:
+        began = time.perf_counter()
+        record = {"step": self.step, "seconds": self.seconds}
+        record |= {f"loss {name}": total / count for name, (total, count) in self._sums.items()}
         with self.averaged(), torch.no_grad():
             record |= self.family.measure(self.family.painter)
+        self._sums = {}
         self.history.append(record)
+        self.spend(time.perf_counter() - began)
         return record
 
-    def _step(self) -> dict[str, float]:
+    def _step(self) -> None:
         began = time.perf_counter()
-        lost: dict[str, float] = {}
         rate = self._rate()
+        self.whole = False
         for name, loss in self.family.losses(self.draw):
-            value = float(loss.detach())
+            value = float(self._mean(loss.detach()))
             optimiser, player = self.optimisers[name], self.family.players[name]
             for group in optimiser.param_groups:
                 group["lr"] = rate * self.family.rates[name]
             player.zero_grad(set_to_none=True)
             if math.isfinite(value):
                 loss.backward()
+                self._share_gradients(player)
             norm = float(nn.utils.clip_grad_norm_(player.parameters(), LARGEST_GRADIENT)) if math.isfinite(value) else math.nan
             if not math.isfinite(norm):
                 raise Diverged(f"the loss of {name} stopped being finite at step {self.step + 1}: lower the learning rate")
             optimiser.step()
-            lost[name] = lost.get(name, 0.0) + value
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = total + value, count + 1
         self.step += 1
+        self._average()
+        self.whole = True
+        self.spend(time.perf_counter() - began)
+
+    def spend(self, seconds: float) -> None:
+        """Add to `seconds` of work what all processes took in the mean: by that clock they end together."""
+        self.seconds += float(self._mean(torch.tensor(seconds, dtype=torch.float64))) if self.accelerator else seconds
+
+    def wait(self) -> None:
+        """Until every process has come here."""
+        if self.accelerator is not None:
+            self.accelerator.wait_for_everyone()
+
+    def _mean(self, value: Tensor) -> Tensor:
+        """The mean of `value` over all processes."""
+        if self.accelerator is None:
+            return value
+        return self.accelerator.reduce(value.to(self.accelerator.device).contiguous(), reduction="mean")
+
+    def _share_gradients(self, player: nn.Module) -> None:
+        if self.accelerator is not None:
+            for parameter in player.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.copy_(self._mean(parameter.grad))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """a := d a + (1 - d) w, with d smaller in the first steps, so that the first weights are forgotten."""
         decay = min(AVERAGED_OVER, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, value in self.family.painter.state_dict().items():
-                if value.is_floating_point():
-                    self.average[name].lerp_(value, 1 - decay)
-        self.seconds += time.perf_counter() - began
-        return lost
+        for name, value in self.family.painter.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)  # a count has no mean
 
     def _rate(self) -> float:
         done = self.done
@@ -199,8 +255,8 @@ class Training:
         """Within the block the painter has the averaged weights."""
         painter = self.family.painter
         own = {name: value.detach().clone() for name, value in painter.state_dict().items()}
-        painter.load_state_dict(self.average)
         try:
+            painter.load_state_dict(self.average)
             yield
         finally:
             painter.load_state_dict(own)
@@ -220,7 +276,7 @@ class Training:
             for i, state in self.optimisers[name].state_dict()["state"].items():
                 tensors |= {f"optimiser.{name}.{i}.{key}": value for key, value in state.items()}
         tensors |= {f"family.{name}": value for name, value in self.family.state().items()}
-        state = {"step": self.step, "seconds": self.seconds, "history": self.history}
+        state = {"step": self.step, "seconds": self.seconds, "history": self.history, "sums": self._sums}
         with storage.atomic(path) as temporary:
             held = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
             save_file(held, temporary, metadata={"recipe": self.recipe, "state": json.dumps(state)})
@@ -229,7 +285,7 @@ class Training:
         return path
 
     def resume(self, path: str | Path) -> Path:
-        """Take over what `checkpoint` wrote; where `path` is damaged, what it wrote before. Returns the file that was read.
+        """Take over what `checkpoint` wrote; where `path` is damaged or gone, what it wrote before. Returns the file read.
 
         UsageError when it belongs to another training, WorkbenchError when none can be read.
         """
@@ -255,16 +311,26 @@ class Training:
 
         for name, player in self.family.players.items():
             player.load_state_dict(part(f"player.{name}."))
-            state = self.optimisers[name].state_dict()
+            optimiser = self.optimisers[name]
+            state = optimiser.state_dict()
+            parameters = optimiser.param_groups[0]["params"]
             for key, value in part(f"optimiser.{name}.").items():
                 i, field = key.split(".")
-                state["state"].setdefault(int(i), {})[field] = value
-            self.optimisers[name].load_state_dict(state)
-        self.average = part("average.")
+                # In the layout of the parameter, as the optimiser itself makes it: another one may round otherwise.
+                like = parameters[int(i)]
+                held = value if field == "step" else torch.empty_like(like).copy_(value)
+                state["state"].setdefault(int(i), {})[field] = held
+            optimiser.load_state_dict(state)
+        for name, value in part("average.").items():
+            self.average[name].copy_(value)
         self.family.restore(part("family."))
         self.draw.set_state(tensors["draw"])
         found = json.loads(record["state"])
+        if self.process:
+            self.draw.manual_seed(self.plan.seed + self.process + 1_000_003 * (1 + found["step"]))
         self.step, self.seconds, self.history = found["step"], found["seconds"], found["history"]
+        self._sums = {name: (total, count) for name, (total, count) in found.get("sums", {}).items()}
+        self.whole = True
 
 
 def previous(path: Path) -> Path:

@@ -30,4 +30,4 @@ def cached_picture(run: Run, folder: Path | None, name: str, *, show: bool = Fal
 
 def picture_path(run: Run, folder: Path, name: str) -> Path:
     """Where `cached_picture` keeps the result of `run`."""
-    return folder / f"{name}_{run.settings.method}_{run.target.label}_{run.fingerprint()[:16]}.png"
+    return folder / f"{name}_{Path(run.settings.method).stem}_{run.target.label}_{run.fingerprint()[:16]}.png"

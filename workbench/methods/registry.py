@@ -25,5 +25,6 @@ def get(name: str) -> Any:
             if (found := opener(name)) is not None:
                 return found
         near = difflib.get_close_matches(name, METHODS, n=1)
-        raise UsageError(f"method {name!r}: " + (f"did you mean {near[0]}?" if near else f"choose {', '.join(METHODS)}"))
+        instead = f"did you mean {near[0]}?" if near else f"choose {', '.join(METHODS)}, or the file of a trained network"
+        raise UsageError(f"method {name!r}: {instead}")
     return METHODS[name]

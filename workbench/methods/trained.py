@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -64,7 +64,7 @@ class TrainedMethod(Method):
         self.name = name
         self.family = family
         self.path = path
-        self.card = kind.card
+        self.card = replace(kind.card, title=f"{kind.card.title} {path.stem}") if path else kind.card
         self.targets = kind.targets
         self.ignores = tuple(f.name for f in fields(Settings) if f.name not in ("method", "size", *kind.settings))
 
@@ -108,17 +108,21 @@ def shipped(family: str, target: StyleTarget) -> Trained:
         if share > most:
             best, most = found, share
     if best is None or most < 0.5:
-        whose = target.works[0].artist or "these works"
+        artist = target.works[0].artist
+        whose = f"the works of {artist}" if artist else "these works"
         raise UsageError(
-            f"no network of the package knows the works of {whose}: train one with workbench train {family} "
-            f"--corpus DIR -o NAME, then give --method NAME{trained.SUFFIX}"
+            f"no network of the package knows {whose}: train one with workbench train {family} "
+            "--corpus DIR -o NAME, then give --method NAME"
         )
     return best
 
 
 def named(name: str) -> TrainedMethod | None:
-    """The method of the trained network called `name`, a file or one of the package; None for any other name."""
-    if not name.endswith(trained.SUFFIX):
+    """The method of the trained network called `name`, a file or one of the package; None for any other name.
+
+    The suffix of the file may be left out where there is one. Raises as `trained.find` and `trained.read`.
+    """
+    if not name.endswith(trained.SUFFIX) and not trained.exists(name):
         return None
     path = trained.find(name)
     return TrainedMethod(name, trained.read(path).family, path)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -40,7 +41,7 @@ class Outcome:
         """The label of the target; before it the method, where it is not the default one and the target does not imply it."""
         method = self.result.settings.method
         implied = method == Settings().method or self.target.combine != "mean"
-        return self.target.label if implied else f"{method}-{self.target.label}"
+        return self.target.label if implied else f"{Path(method).stem}-{self.target.label}"  # a network is named by its file
 
     def record(self) -> dict[str, Any]:
         """What metrics.json holds of this outcome."""

@@ -1,0 +1,152 @@
+"""`workbench train`: a network learns from a corpus, with stops that lose nothing; `workbench export`: it goes elsewhere."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.cli.parser import (
+    CORPUS_HELP,
+    add_command,
+    check_out,
+    encoder_options,
+    given,
+    load_encoder,
+    open_corpus,
+)
+from workbench.errors import UsageError, require
+
+if TYPE_CHECKING:
+    from workbench.generative.trained import Trained
+    from workbench.generative.training import Training
+
+PLAN = "workbench.generative.training:Plan"
+
+
+def declare(commands: Any) -> None:
+    parser = add_command(commands, "train", _train, "train a network that paints like an artist in one pass")
+    parser.names(parser.add_argument("family", metavar="FAMILY", help="what kind"), "workbench.generative.families:FAMILIES")
+    parser.add_argument(
+        "--corpus", action="append", required=True, help=f"{CORPUS_HELP}; given several times, of all of them together"
+    )
+    parser.add_argument("--photos", metavar="DIR", help="folder of photographs (default: procedural scenes and the samples)")
+    parser.add_argument("--pairs", metavar="DIR", type=Path, help="folder of photographs painted by neighbours, to be imitated")
+    parser.add_argument("-o", "--out", required=True, type=Path, metavar="NAME", help="writes NAME.safetensors, .json and .png")
+    parser.option("--steps", PLAN, "how long to train; or --minutes, or both", type=int)
+    parser.option("--minutes", PLAN, "of work, after which the training ends", type=float)
+    parser.option("--rate", PLAN, "factor of the learning rates", type=float)
+    parser.option("--seed", PLAN, "of the first weights and of all that is drawn", type=int)
+    parser.option("--report-every", PLAN, "steps between two lines, each with what is measured", type=int)
+    parser.add_argument("--resume", action="store_true", help="go on with the training of NAME that was stopped")
+    parser.add_argument(
+        "-p",
+        dest="options",
+        metavar="OPTION=VALUE",
+        action="append",
+        default=[],
+        help="of the family, such as crop=256",
+    )
+    encoder_options(parser)
+    out = add_command(commands, "export", _export, "write a trained network as ONNX, or the code of a target for one")
+    out.add_argument("network", metavar="NAME", help="a network that workbench train made, or one in the package")
+    out.add_argument("-o", "--out", type=Path, metavar="FILE", help="the network, .onnx")
+    out.add_argument("--code", type=Path, metavar="FILE", help="artist networks: a target's code, as .npy or .json")
+    out.add_argument("--corpus", help=f"{CORPUS_HELP}, whose code is wanted")
+    out.add_argument("--style", metavar="PAINTING", help="the one painting whose code is wanted: a work of --corpus")
+
+
+def _train(args: argparse.Namespace) -> None:
+    require(bool(given(args, PLAN).keys() & {"steps", "minutes"}), "say how long to train: --steps or --minutes")
+    from workbench.generative import families, trained
+    from workbench.generative.networks import parameters_of
+    from workbench.generative.training import Plan, Training
+
+    families.known(args.family)
+    families.parsed(args.family, args.options)
+    out = trained.out_path(args.out)
+    try:
+        plan = Plan(**given(args, PLAN))
+    except UsageError as error:
+        raise UsageError(f"--{str(error).replace('_', '-', 1)}") from error
+    for path in trained.written(out):
+        check_out(path)
+    trained.check_free(out, args.resume)
+    encoder = load_encoder(args, style=True)
+    corpora = [open_corpus(name, *trained.written(out)) for name in args.corpus]
+    photographs = None if args.photos is None else open_corpus(args.photos, *trained.written(out))
+    works = [work for corpus in corpora for work in corpus]
+    family = families.family(
+        args.family,
+        works,
+        photographs,
+        encoder=encoder,
+        options=args.options,
+        pairs_in=args.pairs,
+        corpora=args.corpus,
+        seed=plan.seed,
+        show=True,
+    )
+    training = Training(family, plan, show=True)
+    parameters = {"corpus": args.corpus, "photos": args.photos, "options": args.options, **vars(plan)}
+    made = families.made(training, encoder, works, parameters)
+    print(f"{args.family}: {len(works)} works, {parameters_of(family.painter):,} parameters", flush=True)
+    began = time.monotonic()
+
+    def report(record: dict[str, float]) -> None:
+        print(_line(training, record), flush=True)
+
+    sha256 = trained.train(training, out, resume=args.resume, made=made, report=report)
+    print(f"{(time.monotonic() - began) / 60:.1f} minutes; sha256 {sha256}")
+    print(*trained.written(out)[:3], sep="\n")
+
+
+def _line(training: "Training", record: dict[str, float]) -> str:
+    """One line on a record: the step, what was lost and measured, and the time left."""
+    values = "  ".join(f"{name} {value:.4g}" for name, value in record.items() if name not in ("step", "seconds"))
+    left = training.seconds_left if record["step"] else None
+    return f"step {record['step']}  {values}" + ("" if left is None else f"  {_duration(left)} left")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
+
+
+def _export(args: argparse.Namespace) -> None:
+    require(args.out is not None or args.code is not None, "say what to write: -o FILE.onnx, --code FILE.npy, or both")
+    require((args.code is None) == (args.corpus is None), "--code and --corpus go together: whose code, and where it is to go")
+    require(args.style is None or args.corpus is not None, "--style needs --corpus")
+    if args.out is not None:
+        check_out(args.out, ".onnx")
+    if args.code is not None:
+        check_out(args.code, ".npy", ".json")
+    from workbench.generative import export, trained
+
+    network = trained.read(trained.find(args.network))
+    require(args.code is None or network.family == "artist", f"--code: a network of the family {network.family} takes no code")
+    if args.out is not None:
+        print(export.onnx(network, args.out))
+    if args.code is not None:
+        print(_write_code(args, network))
+
+
+def _write_code(args: argparse.Namespace, network: "Trained") -> Path:
+    """Write the code of the target of the command line, one number of K in a row of one."""
+    import json
+
+    import numpy as np
+
+    from workbench import storage, targets
+    from workbench.generative import artist
+
+    corpus = open_corpus(args.corpus, args.code)
+    target = targets.whole(corpus) if args.style is None else targets.single(corpus.find(args.style))
+    code = artist.code_of(network, target).numpy()
+    with storage.atomic(args.code) as temporary:
+        if args.code.suffix.lower() == ".json":
+            temporary.write_text(json.dumps(code.tolist()) + "\n", encoding="utf-8")
+        else:
+            np.save(temporary, code)
+    return args.code

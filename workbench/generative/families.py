@@ -1,0 +1,140 @@
+"""The families by name: each made from works, photographs and options in plain values."""
+
+import dataclasses
+import difflib
+import importlib.util
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from workbench import encoders, provenance, samples
+from workbench.corpora import Work
+from workbench.encoders import Encoder
+from workbench.errors import UsageError, require
+from workbench.generative import data, imitation
+from workbench.generative.training import Family, Training
+
+SCENES = 240
+"""Procedural scenes that stand for photographs where none are given."""
+DRIVERS = ("embedded", "vgg19", "random")
+"""Encoders that may drive a training: those that every machine finds by their name alone."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How a family is made. says: what it is, for the help; maker: a class or a function, "module:name".
+
+    It is given what it asks for by the names of its parameters: works, photographs (to learn from), held_out (to measure on),
+    pairs, corpora (their names), encoder, options (whose default is the dataclass of them), seed, show.
+    """
+
+    says: str
+    maker: str
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """Name -> parameter."""
+        return inspect.signature(self.found).parameters
+
+    @property
+    def found(self) -> Callable[..., Family]:
+        """The maker itself."""
+        module, _, name = self.maker.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+FAMILIES: Mapping[str, Maker] = {
+    "artist": Maker("one network for an artist, any weights over his works", "workbench.generative.artist:Artist"),
+}
+"""Families that can be trained."""
+
+
+def family(
+    name: str,
+    works: Sequence[Work],
+    photographs: Iterable[Work] | None = None,
+    *,
+    encoder: Encoder | str = "embedded",
+    options: Mapping[str, object] | Sequence[str] = (),
+    pairs_in: Path | None = None,
+    corpora: Sequence[str] = (),
+    seed: int = 0,
+    show: bool = False,
+) -> Family:
+    """The family called `name`, untrained, to learn from `works` and `photographs`; see `training.Training`.
+
+    `photographs`: about a tenth is held out; None stands for those of the samples and procedural scenes. `encoder`: what
+    drives the training. `options`: fields of the family's options, or texts NAME=VALUE. `pairs_in`: a folder that
+    `imitation.make` filled, for a family that learns from pairs. `show`: progress, on stderr. UsageError for what does not exist
+    and for too few pictures.
+    """
+    maker = FAMILIES[known(name)]
+    wants = maker.parameters
+    for flag, given, parameter in (("photographs", photographs, "photographs"), ("pairs", pairs_in, "pairs")):
+        require(given is None or parameter in wants, f"the family {name} takes no {flag}")
+    chosen = options if isinstance(options, Mapping) else parsed(name, options)
+    driver = encoders.load(encoder) if isinstance(encoder, str) else encoder
+    require(driver.name in DRIVERS, f"encoder {driver.name} drives no training: choose {', '.join(DRIVERS)}")
+    available: dict[str, Any] = {"works": works, "corpora": tuple(corpora), "encoder": driver, "seed": seed, "show": show}
+    available["options"] = _options_of(name)(**chosen)
+    if "photographs" in wants or "held_out" in wants:
+        learnt, held_out = data.split_photographs(_photographs(show) if photographs is None else photographs)
+        available |= {"photographs": learnt, "held_out": held_out}
+        if pairs_in is not None:
+            available["pairs"] = imitation.read(pairs_in, learnt, works)
+            require(bool(available["pairs"]), f"{pairs_in} holds no pair of these works and photographs")
+    return maker.found(**{parameter: value for parameter, value in available.items() if parameter in wants})
+
+
+def _photographs(show: bool) -> Sequence[Work]:
+    """What stands for photographs where none are given."""
+    if importlib.util.find_spec("workbench.generative.scenes"):
+        return tuple(importlib.import_module("workbench.generative.scenes").photographs(SCENES, show=show))
+    works = []
+    for name in samples.PHOTOGRAPHS:
+        path = samples.photograph_path(name)
+        width, height = samples.photograph(name).size
+        works.append(Work(path.name, path, provenance.sha256(path), width, height))
+    return works
+
+
+def _options_of(name: str) -> Any:
+    """The dataclass of the options of the family called `name`."""
+    return type(FAMILIES[name].parameters["options"].default)
+
+
+def known(name: str) -> str:
+    """`name`, if a family is called so. UsageError, with the nearest name, otherwise."""
+    near = difflib.get_close_matches(name, FAMILIES, n=1)
+    require(name in FAMILIES, f"family {name!r}: " + (f"did you mean {near[0]}?" if near else f"choose {', '.join(FAMILIES)}"))
+    return name
+
+
+def parsed(name: str, assignments: Iterable[str]) -> dict[str, Any]:
+    """Options of the family `name` from texts NAME=VALUE; several numbers are written 16,32,56. UsageError for bad ones."""
+    kind = _options_of(known(name))
+    types, names = typing.get_type_hints(kind), [field.name for field in dataclasses.fields(kind)]
+    found: dict[str, Any] = {}
+    for text in assignments:
+        option, equals, value = text.partition("=")
+        require(bool(equals), f"option {text!r}: write NAME=VALUE")
+        require(option in names, f"the family {name} has no option {option!r}: it has {', '.join(names)}")
+        several = typing.get_origin(types[option]) is tuple
+        try:
+            found[option] = TypeAdapter(types[option]).validate_python(value.split(",") if several else value)
+        except ValidationError as error:
+            raise UsageError(f"option {option} = {value!r}: {error.errors()[0]['msg']}") from error
+    return found
+
+
+def made(training: Training, encoder: Encoder, works: Sequence[Work], parameters: Mapping[str, object]) -> dict[str, Any]:
+    """The provenance of a training, for `trained.train`: what it learns from, and what drives it."""
+    inputs = {"works": data.identity_of(works), "training": training.recipe}
+    described = {"family": training.family.name, "encoder": encoder.identity, "device": encoder.device.type, **parameters}
+    weights = {str(provenance.shared(encoder.name)): encoder.weights_sha256}
+    return {"command": "train", **provenance.provenance(described, training.plan.seed, inputs, weights)}
