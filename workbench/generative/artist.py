@@ -22,8 +22,8 @@ from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.generative import data, trained
-from workbench.generative.networks import Generator, in_tiles
 from workbench.generative.imitation import Pair, PairedCrops
+from workbench.generative.networks import Generator, in_tiles
 from workbench.generative.trained import Trained
 from workbench.generative.training import Family, Losses, precision
 from workbench.statistics import Moments

@@ -70,7 +70,7 @@ def family(
 
     `photographs`: about a tenth is held out; None stands for those of the samples and procedural scenes. `encoder`: what
     drives the training. `options`: fields of the family's options, or texts NAME=VALUE. `pairs_in`: a folder that
-    `imitation.make` filled, for a family that learns from pairs. `show`: progress, on stderr. UsageError for what does not exist
+    `imitation.make` filled, for a family that learns from pairs. `show`: progress, on stderr. UsageError for what is unknown
     and for too few pictures.
     """
     maker = FAMILIES[known(name)]
