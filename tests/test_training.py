@@ -388,3 +388,18 @@ def test_two_processes_train_one_network_from_pictures_of_their_own(tmp_path):
     alone = finished(Training(Line(), Plan(steps=30, report_every=10)))
     assert weights != [p.tolist() for player in alone.family.players.values() for p in player.parameters()]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.json", "net.safetensors"]
+
+
+class TestBeginning:
+    def test_a_training_begins_from_given_weights_and_is_then_another(self):
+        plan = Plan(steps=4, report_every=4)
+        first = finished(Training(Line(), plan))
+        begun = Training(Line(), plan, begin=first.average)
+        assert torch.equal(begun.family.painter.weight, first.average["weight"])
+        assert torch.equal(begun.average["weight"], first.average["weight"])
+        assert begun.recipe not in (first.recipe, Training(Line(), plan, begin=Line().painter.state_dict()).recipe)
+        assert finished(begun).history[-1]["error"] < first.history[-1]["error"]
+
+    def test_another_architecture_is_refused(self):
+        with pytest.raises(UsageError, match="another architecture"):
+            Training(Line(), Plan(steps=1), begin=nn.Linear(2, 1).state_dict())

@@ -38,6 +38,7 @@ def declare(commands: Any) -> None:
     parser.option("--seed", PLAN, "of the first weights and of all that is drawn", type=int)
     parser.option("--report-every", PLAN, "steps between two lines, each with what is measured", type=int)
     parser.add_argument("--resume", action="store_true", help="go on with the training of NAME that was stopped")
+    parser.add_argument("--begin", metavar="NAME", help="a trained network to begin from, of the same family and architecture")
     parser.add_argument(
         "-p",
         dest="options",
@@ -86,8 +87,13 @@ def _train(args: argparse.Namespace) -> None:
         seed=plan.seed,
         show=True,
     )
-    training = Training(family, plan, show=True)
+    begin = None
+    if args.begin is not None:
+        begin = trained.read(trained.find(args.begin))
+        require(begin.family == args.family, f"--begin {args.begin}: a network of the family {begin.family}, not {args.family}")
+    training = Training(family, plan, begin=begin and begin.network.state_dict(), show=True)
     parameters = {"corpus": args.corpus, "photos": args.photos, "options": args.options, **vars(plan)}
+    parameters |= {"begin": begin.sha256, "begin_steps": begin.header["steps"]} if begin else {}
     made = families.made(training, encoder, works, parameters)
     print(f"{args.family}: {len(works)} works, {parameters_of(family.painter):,} parameters", flush=True)
     began = time.monotonic()

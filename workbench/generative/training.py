@@ -116,8 +116,17 @@ class Training:
     step: how many are made; seconds: of work so far; whole: whether none is half made, so that a checkpoint makes sense.
     """
 
-    def __init__(self, family: Family, plan: Plan, *, show: bool = False, accelerator: Any = None):
-        """`show`: the steps up to the next record, on stderr.
+    def __init__(
+        self,
+        family: Family,
+        plan: Plan,
+        *,
+        begin: Mapping[str, Tensor] | None = None,
+        show: bool = False,
+        accelerator: Any = None,
+    ):
+        """`begin`: the weights of a painter to begin from, in place of random ones; UsageError where they do not fit.
+        `show`: the steps up to the next record, on stderr.
 
         `accelerator`: an accelerate.Accelerator, in each of several processes that train one network, the encoder of `family`
         being on its device. Every process draws pictures of its own, and gradients are their mean. After a stop all but the
@@ -128,6 +137,7 @@ class Training:
         self.accelerator = accelerator
         self.process = accelerator.process_index if accelerator else 0
         self.show = show
+        self.begun_from = _begin(family.painter, begin) if begin else ""
         self.step = 0
         self.seconds = 0.0
         self.whole = True
@@ -265,7 +275,8 @@ class Training:
     def recipe(self) -> str:
         """SHA-256 of all that decides the training: the family's pictures and architecture, and the plan."""
         plan = {name: value for name, value in asdict(self.plan).items() if name != "minutes"}
-        return hashlib.sha256(json.dumps([self.family.name, self.family.identity, plan], sort_keys=True).encode()).hexdigest()
+        decides = [self.family.name, self.family.identity, plan, *([self.begun_from] if self.begun_from else [])]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def checkpoint(self, path: str | Path) -> Path:
         """Write all that the rest of the training depends on, atomically. The file before it becomes NAME.previous."""
@@ -331,6 +342,18 @@ class Training:
         self.step, self.seconds, self.history = found["step"], found["seconds"], found["history"]
         self._sums = {name: (total, count) for name, (total, count) in found.get("sums", {}).items()}
         self.whole = True
+
+
+def _begin(painter: nn.Module, weights: Mapping[str, Tensor]) -> str:
+    """Give `painter` these weights. Returns their SHA-256."""
+    try:
+        painter.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UsageError(f"the network to begin from has another architecture: {str(error).splitlines()[0]}") from error
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + weights[name].detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def previous(path: Path) -> Path:
