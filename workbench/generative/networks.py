@@ -199,7 +199,7 @@ def _patch_judge(inputs: int, width: int) -> nn.Sequential:
 
 
 def in_tiles(
-    network: Generator, picture: Tensor, code: Tensor | None = None, *, tile: int = 1024, overlap: int = 128
+    network: nn.Module, picture: Tensor, code: Tensor | None = None, *, tile: int = 1024, overlap: int = 128
 ) -> Tensor:
     """network(picture, code), in tiles of at most `tile` px where the picture (1, C, H, W) is larger: memory is bounded.
 

@@ -30,7 +30,11 @@ SHIPPED = Path(__file__).parent / "models"
 """The networks of the package."""
 PNG_KEY = "workbench"
 """Text chunk of the samples that holds the provenance, as in figures."""
-BUILDERS: Mapping[str, str] = {"artist": "workbench.generative.artist", "vae": "workbench.generative.vae"}
+BUILDERS: Mapping[str, str] = {
+    "artist": "workbench.generative.artist",
+    "decoder": "workbench.generative.feature_space",
+    "vae": "workbench.generative.vae",
+}
 """family -> the module whose `build` makes an untrained network from an architecture."""
 
 

@@ -43,6 +43,16 @@ KINDS: Mapping[str, Kind] = {
         combine=("mean", "barycentre"),
         settings=("strength",),
     ),
+    "decoder": Kind(
+        Card(
+            "Any-target decoder",
+            "features moved to the target's statistics (for several works, a typical one's) and decoded; no strokes",
+            "Huang & Belongie (2017), AdaIN; Li et al. (2017), WCT; Lu et al. (2019), closed-form style transfer",
+        ),
+        targets=_ANY,
+        combine=("mean", "barycentre"),
+        settings=("strength",),
+    ),
     "vae": Kind(
         Card(
             "VAE",
@@ -97,13 +107,17 @@ class _Pass(OneShot):
 
 
 def shipped(family: str, target: StyleTarget) -> Trained:
-    """The network of the package, of this family, that learnt from the works that carry most weight in `target`."""
+    """The network of the package, of this family, that learnt from the works that carry most weight in `target`.
+
+    One whose header names no works paints after any.
+    """
     best, most = None, 0.0
+    everything = [work.sha256 for work in target.works]
     for path in sorted(trained.SHIPPED.glob(f"*{trained.SUFFIX}")):
         found = trained.read(path)
         if found.family != family:
             continue
-        known = set(found.header.get("works", ()))
+        known = set(found.header.get("works", everything))
         share = sum(weight for work, weight in zip(target.works, target.weights, strict=True) if work.sha256 in known)
         if share > most:
             best, most = found, share
