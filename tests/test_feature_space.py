@@ -146,7 +146,7 @@ class TestInversion:
     def test_the_file_says_what_it_is_and_lists_no_works(self, learnt):
         found = trained.read(learnt[1])
         assert found.family == "decoder" and "works" not in found.header
-        assert found.header["learnt from"] == {"Nobody": 8} and found.header["photographs"] == 2
+        assert found.header["artists"] == {"Nobody": 8} and found.header["photographs"] == 2
         assert found.header["architecture"] == {"channels": {"relu2_1": 40, "relu3_1": 96}, "widths": [16, 24, 32]}
 
     def test_a_stopped_training_goes_on_to_the_same_weights(self, corpus, photographs, encoder, tmp_path):

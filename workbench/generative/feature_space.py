@@ -261,7 +261,7 @@ class Inversion(Family):
             "architecture": decoders.architecture,
             "encoder": self.encoder.name,
             "encoder_sha256": self.encoder.weights_sha256,
-            "learnt from": dict(sorted(self.artists.items())),
+            "artists": dict(sorted(self.artists.items())),
             "photographs": len(self.photographs),
             "options": asdict(self.options),
         }
