@@ -50,6 +50,7 @@ class Maker:
 
 FAMILIES: Mapping[str, Maker] = {
     "artist": Maker("one network for an artist, any weights over his works", "workbench.generative.artist:Artist"),
+    "decoder": Maker("decoders of features, for any target", "workbench.generative.feature_space:Inversion"),
 }
 """Families that can be trained."""
 
