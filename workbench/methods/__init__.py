@@ -8,7 +8,7 @@ from workbench.methods.optimisation import GRAM, NEIGHBOURS
 from workbench.methods.registry import METHODS, get, register
 from workbench.methods.request import RETRIEVED, Request, parse
 
-for _method in (NEIGHBOURS, GRAM, ColourTransfer(), *(trained.TrainedMethod(family, family) for family in trained.KINDS)):
+for _method in (NEIGHBOURS, GRAM, ColourTransfer(), *(trained.TrainedMethod(family, family) for family in trained.BY_FAMILY)):
     registry.register(_method)
 registry.OPENERS.append(trained.named)
 

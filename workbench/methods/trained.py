@@ -62,6 +62,8 @@ KINDS: Mapping[str, Kind] = {
     ),
 }
 """Families by name."""
+BY_FAMILY = ("artist", "decoder")
+"""Families that are methods by their name alone: of them there are networks in the package."""
 
 
 class TrainedMethod(Method):
@@ -112,14 +114,10 @@ def shipped(family: str, target: StyleTarget) -> Trained:
     One whose header names no works paints after any.
     """
     best, most = None, 0.0
-    everything = [work.sha256 for work in target.works]
     for path in sorted(trained.SHIPPED.glob(f"*{trained.SUFFIX}")):
         found = trained.read(path)
-        if found.family != family:
-            continue
-        known = set(found.header.get("works", everything))
-        share = sum(weight for work, weight in zip(target.works, target.weights, strict=True) if work.sha256 in known)
-        if share > most:
+        share = known_share(found, target)
+        if found.family == family and share > most:
             best, most = found, share
     if best is None or most < 0.5:
         artist = target.works[0].artist
@@ -131,12 +129,28 @@ def shipped(family: str, target: StyleTarget) -> Trained:
     return best
 
 
+def known_share(network: Trained, target: StyleTarget) -> float:
+    """The weight in `target` of works that `network` knows, by their bytes, or because their artist is its own, in [0, 1].
+
+    Other reproductions of the same paintings, and synthetic works that another machine painted, have other bytes.
+    """
+    if "works" not in network.header:
+        return 1.0
+    known, artist = set(network.header["works"]), network.header.get("artist", "").casefold()
+    share = 0.0
+    for work, weight in zip(target.works, target.weights, strict=True):
+        share += weight * (work.sha256 in known or (bool(artist) and work.artist.casefold() == artist))
+    return share
+
+
 def named(name: str) -> TrainedMethod | None:
     """The method of the trained network called `name`, a file or one of the package; None for any other name.
 
     The suffix of the file may be left out where there is one. Raises as `trained.find` and `trained.read`.
     """
     if not name.endswith(trained.SUFFIX) and not trained.exists(name):
+        lone = name in KINDS
+        require(not lone, f"method {name!r}: workbench train {name} --corpus DIR -o NAME, then give --method NAME")
         return None
     path = trained.find(name)
     return TrainedMethod(name, trained.read(path).family, path)
