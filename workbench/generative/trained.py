@@ -33,6 +33,9 @@ PNG_KEY = "workbench"
 BUILDERS: Mapping[str, str] = {
     "artist": "workbench.generative.artist",
     "decoder": "workbench.generative.feature_space",
+    "cyclegan": "workbench.generative.translation",
+    "one-sided": "workbench.generative.translation",
+    "pix2pix": "workbench.generative.pix2pix",
     "vae": "workbench.generative.vae",
 }
 """family -> the module whose `build` makes an untrained network from an architecture."""

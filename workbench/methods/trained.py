@@ -53,6 +53,27 @@ KINDS: Mapping[str, Kind] = {
         combine=("mean", "barycentre"),
         settings=("strength",),
     ),
+    "cyclegan": Kind(
+        Card(
+            "CycleGAN",
+            "one pass of a network trained without pairs, with a second one that finds the way back",
+            "Zhu et al. (2017), Unpaired Image-to-Image Translation",
+        )
+    ),
+    "one-sided": Kind(
+        Card(
+            "Style-aware GAN",
+            "one pass of a network trained without pairs, its own encoder keeping the content",
+            "Sanakoyeu et al. (2018), A Style-Aware Content Loss",
+        )
+    ),
+    "pix2pix": Kind(
+        Card(
+            "pix2pix",
+            "one pass of a network trained on pairs of a picture and its painting",
+            "Isola et al. (2017), Image-to-Image Translation with Conditional Adversarial Networks",
+        )
+    ),
     "vae": Kind(
         Card(
             "VAE",
