@@ -21,7 +21,7 @@ from workbench import images
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
-from workbench.generative import data
+from workbench.generative import adversarial, data
 from workbench.generative.adversarial import difference, fake, frozen, real
 from workbench.generative.networks import Discriminator, Generator, in_tiles
 from workbench.generative.scenes import ASPECT, Pair
@@ -167,6 +167,8 @@ class Options:
     """Share of the samples whose regions are left out, as they are unknown in a photograph."""
     widths: tuple[int, ...] = (24, 48, 96)
     blocks: int = 6
+    skips: bool = True
+    """Whether details pass the generator by, as in the U-Net of the paper."""
     judge_width: int = 32
     judge_scales: int = 1
 
@@ -174,7 +176,7 @@ class Options:
 class Pix2pix(Family):
     """Isola et al. (2017): G minimises (D(x, G(x)) - 1)^2 + l1 |G(x) - y|, and D, which sees the input too, tells y from G(x).
 
-    Other than published: the least-squares loss, the generator of the other families for a U-Net, and no noise.
+    Other than published: the least-squares loss, residual blocks between the halves of the U-Net, and no noise.
     """
 
     name = "pix2pix"
@@ -202,7 +204,7 @@ class Pix2pix(Family):
         each = [held_out.drawn(draw, 1) for _ in range(MEASURED_ON)]
         self.measured_on = [(inputs.to(self.device), painted.to(self.device)) for inputs, painted in each]
         torch.manual_seed(seed)  # the first weights
-        self.generator = Generator(inputs=pairs.channels, widths=options.widths, blocks=options.blocks)
+        self.generator = Generator(inputs=pairs.channels, widths=options.widths, blocks=options.blocks, skips=options.skips)
         self.judge = Discriminator(inputs=pairs.channels + 3, width=options.judge_width, scales=options.judge_scales)
         for network in (self.generator, self.judge):
             network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -255,7 +257,7 @@ class Pix2pix(Family):
         return {
             "architecture": {"generator": self.generator.architecture},
             "pairs": self.pairs.kind,
-            "works": [work.sha256 for work in self.works],
+            "works": adversarial.hashes(self.works),
             "artist": self.works[0].artist if self.works else "",
             "options": asdict(self.options),
         }

@@ -45,6 +45,8 @@ class Options:
     batch: int = 4
     widths: tuple[int, ...] = (24, 48, 96)
     blocks: int = 5
+    skips: bool = False
+    """Whether details pass the generator by; they are lost otherwise, as in both papers."""
     judge_width: int = 32
     judge_scales: int = 2
     """Discriminators: each sees the picture at half the size of the one before."""
@@ -111,7 +113,8 @@ class _Unpaired(Family):
         torch.manual_seed(seed)  # the first weights
 
     def _generator(self) -> Generator:
-        made = Generator(widths=self.options.widths, blocks=self.options.blocks).to(self.device)
+        options = self.options
+        made = Generator(widths=options.widths, blocks=options.blocks, skips=options.skips).to(self.device)
         return made.to(memory_format=torch.channels_last)
 
     def _judge(self) -> Discriminator:
@@ -143,7 +146,7 @@ class _Unpaired(Family):
         assert isinstance(painter, Generator)
         return {
             "architecture": {"generator": painter.architecture},
-            "works": [work.sha256 for work in self.works.works],
+            "works": adversarial.hashes(self.works.works),
             "artist": self.works.works[0].artist,
             "photographs": len(self.photographs),
             "size": self.options.size,
