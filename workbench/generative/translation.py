@@ -2,7 +2,7 @@
 
 Both know one artist, and take no target. A discriminator tells the artist's works from results, and the generator learns to
 deceive it; they differ in what keeps the content. CycleGAN (Zhu et al. 2017) asks that a second generator find the way back.
-Sanakoyeu et al. (2018) ask that the generator's own encoder see in the result what it saw in the picture: a third of the cost.
+Sanakoyeu et al. (2018) ask that an encoder see in the result what it saw in the picture: no way back, a third of the cost.
 """
 
 import hashlib
@@ -69,9 +69,12 @@ class CycleOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class OneSidedOptions(Options):
-    """content_in: "own" encoder of the generator, as published, or "embedded", a frozen encoder."""
+    """content_in: where content is compared, in the generator's "own" encoder, as published, or in a frozen one, "embedded".
 
-    content_in: Literal["own", "embedded"] = "own"
+    The generator's own has first to learn what content is, which takes more steps than an hour has on a CPU.
+    """
+
+    content_in: Literal["own", "embedded"] = "embedded"
     content: float = 1.5
     colour: float = 4.0
     """Weight of the transformed image loss: squared difference of pictures in [-1, 1] whose cells are averaged."""
@@ -106,7 +109,6 @@ class _Unpaired(Family):
         draw = torch.Generator().manual_seed(seed)
         new = data.Pictures(held_out, options.size)
         self.measured_on = new.crops(draw, MEASURED_ON, options.crop).to(self.device)
-        # Torch keeps no graph for the statistics: they are what results are compared with.
         with torch.no_grad():
             compared = self.works.crops(draw, COMPARED_WITH, options.crop).to(self.device)
             self.wanted = adversarial.pooled_grams(compared, encoder)
@@ -132,7 +134,7 @@ class _Unpaired(Family):
             return torch.cat([painter(part) for part in pictures.split(adversarial.AT_ONCE)])
 
     def measure(self, painter: nn.Module) -> dict[str, float]:
-        """style: of all results together to the works; content: of each result to its photograph. No network learns from it."""
+        """Relative squared distances: style, all results together to the works; content, each to its photograph."""
         painted = self._paint(painter, self.measured_on)
         style = adversarial.style_distance(adversarial.pooled_grams(painted, self.encoder), self.wanted)
         return {"style": style, "content": adversarial.content_distance(painted, self.measured_on, self.encoder)}
@@ -218,14 +220,15 @@ class CycleGAN(_Unpaired):
 
 
 class OneSided(_Unpaired):
-    """The style-aware GAN of Sanakoyeu et al. (2018), reduced: E encodes, G paints, D judges; E and G minimise
+    """The style-aware GAN of Sanakoyeu et al. (2018), reduced: G paints, D judges, and G minimises
 
-        (D(G(E(x))) - 1)^2 + content ||E(G(E(x))) - E(x)||^2 / ||E(x)||^2 + colour ||T(G(E(x))) - T(x)||^2,
+        (D(G(x)) - 1)^2 + content ||E(G(x)) - E(x)||^2 / ||E(x)||^2 + colour ||T(G(x)) - T(x)||^2,
 
-    the style-aware content loss and the transformed image loss, T averaging over cells. D is shown photographs too, as further
-    fakes, as the authors' code does. Of the paper are missing: 768 px crops, five auxiliary classifiers inside one deep
-    discriminator (here are discriminators at several scales), and steps that are left out while D wins too often. The content
-    loss is relative, so that an encoder cannot lower it by small codes.
+    the style-aware content loss and the transformed image loss, T averaging over cells. E is the first half of G with
+    content_in = "own", as in the paper, else a frozen encoder. D is shown photographs too, as further fakes, as the authors'
+    code does. Of the paper are missing: 768 px crops, five auxiliary classifiers inside one deep discriminator (here are
+    discriminators at several scales), and steps that are left out while D wins too often. The content loss is relative, so
+    that an encoder cannot lower it by small codes.
     """
 
     name = "one-sided"

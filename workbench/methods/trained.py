@@ -63,7 +63,7 @@ KINDS: Mapping[str, Kind] = {
     "one-sided": Kind(
         Card(
             "Style-aware GAN",
-            "one pass of a network trained without pairs, its own encoder keeping the content",
+            "one pass of a network trained without pairs, an encoder keeping the content",
             "Sanakoyeu et al. (2018), A Style-Aware Content Loss",
         )
     ),
