@@ -14,7 +14,7 @@ from PIL import Image
 from workbench import images, methods, samples, targets
 from workbench.corpora import ingest
 from workbench.errors import UsageError
-from workbench.generative import adversarial, data, pix2pix, scenes, trained, translation
+from workbench.generative import adversarial, data, families, pix2pix, scenes, trained, translation
 from workbench.generative.training import Plan, Training, precision
 from workbench.samples import REGIONS
 from workbench.transfer import Settings
@@ -129,8 +129,8 @@ def test_ctrl_c_loses_nothing_and_another_training_does_not_take_the_state_over(
         trained.train(Training(make("one-sided"), plan), out, report=stop)
     assert json.loads(out.with_suffix(".json").read_text())["status"] == "interrupted" and not out.exists()
     with pytest.raises(UsageError, match="another training"):
-        trained.train(Training(make("one-sided", colour=1.0), plan), out)
-    resumed = trained.train(Training(make("one-sided"), plan), out)
+        trained.train(Training(make("one-sided", colour=1.0), plan), out, resume=True)
+    resumed = trained.train(Training(make("one-sided"), plan), out, resume=True)
     assert resumed and trained.read(out).header["steps"] == 4
     unbroken = Training(make("one-sided"), plan)
     list(unbroken)
@@ -316,6 +316,23 @@ class TestPairs:
         without, given = (pix2pix.paint(network, content, None, Settings(), regions=r) for r in (None, regions))
         assert without.shape == given.shape == content.shape and not torch.equal(without, given)
         assert torch.equal(without, pix2pix.paint(network, content, None, Settings(), regions=torch.zeros_like(regions)))
+
+    def test_a_sample_painter_makes_exact_pairs_and_a_real_artist_inexact_ones(self, corpus, encoder, monkeypatch):
+        monkeypatch.setattr(pix2pix, "MEASURED_ON", 1)
+        small = {**SMALL, "size": 48, "scenes": 3}
+        made = families.family("pix2pix", list(corpus), encoder=encoder, options=small, corpora=["nocturne"])
+        assert made.header()["pairs"] == "scenes" and len(made.pairs.pairs) == 3
+        made = families.family("pix2pix", list(corpus), encoder=encoder, options={**small, "copies": "edges"}, corpora=["mine"])
+        assert made.header()["pairs"] == "edges"
+        learnt = {work.series for work in made.works}
+        assert 0 < len(made.works) < len(corpus) and len(learnt) < len({work.series for work in corpus})
+        with pytest.raises(UsageError, match="one work, or one series, is not enough"):
+            families.family("pix2pix", corpus.works[:1], encoder=encoder, options=small, corpora=["mine"])
+
+    @pytest.mark.parametrize("name", ["cyclegan", "one-sided"])
+    def test_the_others_are_made_by_name_too(self, name, corpus, encoder, photographs):
+        made = families.family(name, list(corpus), photographs[0], encoder=encoder, options=UNPAIRED)
+        assert made.name == name and len(made.photographs) == 10
 
     def test_pairs_of_two_kinds_do_not_go_together(self, make, corpus, exact, encoder):
         with pytest.raises(UsageError, match="pairs of scenes are not measured on smooth"):

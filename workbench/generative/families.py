@@ -51,6 +51,12 @@ class Maker:
 FAMILIES: Mapping[str, Maker] = {
     "artist": Maker("one network for an artist, any weights over his works", "workbench.generative.artist:Artist"),
     "decoder": Maker("decoders of features, for any target", "workbench.generative.feature_space:Inversion"),
+    "cyclegan": Maker("two networks, there and back, without pairs", "workbench.generative.translation:CycleGAN"),
+    "one-sided": Maker("one network without pairs, style-aware", "workbench.generative.translation:OneSided"),
+    "pix2pix": Maker(
+        "from pairs: scenes as a sample painter paints them, or copies of paintings",
+        "workbench.generative.pix2pix:learning_from",
+    ),
 }
 """Families that can be trained."""
 

@@ -21,14 +21,14 @@ from workbench import images
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
-from workbench.generative import adversarial, data
+from workbench.generative import adversarial, data, scenes
 from workbench.generative.adversarial import difference, fake, frozen, real
 from workbench.generative.networks import Discriminator, Generator, in_tiles
-from workbench.generative.scenes import ASPECT, Pair
+from workbench.generative.scenes import ASPECT, PAIR_SIZE, Pair
 from workbench.generative.trained import Trained
 from workbench.generative.training import Family, Losses, precision
 from workbench.images import colour
-from workbench.samples import REGIONS
+from workbench.samples import PAINTERS, REGIONS
 from workbench.targets import StyleTarget
 from workbench.transfer import Settings
 
@@ -92,7 +92,7 @@ class Copies(Pairs):
 
     channels = 3
 
-    def __init__(self, works: Sequence[Work], kind: Copied = "smooth", *, size: int = 240):
+    def __init__(self, works: Sequence[Work], kind: Copied = "smooth", *, size: int = PAIR_SIZE):
         self.kind = kind
         self.paintings = data.Pictures(works, size)
         self.size = size
@@ -171,6 +171,12 @@ class Options:
     """Whether details pass the generator by, as in the U-Net of the paper."""
     judge_width: int = 32
     judge_scales: int = 1
+    size: int = PAIR_SIZE
+    """px. Long side of the pairs, so of the results in which strokes have their size."""
+    scenes: int = 300
+    """Scenes that a synthetic painter paints, .6 s each."""
+    copies: Copied = "smooth"
+    """What stands for the picture that a real artist saw."""
 
 
 class Pix2pix(Family):
@@ -261,6 +267,33 @@ class Pix2pix(Family):
             "artist": self.works[0].artist if self.works else "",
             "options": asdict(self.options),
         }
+
+
+def learning_from(
+    works: Sequence[Work],
+    corpora: Sequence[str],
+    encoder: Encoder,
+    options: Options = Options(),
+    *,
+    seed: int = 0,
+    show: bool = False,
+) -> Pix2pix:
+    """pix2pix for the one synthetic painter that `corpora` name, by exact pairs; for other `works` by inexact ones.
+
+    Of the works of a real artist about a tenth is held out, series by series. UsageError where there is nothing to hold out.
+    """
+    if len(corpora) == 1 and corpora[0] in PAINTERS:
+        learnt, new = (
+            ScenePairs(scenes.pairs(corpora[0], count, size=options.size, held_out=held_out, show=show))
+            for count, held_out in ((options.scenes, False), (MEASURED_ON, True))
+        )
+        return Pix2pix(learnt, new, works, encoder, options, seed=seed)
+    groups = sorted({work.group for work in works}, key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+    require(len(groups) > 1, "pix2pix holds out a tenth of the works, series by series: one work, or one series, is not enough")
+    held = set(groups[: max(1, round(data.HELD_OUT * len(groups)))])
+    learn, out = ([work for work in works if (work.group in held) == side] for side in (False, True))
+    copies = [Copies(part, options.copies, size=options.size) for part in (learn, out)]
+    return Pix2pix(copies[0], copies[1], learn, encoder, options, seed=seed)
 
 
 def _without_regions(inputs: Tensor) -> Tensor:
