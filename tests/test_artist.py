@@ -9,10 +9,11 @@ from workbench import encoders, methods, targets
 from workbench.corpora import ingest
 from workbench.errors import WorkbenchError
 from workbench.generative import artist, data, trained
-from workbench.generative.artist import Artist, Code, Options, drawn_weights, relative_squares
+from workbench.generative.artist import Artist, Code, Options, drawn_weights
+from workbench.generative.networks import MARGIN, without_margin
 from workbench.generative.training import Plan, Training
 from workbench.transfer import Settings
-from workbench.transfer.losses import ContentLoss, GramLoss
+from workbench.transfer.losses import ContentLoss, GramLoss, relative_squares
 
 TINY = Options(crop=48, batch=2, size=64, widths=(6, 8, 12), blocks=1)
 
@@ -77,11 +78,14 @@ class TestTargets:
 class TestLosses:
     def test_they_are_those_of_a_transfer(self, corpus, photographs, encoder):
         made = family(corpus, photographs, encoder)
-        pictures, weights = torch.stack([torch.rand(3, 48, 48)] * 2), torch.stack([torch.eye(len(corpus))[k] for k in (0, 3)])
+        pictures, weights = (
+            torch.stack([torch.rand(3, 48 + 2 * MARGIN, 48 + 2 * MARGIN)] * 2),
+            torch.stack([torch.eye(len(corpus))[k] for k in (0, 3)]),
+        )
         with torch.no_grad():
             content, style, _, painted = made._paint(made.network, pictures, weights)
             for k in range(2):
-                kept = encoder.features(pictures[k : k + 1], artist.CONTENT_LAYERS)
+                kept = encoder.features(without_margin(pictures[k : k + 1]), artist.CONTENT_LAYERS)
                 features = encoder.features(painted[k : k + 1], {*encoder.style_layers, *artist.CONTENT_LAYERS})
                 torch.testing.assert_close(content[k], ContentLoss(kept)(painted, features), rtol=1e-3, atol=1e-5)
                 torch.testing.assert_close(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from workbench import statistics
 from workbench.corpora import Work
 from workbench.encoders import Encoder
+from workbench.transfer.losses import relative_squares
 
 CONTENT_LAYER = "relu4_2"
 """Where the content of a result is compared with that of its picture."""
@@ -37,12 +38,6 @@ def fake(scores: Sequence[Tensor]) -> Tensor:
 def difference(x: Tensor, y: Tensor) -> Tensor:
     """The mean absolute difference of pictures in [0, 1], counted as the papers do, whose pictures are in [-1, 1]."""
     return 2 * (x - y).abs().mean()
-
-
-def relative_squares(x: Tensor, target: Tensor) -> Tensor:
-    """||x_n - t_n||^2 / ||t_n||^2 of every n: (N,); x, target (N, ...)."""
-    unit = target.flatten(1).square().sum(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
-    return (x - target).flatten(1).square().sum(dim=1) / unit
 
 
 @contextmanager

@@ -23,12 +23,13 @@ from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.generative import data, trained
 from workbench.generative.imitation import Pair, PairedCrops
-from workbench.generative.networks import Generator, in_tiles
+from workbench.generative.networks import MARGIN, Generator, in_tiles, without_margin
 from workbench.generative.trained import Trained
 from workbench.generative.training import Family, Losses, precision
 from workbench.statistics import Moments
 from workbench.targets import StyleTarget
 from workbench.transfer import Settings
+from workbench.transfer.losses import relative_squares
 
 DIRECTIONS = 24
 """Principal directions of the statistics that make a code: among van Gogh's works they hold 95 % of the variance."""
@@ -38,6 +39,8 @@ CONTENT_LAYERS = ("relu3_1", "relu4_2")
 """relu4_2 alone loses eyes and windows."""
 GRAIN = (127, 113)
 """px. Sides of two tiles of noise, which are repeated and added: together they repeat after 14351 px."""
+IMITATED = 192
+"""px. Side of the crops of pictures that are imitated, with `MARGIN`: pairs are small."""
 COLOURS = 4.0
 """Weight of colours where pictures are imitated."""
 SHOWN = 3
@@ -51,7 +54,7 @@ class Options:
     alpha: float = 0.2
     tv: float = 0.02
     crop: int = 192
-    """px. Side of the crops of photographs."""
+    """px. Side of the crops of photographs that are measured; the network sees `MARGIN` more on every side."""
     batch: int = 4
     size: int = 512
     """px. Long side of the paintings, so of the results in which strokes have the paintings' size."""
@@ -142,6 +145,10 @@ class ArtistNetwork(nn.Module):
         """`pictures` (N, 3, H, W) in [0, 1], `codes` (N, K): (N, 3, H, W) in [0, 1]. `begin`: see `with_noise`."""
         return self.generator(self.with_noise(pictures, begin), codes)
 
+    def inside(self, surrounded: Tensor, codes: Tensor, begin: tuple[int, int] = (0, 0)) -> Tensor:
+        """The same for the inner part of `surrounded` (N, 3, H + 2 MARGIN, W + 2 MARGIN): see `Generator.inside`."""
+        return self.generator.inside(self.with_noise(surrounded, begin), codes)
+
 
 def build(architecture: Mapping[str, object]) -> ArtistNetwork:
     """An untrained network of this architecture, as `Artist.header` writes it."""
@@ -196,7 +203,7 @@ class Artist(Family):
         self.identity = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
         self.pairs = PairedCrops(pairs) if pairs else None
         draw = torch.Generator().manual_seed(seed)
-        self.measured_on = self.held_out.crops(draw, 8, options.crop, (0.6, 0.8)).to(encoder.device)
+        self.measured_on = self.held_out.crops(draw, 8, options.crop + 2 * MARGIN, (0.6, 0.8)).to(encoder.device)
         self.measured_after = torch.stack([drawn_weights(len(self.works), draw) for _ in range(8)]).to(encoder.device)
 
     def moments(self, weights: Tensor) -> dict[str, Moments]:
@@ -214,10 +221,10 @@ class Artist(Family):
     def losses(self, draw: torch.Generator) -> Losses:
         options, device = self.options, self.encoder.device
         alone = options.batch - (options.batch // 2 if self.pairs else 0)
-        pictures = self.photographs.crops(draw, alone, options.crop).to(device)
+        pictures = self.photographs.crops(draw, alone, options.crop + 2 * MARGIN).to(device)
         weights = torch.stack([drawn_weights(len(self.works), draw) for _ in range(alone)]).to(device)
         begin = data.below(GRAIN[0] * GRAIN[1], draw), data.below(GRAIN[0] * GRAIN[1], draw)
-        content, style, variation, _ = self._paint(self.painter, pictures, weights, begin)
+        content, style, variation, _ = self._paint(self.network, pictures, weights, begin)
         loss = (options.alpha * content + style + options.tv * variation).sum()
         if self.pairs:
             loss = loss + self._imitation(self.pairs, options.batch - alone, draw, begin).sum()
@@ -229,17 +236,17 @@ class Artist(Family):
         Features of the same place say what is where; Gram matrices of the crop keep strokes, which the mean of all that could
         have been painted would blur; means of 16 px keep colours.
         """
-        drawn = [pairs.crop(draw, self.options.crop) for _ in range(count)]
+        drawn = [pairs.crop(draw, IMITATED) for _ in range(count)]
         places = {work.sha256: place for place, work in enumerate(self.works)}
         weights = torch.zeros(count, len(self.works))
         for row, (k, _, _) in zip(weights, drawn, strict=True):
             for sha256, weight in pairs.pairs[k].weights.items():
                 row[places[sha256]] += weight
         contents = torch.stack([content for _, content, _ in drawn]).to(self.encoder.device)
-        painted = torch.stack([picture for _, _, picture in drawn]).to(self.encoder.device)
+        painted = without_margin(torch.stack([picture for _, _, picture in drawn]).to(self.encoder.device))
         codes = torch.stack([self.network.code(self.moments(w)) for w in weights.to(self.encoder.device)])
         with precision(self.encoder.device):
-            made = self.painter(contents, codes, begin)
+            made = self.network.inside(contents, codes, begin)
         features = self.encoder.features(made, self.layers)
         with torch.no_grad():
             wanted = self.encoder.features(painted, self.layers)
@@ -249,15 +256,15 @@ class Artist(Family):
         return torch.stack(places_apart).mean(dim=0) + torch.stack(apart).mean(dim=0) + COLOURS * colours
 
     def _paint(
-        self, painter: nn.Module, pictures: Tensor, weights: Tensor, begin: tuple[int, int] = (0, 0)
+        self, painter: ArtistNetwork, pictures: Tensor, weights: Tensor, begin: tuple[int, int] = (0, 0)
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(content, style, total variation) of each picture, all (N,), and what `painter` made of them."""
+        """(content, style, total variation) of the inner part of each picture, all (N,), and what `painter` made of it."""
         aimed_at = [self.moments(w) for w in weights]
         codes = torch.stack([self.network.code(m) for m in aimed_at])
         with torch.no_grad():
-            kept = self.encoder.features(pictures, CONTENT_LAYERS)
+            kept = self.encoder.features(without_margin(pictures), CONTENT_LAYERS)
         with precision(self.encoder.device):
-            painted = painter(pictures, codes, begin)
+            painted = painter.inside(pictures, codes, begin)
         features = self.encoder.features(painted, dict.fromkeys((*self.layers, *CONTENT_LAYERS)))
         content = torch.stack([relative_squares(features[layer], kept[layer]) for layer in CONTENT_LAYERS]).mean(dim=0)
         grams = {layer: torch.stack([m[layer].second for m in aimed_at]) for layer in self.layers}
@@ -266,13 +273,15 @@ class Artist(Family):
         return content, style.mean(dim=0), variation, painted
 
     def measure(self, painter: nn.Module) -> dict[str, float]:
+        assert isinstance(painter, ArtistNetwork)
         content, style, variation, _ = self._paint(painter, self.measured_on, self.measured_after)
         total = self.options.alpha * content + style + self.options.tv * variation
         return {name: float(x.mean()) for name, x in (("objective", total), ("content", content), ("style", style))}
 
     def samples(self, painter: nn.Module) -> Tensor:
         pictures = self.measured_on[:SHOWN]
-        rows = [pictures]
+        assert isinstance(painter, ArtistNetwork)
+        rows = [without_margin(pictures)]
         for k in range(SHOWN):
             rows.append(self._paint(painter, pictures, self.measured_after[k].expand(len(pictures), -1))[3])
         return torch.stack(rows, dim=1)
@@ -304,11 +313,6 @@ def drawn_weights(count: int, draw: torch.Generator) -> Tensor:
     chosen = torch.randperm(count, generator=draw)[:some]
     shares = -torch.log(torch.rand(some, generator=draw).clamp_min(1e-12))  # exponential: their shares are Dirichlet(1)
     return torch.zeros(count).index_put((chosen,), shares / shares.sum())
-
-
-def relative_squares(x: Tensor, target: Tensor) -> Tensor:
-    """||x_n - t_n||^2 / ||t_n||^2 of every picture n: (N,); x, target (N, ...). A mean square below 1e-6 counts as 1e-6."""
-    return (x - target).flatten(1).square().mean(dim=1) / target.flatten(1).square().mean(dim=1).clamp_min(1e-6)
 
 
 def _evenly(works: Sequence[Work], most: int) -> list[Work]:

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MARGIN = 16
-"""px. A picture is continued by its border pixels this far before it enters a generator, and cut back afterwards: inside,
-convolutions pad with zeros, which would darken the corners."""
+MARGIN = 32
+"""px. How far a generator sees beyond the picture that it gives. Convolutions pad with zeros there, which would show as a frame
+and as dark corners. Beyond a whole picture lie its border pixels, repeated; beyond a crop of one, what is there."""
 EPSILON = 1e-5
 
 
@@ -147,7 +147,14 @@ class Generator(nn.Module):
     def forward(self, picture: Tensor, code: Tensor | None = None) -> Tensor:
         """`picture` (N, inputs, H, W) in [0, 1] of any size, `code` (N, code): (N, 3, H, W) in [0, 1], float32."""
         height, width = picture.shape[-2:]
-        x = (pad(picture) * 2 - 1).contiguous(memory_format=torch.channels_last)
+        return self.inside(pad(picture), code)[..., :height, :width]
+
+    def inside(self, surrounded: Tensor, code: Tensor | None = None) -> Tensor:
+        """What it makes of the inner part of `surrounded` (N, inputs, H + 2 MARGIN, W + 2 MARGIN): (N, 3, H, W).
+
+        H and W are multiples of 4. A crop that is taken with its surroundings teaches a network nothing about borders.
+        """
+        x = (surrounded * 2 - 1).contiguous(memory_format=torch.channels_last)
         inner = None if self.style is None else self.style(code)
         seen = []
         for block in self.down:
@@ -158,8 +165,12 @@ class Generator(nn.Module):
         for block, earlier in zip(self.up, seen[-2::-1], strict=True):
             x = block(F.interpolate(x, scale_factor=2.0, mode="nearest"), inner)
             x = x + earlier if self.skips else x
-        x = torch.sigmoid(self.out(x).float())
-        return x[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width]
+        return torch.sigmoid(self.out(x).float())[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def without_margin(surrounded: Tensor) -> Tensor:
+    """The inner part of pictures (N, C, H + 2 MARGIN, W + 2 MARGIN): (N, C, H, W)."""
+    return surrounded[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
 def pad(picture: Tensor, multiple: int = 4) -> Tensor:

@@ -19,12 +19,13 @@ from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.generative import adversarial, data
-from workbench.generative.adversarial import CONTENT_LAYER, difference, fake, frozen, real, relative_squares
+from workbench.generative.adversarial import CONTENT_LAYER, difference, fake, frozen, real
 from workbench.generative.networks import Discriminator, Generator, in_tiles, pad
 from workbench.generative.trained import Trained
 from workbench.generative.training import Family, Losses, precision
 from workbench.targets import StyleTarget
 from workbench.transfer import Settings
+from workbench.transfer.losses import relative_squares
 
 MEASURED_ON = 16
 """Crops of held-out photographs that a painter is measured on."""

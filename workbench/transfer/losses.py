@@ -51,6 +51,11 @@ def relative_square(x: Tensor, target: Tensor) -> Tensor:
     return RelativeSquare(target)(x)
 
 
+def relative_squares(x: Tensor, target: Tensor) -> Tensor:
+    """||x_n - t_n||^2 / ||t_n||^2 of every picture n: (N,); x, target (N, ...). A mean square below 1e-6 counts as 1e-6."""
+    return (x - target).flatten(1).square().mean(dim=1) / target.flatten(1).square().mean(dim=1).clamp_min(1e-6)
+
+
 class RelativeSquare:
     """x -> ||x - target||^2 / ||target||^2, a scalar, for one target of any shape; x may be in half precision."""
 
