@@ -63,9 +63,8 @@ class Gallery(anywidget.AnyWidget):
         wrap: bool = False,
     ):
         """`label`: the name for a screen reader; `picture(key)`: a thumbnail as JPEG, b"" where there is none;
-        `weighed(key, weight)`: given it, weights are sliders, 0 to 1; `height`: of the thumbnails, px;
-        `choosable`: whether pressing a thumbnail is the action "choose"; `wrap`: in rows
-        instead of one row that scrolls.
+        `weighed(key, weight)`: given it, weights are sliders, 0 to 1; `height`: of the thumbnails, px; `choosable`: whether
+        pressing a thumbnail is the action "choose"; `wrap`: in rows instead of one row that scrolls.
         """
         self._picture = picture
         self._acted = acted
