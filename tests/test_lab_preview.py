@@ -24,7 +24,7 @@ from workbench.lab.strip import WorksStrip
 from workbench.methods import Method, OneShot, Request
 from workbench.transfer import Settings, Transfer
 
-SMALL = Settings(size=64, steps=4, plateau=0)
+SMALL = Settings(method="gram", size=64, steps=4, plateau=0)
 
 
 @pytest.fixture
@@ -165,6 +165,27 @@ class TestPreview:
         exploration.preview.refresh()
         assert not exploration.preview.working and exploration.preview.shown is None
 
+    def test_a_run_ends_a_preview_that_measures_works(self, exploration, monkeypatch):
+        exploration.target()
+        artist._of_work.cache_clear()
+        measured, go = [], threading.Event()
+        moments = targets.moments
+
+        def slowly(target, *given, **options):
+            if threading.current_thread().name == "preview":
+                measured.append(target)
+                assert go.wait(PATIENCE)
+            return moments(target, *given, **options)
+
+        monkeypatch.setattr(targets, "moments", slowly)
+        exploration.preview.refresh()
+        until(lambda: measured)
+        exploration.start()
+        go.set()
+        assert exploration.preview.wait(PATIENCE) and exploration.wait(PATIENCE)
+        assert len(measured) == 1 and exploration.preview.shown is None and exploration.kept[0].complete
+        assert previewed(exploration) is not None and not exploration.preview.error
+
     @pytest.mark.parametrize("preview", ["gram", "no-such-network.safetensors", "artst"])
     def test_what_cannot_preview_is_refused(self, exploration, preview):
         with pytest.raises(UsageError):
@@ -225,7 +246,7 @@ class TestPanel:
         panel.properly.click()
         until(lambda: exploration.kept and not exploration.running)
         (kept,) = exploration.kept
-        assert kept.label == "blend, τ 0.1, 64 px, from nobody" and exploration.boundaries == ((0, "64 px"),)
+        assert kept.label == "blend, gram, τ 0.1, 64 px, from nobody" and exploration.boundaries == ((0, "64 px"),)
         assert panel.init.value == exploration.choice.preview
         namespace = {}
         exec(exploration.code(), namespace)

@@ -41,11 +41,17 @@ class Exploration:
     running, resumable, error, kept = _of("runner.running"), _of("runner.resumable"), _of("runner.error"), _of("runner.kept")
     picture, losses, boundaries = _of("runner.picture"), _of("runner.losses"), _of("runner.boundaries")
     total_steps, done, seconds_left = _of("runner.total_steps"), _of("runner.done"), _of("runner.seconds_left")
-    resume, stop, wait = _of("runner.resume"), _of("runner.stop"), _of("runner.wait")
+    stop, wait = _of("runner.stop"), _of("runner.wait")
 
     def start(self) -> None:
         """Begin a new run of the present choice. Raises UsageError while one is at work."""
+        self.preview.stop()
         self.runner.start(self.choice)
+
+    def resume(self) -> None:
+        """Go on with the run that was stopped. Raises UsageError where there is none."""
+        self.preview.stop()
+        self.runner.resume()
 
     def paint_properly(self) -> None:
         """Begin a run of the present choice from the picture of the network that previews it, at full size."""

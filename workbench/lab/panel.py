@@ -150,7 +150,7 @@ class TransferPanel(widgets.VBox):
             control.observe(lambda change, name=name: self._changed(name, change["new"]), "value")
         self.run.on_click(lambda _: self._act(self.exploration.start))
         self.stop.on_click(lambda _: self._act(lambda: self.runner.stop(timeout=0)))
-        self.resume.on_click(lambda _: self._act(self.runner.resume))
+        self.resume.on_click(lambda _: self._act(self.exploration.resume))
         self.properly.on_click(lambda _: self._act(self.exploration.paint_properly))
         self.compare.observe(lambda _: self._compare_results(), "value")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from torch import Tensor
 
-from workbench import images, methods
+from workbench import images, methods, progress
 from workbench.errors import WorkbenchError
 from workbench.lab.choice import Choice
 from workbench.lab.session import Session
@@ -64,6 +64,7 @@ class Preview:
         self._key: Hashable = None  # of what is shown, or under way
         self._waiting = False  # for the session to measure the works
         self._opened: tuple[Hashable, Tensor] | None = None
+        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
 
@@ -81,14 +82,21 @@ class Preview:
             if job.key == self._key:
                 return
             self._key, self._wanted = job.key, job
-            if not self.working:
-                self._thread = threading.Thread(target=self._work, name="preview", daemon=True)
+            self._stop.clear()
+            if self._thread is None:  # no daemon: an interpreter that ends amid torch's work aborts, and a pass is short
+                self._thread = threading.Thread(target=self._work, name="preview")
                 self._thread.start()
 
     def refresh_if_measured(self) -> None:
         """`refresh`, if it has waited for the works to be measured, and they are."""
         if self._waiting and not self.session.measuring:
             self.refresh()
+
+    def stop(self) -> None:
+        """Leave off: there is more important work. The first preview after a corpus measures its works, which takes seconds."""
+        with self._lock:
+            self._wanted, self._key = None, None
+            self._stop.set()
 
     @property
     def working(self) -> bool:
@@ -142,7 +150,10 @@ class Preview:
                     return
             shown, error = None, ""
             try:
-                shown = self._paint(job)
+                with progress.stoppable(self._stop):
+                    shown = self._paint(job)
+            except progress.Stopped:
+                continue
             except WorkbenchError as failure:
                 error = f"no preview: {failure}"
             except Exception as failure:  # a thread has no caller to raise it to
