@@ -84,7 +84,7 @@ class Code(nn.Module):
     def fit(cls, works: Sequence[Mapping[str, Moments]]) -> "Code":
         """The principal directions among the moments of `works`, layer -> Moments each."""
         units = torch.stack([torch.stack([m.second.trace() for m in each.values()]) for each in works]).mean(dim=0).sqrt()
-        vectors = torch.stack([_vector(marginals(each), units) for each in works])
+        vectors = torch.stack([_vector(each, units) for each in works])
         centre = vectors.mean(dim=0)
         _, values, directions = torch.linalg.svd(vectors - centre, full_matrices=False)
         count = min(DIRECTIONS, max(1, len(works) - 1))
@@ -107,7 +107,7 @@ class Code(nn.Module):
 
     def of_marginals(self, found: Mapping[str, Tensor]) -> Tensor:
         """The same from what it reads of moments, see `marginals`."""
-        return ((_vector(found, self.units) - self.centre) @ self.basis).clamp(-4, 4)
+        return ((_scaled(found, self.units) - self.centre) @ self.basis).clamp(-4, 4)
 
 
 def marginals(moments: Mapping[str, Moments]) -> dict[str, Tensor]:
@@ -122,7 +122,11 @@ def mixed(parts: Sequence[tuple[float, Mapping[str, Tensor]]]) -> dict[str, Tens
     return {layer: torch.tensordot(weights.to(layers[layer]), torch.stack([m[layer] for _, m in parts]), 1) for layer in layers}
 
 
-def _vector(found: Mapping[str, Tensor], units: Tensor) -> Tensor:
+def _vector(moments: Mapping[str, Moments], units: Tensor) -> Tensor:
+    return _scaled(marginals(moments), units)
+
+
+def _scaled(found: Mapping[str, Tensor], units: Tensor) -> Tensor:
     parts = []
     for unit, (mean, square) in zip(units, found.values(), strict=True):
         deviation = (square - mean.square()).clamp_min(0).sqrt()
