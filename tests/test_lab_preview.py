@@ -233,6 +233,9 @@ class TestPanel:
         panel.preview.value = str(broken)
         until(lambda: "other weights of the encoder" in panel.caption.value)
         assert "\n" not in panel.caption.value and panel.properly.layout.display == "none"
+        until(lambda: not exploration.preview.working)
+        exploration.change(steps=9)  # which the network does not heed: nothing is tried again
+        assert "other weights" in exploration.preview.error and not exploration.preview.working
         (tmp_path / "cut.safetensors").write_bytes(network.read_bytes()[:1000])
         panel.preview.value = str(tmp_path / "cut.safetensors")
         assert "cannot be read" in panel.message.value and panel.preview.value == str(broken)

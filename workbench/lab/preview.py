@@ -75,11 +75,13 @@ class Preview:
             self._waiting = False
             if self._busy():
                 return
+            failed, self.error = self.error, ""
             job = self._job(asked)
             if job is None:
                 self._wanted, self._key, self.shown = None, None, None
                 return
-            if job.key == self._key:
+            if job.key == self._key:  # which is not tried again, should it have failed
+                self.error = failed
                 return
             self._key, self._wanted = job.key, job
             self._stop.clear()
@@ -113,7 +115,6 @@ class Preview:
 
     def _job(self, asked: float) -> _Job | None:
         """What is to be painted; None where there is nothing, or not yet."""
-        self.error = ""
         choice = self.session.choice
         if not choice.preview:
             return None
