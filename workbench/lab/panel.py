@@ -283,7 +283,6 @@ class TransferPanel(widgets.VBox):
         running, losses = runner.running, runner.losses
         self.run.disabled, self.stop.disabled, self.resume.disabled = running, not running, not runner.resumable
         self.progress.value = runner.done
-        self._show_state(running, losses)
         earlier = None if running else self._earlier
         previewed = self.exploration.preview.shown if self._newer and not running else None
         self._caption(previewed)
@@ -301,6 +300,7 @@ class TransferPanel(widgets.VBox):
         shown = None if previewed else self._earlier or (kept[-1] if kept else None)
         self.kept.show(Item(str(k), f"{k + 1}: {one.label}", marked=one is shown) for k, one in enumerate(kept))
         self.compare.disabled = len(kept) < 2
+        self._show_state(running, losses)  # last, so that who reads it finds the rest shown
 
     def _show_state(self, running: bool, losses: Sequence[Mapping[str, float]]) -> None:
         """Report in a line how far the run is."""
