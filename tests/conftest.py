@@ -16,6 +16,9 @@ from PIL import Image
 
 from workbench import encoders, images, inputs
 from workbench.corpora import ingest
+from workbench.generative import trained
+from workbench.generative.artist import Artist, Options
+from workbench.generative.training import Plan, Training
 
 # No example is held to a time: a machine that does other things as well may be slow at any of them.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -94,3 +97,15 @@ def portraits(two_styles, tmp_path_factory):
     for name in ("work-00.png", "work-01.png"):
         shutil.copy(two_styles / name, folder)
     return ingest(folder)
+
+
+@pytest.fixture(scope="session")
+def network(corpus, encoder, tmp_path_factory):
+    """The file of an artist network that knows the works of `corpus`, trained for four steps."""
+    options = Options(crop=48, batch=2, size=64, widths=(4, 6, 8), blocks=1)
+    training = Training(Artist(corpus.works, corpus.works[:8], corpus.works[8:], encoder, options), Plan(steps=4))
+    for _ in training:
+        pass
+    path = tmp_path_factory.mktemp("network") / "nobody.safetensors"
+    trained.save(training, path)
+    return path

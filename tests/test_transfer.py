@@ -72,7 +72,7 @@ class TestSettings:
 
     @pytest.mark.parametrize("bad", [
         {"size": 0}, {"size": 10**6}, {"steps": 0}, {"alpha": -1.0}, {"beta": float("nan")}, {"tv": float("inf")},
-        {"alpha": 0.0, "beta": 0.0}, {"style_loss": "gramm"}, {"optimiser": "sgd"}, {"init": "style"},
+        {"alpha": 0.0, "beta": 0.0}, {"style_loss": "gramm"}, {"optimiser": "sgd"},
         {"plateau": -0.1}, {"draft": "yes"}, {"plateau": 1.0}, {"brush": 0.0}, {"brush": float("nan")}, {"strength": 1.1},
         {"softness": -1.0}, {"softness": 1e6}, {"bag": 0}, {"colour": "grey"},
     ])  # fmt: skip

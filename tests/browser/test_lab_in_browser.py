@@ -17,6 +17,14 @@ compare = lab.Compare({"as it is": photograph, "negative": 1 - photograph, "dark
 compare"""
 
 
+PREVIEW = """\
+from workbench import lab
+from workbench.transfer import Settings
+trial = lab.Exploration(lab.Choice(corpus={corpus!r}, preview={network!r}, settings=Settings(size=96, steps=4)))
+panel = lab.TransferPanel(trial)
+panel"""
+
+
 class Lab:
     """One server and one browser for all tests, and the notebooks that are open."""
 
@@ -68,6 +76,15 @@ def start(lab):
 def compared(lab):
     lab.server.write("compare.ipynb", [COMPARE, "'another cell'"])
     notebook = lab.open("compare.ipynb")
+    notebook.run()
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def preview(lab, two_styles, network):
+    """The panel, with a network that knows the works."""
+    lab.server.write("preview.ipynb", [PREVIEW.format(corpus=str(two_styles), network=str(network))])
+    notebook = lab.open("preview.ipynb")
     notebook.run()
     return notebook
 
@@ -235,6 +252,41 @@ class TestPanel:
         code = start.page.evaluate("() => navigator.clipboard.readText()")
         ast.parse(code)
         assert "methods.Request" in code
+
+
+class TestPreview:
+    """The picture that follows the controls."""
+
+    def test_moving_tau_and_dragging_a_weight_change_the_picture(self, preview):
+        image = preview.find('img[alt^="preview by the network nobody"]')
+        image.wait_for()
+        until(lambda: drawn(image))
+        shown = lambda: preview.kernel_value("__import__('zlib').crc32(bytes(panel.image.data))")  # noqa: E731
+        source, before = image.get_attribute("src"), shown()
+        slider(preview, "τ").press("End")
+        until(lambda: image.get_attribute("src") != source and shown() != before and drawn(image))
+        weights = strip(preview)
+        last, before = list(weights)[-1], shown()
+        bar = preview.find(f'.wb-gallery .item[data-key="{last}"] input')
+        bar.scroll_into_view_if_needed()
+        box, mouse = bar.bounding_box(), preview.page.mouse
+        y = box["y"] + box["height"] / 2
+        mouse.move(box["x"] + 8 + weights[last] / 100 * (box["width"] - 16), y)
+        mouse.down()
+        mouse.move(box["x"] + box["width"] * 0.75, y, steps=5)
+        until(lambda: strip(preview)[last] > 60)  # before the mouse is let go
+        assert list(strip(preview)) == list(weights)
+        mouse.up()
+        until(lambda: shown() != before)
+        assert preview.kernel_value("trial.choice.request.target") == "'by-hand'"
+        bar.press("Home")
+        until(lambda: strip(preview)[last] < 1)
+        assert list(strip(preview)) == list(weights)
+
+    def test_paint_it_properly_runs_from_there(self, preview):
+        button(preview, "Paint it properly").click()
+        until(lambda: "done" in status(preview))
+        assert preview.kernel_value("trial.kept[-1].label.endswith('from nobody')") == "True"
 
 
 class TestCompare:

@@ -98,7 +98,7 @@ def declare(commands: Any) -> None:
     parser.option("--strength", SETTINGS, "from the content's own style, 0, to that of the paintings, 1", type=float)
     parser.option("--colour", SETTINGS, "whose colours the result has")
     parser.option("--optimiser", SETTINGS, "what moves the pixels")
-    parser.option("--init", SETTINGS, "what the optimisation starts from")
+    parser.option("--init", SETTINGS, "what it starts from: content, noise, or a method that paints at once, such as artist")
     parser.option("--draft", SETTINGS, "whether embedded makes a draft for vgg19, which is quicker")
     parser.option("--plateau", SETTINGS, "gain over 20 evaluations, as a share, below which it stops; 0 never does", type=float)
     parser.option("--seed", SETTINGS, "random seed: of places of paintings, noise, patches", type=int)

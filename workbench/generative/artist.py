@@ -10,8 +10,10 @@ encoded while the network learns.
 import copy
 import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +45,8 @@ IMITATED = 192
 """px. Side of the crops of pictures that are imitated, with `MARGIN`: pairs are small."""
 COLOURS = 4.0
 """Weight of colours where pictures are imitated."""
+_ONE_AT_A_TIME = threading.Lock()
+"""A pass in tiles sets the network's normalisations for its time, and the lab paints in several threads."""
 SHOWN = 3
 """Photographs in a sheet of samples, and of these so many targets."""
 
@@ -102,14 +106,34 @@ class Code(nn.Module):
 
     def forward(self, moments: Mapping[str, Moments]) -> Tensor:
         """The code of layer -> Moments: (K,), float32. Far outside of the works it is cut at 4 deviations."""
-        return ((_vector(moments, self.units) - self.centre) @ self.basis).clamp(-4, 4)
+        return self.of_marginals(marginals(moments))
+
+    def of_marginals(self, found: Mapping[str, Tensor]) -> Tensor:
+        """The same from what it reads of moments, see `marginals`."""
+        return ((_scaled(found, self.units) - self.centre) @ self.basis).clamp(-4, 4)
+
+
+def marginals(moments: Mapping[str, Moments]) -> dict[str, Tensor]:
+    """layer -> mean and mean square of every channel, (2, C): all that a code reads, and linear in the weights of a mixture."""
+    return {layer: torch.stack([m.mean, m.second.diagonal()]) for layer, m in moments.items()}
+
+
+def mixed(parts: Sequence[tuple[float, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
+    """The marginals of the mixture of `parts`, (weight, marginals) each; the weights sum to one."""
+    weights = torch.tensor([weight for weight, _ in parts])
+    layers = parts[0][1]
+    return {layer: torch.tensordot(weights.to(layers[layer]), torch.stack([m[layer] for _, m in parts]), 1) for layer in layers}
 
 
 def _vector(moments: Mapping[str, Moments], units: Tensor) -> Tensor:
+    return _scaled(marginals(moments), units)
+
+
+def _scaled(found: Mapping[str, Tensor], units: Tensor) -> Tensor:
     parts = []
-    for unit, m in zip(units, moments.values(), strict=True):
-        deviation = (m.second.diagonal() - m.mean.square()).clamp_min(0).sqrt()
-        parts.append(torch.cat([m.mean, deviation]) / unit.clamp_min(1e-12))
+    for unit, (mean, square) in zip(units, found.values(), strict=True):
+        deviation = (square - mean.square()).clamp_min(0).sqrt()
+        parts.append(torch.cat([mean, deviation]) / unit.clamp_min(1e-12))
     return torch.cat(parts)
 
 
@@ -341,10 +365,27 @@ def paint(network: Trained, content: Tensor, target: StyleTarget, settings: Sett
     """`content` (1, 3, H, W) in [0, 1] after `target`, in one pass: the same shape. See `trained.encoder_of` for errors."""
     artist, encoder = network.network, trained.encoder_of(network, content.device)
     assert isinstance(artist, ArtistNetwork)
-    found = targets.moments(target, encoder, network.header["size"], encoder.style_layers)
+    found = marginals_of(target, encoder, network.header["size"])
     if settings.strength < 1:
         own = {layer: statistics.moments(f) for layer, f in encoder.features(content, encoder.style_layers).items()}
-        found = statistics.pool([(1 - settings.strength, own), (settings.strength, found)])
-    artist.to(content.device)
-    with precision(content.device):
-        return in_tiles(artist.generator, artist.with_noise(content), artist.code(found)[None])
+        found = mixed([(1 - settings.strength, marginals(own)), (settings.strength, found)])
+    with _ONE_AT_A_TIME, precision(content.device):
+        artist.to(content.device)
+        return in_tiles(artist.generator, artist.with_noise(content), artist.code.of_marginals(found)[None])
+
+
+def marginals_of(target: StyleTarget, encoder: Encoder, size: int) -> dict[str, Tensor]:
+    """The marginals of `target`, its works' long sides scaled to `size` px: see `marginals`.
+
+    A mixture is summed from those of its works, which are measured once, and kept: other weights take milliseconds. A
+    barycentre is not linear, and takes as long as `targets.moments`.
+    """
+    if target.combine != "mean":
+        return marginals(targets.moments(target, encoder, size, encoder.style_layers))
+    return mixed([(weight, _of_work(work, encoder, size)) for work, weight in zip(target.works, target.weights, strict=True)])
+
+
+@lru_cache(maxsize=4096)
+def _of_work(work: Work, encoder: Encoder, size: int) -> dict[str, Tensor]:
+    progress.check()
+    return marginals(targets.moments(targets.single(work), encoder, size, encoder.style_layers))

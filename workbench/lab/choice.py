@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from workbench import encoders
+from workbench import encoders, methods
+from workbench.errors import require
 from workbench.methods import Request, parse
 from workbench.targets import TARGETS, TAU
 from workbench.transfer import Settings
@@ -29,10 +30,14 @@ class Choice:
     """Works left out, by file name."""
     pinned: tuple[str, ...] = ()
     """Works that share all the weight evenly, whatever the target; none leaves the target as it is."""
+    weights: tuple[tuple[str, float], ...] = ()
+    """Works with weights by hand, by file name, in place of those of the target; they go before pinned works."""
     encoder: str = "embedded"
     """The encoder that a picture is painted with."""
     retriever: str = encoders.RETRIEVER
     """The encoder by which works fit the content."""
+    preview: str = "artist"
+    """The method that shows the picture at once, by name: a trained network, or its file; empty for none."""
     settings: Settings = field(default_factory=lambda: Settings(size=384))
 
     def __post_init__(self) -> None:
@@ -40,6 +45,8 @@ class Choice:
         method = self.target.rpartition(":")[0]
         words = (f"{method}:" if method else "") + target + ("" if combine == "mean" else f"/{combine}")
         object.__setattr__(self, "target", words)  # a former word for a combination becomes the present one
+        if self.preview:
+            require(not methods.get(self.preview).has_steps, f"preview {self.preview!r}: choose a method that paints at once")
         _ = self.request
 
     @property
@@ -51,7 +58,8 @@ class Choice:
     def request(self) -> Request:
         """The request that these values make. Raises UsageError for values that do not go together."""
         target, combine, settings = parse(self.target, self.settings)
-        target = "by-hand" if self.pinned else target
+        weights = self.weights or tuple((name, 1.0) for name in self.pinned)
+        target = "by-hand" if weights else target
         return Request(
             content=self.content,
             corpora=(self.corpus,),
@@ -61,7 +69,7 @@ class Choice:
             combine=combine,
             style=self.single if target == "single" else "",
             tau=self.tau if "tau" in TARGETS[target].options else None,
-            weights=tuple((name, 1.0) for name in self.pinned),
+            weights=weights,
             encoder=self.encoder,
             retriever=self.retriever,
             settings=settings,

@@ -46,7 +46,8 @@ def command(choice: Choice) -> str:
     """The papermill command that paints `choice` in notebook 05. Raises UsageError where its parameters cannot say it."""
     request = choice.request
     require(not request.missing, request.missing)
-    require(not choice.pinned, "the notebook has no parameter for pinned works: copy the code instead")
+    by_hand = "weighted" if choice.weights else "pinned" if choice.pinned else ""
+    require(not by_hand, f"the notebook has no parameter for {by_hand} works: copy the code instead")
     changed = _changed(request.settings)
     ignored = methods.get(request.method).ignores
     missing = [name for name in changed if name not in (*SETTINGS, *STOPS_EARLY, "method", *ignored)]

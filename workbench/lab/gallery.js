@@ -12,6 +12,8 @@ const STYLE = `
 .wb-gallery img.none { visibility: hidden; }
 .wb-gallery .bar { height: 4px; margin: 3px 2px 2px; background: var(--jp-layout-color3, #ddd); }
 .wb-gallery .bar div { height: 100%; background: var(--jp-brand-color1, #0072b2); }
+.wb-gallery input { display: block; width: calc(100% - 4px); height: 14px; margin: 1px 2px; accent-color: var(--jp-brand-color1, #0072b2); cursor: ew-resize; }
+.wb-gallery input:focus-visible { outline: 2px solid var(--jp-brand-color1, #0072b2); outline-offset: 1px; }
 .wb-gallery .title { padding: 0 2px; overflow: hidden; text-overflow: ellipsis; display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; overflow-wrap: anywhere; }
 .wb-gallery .note { padding: 0 2px; color: var(--jp-content-font-color2, #5f5f5f); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .wb-gallery .actions { display: flex; gap: 3px; margin-top: auto; padding: 3px 2px 0; }
@@ -27,6 +29,8 @@ function render({ model, el }) {
   root.style.setProperty("--height", `${model.get("height")}px`);
   const urls = new Map(); // key -> object URL, "" while it is under way
   const cells = new Map(); // key -> the parts of an item on show
+  let dragged = ""; // the key whose weight is being dragged, which the kernel's answers must not move under the mouse
+  let late = null; // a weight that is to be sent, the latest alone
 
   function build(key) {
     const item = document.createElement("div");
@@ -37,6 +41,8 @@ function render({ model, el }) {
     const image = make("img", { draggable: false, className: "none" }, pick);
     const bar = make("div", { className: "bar" }, item);
     const weight = make("div", {}, bar);
+    const slider = model.get("weighable") ? make("input", { type: "range", min: "0", max: "1", step: "0.005" }, item) : null;
+    if (slider) weigh(slider, key);
     const title = make("div", { className: "title" }, item);
     const note = make("div", { className: "note" }, item);
     const actions = make("div", { className: "actions" }, item);
@@ -47,12 +53,21 @@ function render({ model, el }) {
       press(button, key, action.name);
       return [button, action];
     });
-    return { item, pick, image, bar, weight, title, note, buttons };
+    return { item, pick, image, bar, weight, slider, title, note, buttons };
   }
 
   function press(button, key, action) {
     button.type = "button";
     button.addEventListener("click", () => model.send({ key, action }));
+  }
+
+  function weigh(slider, key) {
+    slider.addEventListener("pointerdown", () => (dragged = key));
+    for (const end of ["pointerup", "pointercancel", "change"]) slider.addEventListener(end, () => (dragged = ""));
+    slider.addEventListener("input", () => {
+      if (late === null) setTimeout(() => { model.send(late); late = null; }, 40);
+      late = { key, weight: Number(slider.value) };
+    });
   }
 
   function update() {
@@ -72,7 +87,13 @@ function render({ model, el }) {
       cell.item.title = found.title + (found.note ? `, ${found.note}` : "");
       cell.note.textContent = found.note;
       cell.note.style.display = found.note ? "" : "none";
-      cell.bar.style.display = found.weight === null ? "none" : "";
+      cell.bar.style.display = found.weight === null || cell.slider ? "none" : "";
+      if (cell.slider) {
+        cell.slider.disabled = items.length < 2; // there is nothing to share the weight with
+        cell.slider.style.display = found.weight === null ? "none" : "";
+        cell.slider.setAttribute("aria-label", `Weight of ${found.title}`);
+        if (dragged !== found.key) cell.slider.value = found.weight ?? 0;
+      }
       cell.weight.style.width = `${100 * (found.weight ?? 0)}%`;
       if (model.get("choosable")) {
         cell.pick.setAttribute("aria-label", found.title);
@@ -93,12 +114,12 @@ function render({ model, el }) {
     rove();
   }
 
-  const stops = (item) => [...item.querySelectorAll("button")];
+  const stops = (item) => [...item.querySelectorAll("button, input")];
 
   function rove() { // one item at a time is in the page's tab order; arrows lead to the others
     const items = [...root.children];
     const now = items.find((item) => item.contains(document.activeElement)) ?? items[0];
-    items.forEach((item) => stops(item).forEach((button) => (button.tabIndex = item === now ? 0 : -1)));
+    items.forEach((item) => stops(item).forEach((stop) => (stop.tabIndex = item === now ? 0 : -1)));
   }
 
   function see(key) {
@@ -114,7 +135,7 @@ function render({ model, el }) {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const items = [...root.children];
     const at = items.findIndex((item) => item.contains(document.activeElement));
-    if (by === undefined || at < 0) return;
+    if (by === undefined || at < 0 || event.target.tagName === "INPUT") return; // arrows move a weight
     const which = stops(items[at]).indexOf(document.activeElement);
     stops(items[Math.min(Math.max(at + by, 0), items.length - 1)])[which]?.focus();
     event.preventDefault();

@@ -34,7 +34,7 @@ class Action:
 
 
 class Gallery(anywidget.AnyWidget):
-    """A row of thumbnails; pressing one, or a button under it, calls `acted(key, action)`.
+    """A row of thumbnails; pressing one, or a button under it, calls `acted(key, action)`, and dragging a weight `weighed`.
 
     Pictures are no part of the widget's state: the page requests those that it lacks, once for each key. So
     a slider that moves weights sends numbers alone, and a reloaded page shows everything again.
@@ -48,6 +48,7 @@ class Gallery(anywidget.AnyWidget):
     choosable = traitlets.Bool().tag(sync=True)
     height = traitlets.Int().tag(sync=True)
     wrap = traitlets.Bool().tag(sync=True)
+    weighable = traitlets.Bool().tag(sync=True)
 
     def __init__(
         self,
@@ -55,19 +56,22 @@ class Gallery(anywidget.AnyWidget):
         picture: Callable[[str], bytes],
         acted: Callable[[str, str], None],
         *,
+        weighed: Callable[[str, float], None] | None = None,
         actions: Sequence[Action] = (),
         choosable: bool = False,
         height: int = 92,
         wrap: bool = False,
     ):
         """`label`: the name for a screen reader; `picture(key)`: a thumbnail as JPEG, b"" where there is none;
-        `height`: of the thumbnails, px; `choosable`: whether pressing a thumbnail is the action "choose"; `wrap`: in rows
-        instead of one row that scrolls.
+        `weighed(key, weight)`: given it, weights are sliders, 0 to 1; `height`: of the thumbnails, px; `choosable`: whether
+        pressing a thumbnail is the action "choose"; `wrap`: in rows instead of one row that scrolls.
         """
         self._picture = picture
         self._acted = acted
+        self._weighed = weighed
         buttons = [asdict(action) for action in actions]
-        super().__init__(label=label, actions=buttons, choosable=choosable, height=height, wrap=wrap)
+        weighable = weighed is not None
+        super().__init__(label=label, actions=buttons, choosable=choosable, height=height, wrap=wrap, weighable=weighable)
         self.on_msg(lambda _, content, __: self.receive(content))
 
     def show(self, items: Iterable[Item]) -> None:
@@ -77,7 +81,10 @@ class Gallery(anywidget.AnyWidget):
             self.items = found
 
     def receive(self, message: dict[str, Any]) -> None:
-        """Handle a message from the page: {"want": [key, ...]}, or {"key": key, "action": name}. Unknown keys are ignored."""
+        """Handle a message from the page: {"want": [key, ...]}, {"key": key, "action": name}, or {"key": key, "weight": w}.
+
+        Unknown keys are ignored.
+        """
         known = {item["key"] for item in self.items}
         for key in message.get("want", []):
             if key in known:
@@ -86,6 +93,9 @@ class Gallery(anywidget.AnyWidget):
         names = {found["name"] for found in self.actions} | ({CHOOSE} if self.choosable else set())
         if key in known and action in names:
             self._acted(key, action)
+        weight = message.get("weight")
+        if key in known and isinstance(weight, (int, float)) and 0 <= weight <= 1 and self._weighed is not None:
+            self._weighed(key, float(weight))
 
     def _read(self, key: str) -> bytes:
         try:

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 from torch import Tensor
 
 from workbench import figures, images, inputs, methods, samples, targets
-from workbench.errors import UsageError, WorkbenchError
+from workbench.errors import WorkbenchError
 from workbench.figures.panels import SHOWN
 from workbench.lab.copying import Copying
 from workbench.lab.exploration import Exploration
@@ -18,10 +18,12 @@ from workbench.lab.gallery import Action, Gallery, Item
 from workbench.lab.log_slider import LogSlider
 from workbench.lab.loss_curves import LossCurves
 from workbench.lab.picture import Picture
+from workbench.lab.preview import Previewed
 from workbench.lab.runner import Kept
 from workbench.lab.strip import WorksStrip
 from workbench.lab.swipe import MOST, Compare
 from workbench.lab.thumbnails import THUMBNAIL, cover, jpeg
+from workbench.transfer import INITS
 
 COMBINATIONS = ("blend/barycentre", "blend/softmin", "blend/patches")
 """Targets on offer beside those of `targets.NAMES`; a notebook can choose any other."""
@@ -61,6 +63,7 @@ class TransferPanel(widgets.VBox):
         self.single = _typed("Painting", placeholder="the one painting")
         self.tau = _log_slider("τ", -2, 1, 0.05)
         self.encoder = _typed("Encoder", ENCODERS)
+        self.preview = _typed("Preview", ("artist",), "the file of a network")
         self.size = _dropdown("Size, px", SIZES)
         self.steps = widgets.IntSlider(description="Steps", min=1, max=300, layout=WIDE, style=STYLE)
         self.alpha = _log_slider("Content α", -3, 1, 0.1)
@@ -71,6 +74,7 @@ class TransferPanel(widgets.VBox):
         self.brush = widgets.FloatSlider(description="Brush", min=0.1, max=2, step=0.05, layout=WIDE, style=STYLE)
         self.strength = widgets.FloatSlider(description="Strength", max=1, step=0.05, layout=WIDE, style=STYLE)
         self.colour = _dropdown("Colour", ("style", "content", "luminance"))
+        self.init = _dropdown("Start", INITS)
         third = {"width": "108px"}
         self.run = widgets.Button(description="Run", button_style="primary", icon="play", layout=third)
         self.stop = widgets.Button(description="Stop", icon="stop", disabled=True, layout=third)
@@ -78,6 +82,9 @@ class TransferPanel(widgets.VBox):
         self.progress = widgets.FloatProgress(min=0, max=1, layout=WIDE)
         self.message = widgets.HTML()
         self.image, self.curve = Picture(), LossCurves()
+        self.caption = widgets.HTML()
+        self.properly = widgets.Button(description="Paint it properly", icon="paint-brush", layout={"width": "auto"})
+        self.properly.tooltip = "Start the optimisation from the preview"
         self.copying = Copying({"Copy as code": self.exploration.code, "Copy as papermill": self.exploration.command})
         self.strip = WorksStrip(self.exploration)
         self.kept = Gallery(
@@ -96,24 +103,28 @@ class TransferPanel(widgets.VBox):
         self._opened: str | None = None  # the corpus whose genres and titles the controls offer
         self._updating = False  # while the controls are set to the choice, which must not change it
         self._earlier: Kept | None = None  # an earlier result that is shown in place of the last
+        self._newer = True  # whether the choice has changed since a result was made or looked at
         self._lock = threading.RLock()
         self._named: dict[str, Any] = {
             name: getattr(self, name)
             for name in (
                 "content", "corpus", "genre", "target", "method", "single", "tau", "encoder", "size", "steps", "looseness",
-                "palette", "alpha", "beta", "tv", "brush", "strength", "colour",
+                "palette", "alpha", "beta", "tv", "brush", "strength", "colour", "init", "preview",
             )
         }  # fmt: skip
         self._show_choice()
         self._connect()
         super().__init__(self._arranged())
+        self.session.listen(self.exploration.preview.refresh_if_measured)
         self.session.listen(self.refresh)
         self.session.follow(self._show_choice)
+        self.session.follow(self._preview)
+        self._preview()
         self.refresh()
 
     def _arranged(self) -> list[widgets.Widget]:
         more = [self.size, self.steps, self.looseness, self.palette, self.alpha, self.beta, self.tv, self.brush, self.strength]
-        more += [self.colour, self.encoder]
+        more += [self.colour, self.init, self.encoder, self.preview]
         settings = widgets.Accordion([widgets.VBox(more)], titles=("Size, weights, brush, colour",), selected_index=None)
         settings.layout.width = "334px"
         left = [self._pickers["content"], self.content, self._pickers["corpus"], self.corpus, self.genre, self.target]
@@ -128,7 +139,8 @@ class TransferPanel(widgets.VBox):
         ]
         for gallery in self._pickers.values():
             gallery.layout = widgets.Layout(width="345px")
-        right = widgets.VBox([self.image, self.curve], layout=widgets.Layout(margin="0 0 0 16px", width="420px"))
+        about = widgets.HBox([self.caption, self.properly], layout={"flex_flow": "row wrap"})
+        right = widgets.VBox([self.image, about, self.curve], layout=widgets.Layout(margin="0 0 0 16px", width="420px"))
         top = widgets.HBox([widgets.VBox(left, layout=widgets.Layout(flex="0 0 auto")), right])
         top.layout.flex_flow = "row wrap"
         return [top, _heading("Which paintings"), self.strip, self._results, self.copying]
@@ -138,7 +150,8 @@ class TransferPanel(widgets.VBox):
             control.observe(lambda change, name=name: self._changed(name, change["new"]), "value")
         self.run.on_click(lambda _: self._act(self.exploration.start))
         self.stop.on_click(lambda _: self._act(lambda: self.runner.stop(timeout=0)))
-        self.resume.on_click(lambda _: self._act(self.runner.resume))
+        self.resume.on_click(lambda _: self._act(self.exploration.resume))
+        self.properly.on_click(lambda _: self._act(self.exploration.paint_properly))
         self.compare.observe(lambda _: self._compare_results(), "value")
 
     def _pick(self, name: str) -> Any:
@@ -216,7 +229,7 @@ class TransferPanel(widgets.VBox):
             return
         try:
             self.session.change(**{name: value})
-        except UsageError as error:
+        except WorkbenchError as error:
             self._show_choice()  # as it was
             self._report(str(error), alert=True)
             return
@@ -226,16 +239,26 @@ class TransferPanel(widgets.VBox):
         self._earlier = None
         try:
             action()
+            self._newer = False
         except WorkbenchError as error:
             self._report(str(error), alert=True)
         self.refresh()
+
+    def _preview(self) -> None:
+        """Have the present choice previewed; while a run is at work, its picture is what counts."""
+        if self.runner.running:
+            return
+        before, self._newer = self.exploration.preview.shown, True
+        self.exploration.preview.refresh()
+        if self.exploration.preview.shown is not before:
+            self.refresh()
 
     def _use(self, key: str, action: str) -> None:
         """Show an earlier result in place of the last, or take over its settings."""
         kept = self.runner.kept[int(key)]
         if action == "use":
             self.session.choose(kept.choice)
-        self._earlier = kept
+        self._earlier, self._newer = kept, False
         self.refresh()
 
     def _compare_results(self) -> None:
@@ -260,19 +283,24 @@ class TransferPanel(widgets.VBox):
         running, losses = runner.running, runner.losses
         self.run.disabled, self.stop.disabled, self.resume.disabled = running, not running, not runner.resumable
         self.progress.value = runner.done
-        self._show_state(running, losses)
         earlier = None if running else self._earlier
-        if earlier is not None:
-            self._draw(earlier.picture, earlier.label)
+        previewed = self.exploration.preview.shown if self._newer and not running else None
+        self._caption(previewed)
+        if previewed is not None:
+            self._draw(previewed.picture, previewed.line)
+            self.curve.draw((), (), 0)
+        elif earlier is not None:
+            self._draw(earlier.picture, f"Picture so far: {earlier.label}")
             self.curve.draw(earlier.losses, (), len(earlier.losses))
         elif (picture := runner.picture) is not None:
-            self._draw(picture, f"after {_evaluations(losses)}, {runner.done:.0%} done")
+            self._draw(picture, f"Picture so far: after {_evaluations(losses)}, {runner.done:.0%} done")
             self.curve.draw(losses, runner.boundaries, runner.total_steps)
         kept = runner.kept
         self._results.layout.display = "" if kept else "none"
-        shown = self._earlier or (kept[-1] if kept else None)
+        shown = None if previewed else self._earlier or (kept[-1] if kept else None)
         self.kept.show(Item(str(k), f"{k + 1}: {one.label}", marked=one is shown) for k, one in enumerate(kept))
         self.compare.disabled = len(kept) < 2
+        self._show_state(running, losses)  # last, so that who reads it finds the rest shown
 
     def _show_state(self, running: bool, losses: Sequence[Mapping[str, float]]) -> None:
         """Report in a line how far the run is."""
@@ -289,9 +317,16 @@ class TransferPanel(widgets.VBox):
         elif MEASURING in self.message.value:
             self._report("stopped")
 
+    def _caption(self, previewed: Previewed | None) -> None:
+        """Say that the picture is a preview, or why there is none, and offer to paint it properly."""
+        text = previewed.line if previewed else "" if self.runner.running else self.exploration.preview.error
+        self.caption.value = f'<span role="status">{html.escape(text)}</span>' if text else ""
+        steps = previewed is not None and methods.get(self.session.choice.request.method).has_steps
+        self.properly.layout.display = "" if steps else "none"
+
     def _draw(self, picture: Tensor, words: str) -> None:
         with self.image.hold_sync():
-            self.image.alt = f"Picture so far: {words}"
+            self.image.alt = words
             self.image.data = jpeg(images.resize(picture, LARGEST) if max(picture.shape[-2:]) > LARGEST else picture)
 
 

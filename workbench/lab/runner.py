@@ -6,6 +6,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from workbench.errors import WorkbenchError, require
 from workbench.lab.choice import Choice
 from workbench.methods import Library, Run
 from workbench.targets import StyleTarget
-from workbench.transfer import Settings
+from workbench.transfer import INITS, Settings
 
 NOTIFY_EVERY = 0.2
 """Seconds between two notifications of a running transfer."""
@@ -41,7 +42,9 @@ class Kept:
         method = "" if implied else f", {request.method}"
         tau = "" if request.tau is None else f", τ {request.tau:.3g}"
         stopped = "" if self.complete else f", stopped after {len(self.losses)}"
-        return f"{self.target.label}{method}{tau}, {request.settings.size} px{stopped}"
+        init = request.settings.init
+        start = "" if init in INITS or "init" in methods.get(request.method).ignores else f", from {Path(init).stem}"
+        return f"{self.target.label}{method}{tau}, {request.settings.size} px{start}{stopped}"
 
 
 class Runner:

@@ -7,12 +7,12 @@ from dataclasses import fields, replace
 from typing import Any
 
 from workbench.corpora import Corpus
-from workbench.errors import WorkbenchError, require
+from workbench.errors import UsageError, WorkbenchError, require
 from workbench.lab.choice import Choice
 from workbench.methods import Library
 from workbench.methods.library import target_key
 from workbench.targets import StyleTarget
-from workbench.transfer import Settings
+from workbench.transfer import INITS, Settings
 
 SLOW = ("cluster", "regions")
 """Targets that take more than the weights of measured works."""
@@ -50,7 +50,9 @@ class Session:
     def change(self, **changes: Any) -> Choice:
         """Change fields of the choice and of its settings by name; returns the new choice.
 
-        Another corpus clears the genre, the single painting, and the works left out or pinned; another genre clears the pins.
+        Another corpus clears the genre, the single painting, and the works left out, pinned or weighted; another genre clears
+        pins and weights, and a pin, a target or τ the weights.
+        Where a method that paints the start (`Settings.init`) does not go with the change, the content is the start again.
         Raises UsageError for an unknown name and for values that do not go together; the choice then stays as it was.
         """
         own = {f.name for f in fields(Choice)} - {"settings"}
@@ -60,11 +62,19 @@ class Session:
         settings = replace(self.choice.settings, **{name: value for name, value in changes.items() if name in numbers})
         mine = {name: value for name, value in changes.items() if name in own}
         if mine.get("corpus", self.choice.corpus) != self.choice.corpus:
-            mine = {"exclude": (), "pinned": (), "genre": "", "single": "", **mine}
+            mine = {"exclude": (), "pinned": (), "weights": (), "genre": "", "single": "", **mine}
         elif mine.get("genre", self.choice.genre) != self.choice.genre:
-            mine = {"pinned": (), **mine}
-        self.choose(replace(self.choice, settings=settings, **mine))
-        return self.choice
+            mine = {"pinned": (), "weights": (), **mine}
+        elif {"pinned", "target", "tau"} & mine.keys():
+            mine = {"weights": (), **mine}
+        try:
+            choice = replace(self.choice, settings=settings, **mine)
+        except UsageError:
+            if "init" in changes or settings.init in INITS:
+                raise
+            choice = replace(self.choice, settings=replace(settings, init=INITS[0]), **mine)
+        self.choose(choice)
+        return choice
 
     def corpus(self) -> Corpus:
         """All works of the chosen corpus."""

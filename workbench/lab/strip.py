@@ -1,4 +1,4 @@
-"""The works of a target as a strip of thumbnails with their weights; buttons pin a work or leave it out."""
+"""The works of a target as a strip of thumbnails with weights to drag; buttons pin a work or leave it out."""
 
 import html
 import threading
@@ -13,6 +13,8 @@ from workbench.lab.matches import RegionMatches
 from workbench.lab.thumbnails import thumbnail
 from workbench.targets import StyleTarget
 
+LEAST = 1e-3
+"""Share of a work whose weight is dragged to nothing: one without any would leave the strip."""
 SHOWN = 24
 """Works in the strip, at most."""
 ACTIONS = (
@@ -36,10 +38,10 @@ class WorksStrip(widgets.VBox):
         self._waiting = False
         self._lock = threading.RLock()
         self.message = widgets.HTML()
-        self.gallery = Gallery("Paintings of the target", self._thumbnail, self._act, actions=ACTIONS)
+        self.gallery = Gallery("Paintings of the target", self._thumbnail, self._act, weighed=self.weigh, actions=ACTIONS)
         self.matches = RegionMatches()
         self.back = widgets.Button(description="All works again", layout=widgets.Layout(width="auto"), disabled=True)
-        self.back.on_click(lambda _: self.session.change(exclude=(), pinned=()))
+        self.back.on_click(lambda _: self.session.change(exclude=(), pinned=(), weights=()))
         self.tau = LogSlider(
             "τ", -2, 1, 0.05, self.session.choice.tau, layout={"width": "420px", "display": "" if tau else "none"}
         )
@@ -57,7 +59,7 @@ class WorksStrip(widgets.VBox):
     def _refresh(self) -> None:
         self._waiting = False
         choice = self.session.choice
-        self.back.disabled = not (choice.exclude or choice.pinned)
+        self.back.disabled = not (choice.exclude or choice.pinned or choice.weights)
         try:
             target = self.session.target_soon()
         except WorkbenchError as error:
@@ -74,7 +76,9 @@ class WorksStrip(widgets.VBox):
         words = [f"{len(target.works)} works", *([f"{len(choice.exclude)} left out"] if choice.exclude else [])]
         words += [f"effective number {target.effective_number:.1f}"] if "effective number" not in target.note else []
         self._report(html.escape(", ".join([*words, target.note])))
-        heaviest = list(zip(target.works, target.weights, strict=True))[: self.shown]
+        places = {item["key"]: place for place, item in enumerate(self.gallery.items)} if choice.weights else {}
+        found = zip(target.works, target.weights, strict=True)  # the heaviest first
+        heaviest = sorted(found, key=lambda one: places.get(one[0].name, len(places)))[: self.shown]  # none moves while dragged
         self.gallery.show(Item(w.name, w.title, "", weight, w.name in choice.pinned) for w, weight in heaviest)
         self.matches.show(choice.content, target)
 
@@ -83,10 +87,23 @@ class WorksStrip(widgets.VBox):
         pinned = self.session.choice.pinned
         self.session.change(pinned=tuple(n for n in pinned if n != name) if name in pinned else (*pinned, name))
 
+    def weigh(self, name: str, share: float) -> None:
+        """Give the work of this file name a share of the weight, 0 to 1; the others keep their proportions to each other."""
+        if self.target is None or len(self.target.works) < 2:
+            return
+        share = min(max(share, LEAST), 1 - LEAST)
+        others = {w.name: weight for w, weight in zip(self.target.works, self.target.weights, strict=True) if w.name != name}
+        if len(others) == len(self.target.works):
+            return  # a work that has left the target meanwhile
+        left = (1 - share) / sum(others.values())
+        self.session.change(weights=((name, share), *((other, weight * left) for other, weight in others.items())))
+
     def leave_out(self, name: str) -> None:
         """Leave the work of this file name out of every target."""
         choice = self.session.choice
-        self.session.change(exclude=(*choice.exclude, name), pinned=tuple(n for n in choice.pinned if n != name))
+        pinned = tuple(n for n in choice.pinned if n != name)
+        weights = tuple((n, weight) for n, weight in choice.weights if n != name)
+        self.session.change(exclude=(*choice.exclude, name), pinned=pinned, weights=weights)
 
     def _act(self, name: str, action: str) -> None:
         if action == "pin":

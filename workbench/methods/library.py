@@ -108,9 +108,9 @@ class Library:
             return found
 
     def knows_selections(self, request: Request) -> bool:
-        """Whether the works are measured, so that weights take milliseconds."""
+        """Whether the works are measured, as far as the target looks for those that fit, so that weights take milliseconds."""
         found = self._selections.get(_selection_key(request))
-        return found is not None and _measured(found)
+        return found is not None and (request.target not in RETRIEVED or _measured(found))
 
     def target(self, request: Request) -> StyleTarget:
         """The works, and their weights, that `request` stands for. UsageError where something is missing for it."""

@@ -1,11 +1,15 @@
 """The methods that optimise a picture: by matching places of paintings, and by matching their statistics."""
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from workbench.encoders import Encoder
+from workbench.errors import require
+from workbench.methods import registry
 from workbench.methods.method import Card, Method
 from workbench.targets import StyleTarget
-from workbench.transfer import Settings, Transfer, check_combination
+from workbench.transfer import INITS, Settings, Transfer, check_combination
 
 
 class Optimisation(Method):
@@ -18,9 +22,25 @@ class Optimisation(Method):
 
     def check(self, target: str, combine: str, settings: Settings) -> None:
         check_combination(combine, settings, guided=target == "regions")
+        if settings.init not in INITS:
+            first, painted = _first(settings)
+            first.check(target, combine, painted)
 
     def begin(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings) -> Transfer:
-        return Transfer(content, target, encoder, settings)
+        if settings.init in INITS:
+            return Transfer(content, target, encoder, settings)
+        first, painted = _first(settings)
+        run = first.begin(content, target, encoder, painted)
+        for _ in run:  # of one step; `run.run()` would take Ctrl-C for the end of it
+            pass
+        return Transfer(content, target, encoder, settings, start=run.image)
+
+
+def _first(settings: Settings) -> tuple[Method, Settings]:
+    """The method that paints what an optimisation starts from, and its settings. UsageError unless it paints at once."""
+    method = registry.get(settings.init)
+    require(not method.has_steps, f"init = {settings.init!r}: choose {', '.join(INITS)}, or a method that paints at once")
+    return method, replace(settings, method=settings.init, init=INITS[0])
 
 
 NEIGHBOURS = Optimisation(

@@ -85,6 +85,8 @@ KINDS: Mapping[str, Kind] = {
 """Families by name."""
 BY_FAMILY = ("artist", "decoder")
 """Families that are methods by their name alone: of them there are networks in the package."""
+KNOWN = 0.5
+"""Share of the weight in a target from which on a network knows its works."""
 
 
 class TrainedMethod(Method):
@@ -113,6 +115,13 @@ class TrainedMethod(Method):
         """The network that paints after `target`. UsageError where the package has none for its works."""
         return trained.read(self.path) if self.path else shipped(self.family, target)
 
+    def knowing(self, target: StyleTarget) -> Trained | None:
+        """The network that paints after `target`, if it knows its works."""
+        if self.path is None:
+            return knowing(self.family, target)
+        found = trained.read(self.path)
+        return found if known_share(found, target) >= KNOWN else None
+
     def begin(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings) -> OneShot:
         self.check(target.name if target.name in _ANY else "blend", target.combine, settings)
         return _Pass(content, target, encoder, settings, self.network(target))
@@ -129,18 +138,20 @@ class _Pass(OneShot):
         return module.paint(self.network, content, self.target, self.settings)
 
 
-def shipped(family: str, target: StyleTarget) -> Trained:
-    """The network of the package, of this family, that learnt from the works that carry most weight in `target`.
+def knowing(family: str, target: StyleTarget) -> Trained | None:
+    """The network of the package, of this family, that knows most of the weight in `target`, and at least half of it.
 
     One whose header names no works paints after any.
     """
-    best, most = None, 0.0
-    for path in sorted(trained.SHIPPED.glob(f"*{trained.SUFFIX}")):
-        found = trained.read(path)
-        share = known_share(found, target)
-        if found.family == family and share > most:
-            best, most = found, share
-    if best is None or most < 0.5:
+    read = [trained.read(path) for path in sorted(trained.SHIPPED.glob(f"*{trained.SUFFIX}"))]
+    best = max((found for found in read if found.family == family), key=lambda n: known_share(n, target), default=None)
+    return best if best is not None and known_share(best, target) >= KNOWN else None
+
+
+def shipped(family: str, target: StyleTarget) -> Trained:
+    """What `knowing` finds: see there. UsageError where it finds none."""
+    best = knowing(family, target)
+    if best is None:
         artist = target.works[0].artist
         whose = f"the works of {artist}" if artist else "these works"
         raise UsageError(

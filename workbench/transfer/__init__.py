@@ -2,7 +2,7 @@
 
 from workbench.transfer.loop import Diverged
 from workbench.transfer.result import Iterate, Result
-from workbench.transfer.settings import Settings, check_combination
+from workbench.transfer.settings import INITS, Settings, check_combination
 from workbench.transfer.transfer import Transfer
 
-__all__ = ["Diverged", "Iterate", "Result", "Settings", "Transfer", "check_combination"]
+__all__ = ["INITS", "Diverged", "Iterate", "Result", "Settings", "Transfer", "check_combination"]

@@ -36,16 +36,18 @@ class Stage:
         return f"{self.size} px{', draft' if self.draft else ''}"
 
 
-def stages(settings: Settings, *, drafted: bool, content_first: bool) -> tuple[Stage, ...]:
+def stages(settings: Settings, *, drafted: bool, content_first: bool, started: bool = False) -> tuple[Stage, ...]:
     """What a transfer consists of, in order.
 
-    `drafted`: whether a cheaper network makes a draft; `content_first`: whether the content weighs more at first.
+    `drafted`: whether a cheaper network makes a draft; `content_first`: whether the content weighs more at first; `started`:
+    whether there is a picture to start from. The coarse scales, where it would be forgotten, are then left out.
     """
+    scales = settings.scales[-1:] if started else settings.scales
     if settings.method == "neighbours":
         evaluations = max(1, round(NEIGHBOURS_SHARE * settings.steps))
-        return tuple(Stage(size, evaluations, False, 1.0) for size in settings.scales)
+        return tuple(Stage(size, evaluations, False, 1.0) for size in scales)
     factor = COARSE_CONTENT_FACTOR if content_first else 1.0
-    coarse = [Stage(size, max(1, round(COARSE_SHARE * settings.steps)), drafted, factor) for size in settings.scales[:-1]]
+    coarse = [Stage(size, max(1, round(COARSE_SHARE * settings.steps)), drafted, factor) for size in scales[:-1]]
     full = max(1, round(DRAFT_SHARE * settings.steps)) if drafted else settings.steps
     # The first evaluation of a stage moves nothing, so a stage has at least two.
     first = round(FIRST_SHARE * settings.steps)

@@ -10,7 +10,8 @@ from workbench.errors import require
 
 StyleLoss = Literal["gram", "w2", "patches", "embedding"]
 Optimiser = Literal["lbfgs", "adam"]
-Init = Literal["content", "noise"]
+INITS = ("content", "noise")
+"""Words of `Settings.init` that need no method."""
 Draft = Literal["auto", "none"]
 Colour = Literal["style", "content", "luminance"]
 SMALLEST_SCALE = 96
@@ -61,8 +62,9 @@ class Settings:
     "luminance": only light and dark are transferred, and the content's colours laid over the result."""
     optimiser: Optimiser = "lbfgs"
     """"lbfgs" in decorrelated colours and frequencies, or "adam" in pixels."""
-    init: Init = "content"
-    """What the coarsest scale starts from."""
+    init: str = "content"
+    """What the coarsest scale starts from: the content, or "noise". Or a method that paints at once, by name, such as "artist"
+    or the file of a network: its picture is gone on with at full size, because coarse scales would forget it."""
     draft: Draft = "auto"
     """"auto": a cheaper network that imitates the encoder, where there is one (for "vgg19"), makes a draft: the coarser
     scales, and a first pass at full size. "none": the encoder makes all."""
@@ -94,7 +96,6 @@ class Settings:
         words = {
             "style_loss": StyleLoss,
             "optimiser": Optimiser,
-            "init": Init,
             "draft": Draft,
             "colour": Colour,
         }

@@ -3,6 +3,7 @@
 Where a cheaper network resembles the encoder, it makes a draft first: all coarse scales, and some evaluations at full size.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, groupby
@@ -28,7 +29,7 @@ from workbench.transfer.parametrisation import Pixels, Spectral
 from workbench.transfer.problem import Problem
 from workbench.transfer.result import Iterate, Result
 from workbench.transfer.schedule import stages
-from workbench.transfer.settings import STYLE_LOSSES, Settings
+from workbench.transfer.settings import INITS, STYLE_LOSSES, Settings
 from workbench.transfer.step import Descent
 
 FIRST_MOVE = 0.005
@@ -54,15 +55,21 @@ class Transfer:
         encoder: Encoder,
         settings: Settings | None = None,
         *,
+        start: Tensor | None = None,
         engine: Literal["fast", "plain"] = "fast",
     ):
         """`content` (1, 3, H, W) float32 in [0, 1], at any size.
 
+        `start`, like `content`: a picture to start from at full size, where `settings.init` is neither "content" nor "noise".
         Raises UsageError where the settings do not go with the way in which the target's works are combined.
         """
         self.content = content.to(encoder.device)
         self.encoder = encoder
         self.settings = settings or Settings()
+        given = start is not None
+        init = self.settings.init
+        require(given == (init not in INITS), f"init = {init!r}: choose {', '.join(INITS)}, or a method that paints at once")
+        self.start = start
         self.problem = Problem(self.content, target, self.settings)
         self.target = self.problem.target
         by_neighbours = self.problem.by_neighbours
@@ -73,12 +80,12 @@ class Transfer:
         fitting = STYLE_LOSSES[self.settings.style_loss].content_first and target.combine != "patches"
         content_first = fitting and not by_neighbours and self.settings.optimiser == "lbfgs"
         self.adds_detail = (content_first or by_neighbours) and self.settings.init == "content"
-        self.stages = stages(self.settings, drafted=self.draft is not None, content_first=content_first)
+        self.stages = stages(self.settings, drafted=self.draft is not None, content_first=content_first, started=given)
         self.starts = tuple(accumulate((stage.evaluations for stage in self.stages[:-1]), initial=0))  # evaluations before each
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self.show = False  # whether statistics and steps report their progress on stderr
-        self.picture = self._start()
+        self.picture = self._first()
         self.parametrisation: Spectral | Pixels | None = None
         self.optimiser: LBFGS | Adam | None = None
         self.objective: Objective | None = None
@@ -203,8 +210,11 @@ class Transfer:
             )
         return known
 
-    def _start(self) -> Tensor:
+    def _first(self) -> Tensor:
         content = self.problem.content_at(self.stages[0].size)
+        if self.start is not None:
+            start = images.resize(self.start.to(content), tuple(content.shape[-2:])).clamp(0, 1)
+            return colour.luminance(start) if self.settings.colour == "luminance" else start
         if self.settings.init == "content":
             return content
         height, width = content.shape[-2:]
@@ -241,9 +251,12 @@ class Transfer:
         return space, optimiser
 
     def fingerprint(self) -> str:
-        """SHA-256 of all that decides the result: content, target, encoder, settings."""
+        """SHA-256 of all that decides the result: content, target, encoder, settings, and the picture it started from."""
         encoders = [encoder for encoder in (self.encoder, self.draft) if encoder is not None]
-        return checkpoint.fingerprint(self.content, self.target, encoders, self.settings)
+        return checkpoint.fingerprint(self.content, self.target, encoders, self.settings, self._start_sha256())
+
+    def _start_sha256(self) -> str:
+        return "" if self.start is None else hashlib.sha256(self.start.cpu().contiguous().numpy().tobytes()).hexdigest()
 
     def checkpoint(self, path: str | os.PathLike) -> Path:
         """Write everything a continuation needs to `path` (safetensors), atomically."""

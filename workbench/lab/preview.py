@@ -1,0 +1,190 @@
+"""What a trained network makes of the present choice, at once: a picture to look at while weights and tau are moved."""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, fields, replace
+
+from torch import Tensor
+
+from workbench import images, methods, progress
+from workbench.errors import WorkbenchError
+from workbench.lab.choice import Choice
+from workbench.lab.session import Session
+from workbench.methods import Request
+from workbench.methods.library import target_key
+from workbench.methods.trained import TrainedMethod
+from workbench.targets import StyleTarget
+from workbench.transfer import INITS, Settings
+
+LARGEST = 384
+"""px. Long side of a preview, at most: twice as large takes four times as long."""
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """A preview. name: of the network; picture: (1, 3, H, W) in [0, 1]; seconds: from the change of the choice to it."""
+
+    choice: Choice
+    name: str
+    picture: Tensor = field(repr=False)
+    seconds: float
+
+    @property
+    def line(self) -> str:
+        """What it is, in a line."""
+        return f"preview by the network {self.name}, {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True)
+class _Job:
+    choice: Choice
+    request: Request
+    target: StyleTarget
+    name: str
+    asked: float
+    key: Hashable
+
+
+class Preview:
+    """Paints the present choice by `Choice.preview`, in a thread, and the latest choice alone: changes never queue up.
+
+    shown: the latest preview, None where no network knows the works, or the method that previews does not go with the choice;
+    error: one line on what went wrong, or "". Nothing happens before the first `refresh`.
+    """
+
+    def __init__(self, session: Session, busy: Callable[[], bool] = lambda: False):
+        """`busy()`: whether something more important is at work, which a preview would slow down."""
+        self.session = session
+        self.shown: Previewed | None = None
+        self.error = ""
+        self._busy = busy
+        self._wanted: _Job | None = None
+        self._key: Hashable = None  # of what is shown, or under way
+        self._waiting = False  # for the session to measure the works
+        self._opened: tuple[Hashable, Tensor] | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.RLock()
+
+    def refresh(self) -> None:
+        """Paint the present choice soon, unless it is shown already. Takes milliseconds; then the listeners are called."""
+        asked = time.monotonic()
+        with self._lock:
+            self._waiting = False
+            if self._busy():
+                return
+            failed, self.error = self.error, ""
+            job = self._job(asked)
+            if job is None:
+                self._wanted, self._key, self.shown = None, None, None
+                return
+            if job.key == self._key:  # which is not tried again, should it have failed
+                self.error = failed
+                return
+            self._key, self._wanted = job.key, job
+            self._stop.clear()
+            if self._thread is None:  # no daemon: an interpreter that ends amid torch's work aborts, and a pass is short
+                self._thread = threading.Thread(target=self._work, name="preview")
+                self._thread.start()
+
+    def refresh_if_measured(self) -> None:
+        """`refresh`, if it has waited for the works to be measured, and they are."""
+        if self._waiting and not self.session.measuring:
+            self.refresh()
+
+    def stop(self) -> None:
+        """Leave off: there is more important work. The first preview after a corpus measures its works, which takes seconds."""
+        with self._lock:
+            self._wanted, self._key = None, None
+            self._stop.set()
+
+    @property
+    def working(self) -> bool:
+        """Whether a preview is being painted."""
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the latest choice is painted, `timeout` seconds at most. Returns whether it is."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+        return not self.working
+
+    def _job(self, asked: float) -> _Job | None:
+        """What is to be painted; None where there is nothing, or not yet."""
+        choice = self.session.choice
+        if not choice.preview:
+            return None
+        request = choice.request
+        try:
+            method = methods.get(choice.preview)
+            size = min(request.settings.size, LARGEST)
+            settings = replace(request.settings, method=choice.preview, size=size, init=INITS[0])
+            if request.combine != "mean":  # a barycentre takes its time
+                return None
+            method.check(request.target, request.combine, settings)
+            target = self.session.target_soon()
+        except WorkbenchError:  # the choice does not go with the network, or has no target, as the strip says
+            return None
+        if target is None:
+            self._waiting = True
+            return None
+        try:
+            name = _painter(method, target)
+        except WorkbenchError as error:
+            self.error = f"no preview: {error}"
+            return None
+        if name is None:
+            return None
+        heeded = tuple(getattr(settings, f.name) for f in fields(Settings) if f.name not in method.ignores)
+        return _Job(choice, replace(request, settings=settings), target, name, asked, (target_key(request), heeded))
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                job, self._wanted = self._wanted, None
+                if job is None:
+                    self._thread = None
+                    return
+            shown, error = None, ""
+            try:
+                with progress.stoppable(self._stop):
+                    shown = self._paint(job)
+            except progress.Stopped:
+                continue
+            except WorkbenchError as failure:
+                error = f"no preview: {failure}"
+            except Exception as failure:  # a thread has no caller to raise it to
+                error = f"no preview: {type(failure).__name__}: {failure}"
+                traceback.print_exc()
+            with self._lock:
+                if self._key is None:
+                    continue  # there is no preview any more
+                self.shown, self.error = shown, error
+            self.session.notify()
+
+    def _paint(self, job: _Job) -> Previewed:
+        request = job.request
+        encoder = self.session.library.encoder(request.encoder)
+        run = methods.get(request.method).begin(self._content(request), job.target, encoder, request.settings)
+        for _ in run:
+            pass
+        return Previewed(job.choice, job.name, run.image, time.monotonic() - job.asked)
+
+    def _content(self, request: Request) -> Tensor:
+        """The content at the size of the preview: a photograph takes as long to read as to paint."""
+        key = (request.content, request.settings.size)
+        if self._opened is None or self._opened[0] != key:
+            self._opened = key, images.resize(self.session.library.content(request.content), request.settings.size)
+        return self._opened[1]
+
+
+def _painter(method: methods.Method, target: StyleTarget) -> str | None:
+    """What paints by `method` after `target`, by name; None where it is a network that does not know the works."""
+    if not isinstance(method, TrainedMethod):
+        return method.name
+    found = method.knowing(target)
+    return None if found is None else found.name
