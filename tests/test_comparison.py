@@ -106,7 +106,8 @@ class TestComparison:
 
     def test_results_of_all_methods_are_kept_beside_each_other_and_painted_once(self, corpus, encoder, tmp_path):
         content, target = corpus["work-00.png"].load(96), targets.single(corpus["work-01.png"])
-        each = [transfer.Settings(method=method, size=64, steps=4) for method in methods.METHODS]
+        names = [name for name in methods.METHODS if name != "artist"]  # which knows no such works
+        each = [transfer.Settings(method=method, size=64, steps=4) for method in names]
 
         def pictures():
             runs = [methods.get(settings.method).begin(content, target, encoder, settings) for settings in each]
@@ -114,7 +115,7 @@ class TestComparison:
 
         made = pictures()
         written = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-        assert sorted(name.rpartition("_")[0] for name in written) == sorted(f"a_{name}_single" for name in methods.METHODS)
+        assert sorted(name.rpartition("_")[0] for name in written) == sorted(f"a_{name}_single" for name in names)
         assert all((one - other).abs().max() > 0.02 for one, other in itertools.combinations(made, 2))
         assert all(torch.equal(one, other) for one, other in zip(made, pictures(), strict=True))
         assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written

@@ -208,7 +208,7 @@ def shift(monkeypatch):
 class TestMethods:
     """The door: a request goes in, a picture comes out."""
 
-    @pytest.mark.parametrize("name", methods.METHODS)
+    @pytest.mark.parametrize("name", [name for name in methods.METHODS if name != "artist"])  # see test_artist.py
     def test_every_method_paints_what_a_request_says(self, library, name):
         result = methods.get(name).stylise(request(settings=replace(SETTINGS, method=name)), library)
         assert result.complete and tuple(result.image.shape) == (1, 3, 34, 48)

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from workbench import encoders, provenance, samples
+from workbench import encoders, provenance
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
-from workbench.generative import data, imitation
+from workbench.generative import data, imitation, scenes
 from workbench.generative.training import Family, Training
 
 SCENES = 240
@@ -57,6 +57,7 @@ FAMILIES: Mapping[str, Maker] = {
         "from pairs: scenes as a sample painter paints them, or copies of paintings",
         "workbench.generative.pix2pix:learning_from",
     ),
+    "vae": Maker("latent codes of the patches of works", "workbench.generative.vae:learning_from"),
 }
 """Families that can be trained."""
 
@@ -100,14 +101,7 @@ def family(
 
 def _photographs(show: bool) -> Sequence[Work]:
     """What stands for photographs where none are given."""
-    if importlib.util.find_spec("workbench.generative.scenes"):
-        return tuple(importlib.import_module("workbench.generative.scenes").photographs(SCENES, show=show))
-    works = []
-    for name in samples.PHOTOGRAPHS:
-        path = samples.photograph_path(name)
-        width, height = samples.photograph(name).size
-        works.append(Work(path.name, path, provenance.sha256(path), width, height))
-    return works
+    return tuple(scenes.photographs(SCENES, show=show))
 
 
 def _options_of(name: str) -> Any:
