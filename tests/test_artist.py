@@ -7,8 +7,8 @@ from PIL import Image
 
 from workbench import encoders, methods, targets
 from workbench.corpora import ingest
-from workbench.errors import WorkbenchError
-from workbench.generative import artist, data, trained
+from workbench.errors import UsageError, WorkbenchError
+from workbench.generative import artist, data, imitation, trained
 from workbench.generative.artist import Artist, Code, Options, drawn_weights
 from workbench.generative.networks import MARGIN, without_margin
 from workbench.generative.training import Plan, Training
@@ -152,3 +152,58 @@ def test_photographs_are_split_by_their_bytes(photographs, capsys):
     again = data.split_photographs(tuple(reversed(photographs)))
     assert (learn, held) == again and len(held) == 1 and set(learn).isdisjoint(held)
     assert "only 3 photographs" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def pairs(corpus, photographs, encoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairs")
+    return folder, imitation.make(tuple(corpus)[:6], photographs[:3], folder, 2, encoder, size=64)
+
+
+class TestImitation:
+    def test_pairs_are_painted_once_and_belong_to_their_works(self, pairs, corpus, photographs, encoder):
+        folder, made = pairs
+        times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+        assert imitation.make(tuple(corpus)[:6], photographs[:3], folder, 2, encoder, size=64) == made
+        assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == times and len(times) == 4
+        for pair in made:
+            assert abs(sum(pair.weights.values()) - 1) < 1e-6 and pair.photograph in photographs[:3]
+        with pytest.raises(UsageError, match="other works"):
+            imitation.make(tuple(corpus)[6:], photographs[:3], folder, 2, encoder, size=64)
+
+    def test_a_damaged_description_is_named(self, pairs, corpus, photographs, tmp_path):
+        (tmp_path / "00000.json").write_text("{")
+        with pytest.raises(WorkbenchError, match=r"00000\.json does not describe a pair"):
+            imitation.read(tmp_path, photographs, tuple(corpus))
+
+    def test_crops_show_the_same_place(self, pairs):
+        crops = imitation.PairedCrops([pairs[1][0]])
+        draw = torch.Generator().manual_seed(0)
+        content, painted = (data.from_bytes(x) for x in crops._load(0))
+        _, one, other = crops.crop(draw, 32)
+        assert one.shape == other.shape == (3, 32, 32)
+        height, width = content.shape[-2:]
+        places = [
+            (y, x, turned)
+            for y in range(height - 31)
+            for x in range(width - 31)
+            for turned in (False, True)
+            if torch.equal(content[:, y : y + 32, x : x + 32].flip(-1) if turned else content[:, y : y + 32, x : x + 32], one)
+        ]
+        cut = [(painted[:, y : y + 32, x : x + 32], turned) for y, x, turned in places]
+        assert any(torch.equal(other, picture.flip(-1) if turned else picture) for picture, turned in cut)
+
+    def test_a_network_learns_from_them(self, pairs, corpus, photographs, encoder):
+        made = Artist(tuple(corpus)[:6], photographs[:3], photographs[3:], encoder, TINY, pairs=pairs[1])
+        *_, last = Training(made, Plan(steps=12, report_every=4, rate=2))
+        assert last["loss painter"] < untrained_loss(made)
+
+
+def untrained_loss(family):
+    """The loss of a step by the network before it learnt anything, from the same kinds of pictures."""
+    draw = torch.Generator().manual_seed(0)
+    fresh = Artist(
+        family.works, family.photographs.works, family.held_out.works, family.encoder, TINY, pairs=family.pairs.pairs
+    )
+    with torch.no_grad():
+        return float(np.mean([float(loss) for _ in range(4) for _, loss in fresh.losses(draw)]))

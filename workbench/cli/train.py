@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.cli.parser import (
     CORPUS_HELP,
+    LOAD,
     add_command,
     check_out,
+    count,
     encoder_options,
     given,
     load_encoder,
@@ -30,7 +32,14 @@ def declare(commands: Any) -> None:
         "--corpus", action="append", required=True, help=f"{CORPUS_HELP}; given several times, of all of them together"
     )
     parser.add_argument("--photos", metavar="DIR", help="folder of photographs (default: procedural scenes and the samples)")
-    parser.add_argument("--pairs", metavar="DIR", type=Path, help="folder of photographs painted by neighbours, to be imitated")
+    parser.add_argument(
+        "--imitate",
+        metavar="N",
+        type=count,
+        default=0,
+        help="artist: paint N photographs by neighbours first, and imitate them",
+    )
+    parser.add_argument("--pairs", metavar="DIR", type=Path, help="where these pictures are kept (default: NAME.pairs)")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="NAME", help="writes NAME.safetensors, .json and .png")
     parser.option("--steps", PLAN, "how long to train; or --minutes, or both", type=int)
     parser.option("--minutes", PLAN, "of work, after which the training ends", type=float)
@@ -60,7 +69,7 @@ def _train(args: argparse.Namespace) -> None:
     require(bool(given(args, PLAN).keys() & {"steps", "minutes"}), "say how long to train: --steps or --minutes")
     from workbench.generative import families, trained
     from workbench.generative.networks import parameters_of
-    from workbench.generative.training import Plan, Training
+    from workbench.generative.training import Plan, Training, accelerator
 
     families.known(args.family)
     families.parsed(args.family, args.options)
@@ -72,6 +81,9 @@ def _train(args: argparse.Namespace) -> None:
     for path in trained.written(out):
         check_out(path)
     trained.check_free(out, args.resume)
+    together = accelerator()
+    if together is not None:
+        setattr(args, f"{LOAD} device", str(together.device))
     encoder = load_encoder(args, style=True)
     corpora = [open_corpus(name, *trained.written(out)) for name in args.corpus]
     photographs = None if args.photos is None else open_corpus(args.photos, *trained.written(out))
@@ -82,7 +94,8 @@ def _train(args: argparse.Namespace) -> None:
         photographs,
         encoder=encoder,
         options=args.options,
-        pairs_in=args.pairs,
+        pairs_in=args.pairs or (out.with_suffix(".pairs") if args.imitate else None),
+        imitate=args.imitate,
         corpora=args.corpus,
         seed=plan.seed,
         show=True,
@@ -91,7 +104,7 @@ def _train(args: argparse.Namespace) -> None:
     if args.begin is not None:
         begin = trained.read(trained.find(args.begin))
         require(begin.family == args.family, f"--begin {args.begin}: a network of the family {begin.family}, not {args.family}")
-    training = Training(family, plan, begin=begin and begin.network.state_dict(), show=True)
+    training = Training(family, plan, begin=begin and begin.network.state_dict(), show=True, accelerator=together)
     parameters = {"corpus": args.corpus, "photos": args.photos, "options": args.options, **vars(plan)}
     parameters |= {"begin": begin.sha256, "begin_steps": begin.header["steps"]} if begin else {}
     made = families.made(training, encoder, works, parameters)

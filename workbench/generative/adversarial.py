@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from workbench import statistics
-from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.transfer.losses import relative_squares
 
@@ -15,14 +14,6 @@ CONTENT_LAYER = "relu4_2"
 """Where the content of a result is compared with that of its picture."""
 AT_ONCE = 8
 """Pictures that the encoder sees at once outside of a training step."""
-
-MOST_NAMED = 1000
-"""Works that the file of a network names by their hashes."""
-
-
-def hashes(works: Sequence[Work]) -> list[str]:
-    """The hashes of `works`, of a large corpus the first MOST_NAMED in their order."""
-    return sorted(work.sha256 for work in works)[:MOST_NAMED]
 
 
 def real(scores: Sequence[Tensor]) -> Tensor:

@@ -16,6 +16,8 @@ MEMORY = 1_000_000_000
 """Bytes that decoded pictures may take. Beyond, those drawn longest ago are read again when they are drawn."""
 FEW = 24
 """Photographs below which a training says that they are few."""
+MOST_NAMED = 1000
+"""Works that the file of a network names by their hashes."""
 HELD_OUT = 0.1
 """Share of the photographs that a network never sees, and is measured on."""
 
@@ -102,13 +104,18 @@ def split_photographs(photographs: Iterable[Work]) -> tuple[list[Work], list[Wor
     require(len(order) > 1, "one photograph is not enough: one more is needed to measure on")
     held = max(1, round(HELD_OUT * len(order)))
     if len(order) - held < FEW:
-        print(f"only {len(order) - held} photographs to learn from: expect a network that knows little else", file=sys.stderr)
+        print(f"only {len(order) - held} photographs to learn from: the network may do poorly on others", file=sys.stderr)
     return order[held:], order[:held]
 
 
 def identity_of(works: Sequence[Work]) -> str:
     """SHA-256 of the works' hashes, in their order: another order draws other crops."""
     return hashlib.sha256("".join(work.sha256 for work in works).encode()).hexdigest()
+
+
+def hashes(works: Sequence[Work]) -> list[str]:
+    """The hashes of `works`, of a large corpus MOST_NAMED of them."""
+    return sorted(work.sha256 for work in works)[:MOST_NAMED]
 
 
 def to_bytes(image: Tensor) -> Tensor:

@@ -70,6 +70,7 @@ def family(
     encoder: Encoder | str = "embedded",
     options: Mapping[str, object] | Sequence[str] = (),
     pairs_in: Path | None = None,
+    imitate: int = 0,
     corpora: Sequence[str] = (),
     seed: int = 0,
     show: bool = False,
@@ -78,8 +79,8 @@ def family(
 
     `photographs`: about a tenth is held out; None stands for those of the samples and procedural scenes. `encoder`: what
     drives the training. `options`: fields of the family's options, or texts NAME=VALUE. `pairs_in`: a folder that
-    `imitation.make` filled, for a family that learns from pairs. `show`: progress, on stderr. UsageError for what is unknown
-    and for too few pictures.
+    `imitation.make` filled, for a family that learns from pairs; up to `imitate` pairs are made there first. `show`: progress,
+    on stderr. UsageError for what is unknown and for too few pictures.
     """
     maker = FAMILIES[known(name)]
     wants = maker.parameters
@@ -93,7 +94,9 @@ def family(
     if "photographs" in wants or "held_out" in wants:
         learnt, held_out = data.split_photographs(_photographs(show) if photographs is None else photographs)
         available |= {"photographs": learnt, "held_out": held_out}
-        if pairs_in is not None:
+        if pairs_in is not None and imitate:
+            available["pairs"] = imitation.make(works, learnt, pairs_in, imitate, driver, show=show)
+        elif pairs_in is not None:
             available["pairs"] = imitation.read(pairs_in, learnt, works)
             require(bool(available["pairs"]), f"{pairs_in} holds no pair of these works and photographs")
     return maker.found(**{parameter: value for parameter, value in available.items() if parameter in wants})

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from workbench import encoders, images, progress, storage, targets
-from workbench.corpora import Corpus, Work
+from workbench.corpora import Corpus, IngestReport, Work
 from workbench.encoders import Encoder
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, require
 from workbench.generative import data
 from workbench.targets import StyleTarget
 from workbench.transfer import Settings, Transfer
@@ -33,7 +33,7 @@ class Pair:
 
 
 def make(
-    works: Corpus,
+    works: Sequence[Work],
     photographs: Sequence[Work],
     folder: Path,
     count: int,
@@ -42,12 +42,15 @@ def make(
     size: int = 320,
     show: bool = False,
 ) -> list[Pair]:
-    """`count` pairs in `folder`, those that are missing painted at long side `size` px. Each is decided by its number.
+    """`count` pairs in `folder`, those that are missing painted at long side `size` px; some ten seconds each on a CPU.
+
+    Each is decided by its number. UsageError where the folder holds pairs of other works or photographs.
 
     Half are blends at a random temperature for the photograph, a quarter single works, a quarter 2 to 8 works with random
     weights.
     """
     retriever = encoders.retriever(encoder.device)
+    corpus = Corpus("works", Path(), tuple(works), IngestReport(seen=len(works), usable=len(works)))
     for number in progress.track(range(count), total=count, label="pairs", show=show):
         path = folder / f"{number:05d}.png"
         if path.with_suffix(".json").exists():
@@ -55,7 +58,7 @@ def make(
         draw = torch.Generator().manual_seed(number)
         photograph = photographs[data.below(len(photographs), draw)]
         content = photograph.load(768)
-        target = _target(works, content, encoder, retriever, draw)
+        target = _target(corpus, content, encoder, retriever, draw)
         settings = Settings(size=size, seed=data.below(2**31, draw))
         result = Transfer(content, target, encoder, settings).run()
         if not result.complete:
@@ -64,7 +67,10 @@ def make(
         weights = {work.sha256: weight for work, weight in zip(target.works, target.weights, strict=True)}
         described = {"photograph": photograph.sha256, "weights": weights, "target": target.name, "size": size}
         storage.write_text(path.with_suffix(".json"), json.dumps(described, indent=1) + "\n")
-    return read(folder, photographs, tuple(works))
+    found = read(folder, photographs, works)
+    ours = len(found) >= count
+    require(ours, f"{folder} holds pairs of other works or photographs, {count - len(found)} of {count}: name another folder")
+    return found[:count]
 
 
 def _target(works: Corpus, content: Tensor, encoder: Encoder, retriever: Encoder, draw: torch.Generator) -> StyleTarget:

@@ -21,7 +21,7 @@ from workbench import images
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
-from workbench.generative import adversarial, data, scenes
+from workbench.generative import data, scenes
 from workbench.generative.adversarial import difference, fake, frozen, real
 from workbench.generative.networks import Discriminator, Generator, in_tiles
 from workbench.generative.scenes import ASPECT, PAIR_SIZE, Pair
@@ -263,7 +263,7 @@ class Pix2pix(Family):
         return {
             "architecture": {"generator": self.generator.architecture},
             "pairs": self.pairs.kind,
-            "works": adversarial.hashes(self.works),
+            "works": data.hashes(self.works),
             "artist": self.works[0].artist if self.works else "",
             "options": asdict(self.options),
         }

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -354,6 +355,20 @@ def _begin(painter: nn.Module, weights: Mapping[str, Tensor]) -> str:
     for name in sorted(weights):
         digest.update(name.encode() + weights[name].detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def accelerator() -> Any:
+    """An accelerate.Accelerator where this is one of several processes, as torchrun or accelerate start them; else None.
+
+    Raises WorkbenchError where the package accelerate is missing.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return None
+    try:
+        from accelerate import Accelerator  # an extra, and slow to import
+    except ImportError as error:
+        raise WorkbenchError("several processes need accelerate: pip install 'artist-workbench[accelerate]'") from error
+    return Accelerator(cpu=not torch.cuda.is_available())
 
 
 def previous(path: Path) -> Path:

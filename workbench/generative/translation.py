@@ -149,7 +149,7 @@ class _Unpaired(Family):
         assert isinstance(painter, Generator)
         return {
             "architecture": {"generator": painter.architecture},
-            "works": adversarial.hashes(self.works.works),
+            "works": data.hashes(self.works.works),
             "artist": self.works.works[0].artist,
             "photographs": len(self.photographs),
             "size": self.options.size,

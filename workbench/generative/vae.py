@@ -176,7 +176,7 @@ class VAE(Family):
             "architecture": {"encoder": self.painter.encoder.architecture},
             "encoder": self.encoder.name,
             "encoder_sha256": self.encoder.weights_sha256,
-            "works": [work.sha256 for work in works],
+            "works": data.hashes(works),
             "artist": ", ".join(sorted({work.artist for work in works if work.artist})),
             "options": asdict(self.options),
         }
