@@ -36,6 +36,8 @@ FIRST_MOVE = 0.005
 """Root mean square of the first trial of L-BFGS, in the coordinates of Spectral."""
 PLATEAU_WINDOW = 20
 """Evaluations over which a plateau is judged."""
+ROUND_OFF = 1e-9
+"""An objective below this is round-off of float32: what it gains there is nothing."""
 
 
 class Transfer:
@@ -125,7 +127,7 @@ class Transfer:
         if done >= self.total_steps or not plateau or done - self.starts[-1] <= PLATEAU_WINDOW:
             return done >= self.total_steps
         before, now = self.history[-1 - PLATEAU_WINDOW]["total"], self.history[-1]["total"]
-        return before - now < plateau * abs(before)
+        return before - now < plateau * max(abs(before), ROUND_OFF)
 
     @property
     def stage_number(self) -> int:
