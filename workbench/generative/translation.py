@@ -282,6 +282,11 @@ def build(architecture: Mapping[str, Any]) -> Generator:
     return Generator(**architecture["generator"])
 
 
+def exported(network: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
+    """(what is exported, an example of each input that it takes besides pictures: none)."""
+    return network, {}
+
+
 def paint(network: Trained, content: Tensor, target: StyleTarget, settings: Settings) -> Tensor:
     """`content` (1, 3, H, W) in [0, 1] as the network's one artist would have it: the same shape. The target is not heeded."""
     generator = network.network
