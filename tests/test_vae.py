@@ -166,8 +166,10 @@ class TestWhatItOffers:
         torch.testing.assert_close(vae.reconstruct(torch.nn.Identity(), picture), picture)
 
     def test_it_is_a_method_for_the_whole_oeuvre_and_for_nothing_else(self, learnt, corpus, encoder):
-        method, settings = methods.get(str(learnt[1])), Settings(method="vae", size=100)
-        assert isinstance(method, TrainedMethod) and methods.get("vae").targets == ("whole",)
+        method, settings = methods.get(str(learnt[1])), Settings(method=str(learnt[1]), size=100)
+        assert isinstance(method, TrainedMethod) and method.targets == ("whole",)
+        with pytest.raises(UsageError, match="workbench train vae"):
+            methods.get("vae")  # none ships
         content = corpus.works[3].load(100)
         result = method.begin(content, targets.whole(corpus), encoder, settings).run()
         assert result.image.shape == content.shape and result.complete
