@@ -79,6 +79,13 @@ def curves(count=3):
     return figures.curves({f"{LONG[: 9 + k]} {k}": (k + 1) / steps for k in range(count)}, boundaries=[(20, "256 px"), 40])
 
 
+def tradeoff(count=9):
+    """`count` methods, every other with three weights, the rest with one; long names, and two points at one place."""
+    weights = np.array([[0.2, 0.3], [0.3, 0.2], [0.4, 0.16]])
+    methods = {f"{LONG[: 9 + k]} {k}": weights[: 1 + 2 * (k % 2)] + np.array([k / 20, k / 15]) for k in range(count)}
+    return figures.tradeoff(methods | {"same": weights[:1]}, x_label=LONG * 2, y_label=LONG * 2, title=LONG)
+
+
 def weights(works=9, taus=12):
     tau = np.geomspace(0.01, 3, taus)
     share = np.exp(-np.arange(works)[None] / 10 / tau[:, None])
@@ -101,6 +108,7 @@ EXAMPLES = {
         np.arange(22).reshape(11, 2) ** 1.5, [picture()] * 11, [f"{LONG[k:]}" for k in range(11)], legend_title=LONG
     ),
     "curves": curves,
+    "tradeoff": tradeoff,
     "weights_plot": weights,
     "gram_matrices": lambda: figures.gram_matrices(
         {"relu1_1": [gram(64), gram(64)], LONG: [gram(), gram()]}, [LONG, "B"], title=LONG
@@ -138,6 +146,19 @@ class TestLayout:
     @pytest.mark.parametrize("count", [1, 2, 7, 30])
     def test_one_or_many_series_keep_their_names_apart(self, count):
         assert_legible(curves(count))
+
+    @pytest.mark.parametrize("count", [0, 10, 30])
+    def test_names_in_a_tradeoff_cover_neither_each_other_nor_a_point(self, count):
+        figure = tradeoff(count)
+        assert_legible(figure)
+        names = [line.get_label() for line in figure.axes[1].lines]
+        boxes = [
+            box for text, box in drawn_texts(figure) if text.rstrip("…") and any(n.startswith(text.rstrip("…")) for n in names)
+        ]
+        assert len(boxes) == count + 1
+        for line in figure.axes[1].lines:
+            for x, y in figure.axes[1].transData.transform(line.get_xydata()):
+                assert not any(box.x0 < x < box.x1 and box.y0 < y < box.y1 for box in boxes)
 
     def test_real_titles_stay_apart(self, shared):
         with (shared / "data/corpora/vincent-van-gogh/metadata.csv").open(encoding="utf-8") as file:
@@ -243,6 +264,22 @@ class TestWhatFiguresShow:
         assert limits[0] == limits[1] != limits[2] == limits[3]
         assert all(low == -high for low, high in limits)
         assert figure.axes[1].images[0].get_array().shape == (64, 64)
+
+    def test_ten_methods_of_a_tradeoff_differ_in_shape_and_every_point_is_inside(self):
+        points = {f"m{k}": [(k / 10 + w, (1 + k) / (1 + 10 * w)) for w in (0.0, 0.1, 0.2)[: 1 + k % 3]] for k in range(10)}
+        axes = figures.tradeoff(points).axes[1]
+        assert len({line.get_marker() for line in axes.lines}) == 10
+        assert [line.get_xydata().tolist() for line in axes.lines] == [
+            [list(pair) for pair in pairs] for pairs in points.values()
+        ]
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+        every = np.concatenate([line.get_xydata() for line in axes.lines])
+        assert left < every[:, 0].min() and every[:, 0].max() < right
+        assert low < every[:, 1].min() and every[:, 1].max() < high and axes.get_yscale() == "log"
+
+    def test_a_tradeoff_says_which_way_is_better(self):
+        texts = [text for text, _ in drawn_texts(figures.tradeoff({"a": [(0.2, 0.1)]}))]
+        assert any("better" in text and "left" in text for text in texts)
 
     def test_values_that_have_no_logarithm_leave_a_gap(self):
         line = figures.curves({"loss": [1.0, 0.0, float("nan"), 0.1]}).axes[1].lines[0]
@@ -381,6 +418,11 @@ WRONG = {
     "an empty series": lambda: figures.curves({"a": []}),
     "no logarithm": lambda: figures.curves({"a": [0.0, -1.0]}),
     "x without y": lambda: figures.curves({"a": ([1, 2], [1.0])}),
+    "no methods": lambda: figures.tradeoff({}),
+    "a method without points": lambda: figures.tradeoff({"a": []}),
+    "a point without style": lambda: figures.tradeoff({"a": [(0.2,)]}),
+    "style of zero": lambda: figures.tradeoff({"a": [(0.2, 0.0)]}),
+    "content not a number": lambda: figures.tradeoff({"a": [(float("nan"), 0.1)]}),
     "no taus": lambda: figures.weights_plot([], np.zeros((0, 1)), ["a"]),
     "tau of zero": lambda: figures.weights_plot([0.0], [[1.0]], ["a"]),
     "weights not summing to one": lambda: figures.weights_plot([1.0], [[0.5]], ["a"]),

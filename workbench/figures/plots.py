@@ -1,7 +1,8 @@
-"""Numbers as pictures: where works lie, how losses fall, how weights spread with tau, what a Gram matrix looks like."""
+"""Numbers as pictures: where works lie, how losses fall, what content costs in style, how weights spread, Gram matrices."""
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -41,6 +42,11 @@ LABEL_WIDTH = 2.1
 """Inches for names beside a plot."""
 POOLED = "#c9c9c9"
 """Colour of all works without a colour of their own."""
+MARKERS = {"o": 1.0, "s": 0.9, "^": 1.1, "D": 0.85, "v": 1.1, "P": 1.15, "X": 1.15, "<": 1.1, "*": 1.5, ">": 1.1}
+"""Shapes of points in `tradeoff`, with factors for an even look. Ten for seven colours: a pair comes back after 70 series."""
+MARKER = 0.12
+"""Inches. Side of the box that a point takes in `tradeoff`."""
+Box = tuple[float, float, float, float]
 
 
 @styled
@@ -239,6 +245,131 @@ def _spread(middles: Sequence[float], gap: float, low: float, high: float) -> li
         placed[k] = min(placed[k], limit)
         limit = placed[k] - gap
     return placed
+
+
+@styled
+def tradeoff(
+    points: Mapping[str, Any],
+    *,
+    x_label: str = "content distance",
+    y_label: str = "style distance",
+    title: str = "",
+) -> Figure:
+    """Content against style, as markers: a method is better than another where it is both lower and further left.
+
+    points: name of a method -> its (content, style), (n, 2): one point, or one for each weight, joined in this order. Style
+    is logarithmic. A name stands beside one of its points, where it covers nothing; if there is no such place, on the right.
+    Raises UsageError without points, and for those that are not finite, or whose style is not positive.
+    """
+    require(bool(points), "tradeoff: give at least one method")
+    series = {name: _pairs(name, values) for name, values in points.items()}
+    every = np.concatenate(list(series.values()))
+    left, width, height = MARGIN + 0.62, 7.6, max(4.4, len(series) * line_height(BODY))
+    xlim, ylim = _limits(every[:, 0], False, 0.06), _limits(every[:, 1], True, 0.08)
+
+    def in_plot(pairs: np.ndarray) -> np.ndarray:
+        """Inches from the upper left corner of the plot, (n, 2)."""
+        across = (pairs[:, 0] - xlim[0]) / (xlim[1] - xlim[0])
+        up = np.log(pairs[:, 1] / ylim[0]) / np.log(ylim[1] / ylim[0])
+        return np.stack([width * across, height * (1 - up)], axis=1)
+
+    inches = {name: in_plot(pairs) for name, pairs in series.items()}
+    labels = {name: shorten(name, LABEL_WIDTH, BODY) for name in series}
+    places = _free_places(inches, labels, (0.0, 0.0, width, height))
+    aside = sorted((name for name in series if name not in places), key=lambda name: inches[name][-1, 1])
+    beside = max((0.3 + text_width(labels[name], BODY) for name in aside), default=0.0)
+    canvas = Canvas(left + width + beside + MARGIN)
+    y = canvas.title(title)
+    better = "better: down and to the left ↙"
+    canvas.write([better], left + width, y, color=MUTED, align="right")
+    y_label = wrap(y_label, width - text_width(better, BODY), BODY, 2)
+    top = canvas.write(y_label, MARGIN, y, color=MUTED) + 0.08
+    figure = canvas.close(top + height + 0.45 + MARGIN)
+    axes = canvas.axes(left, top, width, height)
+    axes.set(xlim=xlim, ylim=ylim, yscale="log")
+    _ticks(axes.yaxis, every[:, 1], True)
+    _ticks(axes.xaxis, every[:, 0], False)
+    axes.grid()
+    axes.set_xlabel(shorten(x_label, width, BODY))
+    canvas.page.set_zorder(axes.get_zorder() + 1)  # names stand in the plot
+
+    column = _spread([inches[name][-1, 1] for name in aside], line_height(BODY), 0.0, height)
+    places |= {name: (width + 0.3, at - line_height(BODY) / 2) for name, at in zip(aside, column, strict=True)}
+    for k, (name, pairs) in enumerate(series.items()):
+        color, (marker, factor) = PALETTE[k % len(PALETTE)], list(MARKERS.items())[k % len(MARKERS)]
+        size = factor * (9.0 - 2.5 * k / len(series))  # later ones are smaller, and hide none
+        looks = {"markersize": size, "markeredgecolor": "white", "markeredgewidth": 0.6}
+        axes.plot(*pairs.T, "-", color=color, marker=marker, linewidth=1.1, zorder=2 + k / len(series), label=name, **looks)
+        x, down = places[name]
+        _leader(canvas, inches[name], (x, down, text_width(labels[name], BODY)), (left, top), color)
+        canvas.write([labels[name]], left + x, top + down, color=color)
+    return figure
+
+
+def _pairs(name: str, values: Any) -> np.ndarray:
+    pairs = np.asarray(values, dtype=float)
+    shaped = pairs.ndim == 2 and pairs.shape[1:] == (2,) and len(pairs) > 0
+    require(shaped, f"tradeoff: {name!r} must be one (content, style) or more, got {pairs.shape}")
+    require(
+        bool(np.isfinite(pairs).all() and (pairs[:, 1] > 0).all()), f"tradeoff: {name!r}: give finite numbers, style above 0"
+    )
+    return pairs
+
+
+def _free_places(series: Mapping[str, np.ndarray], labels: Mapping[str, str], plot: Box) -> dict[str, tuple[float, float]]:
+    """Upper left corners, in inches, where labels stand near a point of their own and on nothing. Not all find such a place."""
+    taken = [box for pairs in series.values() for box in _drawn_boxes(pairs)]
+    places: dict[str, tuple[float, float]] = {}
+    for name, pairs in series.items():
+        size = text_width(labels[name], BODY), line_height(BODY)
+        free = (box for box in _around(pairs, size) if _inside(box, plot) and not any(_touch(box, other) for other in taken))
+        if box := next(free, None):
+            taken.append(box)
+            places[name] = box[:2]
+    return places
+
+
+def _drawn_boxes(pairs: np.ndarray) -> Iterator[Box]:
+    """The boxes of the markers, and small ones along the lines between them."""
+    for x, y in pairs:
+        yield x - MARKER / 2, y - MARKER / 2, MARKER, MARKER
+    for start, end in pairwise(pairs):
+        for along in np.arange(0, 1, 0.05 / max(float(np.linalg.norm(end - start)), 0.05)):
+            x, y = start + along * (end - start)
+            yield x - 0.02, y - 0.02, 0.04, 0.04
+
+
+def _around(pairs: np.ndarray, size: tuple[float, float]) -> Iterator[Box]:
+    """Boxes of this size beside the points, the nearest first; on the right of the last point before all others."""
+    sides = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (1, 1), (-1, -1), (-1, 1))
+    for distance in (0.09, 0.2, 0.35, 0.55):
+        for x, y in pairs[::-1]:
+            for across, down in sides:
+                middle = x + across * (distance + size[0] / 2), y + down * (distance + size[1] / 2)
+                yield middle[0] - size[0] / 2, middle[1] - size[1] / 2, *size
+
+
+def _inside(box: Box, outer: Box) -> bool:
+    x, y, width, height = box
+    return x >= outer[0] and y >= outer[1] and x + width <= outer[0] + outer[2] and y + height <= outer[1] + outer[3]
+
+
+def _touch(one: Box, other: Box, gap: float = 0.02) -> bool:
+    across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    return across > -gap and down > -gap
+
+
+def _leader(
+    canvas: Canvas, pairs: np.ndarray, label: tuple[float, float, float], corner: tuple[float, float], color: str
+) -> None:
+    """A thin line from a label (x, y, width) that stands off to the nearest of its points."""
+    x, y, width = label
+    nearest = np.stack([pairs[:, 0].clip(x, x + width), pairs[:, 1].clip(y, y + line_height(BODY))], axis=1)
+    k = int(np.linalg.norm(nearest - pairs, axis=1).argmin())
+    if np.linalg.norm(nearest[k] - pairs[k]) > 0.15:
+        ends = np.stack([pairs[k], nearest[k]]) + np.array(corner)
+        canvas.page.plot(*ends.T, color=color, linewidth=0.5, zorder=3, clip_on=False)
 
 
 @styled
