@@ -20,6 +20,7 @@ EXPECTED = {
     "05_comparison",
     "06_evidence",
     "07_blind_study",
+    "08_generative",
 }
 NOTEBOOKS = sorted({path.stem for path in FOLDER.glob("*.ipynb")} | EXPECTED)
 
