@@ -137,7 +137,8 @@ def main() -> None:
     ways, common = setups.read(args.setups), {"size": args.size}
     for way in ways:
         require(way.name != UNTOUCHED, f"no setup is called {UNTOUCHED}")
-        way.made_with(common)  # before hours are spent
+        for artist in args.artists:
+            way.made_with(common, artist)  # before hours are spent
     rows = measured(args, ways, common)
     print("", *lines(rows), *(sheets(rows, args.out, args.sheet) if args.sheet else ()), sep="\n")
 

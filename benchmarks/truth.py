@@ -1,24 +1,30 @@
 """Which way to paint comes closest to what the painter would have painted? Asked of the synthetic painters, who tell.
 
     python benchmarks/truth.py --out runs/truth
-    python benchmarks/truth.py --out runs/truth --setups setups.json --baseline blend
+    python benchmarks/truth.py --out runs/truth --setups setups.json --baseline blend --scenes 20
 
-Every sample photograph after every sample painter by every setup (see setups.py), each result compared with the painter's own
-picture of the photograph. Writes OUT/truth.csv, a row for every result and for every untouched photograph; prints, for each
-setup, its distances over those of the baseline: geometric means with t intervals over the cells, and in how many it is nearer.
-Cells share painters and photographs: the intervals are about these. What is painted is not painted again.
+Every sample photograph, and every scene that no network learns from, after every sample painter by every setup (see
+setups.py), each result compared with the painter's own picture of the same. Writes OUT/truth.csv, a row for every result and
+for every untouched picture; prints, for each setup, its distances over those of the baseline, for photographs and for scenes:
+geometric means with t intervals over the cells, and in how many it is nearer (OUT/ratios.csv). Cells share painters and
+pictures: the intervals are about these. What is painted is not painted again.
 """
 
 import argparse
-from itertools import product
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import setups
+import torch
 from setups import Selections, Setup
+from torch import Tensor
 
 from workbench import images, inputs, metrics, samples
 from workbench.cli.compare import TARGETS
 from workbench.encoders import Encoder
+from workbench.generative import scenes
 from workbench.metrics.strokes import strokes_distance
 from workbench.study.intervals import ratio_interval
 from workbench.study.tables import write_table
@@ -28,23 +34,51 @@ UNTOUCHED = "photograph"
 Row = dict[str, str | float]
 
 
+@dataclass(frozen=True)
+class Case:
+    """A picture, a painter's own answer, both (1, 3, H, W) in [0, 1], and its regions (1, len(REGIONS), h, w).
+
+    kind: "photograph" or "scene".
+    """
+
+    kind: str
+    name: str
+    content: Tensor
+    truth: Tensor
+    regions: Tensor
+
+
+def cases(painter: str, photographs: list[str], count: int, size: int) -> Iterator[Case]:
+    """`photographs` and `count` scenes that no network learns from, with the answers of `painter` at long side `size` px."""
+    for name in photographs:
+        annotated, truth = samples.annotated(name), inputs.truth(name, painter, size)
+        assert truth is not None  # painter and photograph are samples
+        regions = torch.from_numpy(np.stack([annotated.region(region) for region in samples.REGIONS]))[None]
+        yield Case("photograph", name, inputs.content(name), truth, regions)
+    for pair in scenes.pairs(painter, count, size=size, held_out=True, show=True) if count else ():
+        yield Case("scene", pair.scene.path.stem, pair.scene.load(), pair.painted.load(), pair.regions()[None])
+
+
 def measured(
-    ways: list[Setup], judge: Encoder, common: dict, out: Path, painters: list[str], photographs: list[str]
+    ways: list[Setup], judge: Encoder, common: dict, out: Path, painters: list[str], photographs: list[str], count: int = 0
 ) -> list[Row]:
-    """A row for every painter, photograph and setup, and one for every untouched photograph; OUT/truth.csv grows by cells."""
+    """A row for every painter, picture and setup, and one for every untouched picture; OUT/truth.csv grows by cells.
+
+    `count`: of scenes.
+    """
     rows: list[Row] = []
-    for painter, photograph in product(painters, photographs):
-        content = inputs.content(photograph)
-        truth = inputs.truth(photograph, painter, common["size"])
-        chosen = Selections(inputs.corpus(painter), content)
-        pictures = {UNTOUCHED: images.resize(content, common["size"])}
-        for way in ways:
-            pictures[way.name], _ = setups.paint(way, chosen, common, out / "pictures", f"{photograph}-{painter}")
-        for name, picture in pictures.items():
-            found = {**metrics.distances(picture, truth, judge), "strokes": strokes_distance(picture, truth)}
-            rows.append({"painter": painter, "photograph": photograph, "setup": name, **found})
-            print(*(f"{v:.3f}" if isinstance(v, float) else v for v in rows[-1].values()), flush=True)
-        write_table(out / "truth.csv", rows)
+    for painter in painters:
+        corpus = inputs.corpus(painter)
+        for case in cases(painter, photographs, count, common["size"]):
+            chosen = Selections(corpus, case.content, case.regions)
+            pictures = {UNTOUCHED: images.resize(case.content, common["size"])}
+            for way in ways:
+                pictures[way.name], _ = setups.paint(way, chosen, common, out / "pictures", f"{case.name}-{painter}")
+            for name, picture in pictures.items():
+                found = {**metrics.distances(picture, case.truth, judge), "strokes": strokes_distance(picture, case.truth)}
+                rows.append({"painter": painter, "kind": case.kind, "photograph": case.name, "setup": name, **found})
+                print(*(f"{v:.3f}" if isinstance(v, float) else v for v in rows[-1].values()), flush=True)
+            write_table(out / "truth.csv", rows)
     return rows
 
 
@@ -71,7 +105,8 @@ def main() -> None:
     parser.add_argument("--encoder", default="embedded", help="drives the transfers where there is no file of setups")
     parser.add_argument("--judge", default="vgg19", help="measures style and content")
     parser.add_argument("--painters", nargs="+", default=list(samples.PAINTERS), choices=list(samples.PAINTERS))
-    parser.add_argument("--photographs", nargs="+", default=list(samples.PHOTOGRAPHS), choices=list(samples.PHOTOGRAPHS))
+    parser.add_argument("--photographs", nargs="*", default=list(samples.PHOTOGRAPHS), choices=list(samples.PHOTOGRAPHS))
+    parser.add_argument("--scenes", type=int, default=0, help="procedural scenes that no network learns from")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--alpha", type=float, default=0.1)
@@ -83,14 +118,21 @@ def main() -> None:
         parser.error(f"--baseline is one of the setups ({', '.join(way.name for way in ways)}); none is called {UNTOUCHED}")
     common = {"size": args.size, "steps": args.steps, "alpha": args.alpha, "plateau": 0}
     for way in ways:
-        way.made_with(common)  # before hours are spent
+        for painter in args.painters:
+            way.made_with(common, painter)  # before hours are spent
     judge = setups.loaded(args.judge, precision="float32")
-    found = ratios(measured(ways, judge, common, args.out, args.painters, args.photographs), baseline)
-    print(f"\nDistance to the truth over that of {baseline}: below 1 is nearer")
-    print(f"{'setup':18}" + "".join(f"{kind:>32}" for kind in KINDS))
-    for name, kinds in found.items():
-        cells = (f"{interval or '-'}, {nearer} of {count}" for interval, nearer, count in kinds.values())
-        print(f"{name:18}" + "".join(f"{cell:>32}" for cell in cells))
+    rows, table = measured(ways, judge, common, args.out, args.painters, args.photographs, args.scenes), []
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        found = ratios([row for row in rows if row["kind"] == kind], baseline)
+        print(f"\n{kind}s: distance to the truth over that of {baseline}: below 1 is nearer")
+        print(f"{'setup':18}" + "".join(f"{measure:>32}" for measure in KINDS))
+        for name, kinds in found.items():
+            cells = (f"{interval or '-'}, {nearer} of {count}" for interval, nearer, count in kinds.values())
+            print(f"{name:18}" + "".join(f"{cell:>32}" for cell in cells))
+            for measure, (interval, nearer, count) in kinds.items():
+                ends = asdict(interval) if interval else {}
+                table.append({"kind": kind, "setup": name, "measure": measure, "nearer": nearer, "cells": count, **ends})
+    write_table(args.out / "ratios.csv", table)
 
 
 if __name__ == "__main__":
