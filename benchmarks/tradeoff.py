@@ -46,9 +46,9 @@ class Painted:
     way: Setup | None
 
 
-def load_judge() -> Encoder:
-    """VGG-19 as Gatys et al. (2016) have it."""
-    return setups.loaded("vgg19", precision="float32", pooling="average")
+def load_judge(name: str) -> Encoder:
+    """The encoder `name` with average pooling, as Gatys et al. (2016) have VGG-19."""
+    return setups.loaded(name, precision="float32", pooling="average")
 
 
 def painted(
@@ -119,7 +119,7 @@ def drawn(found: list[Row], kind: str = "style") -> figures.Figure:
         lines.setdefault(str(row["curve"]), []).append((float(row["away"]), float(row[kind])))
     series = {name: tuple(zip(*sorted(line), strict=True)) for name, line in lines.items()}
     what = "blend's Gram matrices" if kind == "style" else "Gram matrices of the whole corpus"
-    return figures.curves(series, x_label="distance to the content", y_label=f"distance to the {what}; both by VGG-19")
+    return figures.curves(series, x_label="distance to the content", y_label=f"distance to the {what}")
 
 
 def made_of(args: argparse.Namespace, ways: list[Setup], corpus: Corpus, judge: Encoder) -> dict:
@@ -137,7 +137,8 @@ def arguments(description: str, size: int) -> argparse.ArgumentParser:
     parser.add_argument("--contents", nargs="+", required=True, help="image files, or sample photographs")
     parser.add_argument("--corpus", required=True, help="a folder, or a sample painter")
     parser.add_argument("--setups", type=Path, required=True, help="JSON file of setups")
-    parser.add_argument("--size", type=int, default=size)
+    parser.add_argument("--judge", default="vgg19", help="an encoder that drove none of the setups")
+    parser.add_argument("--size", type=int, default=size, help="long side of the results, px")
     return parser
 
 
@@ -160,7 +161,7 @@ def main() -> None:
     ways, contents, corpus = opened(args)
     baseline = args.baseline or ways[0].curve
     require(baseline in {way.curve for way in ways}, f"--baseline is one of {', '.join({way.curve: 0 for way in ways})}")
-    judge, rows = load_judge(), []
+    judge, rows = load_judge(args.judge), []
     for one in painted(ways, contents, corpus, judge, {"size": args.size}, args.out):
         rows.append(one.row)
         write_table(args.out / "tradeoff.csv", rows)

@@ -1,6 +1,7 @@
 """The benchmark measures what it says: its plain reference has the engine's objective, and its ratios are ratios."""
 
 import csv
+import importlib
 import importlib.util
 import itertools
 import json
@@ -9,12 +10,17 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
-from workbench import encoders, images
+from workbench import encoders, figures, images
 from workbench.errors import UsageError, WorkbenchError
+from workbench.generative import trained
+from workbench.generative.networks import Generator
+from workbench.samples import REGIONS
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -200,6 +206,115 @@ def test_setups_are_checked_before_anything_is_painted(scripts):
             setups.parsed(entries)
     with pytest.raises(UsageError, match="setup 'a'"):
         setups.parsed([{"name": "a", "settings": {"brushes": 2}}])[0].made_with({})
+
+
+def test_a_setup_that_varies_stands_for_one_of_each_value(scripts):
+    setups = scripts("setups")
+    entries = [{"name": "a", "settings": {"steps": 3}, "vary": {"alpha": [0.01, 0.3]}}, {"name": "b", "target": "whole"}]
+    found = setups.parsed([*entries, {"name": "net", "vary": {"method": ["gram", "colours"]}}])
+    assert [way.name for way in found] == ["a-0.01", "a-0.3", "b", "net-1", "net-2"]
+    assert [way.curve for way in found] == ["a", "a", "b", "net", "net"]
+    assert found[1].settings == {"steps": 3, "alpha": 0.3} and found[3].made_with({}).method == "gram"
+    with pytest.raises(UsageError, match="not as it should be"):
+        setups.parsed([{"name": "a", "vary": {"alpha": [0.1], "steps": [1]}}])
+
+
+@pytest.fixture
+def untrained(tmp_path):
+    """The file of a pix2pix network for the painter nocturne, as it is before it learns."""
+    torch.manual_seed(0)
+    generator = Generator(inputs=3 + len(REGIONS), widths=(4, 8, 8), blocks=1, skips=True)
+    header = {"format": trained.FORMAT, "family": "pix2pix", "pairs": "scenes", "works": [], "artist": ""}
+    header["architecture"] = {"generator": generator.architecture}
+    path = tmp_path / "nocturne-pix2pix.safetensors"
+    save_file(generator.state_dict(), path, metadata={"header": json.dumps(header)})
+    path.with_suffix(".json").write_text(json.dumps({"seconds": 90.0}))
+    return path
+
+
+def test_a_network_is_named_by_its_painter_and_checked_with_its_target(scripts, untrained):
+    setups, method = scripts("setups"), {"method": str(untrained).replace("nocturne", "{painter}")}
+    right, wrong, told = setups.parsed(
+        [
+            {"name": "right", "target": "whole", "settings": method},
+            {"name": "wrong", "target": "nearest", "settings": method},
+            {"name": "told", "regions": True, "settings": {"method": "gram"}},
+        ]
+    )
+    assert right.made_with({"size": 96}, "nocturne").method == str(untrained)
+    assert setups.network(right, "nocturne") == untrained and setups.network(told.__class__("gram"), "nocturne") is None
+    for way, painter, said in ((right, "umber", "umber-pix2pix"), (wrong, "nocturne", "whole"), (told, "", "only a pix2pix")):
+        with pytest.raises(UsageError, match=f"setup '{way.name}'.*{said}"):
+            way.made_with({}, painter)
+
+
+def test_truth_is_asked_about_photographs_and_scenes_and_regions_are_told(scripts, untrained, corpus, tmp_path):
+    truth, setups = scripts("truth"), sys.modules["setups"]
+    photograph, scene = truth.cases("nocturne", ["china"], 1, 64)
+    assert [case.kind for case in (photograph, scene)] == ["photograph", "scene"]
+    for case in (photograph, scene):
+        assert case.truth.shape[-2:] == images.resize(case.content, 64).shape[-2:]
+        assert case.regions.shape[:2] == (1, len(REGIONS)) and torch.allclose(case.regions.sum(1), torch.ones(1), atol=1e-4)
+    settings = {"method": str(untrained)}
+    plain, told = setups.parsed(
+        [{"name": name, "target": "whole", "regions": name == "told", "settings": settings} for name in ("plain", "told")]
+    )
+    known = setups.Selections(corpus, scene.content, scene.regions)
+    made = [setups.paint(way, known, {"size": 64}, tmp_path / "pictures", "scene")[0] for way in (plain, told)]
+    assert made[0].shape == made[1].shape == scene.truth.shape and not torch.equal(*made)
+    flipped = setups.Selections(corpus, scene.content, scene.regions.flip(1))
+    assert not torch.equal(setups.paint(told, flipped, {"size": 64}, tmp_path / "pictures", "scene")[0], made[1])
+    with pytest.raises(UsageError, match="nobody knows"):
+        setups.paint(told, setups.Selections(corpus, scene.content), {"size": 64}, tmp_path / "pictures", "scene")
+
+
+def test_styles_are_compared_at_equal_content(scripts):
+    tradeoff, rows = scripts("tradeoff"), []
+    for k, content in enumerate("abc"):
+        base = [("base", f"base-{x}", x, (1 + k) * np.exp(-3 * x)) for x in (0.5, 0.1, 0.3)]
+        other = [("other", "half", 0.2 + 0.1 * k, 0.5 * (1 + k) * np.exp(-3 * (0.2 + 0.1 * k))), ("other", "far", 0.6, 0.1)]
+        sometimes = [("other", "near", 0.05 if k else 0.25, 2 * np.exp(-0.75))]
+        rows.append({"content": content, "curve": "content", "setup": "content", "away": 0.0, "style": 2.0, "oeuvre": 1.0})
+        for curve, setup, away, style in (*base, *other, *sometimes):
+            rows.append({"content": content, "curve": curve, "setup": setup, "away": away, "style": style, "oeuvre": 1.0})
+    found = {row["setup"]: row for row in tradeoff.points(rows, "base")}
+    half = found["half"]
+    assert [half[name] for name in ("ratio", "ratio low", "ratio high", "within")] == pytest.approx([0.5, 0.5, 0.5, 3])
+    assert half["away"] == pytest.approx(0.3) and half["away low"] < 0.3 < half["away high"] and half["n"] == 3
+    assert found["far"]["within"] == 0 and np.isnan(found["far"]["ratio"]) and found["content"]["within"] == 0
+    assert found["near"]["within"] == 1 and found["near"]["ratio"] == pytest.approx(2) and np.isnan(found["near"]["ratio low"])
+
+
+@pytest.mark.slow
+def test_families_are_judged_and_their_costs_are_measured(monkeypatch, untrained, two_styles, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    for name in ("families", "tradeoff", "setups"):
+        monkeypatch.delitem(sys.modules, name, raising=False)  # after the test as before it
+    families, tradeoff = map(importlib.import_module, ("families", "tradeoff"))
+    contents = [two_styles / f"work-{i:02}.png" for i in (0, 1)]
+    ways = [{"name": "colours", "settings": {"method": "colours"}, "vary": {"strength": [0.5, 1.0]}},
+            {"name": "pix2pix", "target": "whole", "settings": {"method": str(untrained)}}]  # fmt: skip
+    (tmp_path / "setups.json").write_text(json.dumps(ways))
+    common = ["--contents", *map(str, contents), "--corpus", str(two_styles), "--judge", "embedded", "--size", "48"]
+    common += ["--setups", str(tmp_path / "setups.json")]
+    monkeypatch.setattr(sys, "argv", ["tradeoff.py", *common, "--out", str(tmp_path / "curves")])
+    tradeoff.main()
+    with (tmp_path / "curves/points.csv").open() as file:
+        rows = {row["setup"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["content", "colours-0.5", "colours-1.0", "pix2pix"]
+    assert float(rows["content"]["away"]) == 0 < float(rows["colours-0.5"]["away"]) < float(rows["colours-1.0"]["away"])
+    assert set(figures.read_provenance(tmp_path / "curves/tradeoff.png")["inputs"]) == {"corpus", "work-00", "work-01"}
+
+    (tmp_path / "setups.json").write_text(json.dumps(ways[1:]))
+    options = ["--runs", str(tmp_path / "runs"), "-o", str(tmp_path / "families")]
+    monkeypatch.setattr(sys, "argv", ["families.py", *common, *options])
+    families.main()
+    made = figures.read_provenance(tmp_path / "families_work-00.jpg")
+    assert made["weights"].keys() == {"embedded", untrained.stem} and str(tmp_path) not in json.dumps(made)
+    with (tmp_path / "runs/families.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["setup"] == "pix2pix"]
+    assert len(rows) == 2 and float(rows[0]["training"]) == 1.5
+    assert 0 < float(rows[0]["seconds"]) < 60 and float(rows[0]["cpu"]) > 0 and 0.1 < float(rows[0]["memory"]) < 16
 
 
 @pytest.fixture
