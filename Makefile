@@ -4,6 +4,7 @@
 # make screenshots [WIDGETS="panel map"]   pictures of the widgets, light and dark, into runs/screenshots
 # make figures [CORPORA=dir]   re-makes what is in figures/
 # make evidence CORPORA=dir    the study of notebook 06 on van Gogh and Monet, into runs/evidence; two hours
+# make families CORPORA=dir    what the trained networks in runs/families paint, cost and are worth
 # make bench CORPORA=dir   measures the engine against a plain reference, into runs/bench; an hour or more
 # make strip  takes outputs out of the notebooks before a commit
 # PYTHON=python3.12 chooses the Python that .venv is made with.
@@ -16,7 +17,7 @@ COMPARISON := $(BIN)/workbench run notebooks/05_comparison.ipynb
 NEEDED := import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13)
 MESSAGE := and f"Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12"
 
-.PHONY: demo test lab screenshots figures evidence bench strip clean venv browser
+.PHONY: demo test lab screenshots figures evidence families bench strip clean venv browser
 
 demo: $(VENV)/.installed
 	$(COMPARISON) -p out=runs/demo
@@ -76,6 +77,16 @@ evidence: $(VENV)/.installed
 	sed 's|CORPORA|$(CORPORA)|g' benchmarks/evidence/study.json > runs/evidence.json
 	$(BIN)/workbench run notebooks/06_evidence.ipynb --settings runs/evidence.json \
 		-p pictures=runs/evidence_pictures -p out=runs/evidence
+
+# Networks as benchmarks/families.json names them, in runs/families; those for the synthetic painters as truth_families.json does.
+JUDGED = --corpus "$(CORPORA)/corpora/vincent-van-gogh" \
+	--contents "$(CORPORA)/content/mona_lisa.jpg" "$(CORPORA)/photos/shilly-trips-wf2003-wf-30.jpg"
+families: $(VENV)/.installed
+	$(if $(CORPORA),,$(error make families CORPORA=dir: a folder with photos/, content/ and corpora/<artist>/))
+	$(BIN)/python benchmarks/families.py $(JUDGED) --setups benchmarks/families.json \
+		--labels "The Mona Lisa" "A valley" -o figures/families
+	$(BIN)/python benchmarks/tradeoff.py $(JUDGED) "$(CORPORA)/content/tubingen.jpg" --setups benchmarks/tradeoff.json
+	$(BIN)/python benchmarks/truth.py --setups benchmarks/truth_families.json --baseline old --scenes 20 --size 240
 
 bench: $(VENV)/.installed
 	$(if $(CORPORA),,$(error make bench CORPORA=dir: a folder with photos/ and corpora/<artist>/))

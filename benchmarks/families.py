@@ -6,7 +6,7 @@
 Every content by every setup (see setups.py), judged as in tradeoff.py, in a figure of each: OUT_CONTENT.jpg. Costs are measured
 on the first content, each setup in a process of its own, once the works are known: seconds of a picture (`seconds` that pass,
 `cpu` of all threads together; a second picture, so that nothing is read or compiled), and its peak `memory`, GB. `training`:
-minutes, from the record beside the network or from the setup. Writes RUNS/families.csv. What is painted is not painted again.
+minutes, from the setup, or from the record beside the network. Writes RUNS/families.csv. What is painted is not painted again.
 """
 
 import json
@@ -23,6 +23,9 @@ from setups import Selections, Setup
 from tradeoff import Painted, Row
 
 from workbench import figures, inputs, methods
+from workbench.errors import require
+from workbench.generative.trained import SUFFIX
+from workbench.provenance import sha256
 from workbench.study.tables import write_table
 from workbench.targets import StyleTarget
 
@@ -30,16 +33,29 @@ REPEATS = 5
 """Pictures of which the median is taken, by a method that paints at once. One that goes step by step is timed once."""
 
 
-def trained_minutes(way: Setup, painter: str) -> float | None:
-    """Minutes that the training of the network took, as its record beside it says, if the setup does not; None without both.
+def trained_minutes(way: Setup, painter: str) -> float:
+    """Minutes that training took, 0 where there is nothing to train; NaN where neither the setup says it nor the record.
 
-    A record counts the seconds that passed while the training worked. It knows nothing of a training that it began from.
+    A record counts the seconds that passed while the training worked: on a crowded machine more than it was given.
     """
     path = setups.network(way, painter)
-    beside = path.with_suffix(".json") if path else None
-    if way.minutes is not None or beside is None or not beside.is_file():
+    if way.minutes is not None:
         return way.minutes
-    return float(json.loads(beside.read_text(encoding="utf-8"))["seconds"]) / 60
+    return _recorded(path) if path else 0.0
+
+
+def _recorded(path: Path) -> float:
+    """Minutes by the record beside the network, and by that of the network in this folder that its training began from."""
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return float("nan")
+    record = json.loads(beside.read_text(encoding="utf-8"))
+    minutes = float(record["seconds"]) / 60
+    begun = record.get("provenance", {}).get("parameters", {}).get("begin")
+    if begun is None:
+        return minutes
+    before = (other for other in path.parent.glob(f"*{SUFFIX}") if other != path and sha256(other) == begun)
+    return minutes + next(map(_recorded, before), float("nan"))
 
 
 def cost(way: Setup, target: StyleTarget, content: str, painter: str, size: int) -> Row:
@@ -69,21 +85,20 @@ def costs(ways: list[Setup], chosen: Selections, content: str, size: int) -> dic
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
             asked = fresh.submit(cost, way, chosen.target(way), content, chosen.corpus.name, size)
             found[way.name] = asked.result()
-        training = trained_minutes(way, chosen.corpus.name)
-        found[way.name] |= {"training": float("nan") if training is None else training}
+        found[way.name]["training"] = trained_minutes(way, chosen.corpus.name)
         print(way.name, *(f"{name} {value:.3g}" for name, value in found[way.name].items()), flush=True)
     return found
 
 
 def panel(one: Painted, known: Row) -> figures.Panel:
     """A picture, what was measured, and what it cost."""
-    distances = f"content {one.row['away']:.2f} · blend {one.row['style']:.2g} · oeuvre {one.row['oeuvre']:.2g}"
+    lines = [f"content {one.row['away']:.2f} · blend {one.row['style']:.2g}", f"oeuvre {one.row['oeuvre']:.2g}"]
     if one.way is None:
-        return figures.Panel("Content", one.picture, lines=(distances,))
-    training = known["training"]
-    trained = "not trained" if training != training else f"trained {training:.0f} min" if training >= 1 else "trained < 1 min"
+        return figures.Panel("Content", one.picture, lines=lines)
+    minutes = float(known["training"])
+    trained = f"trained {max(1, round(minutes))} min" if minutes > 0 else "no training" if minutes == 0 else "training unknown"
     return figures.Panel(
-        one.way.title or one.way.name, one.picture, lines=(distances, f"{trained} · {_time(float(known['seconds']))}")
+        one.way.title or one.way.name, one.picture, lines=[*lines, f"{trained} · {_time(float(known['seconds']))}"]
     )
 
 
@@ -95,19 +110,23 @@ def main() -> None:
     parser = tradeoff.arguments(__doc__.splitlines()[0], 512)
     parser.add_argument("--runs", type=Path, default=Path("runs/families"), help="keeps the pictures and the table")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="writes OUT_CONTENT.jpg")
+    parser.add_argument("--labels", nargs="+", metavar="NAME", help="what the contents are called in the figure, one for each")
     parser.add_argument("--dpi", type=int, default=150)
     args = parser.parse_args()
     ways, contents, corpus = tradeoff.opened(args)
+    labels = args.labels or [name.replace("_", " ").replace("-", " ").capitalize() for name in contents]
+    require(len(labels) == len(contents), f"--labels: {len(labels)} names for {len(contents)} contents")
     judge = tradeoff.load_judge(args.judge)
     made = list(tradeoff.painted(ways, contents, corpus, judge, {"size": args.size}, args.runs))
     known = costs(ways, Selections(corpus, next(iter(contents.values()))), args.contents[0], args.size)
     rows = [{**one.row, **(known[one.way.name] if one.way else {})} for one in made]
     write_table(args.runs / "families.csv", rows)
     provenance = {"command": "families", **tradeoff.made_of(args, ways, corpus, judge)}
-    for name in contents:
+    for name, label in zip(contents, labels, strict=True):
         panels = [panel(one, known.get(str(one.row["setup"]), {})) for one in made if one.row["content"] == name]
         whose = corpus.works[0].artist or corpus.name
-        title = f"{name.replace('_', ' ').replace('-', ' ').capitalize()} after {whose}, {args.size} px, judged by {args.judge}"
+        whose, judged = corpus.works[0].artist or corpus.name, {"vgg19": "VGG-19"}.get(args.judge, args.judge)
+        title = f"{label} after {whose}, {args.size} px, judged by {judged}"
         sheet = figures.side_by_side(panels, title=title)
         output = args.output.with_name(f"{args.output.name}_{name}")
         print(*figures.save(sheet, output, provenance, dpi=args.dpi, suffixes=(".jpg",)), sep="\n")

@@ -169,8 +169,12 @@ def main() -> None:
     write_table(args.out / "points.csv", found)
     for line in found:
         says = ", ".join(f"{name} {line[name]:.3g}" for name in MEASURES)
-        times = f"{line['ratio']:.3g} ({line['ratio low']:.3g} to {line['ratio high']:.3g}) in {line['within']} of {line['n']}"
-        print(f"{line['setup']:24} {says}; style over {baseline} at equal content {times}")
+        if line["within"]:
+            ends = f" ({line['ratio low']:.3g} to {line['ratio high']:.3g})" if line["within"] > 2 else ""
+            says += (
+                f"; style over {baseline} as far from the content {line['ratio']:.3g}{ends}, {line['within']} of {line['n']}"
+            )
+        print(f"{line['setup']:24} {says}")
     paths = figures.save(drawn(found), args.out / "tradeoff", made_of(args, ways, corpus, judge))
     print(*paths, sep="\n")
 

@@ -6,7 +6,8 @@ For setups see setups.py. Writes OUT/trial.csv, a row for every picture and ever
 artist, and `place`, among his works of the content's genre (metrics.log_odds; trained on --corpora and --photographs); `rate`
 of leaks, `expected` and `excess` (metrics.margin_leak); `away`, the distance to the content; `face`, how much of faces is
 kept, where that can be measured. Prints their means over cells with t intervals. Pictures are kept in OUT/pictures and not
-painted again; OUT/by_name has them under plain names.
+painted again; OUT/by_name has them under plain names. --curves draws log-odds and leaks against the distance to the content, a
+line for the setups of one "curve": the weights of one family.
 """
 
 import argparse
@@ -87,11 +88,13 @@ def measured(args: argparse.Namespace, ways: list[Setup], common: dict) -> list[
             for way in ways:
                 picture, target = setups.paint(way, chosen, common, args.out / "pictures", f"{name}_{artist}")
                 pictures[way.name] = picture, sources_of(target)
+            curves = {UNTOUCHED: UNTOUCHED, **{way.name: way.curve for way in ways}}
             for setup, (picture, sources) in pictures.items():
                 path = images.save(picture, args.out / "by_name" / artist / name / f"{setup}.png")
                 found = judged(picture, sources, of, odds, leaks, judge)
                 files = {"file": path.relative_to(args.out).as_posix(), "sources": "|".join(work.name for work in sources)}
-                rows.append({"artist": artist, "content": name, "genre": of[1], "setup": setup, **found, **files})
+                rows.append({"artist": artist, "content": name, "genre": of[1], "curve": curves[setup], "setup": setup})
+                rows[-1] |= {**found, **files}
                 print(artist, name, setup, *(f"{key} {found[key]:.3g}" for key in MEASURES), flush=True)
             write_table(args.out / "trial.csv", rows)
     return rows
@@ -121,6 +124,21 @@ def sheets(rows: list[Row], out: Path, sheet: Path) -> list[Path]:
     return made
 
 
+def curves(rows: list[Row], stem: Path) -> list[Path]:
+    """Means over cells in which both could be taken: STEM_value and STEM_excess, against `away`, a point for every setup."""
+    made: list[Path] = []
+    for measure, label in (("value", "log-odds of the artist"), ("excess", "leaks beyond those expected")):
+        lines: dict[str, list[np.ndarray]] = {}
+        for curve, setup in dict.fromkeys((row["curve"], row["setup"]) for row in rows):
+            pairs = [(row["away"], row[measure]) for row in rows if row["setup"] == setup and row[measure] == row[measure]]
+            if pairs:
+                lines.setdefault(curve, []).append(np.mean(pairs, axis=0))
+        series = {curve: tuple(np.transpose(sorted(line, key=lambda point: point[0]))) for curve, line in lines.items()}
+        figure = figures.curves(series, x_label="distance to the content", y_label=label, log=False)
+        made += figures.save(figure, stem.with_name(f"{stem.name}_{measure}"), dpi=150)
+    return made
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--contents", nargs="+", required=True, help="image files, or sample photographs")
@@ -130,6 +148,9 @@ def main() -> None:
     parser.add_argument("--setups", type=Path, required=True, help="JSON file of setups")
     parser.add_argument("--out", type=Path, default=Path("runs/trial"))
     parser.add_argument("--sheet", type=Path, metavar="OUT.jpg", help="a contact sheet for every artist, OUT_ARTIST.jpg")
+    parser.add_argument(
+        "--curves", type=Path, metavar="STEM", help="log-odds and leaks against content, STEM_value.png and so on"
+    )
     parser.add_argument("--judge", default="vgg19")
     parser.add_argument("--judge-size", type=int, default=256, help="long side of pictures and works as they are judged, px")
     parser.add_argument("--size", type=int, default=384)
@@ -141,6 +162,7 @@ def main() -> None:
             way.made_with(common, artist)  # before hours are spent
     rows = measured(args, ways, common)
     print("", *lines(rows), *(sheets(rows, args.out, args.sheet) if args.sheet else ()), sep="\n")
+    print(*(curves(rows, args.curves) if args.curves else ()), sep="\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from workbench import encoders, figures, images
+from workbench import encoders, figures, images, provenance
 from workbench.errors import UsageError, WorkbenchError
 from workbench.generative import trained
 from workbench.generative.networks import Generator
@@ -309,6 +309,11 @@ def test_families_are_judged_and_their_costs_are_measured(monkeypatch, untrained
     options = ["--runs", str(tmp_path / "runs"), "-o", str(tmp_path / "families")]
     monkeypatch.setattr(sys, "argv", ["families.py", *common, *options])
     families.main()
+    begun = untrained.with_name("later.safetensors")
+    begun.with_suffix(".json").write_text(
+        json.dumps({"seconds": 30.0, "provenance": {"parameters": {"begin": provenance.sha256(untrained)}}})
+    )
+    assert families._recorded(begun) == 2.0 and np.isnan(families._recorded(tmp_path / "no.safetensors"))
     made = figures.read_provenance(tmp_path / "families_work-00.jpg")
     assert made["weights"].keys() == {"embedded", untrained.stem} and str(tmp_path) not in json.dumps(made)
     with (tmp_path / "runs/families.csv").open() as file:
