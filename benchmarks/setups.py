@@ -22,14 +22,15 @@ from unittest import mock
 from torch import Tensor
 
 from workbench import encoders, inputs, methods, statistics, targets
-from workbench.corpora import Corpus
+from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
-from workbench.generative import pix2pix
+from workbench.generative import pix2pix, trained
 from workbench.generative.trained import Trained
 from workbench.methods import OneShot
 from workbench.methods.kept import cached_picture
 from workbench.methods.trained import TrainedMethod
+from workbench.metrics.leak import sources_of
 from workbench.transfer import Settings, hypercolumns
 
 loaded = cache(encoders.load)
@@ -136,6 +137,14 @@ def network(setup: Setup, painter: str) -> Path | None:
     """The file of the trained network that paints by `setup` after the corpus `painter`; None for other methods."""
     method = methods.get(setup.made_with({}, painter).method)
     return method.path if isinstance(method, TrainedMethod) else None
+
+
+def sources(setup: Setup, target: targets.StyleTarget, corpus: Corpus) -> tuple[Work, ...]:
+    """The works of `corpus` that a picture may owe something to: those of its target, and all that a network learnt from."""
+    path = network(setup, corpus.name)
+    learnt = set(trained.read(path).header.get("works", ())) if path else set()
+    given = sources_of(target)
+    return (*given, *(work for work in corpus if work.sha256 in learnt and work not in given))
 
 
 class Told(OneShot):

@@ -8,6 +8,9 @@ of leaks, `expected` and `excess` (metrics.margin_leak); `away`, the distance to
 kept, where that can be measured. Prints their means over cells with t intervals. Pictures are kept in OUT/pictures and not
 painted again; OUT/by_name has them under plain names. --curves draws log-odds and leaks against the distance to the content, a
 line for the setups of one "curve": the weights of one family.
+
+All works that a network learnt from count as its sources, whatever its target, and no probe is trained on sources: log-odds can
+be taken of networks that learnt from a part of the artist's works.
 """
 
 import argparse
@@ -23,7 +26,6 @@ from workbench.corpora import Work, ingest
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.metrics.faces import faces_kept
-from workbench.metrics.leak import sources_of
 from workbench.metrics.log_odds import ArtistOdds
 from workbench.metrics.margin_leak import MarginLeaks
 from workbench.study.intervals import t_interval
@@ -87,7 +89,7 @@ def measured(args: argparse.Namespace, ways: list[Setup], common: dict) -> list[
             pictures: dict[str, tuple[Tensor, Works]] = {UNTOUCHED: (images.resize(of[0], args.size), ())}
             for way in ways:
                 picture, target = setups.paint(way, chosen, common, args.out / "pictures", f"{name}_{artist}")
-                pictures[way.name] = picture, sources_of(target)
+                pictures[way.name] = picture, setups.sources(way, target, corpus)
             curves = {UNTOUCHED: UNTOUCHED, **{way.name: way.curve for way in ways}}
             for setup, (picture, sources) in pictures.items():
                 path = images.save(picture, args.out / "by_name" / artist / name / f"{setup}.png")

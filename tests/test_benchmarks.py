@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from workbench import encoders, figures, images, provenance
+from workbench import encoders, figures, images, provenance, targets
 from workbench.errors import UsageError, WorkbenchError
 from workbench.generative import trained
 from workbench.generative.networks import Generator
@@ -220,11 +220,12 @@ def test_a_setup_that_varies_stands_for_one_of_each_value(scripts):
 
 
 @pytest.fixture
-def untrained(tmp_path):
-    """The file of a pix2pix network for the painter nocturne, as it is before it learns."""
+def untrained(corpus, tmp_path):
+    """The file of a pix2pix network called after nocturne that says it learnt from two works, as it is before it learns."""
     torch.manual_seed(0)
     generator = Generator(inputs=3 + len(REGIONS), widths=(4, 8, 8), blocks=1, skips=True)
-    header = {"format": trained.FORMAT, "family": "pix2pix", "pairs": "scenes", "works": [], "artist": ""}
+    header = {"format": trained.FORMAT, "family": "pix2pix", "pairs": "scenes", "artist": ""}
+    header["works"] = [work.sha256 for work in list(corpus)[:2]]
     header["architecture"] = {"generator": generator.architecture}
     path = tmp_path / "nocturne-pix2pix.safetensors"
     save_file(generator.state_dict(), path, metadata={"header": json.dumps(header)})
@@ -246,6 +247,16 @@ def test_a_network_is_named_by_its_painter_and_checked_with_its_target(scripts, 
     for way, painter, said in ((right, "umber", "umber-pix2pix"), (wrong, "nocturne", "whole"), (told, "", "only a pix2pix")):
         with pytest.raises(UsageError, match=f"setup '{way.name}'.*{said}"):
             way.made_with({}, painter)
+
+
+def test_all_that_a_network_learnt_from_are_its_sources(scripts, untrained, corpus):
+    setups, works = scripts("setups"), list(corpus)
+    network, other = setups.parsed(
+        [{"name": "a", "target": "whole", "settings": {"method": str(untrained)}}, {"name": "b", "target": "whole"}]
+    )
+    target = targets.single(works[3])
+    assert setups.sources(network, target, corpus) == (works[3], works[0], works[1])
+    assert setups.sources(other, target, corpus) == (works[3],)
 
 
 def test_truth_is_asked_about_photographs_and_scenes_and_regions_are_told(scripts, untrained, corpus, tmp_path):
