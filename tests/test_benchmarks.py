@@ -357,15 +357,15 @@ def test_a_trial_is_judged_and_its_pairs_are_blind(scripts, arguments, tmp_path,
     (tmp_path / "setups.json").write_text(json.dumps(ways))
     out = ["--out", str(tmp_path / "trial")]
     options = ["--artists", "warm", "--setups", str(tmp_path / "setups.json"), "--judge", "embedded", "--judge-size", "64"]
-    monkeypatch.setattr(
-        sys, "argv", ["trial.py", *arguments, *options, *out, "--size", "48", "--sheet", str(tmp_path / "s.jpg")]
-    )
+    drawn = ["--sheet", str(tmp_path / "s.jpg"), "--curves", str(tmp_path / "c")]
+    monkeypatch.setattr(sys, "argv", ["trial.py", *arguments, *options, *out, "--size", "48", *drawn])
     scripts("trial").main()
     with (tmp_path / "trial/trial.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["setup"] for row in rows] == ["content", "neighbours", "plain", "bold"] * 2 and (
         tmp_path / "s_warm.jpg"
     ).exists()
+    assert all((tmp_path / f"c_{measure}.png").exists() for measure in ("value", "excess"))
     assert all(row["value"] and 0 <= float(row["place"]) <= 1 and row["away"] for row in rows)
     assert all(bool(row["rate"]) == (row["setup"] != "content") for row in rows)
     assert str(tmp_path) not in (tmp_path / "trial/trial.csv").read_text()
