@@ -268,6 +268,7 @@ class _Course:
             "plan": asdict(training.plan),
             "step": training.step,
             "seconds": round(training.seconds, 1),
+            "cpu_seconds": round(training.cpu_seconds, 1),
             "header": training.family.header(),
             "history": training.history,
             **({"provenance": self.made} if self.made else {}),

@@ -114,7 +114,8 @@ class Training:
     what the family measures of the averaged painter. `checkpoint` and `resume` carry it over a stop: with `steps` it then goes
     on as if there had been none, to the last bit on the same CPU.
 
-    step: how many are made; seconds: of work so far; whole: whether none is half made, so that a checkpoint makes sense.
+    step: how many are made; seconds: of work so far, by the clock; whole: whether none is half made, so that a checkpoint makes
+    sense.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class Training:
         self.begun_from = _begin(family.painter, begin) if begin else ""
         self.step = 0
         self.seconds = 0.0
+        self._cpu = -time.process_time()
         self.whole = True
         self.history: list[dict[str, float]] = []
         self._sums: dict[str, tuple[float, int]] = {}  # player -> (its losses since the last record, how many)
@@ -159,6 +161,11 @@ class Training:
         by_steps = self.step / self.plan.steps if self.plan.steps else 0.0
         by_time = self.seconds / (60 * self.plan.minutes) if self.plan.minutes else 0.0
         return min(1.0, max(by_steps, by_time))
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of this process since the training was made, and before its last stop."""
+        return self._cpu + time.process_time()
 
     @property
     def seconds_left(self) -> float | None:
@@ -289,6 +296,7 @@ class Training:
                 tensors |= {f"optimiser.{name}.{i}.{key}": value for key, value in state.items()}
         tensors |= {f"family.{name}": value for name, value in self.family.state().items()}
         state = {"step": self.step, "seconds": self.seconds, "history": self.history, "sums": self._sums}
+        state["cpu_seconds"] = self.cpu_seconds
         with storage.atomic(path) as temporary:
             held = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
             save_file(held, temporary, metadata={"recipe": self.recipe, "state": json.dumps(state)})
@@ -338,6 +346,7 @@ class Training:
         self.family.restore(part("family."))
         self.draw.set_state(tensors["draw"])
         found = json.loads(record["state"])
+        self._cpu += found.get("cpu_seconds", 0.0)
         if self.process:
             self.draw.manual_seed(self.plan.seed + self.process + 1_000_003 * (1 + found["step"]))
         self.step, self.seconds, self.history = found["step"], found["seconds"], found["history"]
