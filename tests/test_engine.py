@@ -105,13 +105,13 @@ class TestContract:
 
     @pytest.mark.parametrize("case", CASES)
     def test_a_batch_of_two_is_two_single_transfers(self, begin, encoder, content, case):
-        """Convolutions over a batch may round otherwise, which the eigenvalues of W2 amplify most."""
+        """Convolutions over a batch may round otherwise, which the eigenvalues of W2 amplify most, and deviations some."""
         pictures = (content, content.flip(3) * 0.9)
         alone = [begin(case, encoder, picture=picture, engine="plain").run() for picture in pictures]
         together = batch.run([begin(case, encoder, picture=picture) for picture in pictures])
         for one, other in zip(alone, together, strict=True):
             assert other.complete
-            check_alike(one, other, picture=0.03 if case == "w2" else 0.002, losses=0.03)
+            check_alike(one, other, picture={"w2": 0.03, "embedding": 0.01}.get(case, 0.002), losses=0.03)
 
 
 class TestGram:

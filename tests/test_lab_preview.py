@@ -198,7 +198,7 @@ class TestPanel:
     def test_moving_tau_changes_the_picture_and_a_run_takes_its_place(self, exploration):
         exploration.target()
         panel = TransferPanel(exploration)
-        until(lambda: "preview by the network nobody" in panel.caption.value)
+        until(lambda: "preview by the network nobody" in panel.caption.value and bool(panel.image.data))
         first = bytes(panel.image.data)
         assert first.startswith(b"\xff\xd8") and panel.image.alt.startswith("preview by") and not panel.kept.items
         panel.tau.value = 10.0

@@ -34,7 +34,7 @@ def family(corpus, encoder, **changes):
 def learnt(corpus, encoder, tmp_path_factory):
     """(training, the file that it wrote): 40 steps on `two_styles`."""
     path = tmp_path_factory.mktemp("vae") / "stripes.safetensors"
-    training = Training(family(corpus, encoder), Plan(steps=40, report_every=40, rate=4.0))
+    training = Training(family(corpus, encoder), Plan(steps=40, report_every=40, rate=8.0))
     trained.train(training, path)
     return training, path
 
