@@ -109,3 +109,8 @@ def network(corpus, encoder, tmp_path_factory):
     path = tmp_path_factory.mktemp("network") / "nobody.safetensors"
     trained.save(training, path)
     return path
+
+
+def pytest_collection_modifyitems(items):
+    """The notebooks first: one process runs their whole file, for which the others would wait at the end."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")

@@ -309,7 +309,8 @@ class TransferPanel(widgets.VBox):
             self._report(runner.error, alert=True)
         elif losses:
             left = runner.seconds_left
-            state = f"about {left:.0f} s left" if running and left is not None else "stopped" if runner.resumable else "done"
+            ended = "stopped" if runner.resumable else "done"
+            state = ended if not running else "at work" if left is None else f"about {left:.0f} s left"
             loss = losses[-1]["total"]
             self._report(f"{_evaluations(losses)}, {state}" + (f", loss {loss:.3g}" if loss else ""))
         elif running:
