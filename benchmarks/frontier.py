@@ -18,9 +18,10 @@ from workbench.cli.distil import _held_out
 from workbench.corpora import Corpus, ingest
 from workbench.distillation import evaluation
 from workbench.distillation.recipe import SHIPPED, Recipe, read_stages, write_stages
-from workbench.distillation.training import Distillation, data_sha256
+from workbench.distillation.training import Distillation
 from workbench.encoders.embedded import WEIGHTS
 from workbench.encoders.vgg import WIDTHS
+from workbench.generative.data import identity_of
 from workbench.transfer import Settings
 
 SIZE = 256  # px
@@ -41,7 +42,7 @@ def train(recipe: Recipe, out: Path, corpora: list[Corpus]) -> None:
     """Write the student of `recipe` to `out`, unless it is there."""
     works, held_out = recipe.split(corpora)
     teacher = encoders.load("vgg19", pooling="average", precision="bfloat16")
-    made = {"recipe": write_stages([recipe]), "teacher": teacher.weights_sha256, "data": data_sha256(works)}
+    made = {"recipe": write_stages([recipe]), "teacher": teacher.weights_sha256, "data": identity_of(works)}
     if out.exists() and made.items() <= storage.read_checkpoint(out)[0].items():
         return
     distillation = Distillation(recipe, teacher, works, held_out, report_every=REPORT_EVERY, show=True)

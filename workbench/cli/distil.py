@@ -70,13 +70,13 @@ def _distil(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace, stages: list["Recipe"], corpora: list["Corpus"]) -> None:
     from workbench import encoders
     from workbench.distillation.recipe import write_stages
-    from workbench.distillation.training import data_sha256
+    from workbench.generative.data import identity_of
 
     works, held_out = stages[-1].split(corpora)
     print(f"{len(works)} pictures to learn from, {len(held_out)} held out", flush=True)
     teacher = encoders.load(args.teacher, pooling="average", precision="bfloat16", **given(args, LOAD))
     outs = [args.out.with_suffix(f".stage{number}.safetensors") for number in range(1, len(stages))] + [args.out]
-    made = {"teacher": teacher.weights_sha256, "data": data_sha256(works)}
+    made = {"teacher": teacher.weights_sha256, "data": identity_of(works)}
     begin = None
     for number, (recipe, out) in enumerate(zip(stages, outs, strict=True), 1):
         header = {"recipe": write_stages(stages[:number]), **made}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from workbench import images, progress
 from workbench.corpora import Work
+from workbench.generative.data import below, from_bytes, to_bytes, uniform
 
 LONG_SIDE = 768
 """px. Long side of the pictures that crops are taken from."""
@@ -34,54 +35,36 @@ class Crops:
 
     def plain(self, generator: torch.Generator) -> Tensor:
         """A crop at a random place and scale, perhaps mirrored; its colours are the picture's own."""
-        picture = self.pictures[_below(len(self.pictures), generator)]
+        picture = self.pictures[below(len(self.pictures), generator)]
         height, width = picture.shape[-2:]
         smallest, largest = SCALES
-        scale = smallest * (largest / smallest) ** _uniform(generator)
+        scale = smallest * (largest / smallest) ** uniform(generator)
         box = max(16, min(round(self.side / scale), height, width))
-        top, left = _below(height - box + 1, generator), _below(width - box + 1, generator)
+        top, left = below(height - box + 1, generator), below(width - box + 1, generator)
         crop = from_bytes(picture[None, :, top : top + box, left : left + box])
-        if _uniform(generator) < 0.5:
+        if uniform(generator) < 0.5:
             crop = crop.flip(-1)
         return to_bytes(images.resize(crop, (self.side, self.side)))[0]
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """A plain crop, or, half of the time, one that no camera and no painter made."""
         crop = self.plain(generator)
-        kind = _uniform(generator)
+        kind = uniform(generator)
         if kind < 0.5:
             return crop
         x = from_bytes(crop)
         if kind < 0.6:
-            x = x[list(PERMUTATIONS[_below(6, generator)])]
+            x = x[list(PERMUTATIONS[below(6, generator)])]
         elif kind < 0.75:  # contrast, brightness and a cast of colour
             gain = torch.empty(3, 1, 1).uniform_(0.6, 1.4, generator=generator)
             x = (x - 0.5) * gain + 0.5 + torch.empty(3, 1, 1).uniform_(-0.2, 0.2, generator=generator)
         elif kind < 0.85:  # two pictures through one another
-            x = torch.lerp(x, from_bytes(self.plain(generator)), 0.2 + 0.6 * _uniform(generator))
+            x = torch.lerp(x, from_bytes(self.plain(generator)), 0.2 + 0.6 * uniform(generator))
         elif kind < 0.95:  # what an optimiser leaves behind: noise, of one pixel or of several
-            grain = 2 ** _below(4, generator)
+            grain = 2 ** below(4, generator)
             noise = torch.randn(1, 3, self.side // grain, self.side // grain, generator=generator)
-            noise = F.interpolate(noise, (self.side, self.side), mode="bilinear") * 0.3 * _uniform(generator)
+            noise = F.interpolate(noise, (self.side, self.side), mode="bilinear") * 0.3 * uniform(generator)
             x = x + noise[0]
         else:  # noise alone, as an optimisation from noise starts
             x = torch.rand(3, self.side, self.side, generator=generator)
         return to_bytes(x)
-
-
-def to_bytes(image: Tensor) -> Tensor:
-    """float [0, 1] to uint8, rounded and clamped."""
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def from_bytes(image: Tensor) -> Tensor:
-    """uint8 to float32 in [0, 1]."""
-    return image.float() / 255
-
-
-def _uniform(generator: torch.Generator) -> float:
-    return float(torch.rand((), generator=generator))
-
-
-def _below(limit: int, generator: torch.Generator) -> int:
-    return int(torch.randint(limit, (), generator=generator))

@@ -1,6 +1,5 @@
 """The training of a student: a pool of crops with the teacher's features, one optimiser step after the other, resumable."""
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +11,13 @@ from torch import Tensor
 
 from workbench import progress, storage
 from workbench.corpora import Work
-from workbench.distillation.crops import Crops, from_bytes, to_bytes
+from workbench.distillation.crops import Crops
 from workbench.distillation.recipe import Recipe, write_stages
 from workbench.distillation.teacher import BATCH, Teacher, fit_embedding, fit_heads, imitate
 from workbench.encoders.convolutional import ConvolutionalEncoder
 from workbench.encoders.embedded import DistilledEncoder
 from workbench.errors import UsageError, WorkbenchError, require
+from workbench.generative.data import from_bytes, identity_of, to_bytes
 from workbench.statistics import gram, moments
 from workbench.transfer.losses import ContentLoss, GramLoss
 from workbench.transfer.objective import Objective
@@ -69,7 +69,7 @@ class Distillation:
         self.begin = begin
         self.report_every = report_every
         self.show = show
-        self.data = data_sha256(works)
+        self.data = identity_of(works)
         self.crops = Crops(works, recipe.crop, show=show)
         self.encoder = encoder
         self.network = DistilledEncoder("student", recipe.widths, recipe.components, recipe.embedding)
@@ -289,11 +289,6 @@ class Distillation:
     def _say(self, text: str) -> None:
         for _ in progress.track([None], total=1, label=text, show=self.show):
             pass
-
-
-def data_sha256(works: Sequence[Work]) -> str:
-    """SHA-256 of the works' hashes, in their order: another order draws other crops."""
-    return hashlib.sha256("".join(work.sha256 for work in works).encode()).hexdigest()
 
 
 def as_matrix(weight: Tensor) -> Tensor:

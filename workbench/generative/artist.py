@@ -39,6 +39,8 @@ MOST_WORKS = 256
 """Works whose Gram matrices are held; of a larger corpus so many, evenly over its hashes."""
 CONTENT_LAYERS = ("relu3_1", "relu4_2")
 """relu4_2 alone loses eyes and windows."""
+LONG_SIDE = 640
+"""px. Of the photographs that crops are taken from; the crops shrink them by up to .6."""
 GRAIN = (127, 113)
 """px. Sides of two tiles of noise, which are repeated and added: together they repeat after 14351 px."""
 IMITATED = 192
@@ -202,8 +204,8 @@ class Artist(Family):
         self.options = options
         self.encoder = encoder
         self.works = tuple(_evenly(works, MOST_WORKS))
-        self.photographs = data.Pictures(photographs, 640)
-        self.held_out = data.Pictures(held_out, 640)
+        self.photographs = data.Pictures(photographs, LONG_SIDE)
+        self.held_out = data.Pictures(held_out, LONG_SIDE)
         self.layers = encoder.style_layers
         each = [
             targets.moments(targets.single(work), encoder, options.size, self.layers)

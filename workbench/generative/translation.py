@@ -167,6 +167,7 @@ class CycleGAN(_Unpaired):
     """
 
     name = "cyclegan"
+    options: CycleOptions
 
     def __init__(
         self,
@@ -180,7 +181,6 @@ class CycleGAN(_Unpaired):
     ):
         """`held_out`: photographs to measure on; `encoder`: measures, with style layers and relu4_2."""
         super().__init__(works, photographs, held_out, encoder, options, seed)
-        self.weights = options
         self.forth, self.back = self._generator(), self._generator()
         self.judge_of_works, self.judge_of_photographs = self._judge(), self._judge()
         self.players = {
@@ -204,7 +204,7 @@ class CycleGAN(_Unpaired):
             deceived = real(judges[0](painted)) + real(judges[1](photographed))
             cycle = difference(self.back(painted), x) + difference(self.forth(photographed), y)
             identity = difference(same_y, y) + difference(same_x, x)
-            total = deceived + self.weights.cycle * cycle + self.weights.identity * identity
+            total = deceived + self.options.cycle * cycle + self.options.identity * identity
         yield "generators", total
         shown = self.pools["works"].exchange(painted, draw), self.pools["photographs"].exchange(photographed, draw)
         with precision(self.device):
@@ -233,6 +233,7 @@ class OneSided(_Unpaired):
     """
 
     name = "one-sided"
+    options: OneSidedOptions
 
     def __init__(
         self,
@@ -246,29 +247,28 @@ class OneSided(_Unpaired):
     ):
         """`held_out`: photographs to measure on; `encoder`: measures, and may hold the content; it has relu4_2."""
         super().__init__(works, photographs, held_out, encoder, options, seed)
-        self.weights = options
         self.generator, self.judge = self._generator(), self._judge()
         self.players = {"painter": self.generator, "judge": self.judge}
         self.rates = {"painter": 5e-4, "judge": 5e-4}
 
     def losses(self, draw: torch.Generator) -> Losses:
         photographs, works = self._drawn(draw)
-        weights = self.weights
+        options = self.options
         with frozen(self.judge), precision(self.device):
             painted = self.generator(photographs)
             deceived = real(self.judge(painted))
         content = self._content(painted, photographs)
-        averages = [F.avg_pool2d(2 * picture, weights.cell) for picture in (painted, photographs)]
+        averages = [F.avg_pool2d(2 * picture, options.cell) for picture in (painted, photographs)]
         colour = (averages[0] - averages[1]).square().mean()
-        yield "painter", deceived + weights.content * content + weights.colour * colour
+        yield "painter", deceived + options.content * content + options.colour * colour
         with precision(self.device):
             scores = self.judge(torch.cat([works, painted.detach(), photographs]))
             true, made, seen = zip(*(score.chunk(3) for score in scores), strict=True)
-            told = real(true) + (fake(made) + weights.second_fakes * fake(seen)) / (1 + weights.second_fakes)
+            told = real(true) + (fake(made) + options.second_fakes * fake(seen)) / (1 + options.second_fakes)
         yield "judge", told / 2
 
     def _content(self, painted: Tensor, photographs: Tensor) -> Tensor:
-        if self.weights.content_in == "own":
+        if self.options.content_in == "own":
             with precision(self.device):
                 codes = [self.generator.encode(pad(picture) * 2 - 1).float() for picture in (painted, photographs)]
             return relative_squares(codes[0], codes[1]).mean()
