@@ -182,7 +182,10 @@ def named(name: str) -> TrainedMethod | None:
     """
     if not name.endswith(trained.SUFFIX) and not trained.exists(name):
         lone = name in KINDS
-        require(not lone, f"method {name!r}: workbench train {name} --corpus DIR -o NAME, then give --method NAME")
+        require(
+            not lone,
+            f"no {name} network comes with the package: workbench train {name} --corpus DIR -o NAME, then --method NAME",
+        )
         return None
     path = trained.find(name)
     return TrainedMethod(name, trained.read(path).family, path)
