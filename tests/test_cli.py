@@ -110,6 +110,16 @@ assert not heavy, heavy
     assert all(line.startswith("workbench: ") for line in done.stderr.splitlines())
 
 
+def test_what_a_notebook_imports_leaves_out_what_takes_seconds_and_few_use():
+    code = """
+import sys
+from workbench import encoders, figures, lab, methods, runs, targets, transfer
+print({"nbformat", "papermill", "torchvision", "open_clip", "torch._dynamo"} & set(sys.modules) or "")
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert told.stdout.strip() == "", told.stderr
+
+
 def test_the_help_of_transfer_tells_the_defaults_and_choices_of_the_settings(capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["transfer", "--help"])
