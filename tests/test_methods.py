@@ -83,7 +83,7 @@ class TestWords:
             request().asking(near if ":" in near else f"{near}:blend")
 
     def test_networks_of_the_package_are_named_where_nothing_is_near(self, tmp_path, monkeypatch):
-        with pytest.raises(UsageError, match="choose neighbours, gram.*, van-gogh, or the file"):
+        with pytest.raises(UsageError, match=r"choose neighbours, gram.*, van-gogh, or the file"):
             methods.get("xyz")
         monkeypatch.setattr("workbench.generative.trained.SHIPPED", tmp_path)
         with pytest.raises(UsageError, match="choose neighbours, gram") as error:

@@ -20,7 +20,7 @@ from workbench.methods.trained import TrainedMethod
 from workbench.retrieval import clusters, embeddings
 from workbench.retrieval.agreement import agreement, colours
 from workbench.retrieval.embeddings import Embeddings
-from workbench.transfer import Settings
+from workbench.transfer import Settings, Transfer
 
 TINY = vae.Options(size=96, batch=4, widths=(8, 12, 16, 24), latent=8, warm_up=5, perceptual=0.2)
 
@@ -215,6 +215,12 @@ class TestEncoder:
         assert set(clusters.cluster(space, 2, k_max=1).labels) == {0, 1}
         content = corpus.works[0].load(128)
         assert targets.Selection(corpus, content, encoder, retriever=encoder).nearest().works == (corpus.works[0],)
+
+    @pytest.mark.parametrize("method", ["gram", "neighbours"])
+    def test_nothing_is_painted_with_the_codes(self, learnt, corpus, method):
+        encoder = encoders.load(f"vae:{learnt[1]}", device="cpu")
+        with pytest.raises(UsageError, match=r"only compares pictures, as a retriever|no relu3_1, .*: choose embedded"):
+            Transfer(corpus.works[0].load(64), targets.single(corpus.works[1]), encoder, Settings(method=method, size=64)).run()
 
     def test_what_is_no_vae_is_refused_in_a_line(self, tmp_path):
         save_file({"x": torch.zeros(1)}, tmp_path / "other", metadata={"header": json.dumps({"family": "artist"})})
