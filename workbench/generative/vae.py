@@ -49,8 +49,8 @@ class Options:
 
     perceptual: float = 0.5
     beta: float = 0.5
-    """Weight of the KL divergence, against an L1 error of values in [0, 1]. After 400 steps on van Gogh's works no dimension was
-    idle."""
+    """Weight of the KL divergence, against an L1 error of values in [0, 1]. After 400 steps on van Gogh's works no
+    dimension was idle."""
     warm_up: int = 500
     """Steps over which beta rises from 0, so that codes are used before they are priced (Bowman et al. 2016)."""
     batch: int = 32
