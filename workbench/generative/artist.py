@@ -170,8 +170,8 @@ class ArtistNetwork(nn.Module):
     def forward(self, pictures: Tensor, codes: Tensor, begin: tuple[int, int] = (0, 0)) -> Tensor:
         """`pictures` (N, 3, H, W) in [0, 1], `codes` (N, K): (N, 3, H, W) in [0, 1]. `begin`: see `with_noise`.
 
-        Beyond the border the picture is continued, and the noise goes on: continued with it, noise would be stripes across the
-        border, which the network paints as it paints bark.
+        Beyond the border the picture repeats its border pixels, and the noise goes on: repeated, it would be stripes across the
+        border, and these show in what the network paints.
         """
         height, width = pictures.shape[-2:]
         return self.inside(pad(pictures), codes, (begin[0] - MARGIN, begin[1] - MARGIN))[..., :height, :width]

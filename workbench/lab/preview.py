@@ -55,7 +55,7 @@ class _Job:
 class Preview:
     """Paints the present choice by `Choice.preview`, in a thread, and the latest choice alone: changes never queue up.
 
-    In place of a barycentre, which takes seconds for every change of the weights, it shows the mean.
+    In place of a barycentre, which takes some 20 s of 91 works whenever a weight changes, it shows the mean.
     shown: the latest preview, None where no network knows the works, or the method that previews does not go with the choice;
     error: one line on what went wrong, or "". Nothing happens before the first `refresh`.
     """
