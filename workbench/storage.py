@@ -1,6 +1,7 @@
 """Files that are either whole or absent, and the cache of results that can be computed again."""
 
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -75,13 +76,19 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces `path` when the block ends well, and vanishes when it does not.
 
     The temporary file keeps the suffix of `path`, so libraries that choose a format by suffix work. The parent folder
-    is created. Raises WorkbenchError, naming `path`, when it cannot be written (permission, full disk, a folder in the way).
+    is created. The file has the permissions of any new file there, as the umask has it: safetensors gives its own the mode 600.
+    Raises WorkbenchError, naming `path`, when it cannot be written (permission, full disk, a folder in the way).
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:12]}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode  # the umask itself cannot be read without being set, for all threads
+        temporary.unlink()
         yield temporary
+        if temporary.stat().st_mode != mode:
+            temporary.chmod(stat.S_IMODE(mode))
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

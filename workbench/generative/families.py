@@ -21,7 +21,7 @@ from workbench.generative.training import Family, Training
 
 SCENES = 240
 """Procedural scenes that stand for photographs where none are given."""
-DRIVERS = ("embedded", "vgg19", "random")
+DRIVERS = tuple(name for name in encoders.PAINTING if ":" not in name)
 """Encoders that may drive a training: those that every machine finds by their name alone."""
 
 
