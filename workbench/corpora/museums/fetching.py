@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import unicodedata
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -33,6 +34,8 @@ COLUMNS = (
     *("licence", "licence_url", "attribution", "image_url", "sha256", "width", "height"),
 )
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "WEBP": ".webp"}
+# What reading a page or table comes to that is not as it is documented to be.
+_UNDOCUMENTED = (LookupError, TypeError, ValueError, AttributeError, EOFError, OSError, csv.Error, zlib.error)
 
 
 @dataclass
@@ -81,10 +84,11 @@ def fetch(
     require(bool(artist.strip()), "artist is empty: give a name, as museums write it")
     require(limit >= 1, f"limit is {limit}; give at least 1")
     check_contact(contact)
+    artist = artist.strip()
     report, into = Fetched(), _Folder(Path(folder), f"{artist}|{kind}", dry_run)
     with ExitStack() as stack:
         webs = {source: stack.enter_context(closing(Web(contact, source.origins, source.pause))) for source in sources}
-        offers = _offers(artist.strip(), kind, webs, into, report, limit if dry_run else sys.maxsize)
+        offers = _offers(artist, kind, webs, into, report, limit if dry_run else sys.maxsize)
         if dry_run:
             for _ in progress.track(offers, total=limit * len(webs), label="finding", show=show):
                 pass
@@ -110,7 +114,7 @@ def _offers(
                 work = None if name in report.stopped or report.found[name] >= most else next(search, None)
             except (HostRefused, NotFetched) as error:
                 report.stopped[name], work = str(error), None
-            except (LookupError, TypeError, ValueError, AttributeError, csv.Error) as error:
+            except _UNDOCUMENTED as error:
                 report.stopped[name], work = f"its answer is not as documented ({type(error).__name__}: {error})", None
             if work is None:
                 del searches[source]
@@ -128,7 +132,7 @@ def _arrivals(
 ) -> Iterator[str]:
     """The names of the pictures that come to stay, until the folder holds `limit`."""
     for source, work in offers:
-        if into.has_settled(source, work):
+        if into.is_settled(source.name, work.source_id):
             continue
         try:
             name = into.take(source, work, webs[source], report)
@@ -162,8 +166,10 @@ class _Folder:
                 not manifest.exists() and folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir())
             )
             require(not foreign, f"cannot fetch into {folder}: it holds what was not fetched; name a new folder")
+            if not dry_run:
+                manifest.touch()
             for line in manifest.read_bytes().splitlines() if manifest.exists() else ():
-                with suppress(ValueError):  # a line that was cut short
+                with suppress(ValueError, KeyError, TypeError):  # a line that was cut short
                     entry = json.loads(line)
                     self._settled[entry["source"], entry["source_id"]] = entry
         except OSError as error:
@@ -175,19 +181,17 @@ class _Folder:
 
     def settled(self, source: Source) -> set[str]:
         """The ids of a source's works that need not be asked for again."""
-        return {key for name, key in self._settled if name == source.name and self._is_final(name, key)}
+        return {key for name, key in self._settled if name == source.name and self.is_settled(name, key)}
 
-    def has_settled(self, source: Source, work: MuseumWork) -> bool:
-        return self._is_final(source.name, work.source_id)
-
-    def _is_final(self, source: str, source_id: str) -> bool:
+    def is_settled(self, source: str, source_id: str) -> bool:
         entry = self._settled.get((source, source_id))
         return entry is not None and (entry["outcome"] != "left out" or entry["query"] == self.query)
 
     def leave(self, source: Source, source_id: str, reason: str, report: Fetched) -> None:
-        """Settle a work that is left out."""
+        """Settle a work that is left out. One whose picture is here, by another query, keeps it."""
         report.left_out[source.name, reason] += 1
-        self._note(source.name, source_id, outcome="left out", reason=reason)
+        if not self.is_settled(source.name, source_id):
+            self._note(source.name, source_id, outcome="left out", reason=reason)
 
     def take(self, source: Source, work: MuseumWork, web: Web, report: Fetched) -> str:
         """Download the picture of `work`, check it, and give it its place: its name, or "" where it is left out."""
@@ -211,7 +215,7 @@ class _Folder:
     def _place(self, source: Source, work: MuseumWork, part: Path, image: Image.Image, report: Fetched) -> str:
         """Give a picture its place, unless it is here already. Of two that are alike the larger stays."""
         with Image.open(part) as opened:
-            suffix = _SUFFIXES.get(opened.format or "", ".img")
+            suffix = _SUFFIXES.get(opened.format or "", f".{opened.format}".lower())
         name = f"{source.name}-{_plain(work.source_id)}-{_plain(work.title)[:60]}".rstrip("-") + suffix
         pixels, look, size = likeness.pixels(image), likeness.look(image), image.width * image.height
         entry = asdict(work) | {"outcome": "kept", "file_name": name, "collection": source.title, "sha256": sha256(part)}
@@ -241,7 +245,7 @@ class _Folder:
     def _note(self, source: str, source_id: str, **said: Any) -> dict[str, Any]:
         """Settle a work. The line begins with an end of line, for the last one may have been cut short."""
         entry = {"source": source, "source_id": source_id, "query": self.query} | said
-        if not self.dry_run and self._settled.get((source, source_id)) != entry:
+        if not self.dry_run:
             try:
                 with (self.folder / MANIFEST).open("a", encoding="utf-8") as file:
                     file.write("\n" + json.dumps(entry))

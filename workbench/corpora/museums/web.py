@@ -28,7 +28,7 @@ FAILURES = 3
 REDIRECTS = 5
 PAGE, PICTURE, TABLE = 64 << 20, 128 << 20, 2 << 30
 """The most bytes of a page of records, of a picture, and of a table of a whole collection."""
-_WEEK = 7 * 24 * 3600.0
+_DAY = 24 * 3600.0
 
 
 class HostRefused(WorkbenchError):
@@ -66,9 +66,9 @@ class Web:
         return json.loads(body.getvalue())
 
     def table(self, url: str, name: str) -> Path:
-        """The file at `url`, kept for a week in the cache under `name`."""
+        """The file at `url`, kept for a day in the cache under `name`."""
         path = cache_dir("museums") / name
-        if not (path.exists() and time.time() - path.stat().st_mtime < _WEEK):
+        if not (path.exists() and time.time() - path.stat().st_mtime < _DAY):
             part = path.with_name(f"{name}.part")
             try:
                 with part.open("wb") as file:
@@ -89,7 +89,7 @@ class Web:
             wait = self._pause + BACKOFF * 2**attempt * random.uniform(0.5, 1)
             try:
                 answer = self._ask(url, into, largest)
-            except httpx.TransportError as error:  # no connection, too slow, or a body cut short
+            except httpx.RequestError as error:  # no connection, too slow, or a body cut short
                 answer = (f"{type(error).__name__}: {error}", None)
             if answer is None:
                 self._failures[origin] = 0
