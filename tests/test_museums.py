@@ -4,6 +4,7 @@ A server on 127.0.0.1 answers as the museums' documentation says that they do. N
 """
 
 import csv
+import fcntl
 import gzip
 import io
 import itertools
@@ -417,6 +418,7 @@ def test_a_server_that_asks_for_an_hour_is_left_alone(server, tmp_path):
 REFUSALS = {
     "challenge": Answer("<html>checking", 403, "text/html", {"cf-mitigated": "challenge"}),
     "page": Answer("<html>_Incapsula_Resource", 200, "text/html"),
+    "script": Answer("<script>check()</script>", 200, "text/html; charset=utf-8"),
     "disguised": Answer(" <!DOCTYPE html><html>no", 200, "image/jpeg"),
     "refusal": Answer("no", 403, "text/plain"),
 }
@@ -651,6 +653,20 @@ def goes_on(server: Server, folder: Path, source: museums.Source) -> None:
     assert [server.count(f"/images/{number}.jpg") for number in range(1, 5)] == [1, 1, 2, 1]
     assert ingest(folder).report.files_without_row == ()
     assert not list(folder.glob(".*.part"))
+    assert fetch(GOGH, [source], folder, contact=ME).new == {}
+    assert server.count("/images/3.jpg") == 2
+
+
+def test_a_folder_is_filled_by_one_call_at_a_time(server, tmp_path):
+    source = cleveland(server, painting(server, 1))
+    folder = tmp_path / "works"
+    fetch(GOGH, [source], folder, contact=ME)
+    with (folder / ".fetch.jsonl").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(WorkbenchError, match="another call is filling it"):
+            fetch(GOGH, [source], folder, contact=ME)
+        assert fetch(GOGH, [source], folder, contact=ME, dry_run=True).found == {"cleveland": 1}
+    assert fetch(GOGH, [source], folder, contact=ME).present == 1
 
 
 def test_a_kill_loses_nothing(server, tmp_path):

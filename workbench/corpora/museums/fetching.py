@@ -1,6 +1,7 @@
 """From museums to a folder: works are found, downloaded, checked and described; what is settled is remembered."""
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -93,6 +94,7 @@ def fetch(
             for _ in progress.track(offers, total=limit * len(webs), label="finding", show=show):
                 pass
         else:
+            stack.enter_context(into.lock)
             stack.callback(into.describe)
             wanted = limit - len(into.pictures)
             arrivals = _arrivals(offers, webs, into, report, limit) if wanted > 0 else ()
@@ -152,7 +154,7 @@ class _Folder:
     """The folder that is filled, and its manifest: a line of JSON for each work, written when the work is settled.
 
     That is when its picture has its place, or when it is left out; what one query leaves out another may want.
-    metadata.csv and CREDITS.md are made from the manifest at the end, however it comes.
+    metadata.csv and CREDITS.md are made from the manifest at the end, however it comes. Who fills the folder has `lock`.
     """
 
     def __init__(self, folder: Path, query: str, dry_run: bool):
@@ -167,11 +169,14 @@ class _Folder:
             )
             require(not foreign, f"cannot fetch into {folder}: it holds what was not fetched; name a new folder")
             if not dry_run:
-                manifest.touch()
+                self.lock = manifest.open("ab")
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for line in manifest.read_bytes().splitlines() if manifest.exists() else ():
                 with suppress(ValueError, KeyError, TypeError):  # a line that was cut short
                     entry = json.loads(line)
                     self._settled[entry["source"], entry["source_id"]] = entry
+        except BlockingIOError as error:
+            raise WorkbenchError(f"cannot fetch into {folder}: another call is filling it") from error
         except OSError as error:
             raise WorkbenchError(f"cannot fetch into {folder}: {error.strerror or error}") from error
         kept = (entry for entry in self._settled.values() if entry["outcome"] == "kept")
