@@ -62,11 +62,17 @@ class Options:
     crop: int = 192
     """px. Side of the crops of photographs that are measured; the network sees `MARGIN` more on every side."""
     batch: int = 4
+    imitated: float = 0.5
+    """Share of a batch that imitates pairs, where there are any. The rest meets the statistics of the target in every crop, and
+    so paints something into flat skies, too."""
     size: int = 512
     """px. Long side of the paintings, so of the results in which strokes have the paintings' size."""
     widths: tuple[int, ...] = (16, 32, 56)
     blocks: int = 5
     skips: bool = True
+
+    def __post_init__(self) -> None:
+        require(0 <= self.imitated <= 1, f"imitated = {self.imitated}: give a share between 0 and 1")
 
 
 class Code(nn.Module):
@@ -251,14 +257,17 @@ class Artist(Family):
 
     def losses(self, draw: torch.Generator) -> Losses:
         options, device = self.options, self.encoder.device
-        alone = options.batch - (options.batch // 2 if self.pairs else 0)
-        pictures = self.photographs.crops(draw, alone, options.crop + 2 * MARGIN).to(device)
-        weights = torch.stack([drawn_weights(len(self.works), draw) for _ in range(alone)]).to(device)
+        imitated = round(options.imitated * options.batch) if self.pairs else 0
+        alone = options.batch - imitated
         begin = data.below(GRAIN[0] * GRAIN[1], draw), data.below(GRAIN[0] * GRAIN[1], draw)
-        content, style, variation, _ = self._paint(self.network, pictures, weights, begin)
-        loss = (options.alpha * content + style + options.tv * variation).sum()
-        if self.pairs:
-            loss = loss + self._imitation(self.pairs, options.batch - alone, draw, begin).sum()
+        loss = torch.zeros((), device=device)
+        if alone:
+            pictures = self.photographs.crops(draw, alone, options.crop + 2 * MARGIN).to(device)
+            weights = torch.stack([drawn_weights(len(self.works), draw) for _ in range(alone)]).to(device)
+            content, style, variation, _ = self._paint(self.network, pictures, weights, begin)
+            loss = loss + (options.alpha * content + style + options.tv * variation).sum()
+        if self.pairs and imitated:
+            loss = loss + self._imitation(self.pairs, imitated, draw, begin).sum()
         yield "painter", loss / options.batch
 
     def _imitation(self, pairs: PairedCrops, count: int, draw: torch.Generator, begin: tuple[int, int]) -> Tensor:
