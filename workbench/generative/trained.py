@@ -1,5 +1,6 @@
 """Trained networks on disk: trained into a file with checkpoints beside it, written, read, and found by name."""
 
+import glob
 import hashlib
 import importlib
 import json
@@ -37,6 +38,7 @@ BUILDERS: Mapping[str, str] = {
     "one-sided": "workbench.generative.translation",
     "pix2pix": "workbench.generative.pix2pix",
     "vae": "workbench.generative.vae",
+    "dreambooth": "workbench.diffusion.stylise",
 }
 """family -> the module whose `build` makes an untrained network from an architecture."""
 
@@ -54,7 +56,7 @@ class Trained:
 
 
 def save(training: Training, path: Path, made: Mapping[str, Any] | None = None) -> str:
-    """Write the averaged painter in float16 with its header, atomically. Returns the file's SHA-256.
+    """Write the averaged painter, see `Family.in_file`, with its header, atomically. Returns the file's SHA-256.
 
     `made`: its provenance. There is no time in the file, so that equal trainings give equal bytes.
     """
@@ -70,16 +72,11 @@ def save(training: Training, path: Path, made: Mapping[str, Any] | None = None) 
         "measures": {name: value for name, value in last.items() if name not in ("step", "seconds")},
         **({"provenance": dict(made)} if made else {}),
     }
-    tensors = {name: _half(value).cpu().contiguous().clone() for name, value in training.average.items()}
+    found, metadata = training.family.in_file(training.average)
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in found.items()}
     with storage.atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"header": json.dumps(header)})
+        save_file(tensors, temporary, metadata={"header": json.dumps(header), **metadata})
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _half(value: torch.Tensor) -> torch.Tensor:
-    """`value` in float16, unless it is no fraction, or has numbers that float16 cannot hold."""
-    half = value.half() if value.is_floating_point() else value
-    return half if bool(half.isfinite().all()) else value
 
 
 def read(path: Path) -> Trained:
@@ -160,6 +157,7 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    keep_every: int | None = None,
     made: Mapping[str, Any] | None = None,
     report: Callable[[dict[str, float]], None] = lambda record: None,
 ) -> str:
@@ -167,7 +165,8 @@ def train(
 
     A checkpoint beside `out` is written every minute and on Ctrl-C, and `resume` goes on from it. Next to it, renewed at
     every report: OUT.json, the course of the training and its status, and OUT.png, samples of held-out pictures. `made`, the
-    provenance, is in all of them. A loss that stops being finite ends the training; the last good weights are kept as the
+    provenance, is in all of them. After every `keep_every` steps the network as it then is stays as OUT-step000500.safetensors, so
+    that several can be compared. A loss that stops being finite ends the training; the last good weights are kept as the
     checkpoint. See `check_free` for what is refused. Of several processes (see `Training`) the first alone writes.
     """
     check_free(out, resume)
@@ -178,7 +177,7 @@ def train(
         for _ in training:
             training.spend(0.0)
     else:
-        _Course(training, out, made or {}, report, kept=training.step if resume else None).run()
+        _Course(training, out, made or {}, report, kept=training.step if resume else None, keep_every=keep_every).run()
     training.wait()
     return hashlib.sha256(out.read_bytes()).hexdigest()
 
@@ -191,7 +190,7 @@ def check_free(out: Path, resume: bool) -> None:
     if resume:
         return
     require(not begun, f"a training into {out} was stopped: go on with --resume, or delete {checkpoint}")
-    for path in (out, *_beside(out)):
+    for path in (out, *_beside(out), *sorted(out.parent.glob(f"{glob.escape(out.stem)}-step??????{SUFFIX}"))):
         ours = path != out and _unfinished(out.with_suffix(".json"))
         require(ours or not path.exists(), f"{path} exists already: choose another name for -o, or delete it")
 
@@ -206,6 +205,7 @@ class _Course:
         made: Mapping[str, Any],
         report: Callable[[dict[str, float]], None],
         kept: int | None,
+        keep_every: int | None,
     ):
         """`kept`: the step at which the checkpoint on disk was written; None where there is none."""
         self.training = training
@@ -214,6 +214,7 @@ class _Course:
         self.made = made
         self.report = report
         self.kept = kept
+        self.keep_every = keep_every
         self.written = time.monotonic()
 
     def run(self) -> None:
@@ -251,6 +252,8 @@ class _Course:
             path.unlink(missing_ok=True)
 
     def _after_step(self, asked: bool) -> None:
+        if self.keep_every and self.training.step % self.keep_every == 0:
+            save(self.training, step_path(self.out, self.training.step), self.made)
         if asked:
             raise KeyboardInterrupt
         if time.monotonic() - self.written >= CHECKPOINT_EVERY:
@@ -281,6 +284,11 @@ class _Course:
             rows = torch.cat([torch.cat(list(row), dim=-1) for row in sheet], dim=-2)
             metadata = {PNG_KEY: provenance.text({**self.made, "steps": training.step})} if self.made else {}
             images.save(rows[None].cpu(), shown, metadata=metadata)
+
+
+def step_path(out: Path, step: int) -> Path:
+    """Where the network as it was after `step` steps of a training into `out` stays."""
+    return out.with_name(f"{out.stem}-step{step:06}{SUFFIX}")
 
 
 def checkpoint_path(out: Path) -> Path:
