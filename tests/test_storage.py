@@ -1,7 +1,9 @@
 import os
+import stat
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from workbench import storage
 from workbench.errors import WorkbenchError
@@ -16,6 +18,18 @@ class TestAtomic:
             temporary.write_text("whole")
         assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.txt"]
         assert (tmp_path / "new" / "a.txt").read_text() == "whole"
+
+    @pytest.mark.skipif(os.name == "nt", reason="modes")
+    @pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600)])
+    def test_who_may_read_a_file_is_what_the_umask_says_whoever_writes_it(self, tmp_path, umask, mode):
+        before = os.umask(umask)
+        try:
+            with storage.atomic(tmp_path / "a.safetensors") as temporary:
+                save_file({"a": np.zeros(3)}, temporary)
+            storage.write_text(tmp_path / "a.txt", "text")
+        finally:
+            os.umask(before)
+        assert {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()} == {"a.safetensors": mode, "a.txt": mode}
 
     def test_a_block_that_raises_leaves_what_was_there(self, tmp_path):
         storage.write_text(tmp_path / "a.txt", "before")

@@ -1,6 +1,7 @@
 """Files that are either whole or absent, and the cache of results that can be computed again."""
 
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,6 +14,9 @@ from workbench.errors import WorkbenchError
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+PRIVATE = 0o600
+"""Mode of the files that safetensors writes, whatever the umask says: nobody else could read them."""
 
 
 def cache_dir(*parts: str) -> Path:
@@ -82,6 +86,8 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if stat.S_IMODE(temporary.stat().st_mode) == PRIVATE:
+            temporary.chmod(_usual_mode(path))
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -90,6 +96,15 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where a file stands in place of the folder there is nothing to remove
             temporary.unlink()
+
+
+def _usual_mode(path: Path) -> int:
+    """The mode that a new file beside `path` gets."""
+    probe = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:12]}.probe")
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    return mode
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:

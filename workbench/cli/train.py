@@ -40,7 +40,9 @@ def declare(commands: Any) -> None:
         help="artist: paint N photographs by neighbours first, and imitate them",
     )
     parser.add_argument("--pairs", metavar="DIR", type=Path, help="where these pictures are kept (default: NAME.pairs)")
-    parser.add_argument("--base", metavar="MODEL", default="", help="dreambooth: folder of Stable Diffusion, or its name on the hub")
+    parser.add_argument(
+        "--base", metavar="MODEL", default="", help="dreambooth: Stable Diffusion, a folder or a name on the hub"
+    )
     parser.add_argument("--token", default="", metavar="WORD", help="dreambooth: the artist's word (default: sks)")
     parser.add_argument("--download", action="store_true", help="dreambooth: fetch the base from the hub if it is not here")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="NAME", help="writes NAME.safetensors, .json and .png")

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import importlib
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from workbench import encoders, provenance
-from workbench.errors import UsageError, WorkbenchError, require
+from workbench.errors import WorkbenchError, require
 
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 """Folders of a base model that decide what it paints."""
 PIPELINES = {"StableDiffusionPipeline": "Stable Diffusion", "StableDiffusionXLPipeline": "Stable Diffusion XL"}
 """Kinds of base models, by the class in model_index.json."""
+GENERATIONS = {768: "1", 1024: "2"}
+"""Generations of Stable Diffusion, by the width of what its text encoder gives."""
 
 
 def library(name: str) -> Any:
@@ -161,18 +164,18 @@ class Base:
         """Mean and deviation of the latents of `pictures` (n, 3, H, W) in [0, 1], sides multiples of `factor`: (n, c, h, w)."""
         vae = self.pipe.vae
         found = vae.encode((2 * pictures - 1).to(self.device, vae.dtype)).latent_dist
-        scale, shift = vae.config.scaling_factor, vae.config.shift_factor or 0.0
-        return (found.mean.float() - shift) * scale, found.std.float() * scale
+        scale = vae.config.scaling_factor
+        return found.mean.float() * scale, found.std.float() * scale
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Pictures (n, 3, H, W) float32 in [0, 1] of latents."""
         vae = self.pipe.vae
-        z = z / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)
+        z = z / vae.config.scaling_factor
         return (vae.decode(z.to(vae.dtype), return_dict=False)[0].float() / 2 + 0.5).clamp(0, 1)
 
     def pipeline(self, kind: str = "", controlnet: Any = None) -> Any:
-        """A pipeline of diffusers over the same parts, with DDIM: of the kind "" (from prompts), "Img2Img", or with ControlNet."""
+        """A pipeline of diffusers over the same parts, with DDIM: "" from prompts, or "Img2Img"; perhaps with a ControlNet."""
         diffusers = library("diffusers")
         name = f"StableDiffusion{'XL' if self.xl else ''}{'ControlNet' if controlnet is not None else ''}{kind}Pipeline"
         parts = dict(self.pipe.components) | {"scheduler": self.scheduler()}
@@ -198,7 +201,7 @@ def padded(pictures: Tensor, multiple: int) -> Tensor:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Within the block diffusers and transformers show no bars, and no warnings."""
+    """Within the block diffusers, transformers and peft show no bars, and no warnings."""
     logs = [library(f"{name}.utils.logging") for name in ("diffusers", "transformers")]
     levels = [log.get_verbosity() for log in logs]
     bars = [log.is_progress_bar_enabled() for log in logs]
@@ -206,7 +209,9 @@ def quiet() -> Iterator[None]:
         for log in logs:
             log.set_verbosity(log.CRITICAL)
             log.disable_progress_bar()
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for log, level, bar in zip(logs, levels, bars, strict=True):
             log.set_verbosity(level)
@@ -242,22 +247,38 @@ def load(
             else:
                 pipe = maker.from_pretrained(str(folder), local_files_only=True, **options)
     except Exception as error:  # what diffusers, transformers, safetensors and torch raise for files has no common type
-        raise WorkbenchError(f"{name} cannot be read as a base model: {first_line(error)}; fetch it again") from error
-    for part in pipe.components.values():
-        if isinstance(part, torch.nn.Module):
-            part.to(device).eval().requires_grad_(False)
-            broken = next((key for key, value in part.state_dict().items() if value.device.type == "meta"), None)
-            require(broken is None, f"{name} cannot be read as a base model: it has no {broken}; fetch it again")
+        raise WorkbenchError(f"base {name} cannot be read: {first_line(error)}; fetch it again") from error
+    for part, network in pipe.components.items():
+        if isinstance(network, torch.nn.Module):
+            missing = _missing(network, None if single or not part.startswith("text_encoder") else folder / part)
+            if missing:
+                raise WorkbenchError(f"base {name} cannot be read: {part} has no {missing}; fetch it again")
+            network.to(device).eval().requires_grad_(False)
     pipe.set_progress_bar_config(disable=True)
-    title = PIPELINES[kind]
-    if kind == "StableDiffusionPipeline":
-        title += " 1" if pipe.unet.config.cross_attention_dim == 768 else " 2" if pipe.unet.config.cross_attention_dim == 1024 else ""
-    found = Base(str(name), title, _identity(folder, single), pipe)
+    plain = pipe.unet.config.in_channels == pipe.vae.config.latent_channels
     require(
-        pipe.unet.config.in_channels == pipe.vae.config.latent_channels,
-        f"{name} is a model for inpainting or with other inputs: choose one that makes pictures from prompts",
+        plain, f"base {name} is for inpainting, or takes other pictures besides: choose a model that paints from prompts alone"
     )
-    return found
+    title = " ".join(filter(None, [PIPELINES[kind], GENERATIONS.get(pipe.unet.config.cross_attention_dim, "")]))
+    return Base(str(name), title, _identity(folder, single), pipe)
+
+
+def _missing(network: torch.nn.Module, folder: Path | None) -> str:
+    """A tensor of `network` that its file did not have, or "". diffusers leaves such ones without numbers.
+
+    transformers makes numbers up: the names in the files of `folder`, if given, are looked through; they may have a prefix.
+    """
+    empty = [key for key, value in network.state_dict().items() if value.device.type == "meta"]
+    if folder is not None:
+        held = {name.removeprefix("text_model.") for file in folder.glob("*.safetensors") for name in shapes(file)}
+        empty += [key for key, _ in network.named_parameters() if key.removeprefix("text_model.") not in held]
+    return next(iter(empty), "")
+
+
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the tensors in a .safetensors file. Raises as safetensors does."""
+    with library("safetensors").safe_open(str(path), framework="pt") as file:
+        return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - it is no mapping
 
 
 def _folder(name: str, download: bool) -> Path:
@@ -267,7 +288,6 @@ def _folder(name: str, download: bool) -> Path:
         return path
     hub_name = name.count("/") <= 1 and not name.startswith((".", "/", "~")) and "\\" not in name
     require(hub_name, f"base {name}: no such folder")
-    hub = library("huggingface_hub")
     errors = library("huggingface_hub.errors")
     try:
         with quiet():
@@ -281,12 +301,12 @@ def _folder(name: str, download: bool) -> Path:
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise WorkbenchError(f"base {name}: neither a folder nor a model on the hub that you may read") from error
-    except (errors.LocalEntryNotFoundError, errors.HFValidationError, hub.errors.OfflineModeIsEnabled, OSError, ValueError) as e:
+    except (OSError, ValueError, errors.HfHubHTTPError) as error:  # offline, not in the cache, or no name at all
         if download:
-            raise WorkbenchError(f"base {name} could not be fetched: {first_line(e)}") from e
+            raise WorkbenchError(f"base {name} could not be fetched: {first_line(error)}") from error
         raise WorkbenchError(
             f"base {name} is not on this machine: give a folder, or --download to fetch it from the hub (some GB)"
-        ) from e
+        ) from error
 
 
 def _folder_of_file(path: Path) -> Path:
@@ -301,9 +321,9 @@ def _kind(folder: Path) -> str:
     try:
         kind = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WorkbenchError(f"{folder} holds no model in the layout of diffusers: its model_index.json cannot be read") from error
+        raise WorkbenchError(f"base {folder}: no model in the layout of diffusers, with a model_index.json") from error
     known = kind in PIPELINES
-    require(known, f"{folder} is a {kind}: choose Stable Diffusion 1.x, 2.x or XL ({', '.join(PIPELINES)})")
+    require(known, f"base {folder} is a {kind}: choose Stable Diffusion 1.x, 2.x or XL ({', '.join(PIPELINES)})")
     return str(kind)
 
 
@@ -322,6 +342,3 @@ def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = (lines[0] if lines else type(error).__name__).rstrip(".:")
     return text if len(text) <= 200 else text[:199] + "…"
-
-
-__all__ = ["Base", "UsageError", "Words", "first_line", "library", "load", "padded", "quiet"]

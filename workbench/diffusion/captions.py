@@ -38,7 +38,7 @@ def tokens(
 
 
 def caption(work: Work, token: str, noun: str, style: Style = "metadata") -> str:
-    """The caption of `work`: "sks painting", with "metadata" followed by what is known of it; "sks painting, portrait, 1889"."""
+    """The caption of `work`: "sks painting", or with "metadata" what is known of it, too: "sks painting, portrait, 1889"."""
     known = [work.metadata.get(column, "").strip() for column in FIELDS] if style == "metadata" else []
     return ", ".join([f"{token} {noun}", *filter(None, known)])
 

@@ -9,7 +9,7 @@ keep the word "painting" from becoming the artist's (prior preservation). The ba
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -44,7 +44,7 @@ class Options(lora.Shape):
     """What is learnt, and from what; besides the fields of `lora.Shape`."""
 
     size: int = 0
-    """px. Works have about the area of a square of this side, in buckets of like aspect; 0 is the size the base was made for."""
+    """px. Works have about the area of a square of this side, in buckets of like aspect; 0: what the base was made for."""
     batch: int = 1
     noun: str = "painting"
     """The class noun: captions begin with token and noun, class images are made of the noun alone."""
@@ -201,9 +201,9 @@ class DreamBooth(Family):
         return Words.together([self._known[prompt] for prompt in prompts])
 
     def measure(self, painter: nn.Module) -> dict[str, float]:
-        """The loss on held-out works, on works it learns from, and on class images, at fixed steps and noise, all weighed alike.
+        """The loss on held-out works, on works that are learnt from, and on class images, at fixed steps and noise.
 
-        Works of which the first rises while the second falls are learnt by heart.
+        All steps weigh alike. Where the first rises while the second falls, works are learnt by heart.
         """
         parts = {"held-out": self.measured_on, "training": self.examples[:MEASURED], "prior": self.class_examples[:MEASURED]}
         return {name: self._measured(examples) for name, examples in parts.items() if examples}
@@ -229,10 +229,11 @@ class DreamBooth(Family):
         for token in sorted(set(self.tokens.values()))[:SHOWN]:
             words = self._words([f"{token} {self.options.noun}"])
             restyled = stylise.restyled(self.base, content, words, strength=0.5, steps=20)
-            rows.append(torch.cat([content, restyled, stylise.made(self.base, words, size=(side, side), seeds=(0, 1), steps=20)]))
+            made = stylise.made(self.base, words, size=(side, side), seeds=(0, 1), steps=20)
+            rows.append(torch.cat([content, restyled, made]))
         return torch.stack(rows)
 
-    def in_file(self, average: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def in_file(self, average: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
         return lora.in_file(self.adapter, average)
 
     def header(self) -> dict[str, object]:
@@ -268,7 +269,8 @@ class DreamBooth(Family):
             sizes = torch.tensor([[work.height, work.width, top, left, *shape]], dtype=torch.float32)
             held = {name: x.cpu().numpy() for name, x in zip(names, (mean, deviation, sizes), strict=True)}
             cache.put(work.sha256, held)
-        return Example(*(torch.from_numpy(held[name]) for name in names), self.captions[work.sha256])
+        mean, deviation, sizes = (torch.from_numpy(held[name]) for name in names)
+        return Example(mean, deviation, sizes, self.captions[work.sha256])
 
     def _class_examples(self, show: bool) -> list[Example]:
         """What the base makes of the noun, from the seeds 0, 1, ...: the latents, from the cache where they are known."""
@@ -328,14 +330,13 @@ def drawn_steps(count: int, steps: int, bias: Bias, draw: torch.Generator) -> Te
 
 
 def bucket(width: int, height: int, size: int, multiple: int) -> tuple[int, int]:
-    """(H, W): multiples of `multiple`, at most `size` squared px in all, with the aspect nearest to that of the picture.
+    """(H, W): multiples of `multiple`, with the aspect nearest to that of the picture, and of these the largest.
 
-    No side is shorter than half of `size`, so that few pictures are alone in their bucket.
+    H W is between 4/9 and 1 of `size` squared, and no side shorter than half of `size`. There is one from twice `multiple` on.
     """
-    sides = range(max(multiple, math.ceil(size / 2 / multiple) * multiple), 2 * size + 1, multiple)
-    shapes = [(high, size * size // high // multiple * multiple) for high in sides]
-    fitting = [(high, wide) for high, wide in shapes if wide >= sides[0]]
-    return min(fitting, key=lambda s: (round(abs(math.log(s[1] / s[0]) - math.log(width / height)), 6), -s[0] * s[1]))
+    sides = range(math.ceil(size / 2 / multiple) * multiple, 2 * size + 1, multiple)
+    shapes = [(high, wide) for high in sides for wide in sides if 4 / 9 * size * size <= high * wide <= size * size]
+    return min(shapes, key=lambda s: (round(abs(math.log(s[1] / s[0]) - math.log(width / height)), 6), -s[0] * s[1]))
 
 
 def covering(picture: Tensor, shape: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:

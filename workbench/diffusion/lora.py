@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench.diffusion.base import Base, first_line, library, quiet
-from workbench.errors import UsageError, WorkbenchError, require
+from workbench.diffusion.base import Base, first_line, library, quiet, shapes
+from workbench.errors import WorkbenchError, require
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 """The projections of the UNet that get a LoRA."""
@@ -24,7 +24,7 @@ TEXT_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
 WEIGHTS = "pytorch_lora_weights.safetensors"
 """The file in a folder that diffusers' scripts write."""
 UNREAD = (".lokr_", ".hada_", ".dora_scale")
-"""Parts of names of tensors that diffusers would pass over, or that are another kind of adapter: LoKr, LoHa, DoRA of sd-scripts."""
+"""Parts of names of tensors that are not LoRA: LoKr, LoHa; and DoRA of sd-scripts, whose norms diffusers would pass over."""
 METADATA = "lora_adapter_metadata"
 """Where diffusers looks for alpha. Without it, it takes alpha for the rank, and says nothing."""
 
@@ -154,7 +154,8 @@ def attached(base: Base, loras: Sequence[tuple[str | Path, float]]) -> Iterator[
                 network.requires_grad_(False)
         yield
     finally:
-        base.pipe.unload_lora_weights()
+        with quiet():
+            base.pipe.unload_lora_weights()
 
 
 def _attach(base: Base, path: Path, name: str) -> str:
@@ -163,7 +164,7 @@ def _attach(base: Base, path: Path, name: str) -> str:
     other = next((key for key in held if any(part in key for part in UNREAD)), None)
     norms = next((key for key in held if key.startswith("text_encoder") and "magnitude" in key), None)
     unread = other or norms
-    require(unread is None, f"LoRA {path} holds {unread}, which is not read: LoRA is, and DoRA of the UNet as diffusers writes it")
+    require(unread is None, f"LoRA {path} holds {unread}: only LoRA is read, and DoRA of the UNet as diffusers writes it")
     require(wanted > 0, f"{path} holds no LoRA: none of its tensors is one of its matrices")
     # Not by its content alone: alpha is in the file's metadata, and a dictionary of tensors has none.
     try:
@@ -177,8 +178,8 @@ def _attach(base: Base, path: Path, name: str) -> str:
             if f".{name}" in key:
                 parameter.data = parameter.data.float()
                 found += f".lora_A.{name}." in key
-    fits = found == wanted
-    require(fits, f"LoRA {path} does not fit the base {base.name} ({base.title}): {wanted - found} of {wanted} layers are missing")
+    missing = f"it has {wanted} layers, of which the base has {found}"
+    require(found == wanted, f"LoRA {path} does not fit the base {base.name} ({base.title}): {missing}")
     return name
 
 
@@ -190,8 +191,7 @@ def _tensors(path: Path) -> dict[str, tuple[int, ...]]:
     """Name -> shape of the tensors in `path`."""
     safetensors = library("safetensors")
     try:
-        with safetensors.safe_open(str(path), framework="pt") as file:
-            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - it is no mapping
+        return shapes(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise WorkbenchError(f"LoRA {path} cannot be read: {first_line(error)}; fetch it again") from error
 
@@ -205,6 +205,3 @@ def _misfit(error: Exception) -> str:
     """The first of the layers that do not fit, of the many lines that torch gives."""
     lines = [line.strip() for line in str(error).splitlines() if "size mismatch" in line] or [first_line(error)]
     return lines[0].split(" from checkpoint")[0].rstrip(":.") if len(lines[0]) <= 300 else lines[0][:300] + "…"
-
-
-__all__ = ["Adapter", "Shape", "UsageError", "attached", "build", "find", "header", "in_file", "learning"]

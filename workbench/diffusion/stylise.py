@@ -6,7 +6,7 @@ and with either of the first a ControlNet (Zhang et al. 2023) that is shown the 
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,8 +21,8 @@ from workbench import images, progress
 from workbench.diffusion import base as bases
 from workbench.diffusion import captions, lora
 from workbench.diffusion.base import Base, Words, first_line, library, padded, quiet
-from workbench.diffusion.lora import build
-from workbench.errors import UsageError, WorkbenchError, require
+from workbench.diffusion.lora import build as build
+from workbench.errors import WorkbenchError, require
 from workbench.generative.families import assigned
 from workbench.generative.trained import Trained
 from workbench.images import colour
@@ -71,8 +71,10 @@ class Options:
         require(goes, "control goes with how=img2img: inversion keeps the structure without it")
 
 
-def made(base: Base, words: Words, *, size: tuple[int, int], seeds: Sequence[int], steps: int = 30, guidance: float = 5.0) -> Tensor:
-    """Pictures from one prompt (or as many as seeds): (n, 3, *size) float32 in [0, 1] on the CPU, each from its seed alone."""
+def made(
+    base: Base, words: Words, *, size: tuple[int, int], seeds: Sequence[int], steps: int = 30, guidance: float = 5.0
+) -> Tensor:
+    """Pictures from one prompt, or as many as seeds: (n, 3, *size) float32 in [0, 1] on the CPU, each from its seed alone."""
     pictures = []
     for k, seed in enumerate(seeds):
         own = words if len(words) == 1 else words[k : k + 1]
@@ -128,7 +130,7 @@ def restyled(
 def _run(pipe: Any, base: Base, words: Words, steps: int, guidance: float, seed: int, **more: Any) -> Tensor:
     """What `pipe` makes for one prompt; what is drawn comes from a generator on the CPU, the same on every device."""
     nothing = base.words([""])
-    prompts = {"prompt_embeds": words.states, "negative_prompt_embeds": nothing.states}
+    prompts: dict[str, Tensor | None] = {"prompt_embeds": words.states, "negative_prompt_embeds": nothing.states}
     if base.xl:
         prompts |= {"pooled_prompt_embeds": words.pooled, "negative_pooled_prompt_embeds": nothing.pooled}
 
@@ -153,10 +155,10 @@ def inverted(
 ) -> Tensor:
     """Edit-friendly inversion of a latent `z` (1, c, h, w), and the way back after `words`: (1, c, h, w) float32.
 
-    x_t = sqrt(a_t) z + sqrt(1 - a_t) e_t with its own noise e_t for every t (Huberman-Spiegelglas et al. 2024, eq. 6). The model
-    without LoRA, given the prompt `plain` (by default ""), would step from x_t to mu(x_t) and has to be added
-    n_t = x_{t-1} - mu(x_t) to arrive (eq. 5); the same n_t is added on the way of the result y: y_{t-1} = mu'(y_t) + n_t, with
-    mu' by the LoRA and `words`. Where mu' is mu, y_0 is z to the last digits.
+    x_t = sqrt(a_t) z + sqrt(1 - a_t) e_t, with a noise e_t of its own for every t. The model without LoRA, given the prompt
+    `plain` (by default ""), steps from x_t to mu(x_t), so that n_t = x_{t-1} - mu(x_t) is the noise that was added. It is added
+    on the way of the result as well: y_{t-1} = mu'(y_t) + n_t, mu' being by the LoRA and `words`. Where mu' is mu, y_0 is z.
+    Source: Huberman-Spiegelglas et al. (2024), An Edit Friendly DDPM Noise Space, algorithm 1.
     """
     scheduler = base.scheduler()
     scheduler.set_timesteps(steps)
@@ -254,7 +256,7 @@ def control_net(folder: str, device: str, dtype: torch.dtype) -> Any:
 
 
 def paint(network: Trained, content: Tensor, target: StyleTarget, settings: Settings) -> Tensor:
-    """`content` (1, 3, H, W) in [0, 1] by the LoRA `network`: the same shape. The works of `target` choose the artist's words."""
+    """`content` (1, 3, H, W) in [0, 1] by the LoRA `network`: the same shape. The works of `target` choose the tokens."""
     options = options_of(settings)
     said = network.header
     base = opened(options.base or said["base"], said["base_identity"], str(content.device))
@@ -282,6 +284,3 @@ def paint(network: Trained, content: Tensor, target: StyleTarget, settings: Sett
 def options_of(settings: Settings) -> Options:
     """The options that `settings` carries as texts. UsageError for bad ones."""
     return Options(**assigned(Options, "restyling with a LoRA", settings.options))
-
-
-__all__ = ["Callable", "How", "Options", "UsageError", "build", "edges", "inverted", "made", "opened", "paint", "restyled"]

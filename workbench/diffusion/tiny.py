@@ -98,11 +98,12 @@ def write(
 
 @torch.no_grad()
 def _even_out(vae: Any) -> None:
-    """Scale the latents of `vae`, as those of Stable Diffusion are, so that pictures of all colours have unit variance."""
-    vae.quant_conv.bias[vae.config.latent_channels :] -= 6.0  # log-variances: a latent is nearly its mean
+    """Let the latents of pictures of all colours have mean 0 and, scaled, variance 1, as those of Stable Diffusion about do."""
+    vae.quant_conv.bias[vae.config.latent_channels :] -= 10.0  # log-variances: a latent is nearly its mean
     colours = torch.rand(64, 3, 1, 1).expand(-1, -1, vae.config.sample_size, vae.config.sample_size)
     means = torch.cat([vae.encode(2 * colour - 1).latent_dist.mean for colour in colours.split(8)])
-    vae.register_to_config(scaling_factor=float(1 / means.std(dim=0).mean()), shift_factor=float(means.mean()))
+    vae.quant_conv.bias[: vae.config.latent_channels] -= means.mean(dim=(0, 2, 3))
+    vae.register_to_config(scaling_factor=float(1 / means.std(dim=0).mean()))
 
 
 def _tokenizer(words: Sequence[str]) -> Any:

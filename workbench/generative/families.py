@@ -87,7 +87,8 @@ def family(
     `photographs`: about a tenth is held out; None stands for those of the samples and procedural scenes. `encoder`: what
     drives the training. `options`: fields of the family's options, or texts NAME=VALUE. `pairs_in`: a folder that
     `imitation.make` filled, for a family that learns from pairs; up to `imitate` pairs are made there first. `base`, `token`,
-    `download`: see `dreambooth.learning_from`. `show`: progress, on stderr. UsageError for what is unknown and for too few pictures.
+    `download`: see `dreambooth.learning_from`. `show`: progress, on stderr. UsageError for what is unknown, and for too few
+    pictures.
     """
     maker = FAMILIES[known(name)]
     wants = maker.parameters

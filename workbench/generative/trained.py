@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load
+from safetensors.torch import save as save_tensors
 from torch import nn
 
 from workbench import __version__, encoders, images, progress, provenance, storage
@@ -74,9 +75,20 @@ def save(training: Training, path: Path, made: Mapping[str, Any] | None = None) 
     }
     found, metadata = training.family.in_file(training.average)
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in found.items()}
+    content = _in_order(save_tensors(tensors, metadata={"header": json.dumps(header), **metadata}))
     with storage.atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"header": json.dumps(header), **metadata})
+        temporary.write_bytes(content)
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file, `content`, with its metadata in the order of their names: safetensors has them in any."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    described = json.loads(content[8:end])
+    described["__metadata__"] = dict(sorted(described["__metadata__"].items()))
+    text = json.dumps(described, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def read(path: Path) -> Trained:
@@ -165,9 +177,9 @@ def train(
 
     A checkpoint beside `out` is written every minute and on Ctrl-C, and `resume` goes on from it. Next to it, renewed at
     every report: OUT.json, the course of the training and its status, and OUT.png, samples of held-out pictures. `made`, the
-    provenance, is in all of them. After every `keep_every` steps the network as it then is stays as OUT-step000500.safetensors, so
-    that several can be compared. A loss that stops being finite ends the training; the last good weights are kept as the
-    checkpoint. See `check_free` for what is refused. Of several processes (see `Training`) the first alone writes.
+    provenance, is in all of them. After every `keep_every` steps the network as it then is stays as OUT-step000500.safetensors.
+    A loss that stops being finite ends the training; the last good weights are kept as the checkpoint. See `check_free` for
+    what is refused. Of several processes (see `Training`) the first alone writes.
     """
     check_free(out, resume)
     if resume:

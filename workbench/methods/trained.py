@@ -22,7 +22,8 @@ class Kind:
     """What the networks of a family have in common.
 
     targets: those that such a network can be given; combine: how works may be combined; settings: what it heeds besides method
-    and size; options: "module:class", the dataclass that `Settings.options` are fields of. Its module, `trained.BUILDERS`, has `paint(trained, content, target, settings)`.
+    and size; options: "module:class", the dataclass whose fields `Settings.options` gives. Its module, `trained.BUILDERS`, has
+    `paint(trained, content, target, settings)`.
     """
 
     card: Card
