@@ -128,7 +128,7 @@ def kohya(tensors, alpha):
     for name, value in tensors.items():
         part, _, rest = name.partition(".")
         layer, _, matrix = rest.rpartition(".lora_")
-        prefix = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}[part]
+        prefix = {"unet": "lora_unet_", "text_encoder": "lora_te_"}[part]
         layer = prefix + layer.replace(".", "_")
         found[f"{layer}.lora_{'down' if matrix.startswith('A') else 'up'}.weight"] = value
         found[f"{layer}.alpha"] = torch.tensor(alpha)
@@ -148,10 +148,10 @@ def test_keys_and_alphas_of_kohya(mine, model, tmp_path, metadata):
 
 
 def test_older_names_of_diffusers(mine, model, tmp_path):
-    """lora.down and lora.up, and text encoders with their former prefix."""
+    """lora.down and lora.up, as the script for SD 1.5 writes them."""
     renamed = {
-        name.replace("lora_A", "lora.down").replace("lora_B", "lora.up").replace("text_encoder.", "text_encoder.text_model."): v
-        for name, v in load_file(mine[0]).items()
+        name.replace("lora_A", "lora.down").replace("lora_B", "lora.up"): value
+        for name, value in load_file(mine[0]).items()
         if name.startswith("unet")
     }
     with safe_open(mine[0], "pt") as file:

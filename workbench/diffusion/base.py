@@ -9,7 +9,7 @@ import hashlib
 import importlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,12 @@ class Base:
                 list(prompts), device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
             )
         return Words(found[0], found[2] if self.xl else None)
+
+    def too_long(self, prompts: Iterable[str]) -> list[str]:
+        """Those of `prompts` whose end is not read, because they have more than 77 tokens."""
+        with quiet():
+            tokenizer = self.pipe.tokenizer
+            return [prompt for prompt in prompts if len(tokenizer(prompt)["input_ids"]) > tokenizer.model_max_length]
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> tuple[Tensor, Tensor]:

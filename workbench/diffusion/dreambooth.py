@@ -9,6 +9,7 @@ keep the word "painting" from becoming the artist's (prior preservation). The ba
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -137,7 +138,12 @@ class DreamBooth(Family):
         }
         self._known: dict[str, Words] = {}
         everything = [*works, *held_out]
-        found = [self._example(work) for work in progress.track(everything, total=len(everything), label="latents", show=show)]
+        found = [
+            example_of(work, self.captions[work.sha256], base, size)
+            for work in progress.track(everything, total=len(everything), label="latents", show=show)
+        ]
+        if show and (cut := base.too_long(self.captions.values())):
+            print(f"{len(cut)} captions have more than 77 tokens, and their ends are not read: {cut[0]}", file=sys.stderr)
         self.examples, self.measured_on = found[: len(works)], found[len(works) :][:MEASURED]
         self.alike: dict[torch.Size, list[int]] = {}
         for k, example in enumerate(self.examples):
@@ -206,18 +212,11 @@ class DreamBooth(Family):
         All steps weigh alike. Where the first rises while the second falls, works are learnt by heart.
         """
         parts = {"held-out": self.measured_on, "training": self.examples[:MEASURED], "prior": self.class_examples[:MEASURED]}
-        return {name: self._measured(examples) for name, examples in parts.items() if examples}
-
-    def _measured(self, examples: Sequence[Example]) -> float:
-        device = self.base.device
-        t = torch.tensor([int(share * self.base.steps) for share in MEASURED_AT], device=device)
-        found = []
-        for k, example in enumerate(examples):
-            noise = torch.randn((len(t), *example.shape[1:]), generator=torch.Generator().manual_seed(k)).to(device)
-            z = example.mean.to(device).expand_as(noise)
-            words = self._words([example.prompt] * len(t))
-            found.append(denoising(self.base, z, noise, t, words, example.sizes.expand(len(t), -1)).mean())
-        return float(torch.stack(found).mean())
+        return {
+            name: validation_loss(self.base, examples, self._words([example.prompt for example in examples]))
+            for name, examples in parts.items()
+            if examples
+        }
 
     def samples(self, painter: nn.Module) -> Tensor | None:
         """A row for each of the first tokens: the photograph, restyled, and two pictures of the token and noun alone."""
@@ -255,30 +254,11 @@ class DreamBooth(Family):
             "options": asdict(self.options),
         }
 
-    def _example(self, work: Work) -> Example:
-        """The latent of `work`, from the cache where it is known."""
-        shape = bucket(work.width, work.height, self.size, self.base.multiple)
-        key = self._key(f"latents|{images.DECODER}|{self.size}|{self.base.multiple}")
-        cache = storage.Cache(storage.cache_dir("diffusion", key))
-        names = ("mean", "deviation", "sizes")
-        held = cache.get(work.sha256, names)
-        if held is None:
-            long = math.ceil(max(shape[0] / work.height, shape[1] / work.width) * max(work.height, work.width))
-            picture, (top, left) = covering(work.load(long), shape)
-            mean, deviation = self.base.encode(picture)
-            sizes = torch.tensor([[work.height, work.width, top, left, *shape]], dtype=torch.float32)
-            held = {name: x.cpu().numpy() for name, x in zip(names, (mean, deviation, sizes), strict=True)}
-            cache.put(work.sha256, held)
-        mean, deviation, sizes = (torch.from_numpy(held[name]) for name in names)
-        return Example(mean, deviation, sizes, self.captions[work.sha256])
-
     def _class_examples(self, show: bool) -> list[Example]:
         """What the base makes of the noun, from the seeds 0, 1, ...: the latents, from the cache where they are known."""
         steps, noun = self.options.class_steps, self.options.noun
         side = self.size // self.base.multiple * self.base.multiple
-        cache = storage.Cache(
-            storage.cache_dir("diffusion", self._key(f"class|{noun}|{side}|{steps}|{library('diffusers').__version__}"))
-        )
+        cache = _cache(self.base, f"class|{noun}|{side}|{steps}|{library('diffusers').__version__}")
         found = []
         count = self.options.class_images
         for seed in progress.track(range(count), total=count, label=f"class images ({noun})", show=show):
@@ -292,11 +272,43 @@ class DreamBooth(Family):
             found.append(Example(z, torch.zeros_like(z), sizes, noun))
         return found
 
-    def _key(self, what: str) -> str:
-        """The name of a cache of `what`, with all that latents depend on besides."""
-        base = self.base
-        text = f"{VERSION}|{base.identity}|{base.dtype}|{base.device.type}|{torch.__version__}|{what}"
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+def example_of(work: Work, prompt: str, base: Base, size: int) -> Example:
+    """`work` with the caption `prompt`, in its bucket for `size`: the latent comes from the cache where it is known."""
+    shape = bucket(work.width, work.height, size, base.multiple)
+    cache = _cache(base, f"latents|{images.DECODER}|{size}|{base.multiple}")
+    names = ("mean", "deviation", "sizes")
+    held = cache.get(work.sha256, names)
+    if held is None:
+        long = math.ceil(max(shape[0] / work.height, shape[1] / work.width) * max(work.height, work.width))
+        picture, (top, left) = covering(work.load(long), shape)
+        sizes = torch.tensor([[work.height, work.width, top, left, *shape]], dtype=torch.float32)
+        held = {name: x.cpu().numpy() for name, x in zip(names, (*base.encode(picture), sizes), strict=True)}
+        cache.put(work.sha256, held)
+    mean, deviation, sizes = (torch.from_numpy(held[name]) for name in names)
+    return Example(mean, deviation, sizes, prompt)
+
+
+def _cache(base: Base, what: str) -> storage.Cache:
+    """The cache of `what`, with all that latents depend on besides in its name."""
+    text = f"{VERSION}|{base.identity}|{base.dtype}|{base.device.type}|{torch.__version__}|{what}"
+    return storage.Cache(storage.cache_dir("diffusion", hashlib.sha256(text.encode()).hexdigest()[:24]))
+
+
+@torch.no_grad()
+def validation_loss(base: Base, examples: Sequence[Example], words: Words | None = None) -> float:
+    """The mean of `denoising` over `examples` at the steps of `MEASURED_AT`, with the same noise each time.
+
+    Of `base` as it is, with the LoRA that is attached. words: the prompts of `examples`, read.
+    """
+    t = torch.tensor([int(share * base.steps) for share in MEASURED_AT], device=base.device)
+    read = base.words([example.prompt for example in examples]) if words is None else words
+    found = []
+    for k, example in enumerate(examples):
+        noise = torch.randn((len(t), *example.shape[1:]), generator=torch.Generator().manual_seed(k)).to(base.device)
+        z = example.mean.to(base.device).expand_as(noise)
+        found.append(denoising(base, z, noise, t, read[[k] * len(t)], example.sizes.expand(len(t), -1)).mean())
+    return float(torch.stack(found).mean())
 
 
 def denoising(base: Base, z: Tensor, noise: Tensor, t: Tensor, words: Words, sizes: Tensor | None = None) -> Tensor:

@@ -56,7 +56,7 @@ class Adapter(nn.Module):
 
 
 class Stored(nn.Module):
-    """A LoRA that was read from a file and is part of no network."""
+    """A LoRA that was read from a file and is part of no network; its state is that of an `Adapter`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,6 +64,9 @@ class Stored(nn.Module):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         self.tensors = dict(state_dict)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        return {name.replace(".", "/"): value for name, value in self.tensors.items()}
 
 
 def build(architecture: Mapping[str, object]) -> Stored:
@@ -94,15 +97,17 @@ def learning(base: Base, shape: Shape, seed: int = 0) -> Adapter:
         for name, parameter in network.named_parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
-                parameters[f"{part}.{_in_file(name)}"] = parameter
+                parameters[_in_file(part, name)] = parameter
         values = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
         configuration |= {f"{part}.{key}": value for key, value in values.items() if _plain(value)}
     return Adapter(parameters, configuration)
 
 
-def _in_file(name: str) -> str:
-    """The name that peft's files give a parameter of the adapter "default"."""
-    return name.replace(".lora_magnitude_vector.default.weight", ".lora_magnitude_vector").replace(".default.", ".")
+def _in_file(part: str, name: str) -> str:
+    """The name that files give a parameter of the adapter "default". Text encoders had a part "text_model", which older tools
+    look for."""
+    layer = name.replace(".lora_magnitude_vector.default.weight", ".lora_magnitude_vector").replace(".default.", ".")
+    return f"{part}.{layer}" if part == "unet" or layer.startswith("text_model.") else f"{part}.text_model.{layer}"
 
 
 def _plain(value: object) -> bool:
