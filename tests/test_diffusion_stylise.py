@@ -218,6 +218,20 @@ def test_the_works_of_the_target_choose_the_tokens(network, content, corpus, enc
     assert prompts(both, token="sks1", words="a mill") == ["sks1 painting, a mill"]
 
 
+def test_a_fingerprint_holds_the_files_that_options_name(network, content, corpus, encoder, tmp_path):
+    method, target = methods.get(str(network)), targets.single(corpus.works[0])
+    (tmp_path / "net").mkdir()
+    seen = set()
+    for net, picture in (("a", "a"), ("a", "b"), ("b", "b")):
+        (tmp_path / "net/config.json").write_text(net)
+        (tmp_path / "picture.png").write_text(picture)
+        chosen = settings(network, control=tmp_path / "net", picture=tmp_path / "picture.png")
+        seen.add(method.begin(content, target, encoder, chosen).fingerprint())
+    assert len(seen) == 3
+    with pytest.raises(WorkbenchError, match="nowhere"):
+        method.begin(content, target, encoder, settings(network, control=tmp_path / "nowhere"))
+
+
 def test_options_are_checked_before_anything_is_painted(network, tmp_path, corpus):
     method = methods.get(str(network))
     for option, says in (

@@ -1,12 +1,13 @@
 """A photograph as an artist would have painted it, by a base model with the LoRA of his works, the structure being kept.
 
-Three ways: noise is added to the photograph and taken away again (SDEdit, Meng et al. 2022, "img2img"); the noise is found that
-leads to the photograph, and gone back from under the artist's word (edit-friendly inversion, Huberman-Spiegelglas et al. 2024);
-and with either of the first a ControlNet (Zhang et al. 2023) that is shown the photograph's edges, or a picture of its depths.
+"img2img": noise is added to the photograph and taken away again (SDEdit, Meng et al. 2022), perhaps under a ControlNet that is
+shown the photograph's edges, or a picture of its depths (Zhang et al. 2023). "inversion": the noise that leads back to the
+photograph is found, and led back under the artist's word (edit-friendly inversion, Huberman-Spiegelglas et al. 2024).
 """
 
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -189,21 +190,17 @@ def inverted(
     return y
 
 
-class _without_lora:
-    """Within the block the base is as it was before a LoRA was attached."""
-
-    def __init__(self, base: Base):
-        from peft.tuners.tuners_utils import BaseTunerLayer
-
-        networks = [base.pipe.unet, *base.text_encoders.values()]
-        self.layers = [m for network in networks for m in network.modules() if isinstance(m, BaseTunerLayer)]
-
-    def __enter__(self) -> None:
-        for layer in self.layers:
-            layer.enable_adapters(False)
-
-    def __exit__(self, *error: object) -> None:
-        for layer in self.layers:
+@contextlib.contextmanager
+def _without_lora(base: Base) -> Iterator[None]:
+    """Within the block the UNet is as it was before a LoRA was attached."""
+    kind = library("peft.tuners.tuners_utils").BaseTunerLayer
+    layers = [layer for layer in base.pipe.unet.modules() if isinstance(layer, kind)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
             layer.enable_adapters(True)
 
 
@@ -279,6 +276,12 @@ def paint(network: Trained, content: Tensor, target: StyleTarget, settings: Sett
             control=shown,
             hold=options.hold,
         )
+
+
+def files(settings: Settings) -> list[Path]:
+    """Files and folders that decide the result, named by options of `settings`. The base is none: the LoRA has its hash."""
+    options = options_of(settings)
+    return [Path(name) for name in (options.control, options.picture) if name]
 
 
 def options_of(settings: Settings) -> Options:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from workbench import progress
+from workbench import progress, provenance
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.generative import families, trained
@@ -23,7 +23,7 @@ class Kind:
 
     targets: those that such a network can be given; combine: how works may be combined; settings: what it heeds besides method
     and size; options: "module:class", the dataclass whose fields `Settings.options` gives. Its module, `trained.BUILDERS`, has
-    `paint(trained, content, target, settings)`.
+    `paint(trained, content, target, settings)`, and, where there are options, `files(settings)`, those that these name.
     """
 
     card: Card
@@ -146,13 +146,16 @@ class TrainedMethod(Method):
 
 class _Pass(OneShot):
     def __init__(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings, network: Trained):
-        super().__init__(content, target, encoder, settings, identity=network.sha256)
+        self.module = importlib.import_module(trained.BUILDERS[network.family])
+        files = self.module.files(settings) if KINDS[network.family].options else []
+        super().__init__(
+            content, target, encoder, settings, identity="|".join([network.sha256, *map(provenance.sha256, files)])
+        )
         self.network = network
 
     def paint(self, content: Tensor) -> Tensor:
         progress.check()
-        module = importlib.import_module(trained.BUILDERS[self.network.family])
-        return module.paint(self.network, content, self.target, self.settings)
+        return self.module.paint(self.network, content, self.target, self.settings)
 
 
 def knowing(family: str, target: StyleTarget) -> Trained | None:
