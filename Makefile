@@ -12,22 +12,29 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Bytecode is written when a module is first imported: most of the packages never are.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 COMPARISON := $(BIN)/workbench run notebooks/05_comparison.ipynb
 NEEDED := import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13)
 MESSAGE := and f"Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12"
 
-.PHONY: demo test lab screenshots figures evidence families bench strip clean venv browser
+.PHONY: demo test types tests lab screenshots figures evidence families bench strip clean venv browser
 
 demo: $(VENV)/.installed
 	$(COMPARISON) -p out=runs/demo
 	@echo "the figure:" runs/demo/figures/*.png
 
-test: $(VENV)/.installed-dev browser
+test:
+	@$(MAKE) --no-print-directory -j2 $(VENV)/.installed-dev browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory -j2 types tests
+
+types:
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=15
+
+tests:
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=40
 
 lab: $(VENV)/.installed $(VENV)/.token
 	@echo "To open it from elsewhere: the token is in $(VENV)/.token"
@@ -99,11 +106,13 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # Chromium for the tests in a real JupyterLab, where it may be installed; elsewhere these are skipped, and say so.
-browser: $(VENV)/.installed-dev
-	@PYTHONPATH=tests/browser $(BIN)/python -c "import sys, real_lab; sys.exit(real_lab.executable() is None)" || { \
-		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium for the browser tests" && \
-		timeout 300 sh -c "apt-get update -qq && \
-			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium" >/dev/null 2>&1; } || true
+browser:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		"$$name" --version >/dev/null 2>&1 && exit 0; \
+	done; \
+	[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium for the browser tests" && \
+	timeout 300 sh -c "apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium" >/dev/null 2>&1; true
 
 # The stamps are written last, so an installation that broke off is taken up again.
 $(VENV)/.installed: pyproject.toml

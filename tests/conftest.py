@@ -6,6 +6,7 @@ On tensors as small as those of the tests a second thread costs more than it bri
 import os
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,25 @@ settings.load_profile("any machine")
 SHARED = Path(os.environ.get("WORKBENCH_SHARED", Path(__file__).parents[2] / "shared"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
-    """A cache for this session, so that no test reads what an earlier version of the code wrote."""
+_cache = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+
+def pytest_configure(config):
+    """One cache for all processes of this run, so that no test reads what an earlier version of the code wrote."""
     if "WORKBENCH_CACHE" not in os.environ:
-        os.environ["WORKBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+        config.stash[_cache] = tempfile.TemporaryDirectory(prefix="workbench-tests-", ignore_cleanup_errors=True)
+        os.environ["WORKBENCH_CACHE"] = config.stash[_cache].name
+
+
+def pytest_unconfigure(config):
+    if _cache in config.stash:
+        config.stash[_cache].cleanup()
+        del os.environ["WORKBENCH_CACHE"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
     torch.set_num_threads(1)
-    return Path(os.environ["WORKBENCH_CACHE"])
 
 
 @pytest.fixture

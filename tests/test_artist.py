@@ -10,7 +10,7 @@ from workbench.corpora import ingest
 from workbench.errors import UsageError, WorkbenchError
 from workbench.generative import artist, data, imitation, trained
 from workbench.generative.artist import Artist, Code, Options, drawn_weights
-from workbench.generative.networks import MARGIN, without_margin
+from workbench.generative.networks import MARGIN, in_tiles, without_margin
 from workbench.generative.training import Plan, Training
 from workbench.transfer import Settings
 from workbench.transfer.losses import ContentLoss, GramLoss, relative_squares
@@ -107,8 +107,35 @@ class TestNetwork:
         torch.testing.assert_close(part[1, 3], whole[0, 3, 130:170, 150:180])
         assert 0.2 < whole[0, 3].std() < 0.5
 
+    def test_beyond_the_border_of_a_picture_noise_goes_on(self, corpus, photographs, encoder):
+        """Border noise that is repeated there would be stripes, and strokes follow stripes."""
+        network, code = (
+            family(corpus, photographs, encoder).network,
+            torch.randn(1, 11, generator=torch.Generator().manual_seed(0)),
+        )
+        flat = torch.full((1, 3, 44, 60), 0.4)
+        with torch.no_grad():
+            expected = network.inside(
+                torch.full((1, 3, 44 + 2 * MARGIN, 60 + 2 * MARGIN), 0.4), code, (70 - MARGIN, 9 - MARGIN)
+            )
+            assert code.shape[1] == network.code.length
+            torch.testing.assert_close(network(flat, code, (70, 9)), expected)
+            ragged = network(flat[..., :41, :59], code, (70, 9))
+        assert ragged.shape == (1, 3, 41, 59)
+
+    def test_noise_of_a_large_picture_does_not_repeat_in_its_tiles(self, corpus, photographs, encoder):
+        network = family(corpus, photographs, encoder).network
+
+        class Noise(torch.nn.Module):
+            def forward(self, picture, code, begin=(0, 0)):
+                return network.with_noise(picture, begin)[:, 3:].expand(-1, 3, -1, -1)
+
+        picture = torch.rand(1, 3, 200, 130, generator=torch.Generator().manual_seed(0))
+        expected = network.with_noise(picture)[:, 3:].expand(-1, 3, -1, -1)
+        torch.testing.assert_close(in_tiles(Noise(), picture, tile=96, overlap=32, placed=True), expected)
+
     def test_a_short_training_helps_on_pictures_and_weights_it_never_saw(self, corpus, photographs, encoder, tmp_path):
-        training = Training(family(corpus, photographs, encoder), Plan(steps=30, report_every=30))
+        training = Training(family(corpus, photographs, encoder), Plan(steps=60, report_every=60))
         first, *_, last = training
         assert last["objective"] < 0.8 * first["objective"]
         trained.save(training, tmp_path / "net.safetensors")

@@ -32,6 +32,7 @@ from workbench import (
 from workbench.cli.presets import PRESETS
 from workbench.corpora import ingest
 from workbench.encoders import Encoder
+from workbench.generative import families
 from workbench.methods import optimisation
 from workbench.retrieval import embeddings
 
@@ -110,6 +111,16 @@ assert not heavy, heavy
     assert all(line.startswith("workbench: ") for line in done.stderr.splitlines())
 
 
+def test_what_a_notebook_imports_leaves_out_what_takes_seconds_and_few_use():
+    code = """
+import sys
+from workbench import encoders, figures, lab, methods, runs, targets, transfer
+print({"nbformat", "papermill", "torchvision", "open_clip", "torch._dynamo"} & set(sys.modules) or "")
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert told.stdout.strip() == "", told.stderr
+
+
 def test_the_help_of_transfer_tells_the_defaults_and_choices_of_the_settings(capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["transfer", "--help"])
@@ -135,6 +146,24 @@ def test_every_help_is_written(capsys, command):
     assert end.value.code == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: workbench {command} ") and "default: <" not in text
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("transfer", {"--encoder": encoders.PAINTING, "--retriever": encoders.ENCODERS}),
+        ("compare", {"--encoder": encoders.PAINTING, "--retriever": encoders.ENCODERS}),
+        ("train", {"--encoder": families.DRIVERS}),
+        *((command, {"--encoder": encoders.ENCODERS}) for command in ("embed", "search", "clusters")),
+    ],
+)
+def test_help_lists_the_encoders_that_an_option_takes(capsys, command, options):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for option, names in options.items():
+        described = text.rpartition(f" {option} ENCODER ")[2]
+        assert re.match(rf"network that [^:]*(\(default: [^:]*\))?: {', '.join(names)}( |$)", described)
 
 
 def test_the_version(capsys):

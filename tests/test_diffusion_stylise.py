@@ -150,9 +150,12 @@ def test_faint_edges_count_only_where_they_go_on_from_clear_ones():
     assert edges(faint * 0.1).sum() == 0
 
 
-def test_a_control_net_that_has_learnt_nothing_changes_nothing(model, content, words, tmp_path):
+@pytest.mark.parametrize("kind", ["sd", "xl"])
+def test_a_control_net_that_has_learnt_nothing_changes_nothing(kind, content, tmp_path):
     from diffusers import ControlNetModel
 
+    model = small_diffusion.opened(kind)
+    words = model.words(["sks painting"])
     plain = restyled(model, content, words, strength=0.7, **QUICK)
     net = ControlNetModel.from_unet(model.pipe.unet, conditioning_embedding_out_channels=(8, 8, 16, 16))
     with small_diffusion.base.quiet():

@@ -228,6 +228,23 @@ class TestWeights:
         with pytest.raises(WorkbenchError, match="cannot be read as a distilled encoder"):
             encoders.load(f"embedded:{tmp_path / 'foreign.safetensors'}", device="cpu")
 
+    @pytest.mark.parametrize("name", [*encoders.ENCODERS, "clip:a/b/c.pt", "vae:../my networks/one.safetensors"])
+    def test_names_of_every_form_are_known_and_those_that_paint_are_some_of_them(self, name):
+        assert encoders.known(name) == name
+        if name in encoders.PAINTING:
+            assert encoders.known(name, paints=True) == name
+        else:
+            with pytest.raises(
+                UsageError, match="only compares pictures, as a retriever: to paint with, choose embedded, vgg19"
+            ):
+                encoders.known(name, paints=True)
+
+    @pytest.mark.parametrize("name", ["vgg19:x", "lite0:x", "vae", "clip", "", "embeded"])
+    def test_names_of_no_form_are_refused_by_load_as_they_are_by_known(self, name):
+        for refuses in (encoders.known, encoders.load):
+            with pytest.raises(UsageError, match=f"unknown encoder {name!r}: (did you mean|choose) "):
+                refuses(name)
+
     def test_unknown_names_are_refused(self, embedded):
         with pytest.raises(UsageError, match="did you mean vgg19"):
             encoders.load("vgg16")

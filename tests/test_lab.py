@@ -545,11 +545,26 @@ class TestPanel:
         corpus.receive({"key": "umber", "action": "choose"})
         assert exploration.choice.corpus == panel.corpus.value == "umber"
 
+    def test_encoders_are_typed_by_name_and_refused_in_a_line(self, exploration):
+        panel = TransferPanel(exploration)
+        assert panel.encoder.options == ("embedded", "vgg19", "random") and "lite0" in panel.retriever.options
+        panel.retriever.value = "vae:one of mine.safetensors"  # which is looked for when works are measured
+        assert exploration.choice.retriever == "vae:one of mine.safetensors" and "vae:FILE" in panel.retriever.placeholder
+        until(lambda: "cannot be read as a trained VAE" in panel.strip.message.value)
+        panel.retriever.value = "lite"
+        assert "did you mean lite0?" in panel.message.value
+        panel.encoder.value = "vae:one of mine.safetensors"
+        assert "only compares pictures, as a retriever" in panel.message.value
+        assert (panel.encoder.value, panel.retriever.value) == ("embedded", "vae:one of mine.safetensors")
+        panel.encoder.value, panel.retriever.value = "random", "random"
+        assert (exploration.choice.encoder, exploration.choice.retriever) == ("random", "random")
+        assert "alert" not in panel.message.value
+
     def test_controls_of_another_target_are_hidden(self, exploration):
         panel = TransferPanel(exploration)
-        assert panel.single.layout.display == "none" and panel.tau.layout.display == ""
+        assert panel.single.layout.display == "none" and panel.tau.layout.display == panel.retriever.layout.display == ""
         panel.target.value = "single"
-        assert panel.single.layout.display == "" and panel.tau.layout.display == "none"
+        assert panel.single.layout.display == "" and panel.tau.layout.display == panel.retriever.layout.display == "none"
 
     def test_controls_of_another_method_are_hidden(self, exploration):
         panel = TransferPanel(exploration)

@@ -117,7 +117,16 @@ class TestPreview:
         exploration.change(preview=str(network), target="single", single="sitter.png", corpus=str(portraits.root))
         assert previewed(exploration) is None and exploration.preview.error == ""
 
-    @pytest.mark.parametrize("changes", [{"target": "blend/barycentre"}, {"colour": "content"}, {"preview": ""}])
+    def test_in_place_of_a_barycentre_it_shows_the_mean_and_says_so(self, exploration):
+        mean = previewed(exploration)
+        exploration.change(target="blend/barycentre")
+        shown = previewed(exploration)
+        assert shown is not mean and torch.equal(shown.picture, mean.picture)
+        assert shown.line.startswith("preview by the network nobody, after the mean, not the barycentre, ")
+        panel = TransferPanel(exploration)
+        until(lambda: "after the mean, not the barycentre" in panel.caption.value)
+
+    @pytest.mark.parametrize("changes", [{"target": "blend/softmin"}, {"colour": "content"}, {"preview": ""}])
     def test_a_choice_that_the_network_cannot_follow_has_none(self, exploration, changes):
         assert previewed(exploration) is not None
         exploration.change(**changes)

@@ -8,6 +8,7 @@ import torch
 
 from workbench import images, methods, targets
 from workbench.errors import UsageError
+from workbench.generative.trained import names_in_package
 from workbench.methods import Card, Library, Method, OneShot, Request, parse
 from workbench.study import comparison
 from workbench.transfer import Settings
@@ -74,6 +75,20 @@ class TestWords:
     def test_those_that_are_nearly_right_are_refused(self, words, says):
         with pytest.raises(UsageError, match=says):
             request().asking(words)
+
+    @pytest.mark.parametrize("near", ["van-gohg", "vangogh", "Van-Gogh", "van_gogh:blend"])
+    def test_a_misspelt_network_of_the_package_is_suggested(self, near):
+        assert "van-gogh" in names_in_package()
+        with pytest.raises(UsageError, match=r"did you mean van-gogh\?"):
+            request().asking(near if ":" in near else f"{near}:blend")
+
+    def test_networks_of_the_package_are_named_where_nothing_is_near(self, tmp_path, monkeypatch):
+        with pytest.raises(UsageError, match=r"choose neighbours, gram.*, van-gogh, or the file"):
+            methods.get("xyz")
+        monkeypatch.setattr("workbench.generative.trained.SHIPPED", tmp_path)
+        with pytest.raises(UsageError, match="choose neighbours, gram") as error:
+            methods.get("van-gohg")
+        assert "van-gogh" not in str(error.value)
 
     def test_they_take_along_what_goes_with_the_target_alone(self):
         blended = request(target="blend", tau=0.2)

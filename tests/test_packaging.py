@@ -1,6 +1,7 @@
 """The wheel: it holds what the checkout holds, and works where there is no checkout."""
 
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -134,6 +135,11 @@ def test_a_broken_environment_is_made_again_and_a_sound_one_kept(project):
     (project / ".venv" / "kept.txt").write_text("whole")
     assert make(project, "venv", PYTHON=sys.executable).returncode == 0
     assert (project / ".venv" / "kept.txt").exists()
+
+
+def test_make_looks_for_the_browsers_that_the_tests_use():
+    names = re.search(r"^BROWSERS = \((.*)\)", (ROOT / "tests" / "browser" / "real_lab.py").read_text(), re.MULTILINE)[1]
+    assert f"for name in {names.replace(chr(34), '').replace(',', '')};" in (ROOT / "Makefile").read_text()
 
 
 def test_only_the_comparison_is_published(project):

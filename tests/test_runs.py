@@ -22,7 +22,7 @@ from waiting import PATIENCE, until
 
 from workbench import figures, runs
 from workbench.errors import UsageError, WorkbenchError
-from workbench.runs import declarations, record
+from workbench.runs import declarations, kernel, record
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 CELL = """\
@@ -530,7 +530,7 @@ class TestKernels:
     @pytest.mark.parametrize("amid", ["the verdict", "its last line"])
     def test_an_interrupt_after_the_last_cell_is_recorded_too(self, notebook, tmp_path, monkeypatch, amid):
         def executed(_, folder, *__):
-            (folder / runs.execution.KERNEL_LOG).touch()
+            (folder / kernel.LOG).touch()
 
         def end(folder, status, *rest):
             if status == "complete" and amid == "the verdict":
@@ -540,7 +540,7 @@ class TestKernels:
                 raise KeyboardInterrupt
 
         real = record.end
-        monkeypatch.setattr(runs.execution, "_execute", executed)
+        monkeypatch.setattr(kernel, "execute", executed)
         monkeypatch.setattr(record, "end", end)
         with pytest.raises(KeyboardInterrupt):
             runs.run(notebook("out: str = ''"), {"out": str(tmp_path / "o")})

@@ -1,9 +1,12 @@
+import ast
 import os
-import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+import safetensors.numpy
+import safetensors.torch
+import torch
 
 from workbench import storage
 from workbench.errors import WorkbenchError
@@ -18,18 +21,6 @@ class TestAtomic:
             temporary.write_text("whole")
         assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.txt"]
         assert (tmp_path / "new" / "a.txt").read_text() == "whole"
-
-    @pytest.mark.skipif(os.name == "nt", reason="modes")
-    @pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600)])
-    def test_who_may_read_a_file_is_what_the_umask_says_whoever_writes_it(self, tmp_path, umask, mode):
-        before = os.umask(umask)
-        try:
-            with storage.atomic(tmp_path / "a.safetensors") as temporary:
-                save_file({"a": np.zeros(3)}, temporary)
-            storage.write_text(tmp_path / "a.txt", "text")
-        finally:
-            os.umask(before)
-        assert {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()} == {"a.safetensors": mode, "a.txt": mode}
 
     def test_a_block_that_raises_leaves_what_was_there(self, tmp_path):
         storage.write_text(tmp_path / "a.txt", "before")
@@ -57,6 +48,50 @@ class TestAtomic:
             temporary.symlink_to("/dev/full")
             temporary.write_text("x" * 100_000)
         assert not (tmp_path / "a.txt").exists()
+
+
+class TestPermissions:
+    """Files that others may read as the umask has it, whichever library writes them."""
+
+    @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+    @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda path: path.write_text("text"),
+            lambda path: np.save(path, np.zeros(2)),
+            lambda path: safetensors.numpy.save_file({"a": np.zeros(2)}, path),
+            lambda path: safetensors.torch.save_file({"a": torch.zeros(2)}, path, metadata={"b": "c"}),
+        ],
+        ids=["text", "numpy", "safetensors of numpy", "safetensors of torch"],
+    )
+    def test_they_follow_the_umask(self, tmp_path, umask, write):
+        before = os.umask(umask)
+        try:
+            for _ in range(2):  # new, and in place of another
+                with storage.atomic(tmp_path / "a.npy") as temporary:
+                    write(temporary)
+        finally:
+            os.umask(before)
+        (written,) = tmp_path.iterdir()
+        assert written.stat().st_mode & 0o777 == 0o666 & ~umask
+
+    def test_every_safetensors_file_of_the_package_is_written_so(self):
+        """A `save_file` outside of `atomic` would be neither whole or absent nor open to others."""
+        calls = {"save_file": 0, "within atomic": 0}
+        for path in Path(storage.__file__).parent.rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            calls["save_file"] += len(_calls(tree, "save_file"))
+            for block in (node for node in ast.walk(tree) if isinstance(node, ast.With)):
+                if any(_calls(item.context_expr, "atomic") for item in block.items):
+                    calls["within atomic"] += len(_calls(block, "save_file"))
+        assert calls["save_file"] == calls["within atomic"] > 5
+
+
+def _calls(tree, name):
+    """The calls in `tree` of a function called `name`, or of an attribute of that name."""
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [f for f in called if (f.id if isinstance(f, ast.Name) else getattr(f, "attr", "")) == name]
 
 
 ARRAYS = {"rows": np.arange(6, dtype=np.float32).reshape(2, 3), "names": np.zeros(0, dtype=np.uint8)}

@@ -20,7 +20,7 @@ from workbench.methods.trained import TrainedMethod
 from workbench.retrieval import clusters, embeddings
 from workbench.retrieval.agreement import agreement, colours
 from workbench.retrieval.embeddings import Embeddings
-from workbench.transfer import Settings
+from workbench.transfer import Settings, Transfer
 
 TINY = vae.Options(size=96, batch=4, widths=(8, 12, 16, 24), latent=8, warm_up=5, perceptual=0.2)
 
@@ -32,9 +32,9 @@ def family(corpus, encoder, **changes):
 
 @pytest.fixture(scope="module")
 def learnt(corpus, encoder, tmp_path_factory):
-    """(training, the file that it wrote): 40 steps on `two_styles`."""
+    """(training, the file that it wrote): 60 steps on `two_styles`."""
     path = tmp_path_factory.mktemp("vae") / "stripes.safetensors"
-    training = Training(family(corpus, encoder), Plan(steps=40, report_every=40, rate=8.0))
+    training = Training(family(corpus, encoder), Plan(steps=60, report_every=60, rate=8.0))
     trained.train(training, path)
     return training, path
 
@@ -49,9 +49,9 @@ class TestFormulas:
         draw = torch.Generator().manual_seed(0)
         mean, log_variance = torch.randn(2, 5, 7, generator=draw, dtype=torch.float64)
         normal = Normal(mean, (log_variance / 2).exp())
-        expected = kl_divergence(normal, Normal(torch.zeros_like(mean), torch.ones_like(mean))).sum(dim=1)
+        expected = kl_divergence(normal, Normal(torch.zeros_like(mean), torch.ones_like(mean)))
         torch.testing.assert_close(vae.divergence(mean, log_variance), expected)
-        assert vae.divergence(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 0
+        assert not vae.divergence(torch.zeros(1, 3), torch.zeros(1, 3)).any()
 
     def test_codes_are_drawn_from_the_distribution_that_is_named(self):
         draw = torch.Generator().manual_seed(1)
@@ -81,6 +81,31 @@ class TestFormulas:
         torch.testing.assert_close(vae.between(a, b, torch.tensor([0.0, 0.25, 1.0])), torch.stack([a, a + (b - a) / 4, b]))
 
 
+class TestDecoder:
+    @pytest.fixture
+    def decoder(self):
+        torch.manual_seed(0)
+        return vae.PatchDecoder(widths=TINY.widths, latent=TINY.latent)
+
+    def test_cells_that_are_alike_give_a_flat_patch_up_to_its_border(self, decoder):
+        """No frame: beyond the border a patch goes on as it is."""
+        with torch.no_grad():
+            decoder.tail.weight.zero_()
+            decoder.tail.bias.copy_(torch.randn(decoder.deepest, 1).expand(-1, decoder.cells**2).flatten())
+            patch = decoder(torch.zeros(1, TINY.latent))
+        torch.testing.assert_close(patch, patch[..., :1, :1].expand_as(patch))
+        assert patch.std(dim=1).max() > 1e-4  # and is not grey for lack of anything
+
+    def test_edges_between_cells_are_no_steeper_than_cells_within(self, decoder):
+        """No weave: of the slopes at each place within a cell of 2, 4 or 8 px, none stands out."""
+        codes = 3 * torch.randn(64, TINY.latent, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            slopes = decoder(codes).diff(dim=-1).square().mean(dim=(0, 1, 2))[7:55]
+        for cell in (2, 4, 8):
+            within = slopes.view(-1, cell).mean(dim=0)
+            assert within.max() < 1.5 * within.min(), cell
+
+
 class TestTraining:
     def test_reconstruction_of_unseen_works_improves(self, learnt):
         first, last = learnt[0].history[0], learnt[0].history[-1]
@@ -88,6 +113,19 @@ class TestTraining:
         assert last["features"] < first["features"]
         assert last["objective"] < 0.9 * first["objective"]
         assert last["kl"] > 1  # nats: the codes are used
+
+    def test_the_divergence_is_warmed_up_and_most_dimensions_stay_in_use(self, learnt, corpus, encoder):
+        assert learnt[0].history[-1]["idle"] < 0.5
+        priced = []
+        one = family(corpus, encoder, beta=0.5, warm_up=4)
+        one._parts = lambda painter, seen, noise, beta: priced.append(beta) or {"objective": seen.sum()}
+        for _ in range(6):
+            list(one.losses(torch.Generator().manual_seed(0)))
+        assert priced == pytest.approx([0, 0.125, 0.25, 0.375, 0.5, 0.5])
+
+    def test_a_divergence_that_costs_too_much_is_seen_in_what_is_measured(self, corpus, encoder):
+        dear = Training(family(corpus, encoder, beta=3000.0, warm_up=0), Plan(steps=30, report_every=30, rate=8.0))
+        assert list(dear)[-1]["idle"] > 0.5
 
     def test_a_resumed_training_ends_in_the_same_bytes(self, corpus, encoder, tmp_path):
         def some(steps_before):
@@ -215,6 +253,12 @@ class TestEncoder:
         assert set(clusters.cluster(space, 2, k_max=1).labels) == {0, 1}
         content = corpus.works[0].load(128)
         assert targets.Selection(corpus, content, encoder, retriever=encoder).nearest().works == (corpus.works[0],)
+
+    @pytest.mark.parametrize("method", ["gram", "neighbours"])
+    def test_nothing_is_painted_with_the_codes(self, learnt, corpus, method):
+        encoder = encoders.load(f"vae:{learnt[1]}", device="cpu")
+        with pytest.raises(UsageError, match=r"only compares pictures, as a retriever|no relu3_1, .*: choose embedded"):
+            Transfer(corpus.works[0].load(64), targets.single(corpus.works[1]), encoder, Settings(method=method, size=64)).run()
 
     def test_what_is_no_vae_is_refused_in_a_line(self, tmp_path):
         save_file({"x": torch.zeros(1)}, tmp_path / "other", metadata={"header": json.dumps({"family": "artist"})})

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-PRIVATE = 0o600
-"""Mode of the files that safetensors writes, whatever the umask says: nobody else could read them."""
-
 
 def cache_dir(*parts: str) -> Path:
     """The folder `parts` below the cache, created if need be.
@@ -79,15 +76,19 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces `path` when the block ends well, and vanishes when it does not.
 
     The temporary file keeps the suffix of `path`, so libraries that choose a format by suffix work. The parent folder
-    is created. Raises WorkbenchError, naming `path`, when it cannot be written (permission, full disk, a folder in the way).
+    is created. The file has the permissions of any new file there, as the umask has it: safetensors gives its own the mode 600.
+    Raises WorkbenchError, naming `path`, when it cannot be written (permission, full disk, a folder in the way).
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:12]}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode  # the umask itself cannot be read without being set, for all threads
+        temporary.unlink()
         yield temporary
-        if stat.S_IMODE(temporary.stat().st_mode) == PRIVATE:
-            temporary.chmod(_usual_mode(path))
+        if temporary.stat().st_mode != mode:
+            temporary.chmod(stat.S_IMODE(mode))
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -96,15 +97,6 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where a file stands in place of the folder there is nothing to remove
             temporary.unlink()
-
-
-def _usual_mode(path: Path) -> int:
-    """The mode that a new file beside `path` gets."""
-    probe = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:12]}.probe")
-    probe.touch()
-    mode = stat.S_IMODE(probe.stat().st_mode)
-    probe.unlink()
-    return mode
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:

@@ -14,6 +14,7 @@ from workbench.cli.parser import (
     load_encoder,
     load_retriever,
     open_corpus,
+    retriever_option,
 )
 from workbench.cli.transfer import SETTINGS, in_flags
 from workbench.errors import UsageError, require
@@ -66,7 +67,7 @@ def declare(commands: Any) -> None:
     parser.add_argument(
         "--detail", action="store_true", help=f"contents as rows, and {DETAIL} px of every result at 100 %% below it"
     )
-    parser.add_argument("--retriever", metavar="ENCODER", help="encoder that says which paintings fit (default: lite0)")
+    retriever_option(parser)
     encoder_options(parser)
     parser.option("--size", SETTINGS, "long side of the results, px", type=int)
     parser.option("--steps", SETTINGS, "evaluations at full size; neighbours take 0.4 times as many at every scale", type=int)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from workbench.encoders import Encoder
 
 LOAD = "workbench.encoders:load"
+ENCODERS = "workbench.encoders:ENCODERS"
 CORPUS_HELP = "folder of paintings, or a sample painter"
 
 
@@ -28,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         self._listed: list[tuple[argparse.Action, str]] = []
         self.add_argument("--debug", action="store_true", help="print the traceback of an error")
 
-    def option(self, flag: str, owner: str, text: str, *, name: str = "", **options: Any) -> None:
+    def option(self, flag: str, owner: str, text: str, *, name: str = "", **options: Any) -> argparse.Action:
         """An option that is the parameter `name` (by default called like the flag) of `owner`, "module:function"."""
         word = flag.lstrip("-").replace("-", "_")
         name = name or word
@@ -36,9 +37,10 @@ class Parser(argparse.ArgumentParser):
             flag, help=text, dest=f"{owner} {name}", metavar=word.upper(), default=argparse.SUPPRESS, **options
         )
         self._borrowed.append((action, owner, name))
+        return action
 
     def names(self, action: argparse.Action, owner: str) -> None:
-        """Let the help of `action` list the names in `owner`, "module:mapping"."""
+        """Let the help of `action` list the names in `owner`, "module:names"."""
         self._listed.append((action, owner))
 
     def format_help(self) -> str:
@@ -77,15 +79,26 @@ def add_command(commands: Any, name: str, command: Callable, text: str) -> Parse
     return parser
 
 
-def encoder_options(parser: Parser, *, retrieves: str = "") -> None:
-    """--encoder, --precision and --device. `retrieves`: the default of --encoder where that may be the retriever."""
+def encoder_options(parser: Parser, *, retrieves: str = "", names: str = "workbench.encoders:PAINTING") -> None:
+    """--encoder, --precision and --device.
+
+    `retrieves`: the default of --encoder where any encoder serves; `names`: where, if not, those that do are listed.
+    """
     if retrieves:
-        text = f"embedded, vgg19, lite0 or clip:MODEL/PRETRAINED (default: {retrieves})"
-        parser.add_argument("--encoder", dest=f"{LOAD} name", metavar="ENCODER", default=argparse.SUPPRESS, help=text)
+        text = f"network that compares pictures (default: {retrieves})"
+        action = parser.add_argument("--encoder", dest=f"{LOAD} name", metavar="ENCODER", default=argparse.SUPPRESS, help=text)
+        parser.names(action, ENCODERS)
     else:
-        parser.option("--encoder", LOAD, "embedded, vgg19 or random", name="name")
+        text = "network that says how a picture is painted"
+        parser.names(parser.option("--encoder", LOAD, text, name="name"), names)
     parser.option("--precision", LOAD, "numeric precision of the encoder's convolutions")
     parser.option("--device", LOAD, "where torch computes: auto, cpu, cuda, mps")
+
+
+def retriever_option(parser: Parser) -> None:
+    """--retriever."""
+    text = "network that says which paintings fit (default: lite0)"
+    parser.names(parser.add_argument("--retriever", metavar="ENCODER", help=text), ENCODERS)
 
 
 def count(text: str) -> int:

@@ -64,7 +64,7 @@ def declare(commands: Any) -> None:
         default=[],
         help="of the family, such as crop=256",
     )
-    encoder_options(parser)
+    encoder_options(parser, names="workbench.generative.families:DRIVERS")
     out = add_command(commands, "export", _export, "write a trained network as ONNX, or the code of a target for one")
     out.add_argument("network", metavar="NAME", help="a network that workbench train made, or one in the package")
     out.add_argument("-o", "--out", type=Path, metavar="FILE", help="the network, .onnx")

@@ -20,6 +20,7 @@ from workbench.cli.parser import (
     load_encoder,
     load_retriever,
     open_corpus,
+    retriever_option,
 )
 from workbench.cli.presets import DEFAULT, PRESETS
 from workbench.cli.stopping import CHECKPOINT_EVERY, advance
@@ -69,7 +70,7 @@ def declare(commands: Any) -> None:
     )
     parser.add_argument("--weigh", action="append", metavar="PAINTING=WEIGHT", help="a work, for --target by-hand")
     parser.add_argument("--mask", metavar="FILE", help="regions: a picture that paints each part of CONTENT in one flat colour")
-    parser.add_argument("--retriever", metavar="ENCODER", help="encoder that says which paintings fit (default: lite0)")
+    retriever_option(parser)
     parser.add_argument("-o", "--out", required=True, type=Path, help="the picture to write; .png carries its provenance")
     encoder_options(parser)
     parser.option(

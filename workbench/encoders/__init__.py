@@ -1,7 +1,7 @@
-"""Visual encoders under one protocol, by name: "embedded", "vgg19", "random", "lite0", "clip:MODEL/PRETRAINED", "vae:FILE"."""
+"""Visual encoders under one protocol, by name: `ENCODERS`."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,6 +20,8 @@ from workbench.errors import UsageError
 
 __all__ = [
     "CONTENT_LAYERS",
+    "ENCODERS",
+    "PAINTING",
     "RETRIEVER",
     "STYLE_LAYERS",
     "ConvolutionalEncoder",
@@ -27,11 +29,16 @@ __all__ = [
     "choose_device",
     "draft_encoder",
     "has_bfloat16",
+    "known",
     "load",
     "retriever",
 ]
 
 Precision = Literal["auto", "float32", "bfloat16"]
+PAINTING = ("embedded", "vgg19", "random", "embedded:FILE")
+"""Encoders that a picture can be painted with."""
+ENCODERS = (*PAINTING, "lite0", "clip:MODEL/PRETRAINED", "vae:FILE")
+"""All encoders, see `load`. Each of them can compare pictures: as retriever, and for searches and clusters."""
 RETRIEVER = "lite0"
 """The default encoder for retrieval, which compares pictures by what they show."""
 
@@ -66,7 +73,7 @@ def load(
         name: "embedded" (distilled from VGG-19, in the package), "vgg19" (the reference), "random" (never trained, an
             untrained baseline), "embedded:FILE" (your own, from `workbench distil`), one for retrieval and clusters: "vae:FILE"
             (your own, from `workbench train vae`), or one that can only retrieve: "lite0" (EfficientNet-Lite0, in the
-            package) or "clip:MODEL/PRETRAINED".
+            package) or "clip:MODEL/PRETRAINED". See `ENCODERS`.
         device: "auto", or a torch device.
         precision: of the convolutions; "auto" is bfloat16 where the processor has it, which is about twice as fast, and
             float32 elsewhere. lite0, VAEs and CLIP ignore it. On NVIDIA's GPUs torch computes convolutions in float32 by TF32
@@ -86,6 +93,7 @@ def load(
     where = choose_device(device)
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(where) else "float32"
+    known(name)
     if name.startswith("clip:"):
         return load_clip(name, device=where)
     if name == "lite0":
@@ -96,14 +104,31 @@ def load(
     loaders = {"embedded": (load_embedded, "average"), "vgg19": (load_vgg19, "max"), "random": (load_random, "average")}
     if name.startswith("embedded:"):
         loaders[name] = (partial(load_distilled, name, Path(name.removeprefix("embedded:"))), "average")
-    if name not in loaders:
-        near = difflib.get_close_matches(name, [*loaders, "lite0"], n=1)
-        hint = (
-            f"did you mean {near[0]}?" if near else "choose embedded, vgg19, random, lite0, clip:MODEL/PRETRAINED or vae:FILE"
-        )
-        raise UsageError(f"unknown encoder {name!r}: {hint}")
     loader, suited = loaders[name]
     return loader(pooling=pooling or suited, dtype=getattr(torch, precision), device=where)
+
+
+def known(name: str, *, paints: bool = False) -> str:
+    """`name`, if `load` takes a name of that form; `paints`: and if a picture can be painted with such an encoder.
+
+    UsageError otherwise, with the nearest name. Whether there are weights turns out when they are loaded.
+    """
+    forms = PAINTING if paints else ENCODERS
+    if _is_one_of(name, forms):
+        return name
+    if _is_one_of(name, ENCODERS):
+        raise UsageError(f"encoder {name!r} only compares pictures, as a retriever: to paint with, choose {_listed(PAINTING)}")
+    near = difflib.get_close_matches(name, forms, n=1)
+    raise UsageError(f"unknown encoder {name!r}: " + (f"did you mean {near[0]}?" if near else f"choose {_listed(forms)}"))
+
+
+def _is_one_of(name: str, forms: Sequence[str]) -> bool:
+    """Whether `name` has one of the `forms`, where what follows a colon stands for anything."""
+    return any(name.startswith(f"{form.partition(':')[0]}:") if ":" in form else name == form for form in forms)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def retriever(device: torch.device) -> Encoder:

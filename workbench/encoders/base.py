@@ -17,6 +17,7 @@ class Encoder(nn.Module):
         weights_sha256: hexadecimal digest of the weights, for caches and provenance.
         channels: layer name -> number of channels, in order of depth; empty for an encoder without spatial features.
         style_layers, content_layers: the layers used for the style and the content loss unless said otherwise.
+        paints: whether a picture can be painted with these layers; if not, they serve for comparisons.
         embedding_size: long side, px, of pictures that are embedded unless said otherwise.
         recompute: whether activations are computed again for the gradient instead of being kept.
     """
@@ -26,6 +27,7 @@ class Encoder(nn.Module):
     channels: dict[str, int]
     style_layers: tuple[str, ...] = ()
     content_layers: tuple[str, ...] = ()
+    paints: bool = True
     embedding_size: int = 384
     recompute: bool = False
 

@@ -54,6 +54,8 @@ class VaeEncoder(Encoder):
     made of and how they vary. Patches larger than a stroke hold what is shown as well: this is no pure embedding of style.
     """
 
+    paints = False
+    """A picture optimised for its codes meets them by a pattern of coloured dots."""
     embedding_size = SIZES[-1]
 
     def __init__(self, name: str, patches: PatchEncoder):

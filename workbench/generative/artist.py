@@ -25,7 +25,7 @@ from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.generative import data, trained
 from workbench.generative.imitation import Pair, PairedCrops
-from workbench.generative.networks import MARGIN, Generator, in_tiles, without_margin
+from workbench.generative.networks import MARGIN, Generator, in_tiles, pad, without_margin
 from workbench.generative.trained import Trained
 from workbench.generative.training import Family, Losses, precision
 from workbench.statistics import Moments
@@ -168,8 +168,13 @@ class ArtistNetwork(nn.Module):
         return torch.cat([pictures, (0.5 + 0.25 * noise).expand(pictures.shape[0], -1, -1, -1)], dim=1)
 
     def forward(self, pictures: Tensor, codes: Tensor, begin: tuple[int, int] = (0, 0)) -> Tensor:
-        """`pictures` (N, 3, H, W) in [0, 1], `codes` (N, K): (N, 3, H, W) in [0, 1]. `begin`: see `with_noise`."""
-        return self.generator(self.with_noise(pictures, begin), codes)
+        """`pictures` (N, 3, H, W) in [0, 1], `codes` (N, K): (N, 3, H, W) in [0, 1]. `begin`: see `with_noise`.
+
+        Beyond the border the picture repeats its border pixels, and the noise goes on: repeated, it would be stripes across the
+        border, and these show in what the network paints.
+        """
+        height, width = pictures.shape[-2:]
+        return self.inside(pad(pictures), codes, (begin[0] - MARGIN, begin[1] - MARGIN))[..., :height, :width]
 
     def inside(self, surrounded: Tensor, codes: Tensor, begin: tuple[int, int] = (0, 0)) -> Tensor:
         """The same for the inner part of `surrounded` (N, 3, H + 2 MARGIN, W + 2 MARGIN): see `Generator.inside`."""
@@ -373,7 +378,7 @@ def paint(network: Trained, content: Tensor, target: StyleTarget, settings: Sett
         found = mixed([(1 - settings.strength, marginals(own)), (settings.strength, found)])
     with _ONE_AT_A_TIME, precision(content.device):
         artist.to(content.device)
-        return in_tiles(artist.generator, artist.with_noise(content), artist.code.of_marginals(found)[None])
+        return in_tiles(artist, content, artist.code.of_marginals(found)[None], placed=True)
 
 
 def marginals_of(target: StyleTarget, encoder: Encoder, size: int) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ SCENES = 240
 """Procedural scenes that stand for photographs where none are given."""
 TOKEN = "sks"
 """The artist's word where none is given: a rare one, as in DreamBooth."""
-DRIVERS = ("embedded", "vgg19", "random")
+DRIVERS = tuple(name for name in encoders.PAINTING if ":" not in name)
 """Encoders that may drive a training: those that every machine finds by their name alone."""
 
 

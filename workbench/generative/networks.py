@@ -210,13 +210,20 @@ def _patch_judge(inputs: int, width: int) -> nn.Sequential:
 
 
 def in_tiles(
-    network: nn.Module, picture: Tensor, code: Tensor | None = None, *, tile: int = 1024, overlap: int = 128
+    network: nn.Module,
+    picture: Tensor,
+    code: Tensor | None = None,
+    *,
+    tile: int = 1024,
+    overlap: int = 128,
+    placed: bool = False,
 ) -> Tensor:
     """network(picture, code), in tiles of at most `tile` px where the picture (1, C, H, W) is larger: memory is bounded.
 
     The statistics of every normalisation are taken once, from the picture at long side `tile`, and used for all tiles: those
     of each tile would show as seams. Tiles overlap by `overlap` px; a quarter of it is not used, in the middle they fade into
-    each other. Both are multiples of 4, so that the network's grid is the same in every tile.
+    each other. Both are multiples of 4, so that the network's grid is the same in every tile. `placed`: whether the network
+    takes the place of a tile, (top, left), as a third argument.
     """
     height, width = picture.shape[-2:]
     if max(height, width) <= tile:
@@ -233,7 +240,8 @@ def in_tiles(
                     _share(begin, min(tile, length - begin), length, overlap).to(picture)
                     for begin, length in ((top, height), (left, width))
                 ]
-                total[part] += network(picture[part], code) * torch.outer(*shares)
+                place = ((top, left),) if placed else ()
+                total[part] += network(picture[part], code, *place) * torch.outer(*shares)
     return total
 
 

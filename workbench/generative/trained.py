@@ -146,8 +146,13 @@ def find(name: str) -> Path:
         return shipped
     begun = checkpoint_path(path).exists()
     require(not begun, f"the training of {path} was stopped before its end: workbench train ... -o {name} --resume")
-    known = ", ".join(sorted(found.stem for found in SHIPPED.glob(f"*{SUFFIX}")))
+    known = ", ".join(names_in_package())
     raise UsageError(f"no trained network {name}: no such file, and none in the package ({known or 'there is none'})")
+
+
+def names_in_package() -> list[str]:
+    """The networks of the package, as `find` takes them."""
+    return sorted(found.stem for found in SHIPPED.glob(f"*{SUFFIX}"))
 
 
 def encoder_of(network: Trained, device: torch.device) -> Encoder:

@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 from torch import Tensor
 
-from workbench import figures, images, inputs, methods, samples, targets
+from workbench import encoders, figures, images, inputs, methods, samples, targets
 from workbench.errors import WorkbenchError
 from workbench.figures.panels import SHOWN
 from workbench.lab.copying import Copying
@@ -38,8 +38,6 @@ SMALL = 60
 SIZES = (128, 192, 256, 384, 512, 768, 1024)
 """px. Long sides on offer."""
 MEASURING = "measuring paintings …"
-ENCODERS = ("embedded", "vgg19", "random")
-"""Encoders on offer; others can be typed."""
 
 
 class TransferPanel(widgets.VBox):
@@ -62,7 +60,8 @@ class TransferPanel(widgets.VBox):
         self.method = _dropdown("Method", tuple(methods.METHODS))
         self.single = _typed("Painting", placeholder="the one painting")
         self.tau = _log_slider("τ", -2, 1, 0.05)
-        self.encoder = _typed("Encoder", ENCODERS)
+        self.encoder = _typed("Encoder", _plain(encoders.PAINTING), ", ".join(encoders.PAINTING))
+        self.retriever = _typed("Retriever", _plain(encoders.ENCODERS), ", ".join(encoders.ENCODERS))
         self.preview = _typed("Preview", ("artist",), "the file of a network")
         self.size = _dropdown("Size, px", SIZES)
         self.steps = widgets.IntSlider(description="Steps", min=1, max=300, layout=WIDE, style=STYLE)
@@ -108,8 +107,8 @@ class TransferPanel(widgets.VBox):
         self._named: dict[str, Any] = {
             name: getattr(self, name)
             for name in (
-                "content", "corpus", "genre", "target", "method", "single", "tau", "encoder", "size", "steps", "looseness",
-                "palette", "alpha", "beta", "tv", "brush", "strength", "colour", "init", "preview",
+                "content", "corpus", "genre", "target", "method", "single", "tau", "encoder", "retriever", "size", "steps",
+                "looseness", "palette", "alpha", "beta", "tv", "brush", "strength", "colour", "init", "preview",
             )
         }  # fmt: skip
         self._show_choice()
@@ -124,7 +123,7 @@ class TransferPanel(widgets.VBox):
 
     def _arranged(self) -> list[widgets.Widget]:
         more = [self.size, self.steps, self.looseness, self.palette, self.alpha, self.beta, self.tv, self.brush, self.strength]
-        more += [self.colour, self.init, self.encoder, self.preview]
+        more += [self.colour, self.init, self.encoder, self.retriever, self.preview]
         settings = widgets.Accordion([widgets.VBox(more)], titles=("Size, weights, brush, colour",), selected_index=None)
         settings.layout.width = "334px"
         left = [self._pickers["content"], self.content, self._pickers["corpus"], self.corpus, self.genre, self.target]
@@ -199,6 +198,7 @@ class TransferPanel(widgets.VBox):
         ignored = methods.get(request.method).ignores
         shown = {name: name not in ignored for name in self._named if hasattr(choice.settings, name)}
         shown |= {"single": request.target == "single", "tau": request.tau is not None, "method": not choice.names_method}
+        shown["retriever"] = request.target in methods.RETRIEVED
         for name, visible in shown.items():
             self._named[name].layout.display = "" if visible else "none"
 
@@ -224,10 +224,9 @@ class TransferPanel(widgets.VBox):
         if name in self._offered and not _exists(name, value):
             self._report(f"{name} {value!r}: no file or folder of that name, and no sample", alert=True)
             return
-        if name == "encoder" and value not in ENCODERS and not value.startswith(("clip:", "embedded:")):
-            self._report(f"encoder {value!r}: choose {', '.join(ENCODERS)}", alert=True)
-            return
         try:
+            if name in ("encoder", "retriever"):
+                encoders.known(value, paints=name == "encoder")
             self.session.change(**{name: value})
         except WorkbenchError as error:
             self._show_choice()  # as it was
@@ -380,6 +379,11 @@ def _typed(description: str, options: tuple[str, ...] = (), placeholder: str = "
     return widgets.Combobox(
         description=description, options=options, placeholder=placeholder, continuous_update=False, layout=WIDE, style=STYLE
     )
+
+
+def _plain(names: Sequence[str]) -> tuple[str, ...]:
+    """Those of `names` that stand for one thing, and are no form such as "vae:FILE"."""
+    return tuple(name for name in names if ":" not in name)
 
 
 def _dropdown(description: str, options: Any) -> widgets.Dropdown:

@@ -1,5 +1,6 @@
 """Requests and the methods that paint them: optimisation, colour transfer, and whatever is registered."""
 
+from workbench.generative.trained import names_in_package
 from workbench.methods import registry, trained
 from workbench.methods.colour_transfer import ColourTransfer
 from workbench.methods.library import Library
@@ -10,7 +11,7 @@ from workbench.methods.request import RETRIEVED, Request, parse
 
 for _method in (NEIGHBOURS, GRAM, ColourTransfer(), *(trained.TrainedMethod(family, family) for family in trained.BY_FAMILY)):
     registry.register(_method)
-registry.OPENERS.append(trained.named)
+registry.OPENERS.append(registry.Opener(trained.named, names_in_package))
 
 __all__ = [
     "METHODS",

@@ -17,11 +17,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-import nbformat
 from pydantic import AllowInfNan, Strict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from workbench.errors import UsageError, WorkbenchError
+
+if typing.TYPE_CHECKING:
+    import nbformat
 
 TYPES = {
     "int": typing.Annotated[int, Strict()],
@@ -113,8 +115,10 @@ def parameters(notebook: str | Path) -> list[Parameter]:
     return declared(tagged[0].source, notebook.name)
 
 
-def read(notebook: Path) -> nbformat.NotebookNode:
+def read(notebook: Path) -> "nbformat.NotebookNode":
     """Read a notebook file as version 4. Raises WorkbenchError when it is absent or no notebook."""
+    import nbformat  # takes seconds
+
     try:
         return nbformat.read(notebook, as_version=4)
     except OSError as error:

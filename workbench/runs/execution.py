@@ -5,37 +5,16 @@ timed out or the kernel died, that one has `exception: null` and `completed` (pa
 """
 
 import json
-import logging
-import math
-import os
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import papermill
-import zmq
-from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpec
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from papermill.exceptions import PapermillExecutionError
 
 from workbench import provenance as pv
 from workbench.errors import UsageError, WorkbenchError
 from workbench.runs import record
 from workbench.runs.declarations import check, read
-
-FOLDER_VARIABLE = "WORKBENCH_RUN"
-"""Environment variable that gives the run folder to the notebook's session."""
-KERNEL_LOG = "kernel.log"
-"""File of what the kernel prints to its own streams; kept when the run did not complete."""
-START_SECONDS = 120
-"""Seconds that a kernel may take to start, on a busy machine."""
-OUTPUT_SECONDS = 60
-"""Seconds from the end of a cell until all its outputs have arrived, at most."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +46,18 @@ def run(
     Raises UsageError, before anything is written or started, when a parameter does not fit. A notebook that fails raises
     nothing: see the result. KeyboardInterrupt is recorded as "interrupted" and raised again.
     """
+    from workbench.runs import kernel  # with papermill, which takes seconds to import
+
     notebook = Path(notebook)
     given = {**(read_settings(Path(settings)) if settings else {}), **values}
     parameters = check(notebook, given)
     folder = _folder(notebook, parameters, Path(out))
     made = pv.provenance(parameters, parameters.get("seed"), {}, {})
-    watch = _Watch(notebook.stem, progress and not sys.stderr.isatty())
+    watch = kernel.Watch(notebook.stem, progress and not sys.stderr.isatty())
     began = time.monotonic()
     record.start(folder, notebook.stem, parameters, made)
     try:
-        error = _execute(notebook, folder, {name: parameters[name] for name in given}, timeout, progress, watch)
+        error = kernel.execute(notebook, folder, {name: parameters[name] for name in given}, timeout, progress, watch)
         # A session writes "figures" when it begins, and sets the status when the notebook calls finish.
         left = record.read(folder)
         if error is None and "figures" in left and left["status"] != "complete":
@@ -84,14 +65,14 @@ def run(
         seconds = time.monotonic() - began
         status = "complete" if error is None else "failed"
         if error is None:
-            (folder / KERNEL_LOG).unlink()
+            (folder / kernel.LOG).unlink()
         record.end(folder, status, error, seconds)
         return RunResult(status, folder, seconds, error)
     except KeyboardInterrupt:
         record.end(folder, "interrupted", f"interrupted in {watch.cell}", time.monotonic() - began)
         raise
     except BaseException as unexpected:
-        record.end(folder, "failed", _line(f"{type(unexpected).__name__}: {unexpected}"), time.monotonic() - began)
+        record.end(folder, "failed", kernel.line(f"{type(unexpected).__name__}: {unexpected}"), time.monotonic() - began)
         raise
 
 
@@ -122,137 +103,3 @@ def _folder(notebook: Path, parameters: Mapping[str, object], out: Path) -> Path
 def source_of(notebook: Path) -> str:
     """What is executed: outputs and metadata do not count."""
     return "\n\0".join(cell.source for cell in read(notebook).cells if cell.cell_type == "code")
-
-
-@dataclass
-class _Watch:
-    """Hooks of nbclient: which code cell runs, and what it raised. Cells are numbered as Jupyter does, In [1] first."""
-
-    name: str
-    prints: bool  # a plain line per cell, where no bar is shown
-    count: int = 0
-    total: int = 0
-    raised: str | None = None
-
-    @property
-    def cell(self) -> str:
-        return f"In [{self.count}]"
-
-    def hooks(self) -> dict:
-        return {
-            "on_notebook_start": self._start,
-            "on_cell_execute": self._execute,
-            "on_cell_error": self._error,
-        }
-
-    def _start(self, notebook) -> None:
-        self.total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
-
-    def _execute(self, cell, cell_index) -> None:
-        self.count += 1
-        if self.prints:
-            print(f"{self.name}: cell {self.count}/{self.total}", file=sys.stderr, flush=True)
-
-    def _error(self, cell, cell_index, execute_reply) -> None:
-        if "raises-exception" not in cell.metadata.get("tags", []):
-            reply = execute_reply["content"]
-            ours = reply.get("ename") in ("WorkbenchError", "UsageError")  # their message is enough
-            self.raised = f"{self.cell}: {reply['evalue'] if ours else '{ename}: {evalue}'.format(**reply)}"
-
-
-def _execute(notebook, folder: Path, given: dict, timeout: float | None, progress: bool, watch: _Watch) -> str | None:
-    """Run the notebook into folder/executed.ipynb. Returns what went wrong, as one line, or None."""
-    attempts = 2  # a port may be taken, or a machine too busy, between two kernels that start; a cell is never retried
-    while True:
-        attempts -= 1
-        try:
-            with _kernel(folder) as kernel, _quiet():
-                papermill.execute_notebook(
-                    _escaped(notebook),
-                    _escaped(folder / "executed.ipynb"),
-                    _as_lists(given),
-                    kernel_name="python3",
-                    language="python",
-                    progress_bar={"desc": notebook.stem} if progress and not watch.prints else False,
-                    start_timeout=START_SECONDS,
-                    execution_timeout=math.ceil(timeout) if timeout else None,
-                    iopub_timeout=OUTPUT_SECONDS,
-                    kernel_manager_class=kernel,
-                    **watch.hooks(),
-                )
-            # papermill lets sys.exit(0) pass for the end of the notebook.
-            return _line(watch.raised) if watch.raised else None
-        except PapermillExecutionError as error:
-            return _line(watch.raised or f"{watch.cell}: {error.ename}: {error.evalue}")
-        except CellTimeoutError as error:
-            late = "IOPub" in str(error)  # the cell ended, its outputs did not arrive
-            return f"{watch.cell}: outputs arrived late" if late else f"{watch.cell}: exceeded {timeout:g} s"
-        except DeadKernelError:
-            return f"{watch.cell}: the kernel died (killed, or out of memory)"
-        except (RuntimeError, zmq.ZMQError) as error:
-            if watch.count:
-                raise
-            if not attempts:
-                return _line(f"the kernel did not start: {error}")
-
-
-def _escaped(path: Path) -> str:
-    """papermill takes a path for a format string."""
-    return str(path).replace("{", "{{").replace("}", "}}")
-
-
-def _as_lists(value: object) -> object:
-    """papermill would write a tuple as a text; the session makes tuples of the lists again."""
-    if isinstance(value, dict):
-        return {key: _as_lists(item) for key, item in value.items()}
-    return [_as_lists(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _line(text: str) -> str:
-    """`text` on one line of at most 500 characters."""
-    joined = " ".join(text.split())
-    return joined if len(joined) <= 500 else joined[:499] + "…"
-
-
-@contextmanager
-def _kernel(folder: Path) -> Iterator[type[AsyncKernelManager]]:
-    """A kernel manager class for one run: this interpreter, whatever kernel is installed as python3, over Unix sockets.
-
-    Ports chosen for TCP may be taken before the kernel binds them (nteract/papermill #511), and anyone on the machine
-    can connect to them; Windows has nothing else.
-    """
-    ipc = sys.platform != "win32"
-    environment = os.environ | {FOLDER_VARIABLE: str(folder.absolute())}
-    # A socket's path may be no longer than about 100 bytes, which the folder for temporary files may exceed.
-    short = "/tmp" if ipc and len(tempfile.gettempdir()) > 60 else None
-    with (
-        tempfile.TemporaryDirectory(prefix="workbench-", dir=short, ignore_cleanup_errors=True) as sockets,
-        (folder / KERNEL_LOG).open("wb") as log,
-    ):
-
-        class Kernel(AsyncKernelManager):
-            def __init__(self, **options) -> None:
-                where = {"transport": "ipc", "ip": str(Path(sockets, "kernel"))} if ipc else {}
-                super().__init__(connection_file=str(Path(sockets, "kernel.json")), **where, **options)
-
-            @property
-            def kernel_spec(self) -> KernelSpec:
-                command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-                return KernelSpec(argv=command, display_name="Python 3", language="python")
-
-            async def start_kernel(self, **options) -> None:
-                await super().start_kernel(env=environment, stdout=log, stderr=log, **options)
-
-        yield Kernel
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep papermill from logging what the result reports better, or what is untrue, such as unknown parameters."""
-    logger = logging.getLogger("papermill")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -17,6 +17,8 @@ from workbench.storage import write_text
 
 RECORD = "run.json"
 """File name of the record of a run."""
+FOLDER_VARIABLE = "WORKBENCH_RUN"
+"""Environment variable that gives the run folder to the notebook's session."""
 METRICS = "metrics.json"
 """File name of what a run measured."""
 

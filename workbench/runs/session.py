@@ -24,7 +24,6 @@ from workbench import provenance as pv
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.runs import record
 from workbench.runs.declarations import Parameter, declared, resolve
-from workbench.runs.execution import FOLDER_VARIABLE
 
 _open: "Session | None" = None  # the session that waits for finish; a kernel runs one notebook
 
@@ -77,7 +76,7 @@ def _cells(namespace: Mapping[str, Any], notebook: str) -> tuple[list[Parameter]
 
 
 def _folder(notebook: str, parameters: Mapping[str, Any]) -> Path:
-    chosen = os.environ.get(FOLDER_VARIABLE, parameters.get("out"))
+    chosen = os.environ.get(record.FOLDER_VARIABLE, parameters.get("out"))
     if isinstance(chosen, str) and chosen:
         return Path(chosen).absolute()  # a notebook may change the current folder
     return record.run_folder(record.runs_folder() / notebook, notebook, parameters)
@@ -95,7 +94,7 @@ class Session:
         # `out` is where results go, not what they are: equal runs in two folders give equal files.
         decisive = {name: value for name, value in parameters.items() if name != "out"}
         self._provenance = pv.provenance(decisive, self.seed, {}, {})
-        record.start(folder, notebook, parameters, self._provenance, joins=FOLDER_VARIABLE in os.environ)
+        record.start(folder, notebook, parameters, self._provenance, joins=record.FOLDER_VARIABLE in os.environ)
         self._note(figures=[])
         if shell := get_ipython():
             shell.events.register("post_run_cell", self._after_cell)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import nbformat
-
 from workbench.errors import WorkbenchError
 from workbench.runs.declarations import parameters, read
 from workbench.storage import write_text
@@ -49,4 +47,6 @@ def strip(notebook: str | Path) -> Path:
         cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+    import nbformat  # takes seconds
+
     return write_text(notebook, nbformat.writes(node) + "\n")

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from workbench.encoders import Encoder
 from workbench.images.colour import Recolouring
@@ -93,6 +92,8 @@ def blurred(picture: Tensor, deviation: float) -> Tensor:
     """`picture` (1, 3, H, W) under a Gaussian of this standard deviation, px."""
     if deviation == 0:
         return picture
+    from torchvision.transforms.functional import gaussian_blur  # with torch's compiler, which takes seconds
+
     reach = min(math.ceil(3 * deviation), min(picture.shape[-2:]) - 1)  # reflection reaches no further
     return gaussian_blur(picture, 2 * reach + 1, deviation)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from workbench import images, people, progress, statistics
 from workbench.corpora import Work
 from workbench.encoders import Encoder
+from workbench.errors import require
 from workbench.images import colour
 from workbench.statistics import Moments
 from workbench.targets import StyleTarget, bag_of_patches, guided_moments, moments, paintings, style_vectors
@@ -69,6 +70,8 @@ class Problem:
 
     def objective(self, size: int, encoder: Encoder, *, gram: losses.Gram = statistics.gram, show: bool = False) -> Objective:
         """The objective at long side `size`, by `encoder`. `show` reports progress on stderr; `gram`: see `losses.GramLoss`."""
+        paints = f"encoder {encoder.name} only compares pictures, as a retriever: to paint with, choose embedded or vgg19"
+        require(encoder.paints, paints)
         content, settings = self.content_at(size), self.settings
         with torch.no_grad():
             content_loss = losses.ContentLoss(encoder.features(content, encoder.content_layers))
