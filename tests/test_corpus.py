@@ -1,18 +1,21 @@
 """Corpora: what is taken in, what is left out and why, how works are found, selected and split."""
 
 import csv
+import json
 import shutil
+import sys
 import unicodedata
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from workbench import images
+from workbench import images, inputs
 from workbench.corpora import Corpus, IngestReport, Work, ingest
 from workbench.errors import UsageError, WorkbenchError
 
@@ -188,6 +191,152 @@ def test_no_usable_image_is_one_line(tmp_path, kind):
         ingest(folder)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_metadata_in_lines_of_json(tmp_path):
+    """The other table of Hugging Face's imagefolder layout. Values come as texts; lists and objects are left out."""
+    paint(tmp_path / "a.png", 1)
+    paint(tmp_path / "sub" / "b.png", 2)
+    rows = [
+        {"file_name": "a.png", "title": "Été", "year": 1889, "genre": None, "objects": {"bbox": [1, 2]}, "tags": ["x"]},
+        {"file_name": "sub/b.png", "title": " B ", "year": None, "series": "nights", "ratio": 0.5},
+    ]
+    text = "\n".join(json.dumps(row) for row in rows) + "\n\n"
+    (tmp_path / "metadata.jsonl").write_text(text, encoding="utf-8")
+    corpus = ingest(tmp_path)
+    assert corpus["a.png"].metadata == {"title": "Été", "year": "1889", "genre": ""}
+    assert corpus["sub/b.png"].metadata == {"title": "B", "year": "", "series": "nights", "ratio": "0.5"}
+    assert (corpus.report.warnings, corpus.report.rows_without_file, corpus.report.files_without_row) == ((), (), ())
+
+
+@pytest.mark.parametrize("text", ['{"title": "x"}', "[1]", '{"file_name": "a.png"', '{"file_name": 3}'])
+def test_broken_lines_of_json_are_named(tmp_path, text):
+    paint(tmp_path / "a.png")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png"}\n' + text, encoding="utf-8")
+    with pytest.raises(WorkbenchError, match=r"metadata\.jsonl, line 2: "):
+        ingest(tmp_path)
+
+
+def test_of_two_tables_in_a_folder_one_is_read_and_the_report_says_which(tmp_path):
+    paint(tmp_path / "a.png")
+    describe(tmp_path, {"file_name": "a.png", "title": "From csv"})
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "title": "From jsonl"}', encoding="utf-8")
+    corpus = ingest(tmp_path)
+    assert corpus[0].title == "From csv"
+    assert corpus.report.warnings == ("metadata.jsonl is not read: metadata.csv lies beside it",)
+
+
+def test_file_names_with_separators_of_windows(tmp_path):
+    """They mean folders, unless a file is really called so; they lead out of the folder no more than others do."""
+    paint(tmp_path / "sub" / "deep" / "a.png", 1)
+    paint(tmp_path / "odd\\name.png", 2)
+    rows = [("sub\\deep\\a.png", "Folders"), ("odd\\name.png", "A name"), ("..\\x.png", "Out")]
+    corpus = ingest(describe(tmp_path, *({"file_name": name, "title": title} for name, title in rows)))
+    assert {work.name: work.title for work in corpus} == {"sub/deep/a.png": "Folders", "odd\\name.png": "A name"}
+    assert corpus.report.warnings == (
+        "metadata.csv, line 4: file_name '../x.png' is not a path inside the folder; row ignored",
+    )
+
+
+def test_years_that_pandas_wrote_as_floats(tmp_path):
+    """pandas makes a column of whole numbers one of floats where a value is missing. Other numbers stay as they are."""
+    for seed, name in enumerate(("a.png", "b.png", "c.png")):
+        paint(tmp_path / name, seed)
+    table = pd.DataFrame(
+        {
+            "file_name": ["a.png", "b.png", "c.png"],
+            "year": [1889, None, 1873],
+            "ratio": [1.0, 0.75, None],
+            "title": ["7.0", "Eight", "9.0"],
+        }
+    )
+    table.to_csv(tmp_path / "metadata.csv", index=False)
+    assert "1889.0" in (tmp_path / "metadata.csv").read_text()
+    corpus = ingest(tmp_path)
+    assert [work.year for work in corpus] == ["1889", "", "1873"]
+    assert [work.metadata["ratio"] for work in corpus] == ["1.0", "0.75", ""]
+    assert [work.metadata["title"] for work in corpus] == ["7.0", "Eight", "9.0"]
+    assert [work.name for work in corpus.select(year=1889)] == ["a.png"]
+
+
+def parquet(path: Path, rows: int = 3, image: str = "image", classes: bool = True) -> list[bytes]:
+    """A Parquet file as Hugging Face's datasets writes it; returns the bytes of its images."""
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is the extra [parquet]")
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = [paint(path.with_name(f"{number}.png"), number + len(path.stem)) for number in range(rows)]
+    pictures = [file.read_bytes() for file in files]
+    for file in files:
+        file.unlink()
+    table = pa.table(
+        {
+            image: [{"bytes": picture, "path": f"dir\\été {number}.png"} for number, picture in enumerate(pictures)],
+            "artist": pa.array([number % 2 for number in range(rows)], pa.int64()),
+            "year": pa.array([1889.0, None, 1873.0][:rows], pa.float64()),
+            "title": [f"Work {number}" for number in range(rows)],
+            "tags": [["a", "b"]] * rows,
+        }
+    )
+    if classes:
+        features = {image: {"_type": "Image"}, "artist": {"names": ["monet", "van-gogh"], "_type": "ClassLabel"}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, path, row_group_size=2)
+    return pictures
+
+
+def test_images_embedded_in_parquet_are_works(tmp_path):
+    """Byte for byte, with their rows: class labels by name, whole years, lists left out. Beside images in files."""
+    pictures = parquet(tmp_path / "data" / "train-0.parquet")
+    paint(tmp_path / "z.png", 77)
+    corpus = ingest(tmp_path)
+    names_of_three = [f"data/train-0/00000{number}-été_{number}.png" for number in range(3)]
+    assert names(corpus) == [*names_of_three, "z.png"]
+    for number, work in enumerate(corpus.works[:3]):
+        assert work.path.read_bytes() == pictures[number]
+        assert work.metadata["artist"] == ("monet", "van-gogh")[number % 2]
+    assert [work.year for work in corpus] == ["1889", "", "1873", ""]
+    assert corpus["Work 1"].metadata.keys() == {"artist", "year", "title"}
+    assert corpus.report.warnings == () and corpus.report.rejected == ()
+    assert corpus["Work 1"].load(24).shape == (1, 3, 16, 24)
+    assert [work.name for work in ingest(tmp_path)] == names(corpus)  # unpacked already
+
+
+def test_a_parquet_file_may_stand_for_a_folder(tmp_path):
+    parquet(tmp_path / "works.parquet", image="painting", classes=False)
+    corpus = inputs.corpus(str(tmp_path / "works.parquet"))
+    assert [work.title for work in corpus] == ["Work 0", "Work 1", "Work 2"]
+    assert [work.artist for work in corpus] == ["0", "1", "0"]
+    assert corpus[0].name == "works/000000-été_0.png"
+
+
+def test_parquet_without_images_or_that_cannot_be_read_is_in_the_report(tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is the extra [parquet]")
+    import pyarrow.parquet as pq
+
+    paint(tmp_path / "a.png")
+    pq.write_table(pa.table({"file_name": ["a.png"], "caption": ["x"]}), tmp_path / "table.parquet")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
+    lost = pa.table({"image": [{"bytes": None, "path": "gone.png"}, {"bytes": b"nothing", "path": None}, None]})
+    pq.write_table(lost, tmp_path / "lost.parquet")
+    report = ingest(tmp_path).report
+    assert (report.seen, report.usable) == (4, 1)
+    assert dict(report.rejected)["lost/000000-gone.png"] == "the file is empty (0 bytes)"
+    assert len(report.warnings) == 2
+    assert report.warnings[0].startswith(f"cannot read {tmp_path / 'broken.parquet'}: ")
+    assert report.warnings[1] == "table.parquet has no column of embedded images; it is not read"
+
+
+def test_without_pyarrow_a_parquet_file_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "x.parquet").write_bytes(b"PAR1")
+    with pytest.raises(
+        WorkbenchError, match=r"no usable image in .*x\.parquet needs pyarrow: pip install 'artist-workbench\[parq"
+    ):
+        ingest(tmp_path)
+    paint(tmp_path / "a.png")
+    assert len(ingest(tmp_path)) == 1
+    assert "needs pyarrow" in str(ingest(tmp_path).report)
 
 
 def test_a_second_opening_decodes_nothing_and_finds_the_same(tmp_path, monkeypatch):

@@ -25,8 +25,8 @@ def content(name: str) -> Tensor:
 
 
 def corpus(name: str, *, show: bool = False) -> Corpus:
-    """The corpus in a folder, or that of a sample painter, painted on the first call. UsageError for neither."""
-    if Path(name).is_dir():
+    """The corpus in a folder or Parquet file, or of a sample painter, painted on the first call. UsageError for neither."""
+    if Path(name).is_dir() or (Path(name).is_file() and Path(name).suffix == ".parquet"):
         return ingest(name, show=show)
     if Path(name).is_file():
         raise WorkbenchError(f"corpus {name} is a file: name the folder that holds the paintings")

@@ -1,16 +1,18 @@
-"""`workbench corpus check` and `workbench corpus split`."""
+"""`workbench corpus check`, `workbench corpus split` and `workbench corpus fetch`."""
 
 import argparse
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.parser import CORPUS_HELP, add_command, check_out, given, open_corpus
+from workbench.cli.parser import CORPUS_HELP, add_command, check_out, count, given, open_corpus
 from workbench.errors import require
 
 SPLIT = "workbench.corpora:Corpus.split"
+FETCH = "workbench.corpora.museums:fetch"
 
 
 def declare(commands: Any) -> None:
@@ -23,6 +25,17 @@ def declare(commands: Any) -> None:
     split.option("--held-out", SPLIT, "fraction of the works to hold out", type=float)
     split.option("--seed", SPLIT, "of the draw", type=int)
     split.add_argument("-o", "--out", required=True, type=Path, help="the list to write, .json or .csv")
+    fetch = add_command(
+        corpus, "fetch", _corpus_fetch, "fetch an artist's open-access works from museums; 1 when one could not be read"
+    )
+    fetch.add_argument("--artist", required=True, help='name as museums write it, such as "Vincent van Gogh"')
+    sources = fetch.add_argument("--from", required=True, nargs="+", dest="sources", metavar="MUSEUM", help="one or more")
+    fetch.names(sources, "workbench.corpora.museums:SOURCES")
+    fetch.option("--limit", FETCH, "pictures that the folder is to hold", type=count)
+    fetch.option("--kind", FETCH, "the museum's word for the kind of work, or any")
+    fetch.add_argument("--contact", help="your e-mail or web address, which museums are told (default: $WORKBENCH_CONTACT)")
+    fetch.add_argument("--dry-run", action="store_true", help="count the works, and fetch none")
+    fetch.add_argument("-o", "--out", required=True, type=Path, metavar="DIR", help="folder: new, or one to go on with")
 
 
 def _corpus_check(args: argparse.Namespace) -> int:
@@ -31,6 +44,20 @@ def _corpus_check(args: argparse.Namespace) -> int:
     report = inputs.corpus(args.corpus, show=True).report
     print(report)
     return 1 if report.rejected else 0
+
+
+def _corpus_fetch(args: argparse.Namespace) -> int:
+    from workbench.corpora import museums
+
+    names = dict.fromkeys(name for word in args.sources for name in word.split("|"))
+    for name in names:
+        require(name in museums.SOURCES, f"no museum {name!r}; there are {', '.join(museums.SOURCES)}")
+    sources = [museums.SOURCES[name] for name in names]
+    contact = args.contact or os.environ.get("WORKBENCH_CONTACT", "")
+    options = {"contact": contact, "dry_run": args.dry_run, "show": True, **given(args, FETCH)}
+    report = museums.fetch(args.artist, sources, args.out, **options)
+    print("\n".join(report.lines()))
+    return 1 if report.stopped or report.failed else 0
 
 
 def _corpus_split(args: argparse.Namespace) -> None:

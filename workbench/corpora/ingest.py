@@ -1,8 +1,6 @@
 """From a folder to a corpus: every image is decoded once, metadata.csv is read, and what is left out is reported."""
 
-import csv
 import hashlib
-import io
 import json
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -10,7 +8,9 @@ from typing import NamedTuple
 from PIL import Image
 
 from workbench import images, progress
-from workbench.corpora.works import METADATA, Corpus, IngestReport, Work, listed, normal
+from workbench.corpora.metadata import TABLES, read_table
+from workbench.corpora.parquet import unpack
+from workbench.corpora.works import METADATA, Corpus, IngestReport, Work, normal
 from workbench.errors import WorkbenchError
 from workbench.provenance import sha256
 from workbench.storage import cache_dir, write_text
@@ -20,7 +20,6 @@ _BESIDE = {
     ".csv",
     ".json",
     ".jsonl",
-    ".parquet",
     ".txt",
     ".md",
     ".rst",
@@ -38,28 +37,34 @@ _BESIDE_NAMES = {"license", "licence", "readme", "credits", "__macosx"}
 def ingest(folder: str | Path, *, show: bool = False) -> Corpus:
     """The corpus in `folder`: every image below it is decoded once, and its metadata.csv is read.
 
-    metadata.csv (Hugging Face imagefolder layout), UTF-8, has a column file_name with paths relative to it; further ones may
-    lie in folders below. `show` reports progress on stderr. Raises WorkbenchError when the folder or its metadata cannot be
-    read, or when no image is usable.
+    metadata.csv or metadata.jsonl (Hugging Face imagefolder layout), UTF-8, has a column file_name with paths relative to it,
+    with separators of any system; further ones may lie in folders below. Images embedded in Parquet files (extra [parquet]) are
+    works too, and one such file may stand for the folder: an image of data/train.parquet is called data/train/000000-NAME.
+    `show` reports progress on stderr. Raises WorkbenchError when the folder or its metadata cannot be read, or when no image is
+    usable.
     """
     folder = Path(folder)
     try:
         root = folder.resolve(strict=True)
-        files, tables = _walk(root)
+        found, tables, parquets = _walk(root) if root.suffix != ".parquet" or root.is_dir() else ([], [], [root])
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link that leads to itself, before Python 3.13
         raise WorkbenchError(f"cannot open corpus {folder}: {getattr(error, 'strerror', None) or error}") from error
-    rows, warnings = _read_tables(root, tables)
+    rows, warnings = _read_tables(root, tables, set(found))
+    files = {name: root / name for name in found}
+    unread = _unpack_all(root, parquets, files, rows, show)
+    warnings += unread
     named = {normal(name): row for name, row in rows.items()}
-    files.sort(key=lambda name: (normal(name) not in named, name))  # so that of equal files the one with a row stays
+    # In an order by which of equal files the one with a row stays.
+    files = dict(sorted(files.items(), key=lambda file: (normal(file[0]) not in named, file[0])))
     verdicts, rejected, duplicates = _sift(root, files, show)
     if not verdicts:
-        raise WorkbenchError(f"no usable image in {folder}: {_why_empty(len(files), rejected)}")
+        raise WorkbenchError(f"no usable image in {folder}: {_why_empty(len(files), rejected, unread)}")
     works = []
     for name, verdict in sorted(verdicts.items()):
         row = named.get(normal(name), {})
         if row.get("sha256") and row["sha256"].lower() != verdict.sha256:
             warnings.append(f"{name} is not the file that {METADATA} describes: its sha256 differs")
-        works.append(Work(name, root / name, verdict.sha256, verdict.width, verdict.height, row))
+        works.append(Work(name, files[name], verdict.sha256, verdict.width, verdict.height, row))
     present = {normal(name) for name in files}
     report = IngestReport(
         seen=len(files),
@@ -83,7 +88,9 @@ class _Verdict(NamedTuple):
     notes: tuple[str, ...]
 
 
-def _sift(root: Path, files: list[str], show: bool) -> tuple[dict[str, _Verdict], list[tuple[str, str]], list[tuple[str, str]]]:
+def _sift(
+    root: Path, files: dict[str, Path], show: bool
+) -> tuple[dict[str, _Verdict], list[tuple[str, str]], list[tuple[str, str]]]:
     """(usable, rejected, duplicates) of `files`, taken in their order.
 
     That a file decodes is remembered by its hash, so a folder is decoded once. The memory is named by all that the verdict
@@ -95,8 +102,7 @@ def _sift(root: Path, files: list[str], show: bool) -> tuple[dict[str, _Verdict]
     usable: dict[str, _Verdict] = {}
     stays: dict[str, str] = {}  # sha256 -> the usable file that has it
     rejected, duplicates = [], []
-    for name in progress.track(files, total=len(files), label=f"reading {root.name}", show=show):
-        path = root / name
+    for name, path in progress.track(files.items(), total=len(files), label=f"reading {root.name}", show=show):
         try:
             digest = sha256(path) if path.is_file() else ""
             if digest in stays:
@@ -127,17 +133,21 @@ def _remembered(memory: Path) -> dict[str, tuple[int, int, tuple[str, ...]]]:
         return {}
 
 
-def _why_empty(seen: int, rejected: list[tuple[str, str]]) -> str:
+def _why_empty(seen: int, rejected: list[tuple[str, str]], unread: list[str]) -> str:
     if not seen:
-        return "the folder holds no files that could be images"
+        return "; ".join(unread) or "the folder holds no files that could be images"
     name, reason = min(rejected)
     return f"{len(rejected)} of {seen} files rejected, the first ({name}) because: {reason}"
 
 
-def _walk(root: Path) -> tuple[list[str], list[Path]]:
-    """(names of the files that may be images, metadata tables) below `root`. Linked folders are followed, each folder once."""
+def _walk(root: Path) -> tuple[list[str], list[Path], list[Path]]:
+    """(names of the files that may be images, metadata tables, Parquet files) below `root`.
+
+    Linked folders are followed, each folder once.
+    """
     files: list[str] = []
     tables: list[Path] = []
+    parquets: list[Path] = []
     visited: set[Path] = set()
     folders = [root]
     while folders:
@@ -152,21 +162,48 @@ def _walk(root: Path) -> tuple[list[str], list[Path]]:
             if entry.is_dir():
                 # Links wait until the real folders are through, so that files go by their real place.
                 folders.insert(0 if entry.is_symlink() else len(folders), entry)
-            elif entry.name == METADATA:
+            elif entry.name in TABLES:
                 tables.append(entry)
+            elif entry.suffix.lower() == ".parquet":
+                parquets.append(entry)
             elif entry.suffix.lower() not in _BESIDE:
                 files.append(entry.relative_to(root).as_posix())
-    return files, sorted(tables)
+    return files, sorted(tables), sorted(parquets)
 
 
-def _read_tables(root: Path, tables: list[Path]) -> tuple[dict[str, dict[str, str]], list[str]]:
+def _unpack_all(
+    root: Path, parquets: list[Path], files: dict[str, Path], rows: dict[str, dict[str, str]], show: bool
+) -> list[str]:
+    """Add the images and rows of Parquet files to `files` and `rows`. Returns why a file is not read, for each that is not."""
+    unread = []
+    for table in parquets:
+        inside = table.relative_to(root if root.is_dir() else root.parent)
+        try:
+            pictures = unpack(table, show=show)
+        except WorkbenchError as error:
+            unread.append(str(error))
+            continue
+        if not pictures:
+            unread.append(f"{inside.as_posix()} has no column of embedded images; it is not read")
+        for path, row in pictures:
+            name = (inside.with_suffix("") / path.name).as_posix()
+            files[name], rows[name] = path, row
+    return unread
+
+
+def _read_tables(root: Path, tables: list[Path], files: set[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
     """Rows by file name relative to `root`, without the file_name column; and warnings about rows that are not used."""
     rows: dict[str, dict[str, str]] = {}
     warnings: list[str] = []
     for table in tables:
-        for line, row in _read_table(table):
+        if table.name != METADATA and table.with_name(METADATA) in tables:
+            warnings.append(f"{table.relative_to(root).as_posix()} is not read: {METADATA} lies beside it")
+            continue
+        for line, row in read_table(table):
             where = f"{table.relative_to(root).as_posix()}, line {line}"
             inside = PurePosixPath(row.pop("file_name"))
+            if (table.parent.relative_to(root) / inside).as_posix() not in files:
+                inside = PurePosixPath(str(inside).replace("\\", "/"))  # as Windows writes it
             if inside.is_absolute() or ".." in inside.parts or not inside.parts:
                 warnings.append(f"{where}: file_name {str(inside)!r} is not a path inside the folder; row ignored")
                 continue
@@ -179,25 +216,3 @@ def _read_tables(root: Path, tables: list[Path]) -> tuple[dict[str, dict[str, st
                 row.pop(None)  # type: ignore[call-overload]  # where csv puts it
             rows[name] = row
     return rows, warnings
-
-
-def _read_table(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line number, row) of a metadata.csv, blanks around values removed, absent fields empty."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")  # Excel puts a byte order mark before UTF-8
-    except UnicodeDecodeError as error:
-        raise WorkbenchError(f"{table} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    except OSError as error:
-        raise WorkbenchError(f"cannot read {table}: {error.strerror}") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), restval="", strict=True)
-    try:
-        columns = [column.strip() for column in reader.fieldnames or []]
-        reader.fieldnames = columns
-        rows = [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise WorkbenchError(f"{table}, line {reader.reader.line_num}: {error}") from error
-    if "file_name" not in columns:
-        raise WorkbenchError(f"{table} has no column file_name; it has {listed(columns) or 'no columns'}")
-    if len(set(columns)) < len(columns):
-        raise WorkbenchError(f"{table} names a column twice: {listed(columns)}")
-    return [(line, {key: value if key is None else value.strip() for key, value in row.items()}) for line, row in rows]

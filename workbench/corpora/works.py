@@ -67,9 +67,10 @@ class Work:
 class IngestReport:
     """What became of every file of a folder: seen = usable + len(rejected) + len(duplicates).
 
-    Hidden files and what commonly lies beside images (metadata.csv, .json, .txt, .md, ...) are not seen. A duplicate has
-    the very bytes of another file and is left out of the works, so that no painting counts twice; of several equal
-    files the one that metadata.csv names stays, else the first by name. Files are named relative to the folder.
+    Hidden files and what commonly lies beside images (metadata.csv, .json, .txt, .md, ...) are not seen; each row of a Parquet
+    file with embedded images is. A duplicate has the very bytes of another file and is left out of the works, so that no
+    painting counts twice; of several equal files the one that metadata.csv names stays, else the first by name. Files are named
+    relative to the folder.
     """
 
     seen: int
