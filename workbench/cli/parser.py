@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
             parameter = inspect.signature(_look_up(owner)).parameters[name]
             if get_origin(parameter.annotation) is Literal:
                 action.metavar = "{" + ",".join(get_args(parameter.annotation)) + "}"
-            if parameter.default not in (None, parameter.empty):
+            if parameter.default not in (None, parameter.empty, ()):
                 action.help += f" (default: {parameter.default})"
         return super().format_help()
 

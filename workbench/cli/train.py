@@ -40,12 +40,20 @@ def declare(commands: Any) -> None:
         help="artist: paint N photographs by neighbours first, and imitate them",
     )
     parser.add_argument("--pairs", metavar="DIR", type=Path, help="where these pictures are kept (default: NAME.pairs)")
+    parser.add_argument(
+        "--base", metavar="MODEL", default="", help="dreambooth: Stable Diffusion, a folder or a name on the hub"
+    )
+    parser.add_argument("--token", default="", metavar="WORD", help="dreambooth: the artist's word (default: sks)")
+    parser.add_argument("--download", action="store_true", help="dreambooth: fetch the base from the hub if it is not here")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="NAME", help="writes NAME.safetensors, .json and .png")
     parser.option("--steps", PLAN, "how long to train; or --minutes, or both", type=int)
     parser.option("--minutes", PLAN, "of work, after which the training ends", type=float)
     parser.option("--rate", PLAN, "factor of the learning rates", type=float)
     parser.option("--seed", PLAN, "of the first weights and of all that is drawn", type=int)
     parser.option("--report-every", PLAN, "steps between two lines, each with what is measured", type=int)
+    parser.add_argument(
+        "--keep-every", metavar="N", type=count, help="keep the network of every N steps, as NAME-step000500.safetensors"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the training of NAME that was stopped")
     parser.add_argument("--begin", metavar="NAME", help="a trained network to begin from, of the same family and architecture")
     parser.add_argument(
@@ -97,6 +105,9 @@ def _train(args: argparse.Namespace) -> None:
         pairs_in=args.pairs or (out.with_suffix(".pairs") if args.imitate else None),
         imitate=args.imitate,
         corpora=args.corpus,
+        base=args.base,
+        token=args.token,
+        download=args.download,
         seed=plan.seed,
         show=True,
     )
@@ -106,6 +117,7 @@ def _train(args: argparse.Namespace) -> None:
         require(begin.family == args.family, f"--begin {args.begin}: a network of the family {begin.family}, not {args.family}")
     training = Training(family, plan, begin=begin and begin.network.state_dict(), show=True, accelerator=together)
     parameters = {"corpus": args.corpus, "photos": args.photos, "options": args.options, **vars(plan)}
+    parameters |= {name: value for name in ("base", "token") if (value := getattr(args, name))}
     parameters |= {"begin": begin.sha256, "begin_steps": begin.header["steps"]} if begin else {}
     made = families.made(training, encoder, works, parameters)
     print(f"{args.family}: {len(works)} works, {parameters_of(family.painter):,} parameters", flush=True)
@@ -114,7 +126,7 @@ def _train(args: argparse.Namespace) -> None:
     def report(record: dict[str, float]) -> None:
         print(_line(training, record), flush=True)
 
-    sha256 = trained.train(training, out, resume=args.resume, made=made, report=report)
+    sha256 = trained.train(training, out, resume=args.resume, keep_every=args.keep_every, made=made, report=report)
     print(f"{(time.monotonic() - began) / 60:.1f} minutes; sha256 {sha256}")
     print(*trained.written(out)[:3], sep="\n")
 

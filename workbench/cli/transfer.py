@@ -103,6 +103,9 @@ def declare(commands: Any) -> None:
     parser.option("--draft", SETTINGS, "whether embedded makes a draft for vgg19, which is quicker")
     parser.option("--plateau", SETTINGS, "gain over 20 evaluations, as a share, below which it stops; 0 never does", type=float)
     parser.option("--seed", SETTINGS, "random seed: of places of paintings, noise, patches", type=int)
+    parser.option(
+        "--options", SETTINGS, "NAME=VALUE, of a LoRA: how it restyles, such as noise=.4 guidance=4", action="extend", nargs="+"
+    )
     parser.add_argument(
         "--checkpoint", metavar="FILE", type=Path, help=f"write the state every {CHECKPOINT_EVERY} steps, and when stopped"
     )
@@ -122,7 +125,7 @@ def _transfer(args: argparse.Namespace) -> None:
     require(method.has_steps or args.checkpoint is None, f"--checkpoint: the method {settings.method} paints in one step")
     request = _request(args, settings)
     for option in given(args, SETTINGS):
-        others = [other.name for other in methods.METHODS.values() if option not in other.ignores]
+        others = [other.name for other in methods.METHODS.values() if option not in other.ignores] or ["the file of a LoRA"]
         flag = f"--{option.replace('_', '-')}"
         goes = option not in method.ignores
         require(goes, f"{flag} goes with --method {' or '.join(others)}, not with {settings.method}")

@@ -108,6 +108,18 @@ def split_photographs(photographs: Iterable[Work]) -> tuple[list[Work], list[Wor
     return order[held:], order[:held]
 
 
+def split_works(works: Sequence[Work], share: float = HELD_OUT) -> tuple[list[Work], list[Work]]:
+    """(to learn from, held out): about `share` of the series, a work without one being its own, decided by hashes alone.
+
+    UsageError where there is nothing to hold out.
+    """
+    groups = sorted({work.group for work in works}, key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+    require(len(groups) > 1, "some works are held out, series by series: one work, or one series, is not enough")
+    held = set(groups[: min(max(1, round(share * len(groups))), len(groups) - 1)])
+    learn, out = ([work for work in works if (work.group in held) == side] for side in (False, True))
+    return learn, out
+
+
 def identity_of(works: Sequence[Work]) -> str:
     """SHA-256 of the works' hashes, in their order: another order draws other crops."""
     return hashlib.sha256("".join(work.sha256 for work in works).encode()).hexdigest()

@@ -21,6 +21,8 @@ from workbench.generative.training import Family, Training
 
 SCENES = 240
 """Procedural scenes that stand for photographs where none are given."""
+TOKEN = "sks"
+"""The artist's word where none is given: a rare one, as in DreamBooth."""
 DRIVERS = tuple(name for name in encoders.PAINTING if ":" not in name)
 """Encoders that may drive a training: those that every machine finds by their name alone."""
 
@@ -30,7 +32,8 @@ class Maker:
     """How a family is made. says: what it is, for the help; maker: a class or a function, "module:name".
 
     It is given what it asks for by the names of its parameters: works, photographs (to learn from), held_out (to measure on),
-    pairs, corpora (their names), encoder, options (whose default is the dataclass of them), seed, show.
+    pairs, corpora (their names), encoder, options (whose default is the dataclass of them), seed, show; and base (the name of a
+    model to begin from), token (the artist's word), download (whether the network may be used).
     """
 
     says: str
@@ -58,6 +61,7 @@ FAMILIES: Mapping[str, Maker] = {
         "workbench.generative.pix2pix:learning_from",
     ),
     "vae": Maker("latent codes of the patches of works", "workbench.generative.vae:learning_from"),
+    "dreambooth": Maker("a LoRA on Stable Diffusion, for an artist's word", "workbench.diffusion.dreambooth:learning_from"),
 }
 """Families that can be trained."""
 
@@ -72,6 +76,9 @@ def family(
     pairs_in: Path | None = None,
     imitate: int = 0,
     corpora: Sequence[str] = (),
+    base: str = "",
+    token: str = "",
+    download: bool = False,
     seed: int = 0,
     show: bool = False,
 ) -> Family:
@@ -79,17 +86,21 @@ def family(
 
     `photographs`: about a tenth is held out; None stands for those of the samples and procedural scenes. `encoder`: what
     drives the training. `options`: fields of the family's options, or texts NAME=VALUE. `pairs_in`: a folder that
-    `imitation.make` filled, for a family that learns from pairs; up to `imitate` pairs are made there first. `show`: progress,
-    on stderr. UsageError for what is unknown and for too few pictures.
+    `imitation.make` filled, for a family that learns from pairs; up to `imitate` pairs are made there first. `base`, `token`,
+    `download`: see `dreambooth.learning_from`. `show`: progress, on stderr. UsageError for what is unknown, and for too few
+    pictures.
     """
     maker = FAMILIES[known(name)]
     wants = maker.parameters
-    for flag, given, parameter in (("photographs", photographs, "photographs"), ("pairs", pairs_in, "pairs")):
-        require(given is None or parameter in wants, f"the family {name} takes no {flag}")
+    offered = {"photographs": photographs, "pairs": pairs_in, "base": base or None, "token": token or None}
+    for parameter, given in offered.items():
+        require(given is None or parameter in wants, f"the family {name} takes no {parameter}")
+    require(bool(base) or "base" not in wants, f"the family {name} needs a base model: a folder, or a name on the hub")
     chosen = options if isinstance(options, Mapping) else parsed(name, options)
     driver = encoders.load(encoder) if isinstance(encoder, str) else encoder
     require(driver.name in DRIVERS, f"encoder {driver.name} drives no training: choose {', '.join(DRIVERS)}")
     available: dict[str, Any] = {"works": works, "corpora": tuple(corpora), "encoder": driver, "seed": seed, "show": show}
+    available |= {"base": base, "token": token or TOKEN, "download": download}
     available["options"] = _options_of(name)(**chosen)
     if "photographs" in wants or "held_out" in wants:
         learnt, held_out = data.split_photographs(_photographs(show) if photographs is None else photographs)
@@ -121,13 +132,17 @@ def known(name: str) -> str:
 
 def parsed(name: str, assignments: Iterable[str]) -> dict[str, Any]:
     """Options of the family `name` from texts NAME=VALUE; several numbers are written 16,32,56. UsageError for bad ones."""
-    kind = _options_of(known(name))
+    return assigned(_options_of(known(name)), f"the family {name}", assignments)
+
+
+def assigned(kind: Any, whose: str, assignments: Iterable[str]) -> dict[str, Any]:
+    """Fields of the dataclass `kind` from texts NAME=VALUE. UsageError for bad ones; `whose`: what has these options."""
     types, names = typing.get_type_hints(kind), [field.name for field in dataclasses.fields(kind)]
     found: dict[str, Any] = {}
     for text in assignments:
         option, equals, value = text.partition("=")
         require(bool(equals), f"option {text!r}: write NAME=VALUE")
-        require(option in names, f"the family {name} has no option {option!r}: it has {', '.join(names)}")
+        require(option in names, f"{whose} has no option {option!r}: it has {', '.join(names)}")
         several = typing.get_origin(types[option]) is tuple
         try:
             found[option] = TypeAdapter(types[option]).validate_python(value.split(",") if several else value)

@@ -288,10 +288,7 @@ def learning_from(
             for count, held_out in ((options.scenes, False), (MEASURED_ON, True))
         )
         return Pix2pix(learnt, new, works, encoder, options, seed=seed)
-    groups = sorted({work.group for work in works}, key=lambda group: hashlib.sha256(group.encode()).hexdigest())
-    require(len(groups) > 1, "pix2pix holds out a tenth of the works, series by series: one work, or one series, is not enough")
-    held = set(groups[: max(1, round(data.HELD_OUT * len(groups)))])
-    learn, out = ([work for work in works if (work.group in held) == side] for side in (False, True))
+    learn, out = data.split_works(works)
     copies = [Copies(part, options.copies, size=options.size) for part in (learn, out)]
     return Pix2pix(copies[0], copies[1], learn, encoder, options, seed=seed)
 

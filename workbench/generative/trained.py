@@ -1,5 +1,6 @@
 """Trained networks on disk: trained into a file with checkpoints beside it, written, read, and found by name."""
 
+import glob
 import hashlib
 import importlib
 import json
@@ -13,7 +14,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load
+from safetensors.torch import save as save_tensors
 from torch import nn
 
 from workbench import __version__, encoders, images, progress, provenance, storage
@@ -37,6 +39,7 @@ BUILDERS: Mapping[str, str] = {
     "one-sided": "workbench.generative.translation",
     "pix2pix": "workbench.generative.pix2pix",
     "vae": "workbench.generative.vae",
+    "dreambooth": "workbench.diffusion.stylise",
 }
 """family -> the module whose `build` makes an untrained network from an architecture."""
 
@@ -54,7 +57,7 @@ class Trained:
 
 
 def save(training: Training, path: Path, made: Mapping[str, Any] | None = None) -> str:
-    """Write the averaged painter in float16 with its header, atomically. Returns the file's SHA-256.
+    """Write the averaged painter, see `Family.in_file`, with its header, atomically. Returns the file's SHA-256.
 
     `made`: its provenance. There is no time in the file, so that equal trainings give equal bytes.
     """
@@ -70,16 +73,22 @@ def save(training: Training, path: Path, made: Mapping[str, Any] | None = None) 
         "measures": {name: value for name, value in last.items() if name not in ("step", "seconds")},
         **({"provenance": dict(made)} if made else {}),
     }
-    tensors = {name: _half(value).cpu().contiguous().clone() for name, value in training.average.items()}
+    found, metadata = training.family.in_file(training.average)
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in found.items()}
+    content = _in_order(save_tensors(tensors, metadata={"header": json.dumps(header), **metadata}))
     with storage.atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"header": json.dumps(header)})
+        temporary.write_bytes(content)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _half(value: torch.Tensor) -> torch.Tensor:
-    """`value` in float16, unless it is no fraction, or has numbers that float16 cannot hold."""
-    half = value.half() if value.is_floating_point() else value
-    return half if bool(half.isfinite().all()) else value
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file, `content`, with its metadata in the order of their names: safetensors has them in any."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    described = json.loads(content[8:end])
+    described["__metadata__"] = dict(sorted(described["__metadata__"].items()))
+    text = json.dumps(described, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def read(path: Path) -> Trained:
@@ -165,6 +174,7 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    keep_every: int | None = None,
     made: Mapping[str, Any] | None = None,
     report: Callable[[dict[str, float]], None] = lambda record: None,
 ) -> str:
@@ -172,8 +182,9 @@ def train(
 
     A checkpoint beside `out` is written every minute and on Ctrl-C, and `resume` goes on from it. Next to it, renewed at
     every report: OUT.json, the course of the training and its status, and OUT.png, samples of held-out pictures. `made`, the
-    provenance, is in all of them. A loss that stops being finite ends the training; the last good weights are kept as the
-    checkpoint. See `check_free` for what is refused. Of several processes (see `Training`) the first alone writes.
+    provenance, is in all of them. After every `keep_every` steps the network as it then is stays as OUT-step000500.safetensors.
+    A loss that stops being finite ends the training; the last good weights are kept as the checkpoint. See `check_free` for
+    what is refused. Of several processes (see `Training`) the first alone writes.
     """
     check_free(out, resume)
     if resume:
@@ -183,7 +194,7 @@ def train(
         for _ in training:
             training.spend(0.0)
     else:
-        _Course(training, out, made or {}, report, kept=training.step if resume else None).run()
+        _Course(training, out, made or {}, report, kept=training.step if resume else None, keep_every=keep_every).run()
     training.wait()
     return hashlib.sha256(out.read_bytes()).hexdigest()
 
@@ -196,7 +207,7 @@ def check_free(out: Path, resume: bool) -> None:
     if resume:
         return
     require(not begun, f"a training into {out} was stopped: go on with --resume, or delete {checkpoint}")
-    for path in (out, *_beside(out)):
+    for path in (out, *_beside(out), *sorted(out.parent.glob(f"{glob.escape(out.stem)}-step??????{SUFFIX}"))):
         ours = path != out and _unfinished(out.with_suffix(".json"))
         require(ours or not path.exists(), f"{path} exists already: choose another name for -o, or delete it")
 
@@ -211,6 +222,7 @@ class _Course:
         made: Mapping[str, Any],
         report: Callable[[dict[str, float]], None],
         kept: int | None,
+        keep_every: int | None,
     ):
         """`kept`: the step at which the checkpoint on disk was written; None where there is none."""
         self.training = training
@@ -219,6 +231,7 @@ class _Course:
         self.made = made
         self.report = report
         self.kept = kept
+        self.keep_every = keep_every
         self.written = time.monotonic()
 
     def run(self) -> None:
@@ -256,6 +269,8 @@ class _Course:
             path.unlink(missing_ok=True)
 
     def _after_step(self, asked: bool) -> None:
+        if self.keep_every and self.training.step % self.keep_every == 0:
+            save(self.training, step_path(self.out, self.training.step), self.made)
         if asked:
             raise KeyboardInterrupt
         if time.monotonic() - self.written >= CHECKPOINT_EVERY:
@@ -286,6 +301,11 @@ class _Course:
             rows = torch.cat([torch.cat(list(row), dim=-1) for row in sheet], dim=-2)
             metadata = {PNG_KEY: provenance.text({**self.made, "steps": training.step})} if self.made else {}
             images.save(rows[None].cpu(), shown, metadata=metadata)
+
+
+def step_path(out: Path, step: int) -> Path:
+    """Where the network as it was after `step` steps of a training into `out` stays."""
+    return out.with_name(f"{out.stem}-step{step:06}{SUFFIX}")
 
 
 def checkpoint_path(out: Path) -> Path:

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,14 @@ class Family(ABC):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027 - most have no state
         """Take over what `state` gave."""
+
+    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """What moves the parameters of a player. Its state is tensors and whole numbers."""
+        return torch.optim.Adam(parameters, lr=0.0, betas=self.betas)
+
+    def in_file(self, average: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """What the file of the finished network holds, from the averaged weights: tensors, and metadata besides the header."""
+        return {name: half(value) for name, value in average.items()}, {}
 
     @abstractmethod
     def header(self) -> dict[str, object]:
@@ -150,7 +158,7 @@ class Training:
         """Called after every step, and after its record."""
         self.draw = torch.Generator().manual_seed(plan.seed + self.process)
         self.optimisers = {
-            name: torch.optim.Adam([p for p in player.parameters() if p.requires_grad], lr=0.0, betas=family.betas)
+            name: family.optimiser([p for p in player.parameters() if p.requires_grad])
             for name, player in family.players.items()
         }
         self.average = {name: value.detach().clone() for name, value in family.painter.state_dict().items()}
@@ -293,7 +301,7 @@ class Training:
         for name, player in self.family.players.items():
             tensors |= {f"player.{name}.{key}": value for key, value in player.state_dict().items()}
             for i, state in self.optimisers[name].state_dict()["state"].items():
-                tensors |= {f"optimiser.{name}.{i}.{key}": value for key, value in state.items()}
+                tensors |= {f"optimiser.{name}.{i}.{key}": torch.as_tensor(value) for key, value in state.items()}
         tensors |= {f"family.{name}": value for name, value in self.family.state().items()}
         state = {"step": self.step, "seconds": self.seconds, "history": self.history, "sums": self._sums}
         state["cpu_seconds"] = self.cpu_seconds
@@ -338,7 +346,8 @@ class Training:
                 i, field = key.split(".")
                 # In the layout of the parameter, as the optimiser itself makes it: another one may round otherwise.
                 like = parameters[int(i)]
-                held = value if field == "step" else torch.empty_like(like).copy_(value)
+                moment = value.shape == like.shape and value.dtype == like.dtype
+                held = torch.empty_like(like).copy_(value) if moment else value if value.is_floating_point() else _count(value)
                 state["state"].setdefault(int(i), {})[field] = held
             optimiser.load_state_dict(state)
         for name, value in part("average.").items():
@@ -352,6 +361,17 @@ class Training:
         self.step, self.seconds, self.history = found["step"], found["seconds"], found["history"]
         self._sums = {name: (total, count) for name, (total, count) in found.get("sums", {}).items()}
         self.whole = True
+
+
+def half(value: Tensor) -> Tensor:
+    """`value` in float16, unless it is no fraction, or has numbers that float16 cannot hold."""
+    found = value.half() if value.is_floating_point() else value
+    return found if bool(found.isfinite().all()) else value
+
+
+def _count(value: Tensor) -> Tensor | int:
+    """A whole number as such, which 8-bit optimisers count their steps in; other integers as they are."""
+    return int(value) if value.ndim == 0 else value
 
 
 def _begin(painter: nn.Module, weights: Mapping[str, Tensor]) -> str:

@@ -50,10 +50,10 @@ NEIGHBOURS = Optimisation(
         "each place of the content takes over the most similar place of the works",
         "Kolkin et al. (2022), Neural Neighbor Style Transfer, for many works",
     ),
-    ignores=("style_loss", "softness", "bag", "draft"),
+    ignores=("style_loss", "softness", "bag", "draft", "options"),
 )
 GRAM = Optimisation(
     "gram",
     Card("Gram matrices", "statistics of whole works are matched", "Gatys et al. (2016), Image Style Transfer Using CNNs"),
-    ignores=("looseness", "palette"),
+    ignores=("looseness", "palette", "options"),
 )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from workbench import progress
+from workbench import progress, provenance
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
-from workbench.generative import trained
+from workbench.generative import families, trained
 from workbench.generative.trained import Trained
 from workbench.methods.method import Card, Method, OneShot
 from workbench.targets import StyleTarget
@@ -22,13 +22,15 @@ class Kind:
     """What the networks of a family have in common.
 
     targets: those that such a network can be given; combine: how works may be combined; settings: what it heeds besides method
-    and size. Its module, `trained.BUILDERS`, has `paint(trained, content, target, settings)`.
+    and size; options: "module:class", the dataclass whose fields `Settings.options` gives. Its module, `trained.BUILDERS`, has
+    `paint(trained, content, target, settings)`, and, where there are options, `files(settings)`, those that these name.
     """
 
     card: Card
     targets: tuple[str, ...] = ("whole",)
     combine: tuple[str, ...] = ("mean",)
     settings: tuple[str, ...] = ()
+    options: str = ""
 
 
 _ANY = ("single", "nearest", "blend", "cluster", "whole", "by-hand")
@@ -81,6 +83,17 @@ KINDS: Mapping[str, Kind] = {
             "Kingma & Welling (2014), Auto-Encoding Variational Bayes",
         ),
     ),
+    "dreambooth": Kind(
+        Card(
+            "LoRA of an artist",
+            "the content by Stable Diffusion, which has learnt the artist's word; its structure is kept",
+            "Ruiz et al. (2023), DreamBooth; Hu et al. (2022), LoRA; Meng et al. (2022), SDEdit",
+            needs="diffusers, transformers, peft: pip install 'artist-workbench[diffusion]'",
+        ),
+        targets=_ANY,
+        settings=("strength", "seed", "options"),
+        options="workbench.diffusion.stylise:Options",
+    ),
 }
 """Families by name."""
 BY_FAMILY = ("artist", "decoder")
@@ -110,6 +123,10 @@ class TrainedMethod(Method):
         known = combine in kind.combine
         require(known, f"the method {self.name} takes paintings combined as {' or '.join(kind.combine)}, not as {combine}")
         require(settings.colour == "style", f"colour = {settings.colour!r} does not go with the method {self.name}")
+        if kind.options:
+            module, _, options = kind.options.partition(":")
+            found = getattr(importlib.import_module(module), options)
+            found(**families.assigned(found, f"the method {self.name}", settings.options))
 
     def network(self, target: StyleTarget) -> Trained:
         """The network that paints after `target`. UsageError where the package has none for its works."""
@@ -129,13 +146,16 @@ class TrainedMethod(Method):
 
 class _Pass(OneShot):
     def __init__(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings, network: Trained):
-        super().__init__(content, target, encoder, settings, identity=network.sha256)
+        self.module = importlib.import_module(trained.BUILDERS[network.family])
+        files = self.module.files(settings) if KINDS[network.family].options else []
+        super().__init__(
+            content, target, encoder, settings, identity="|".join([network.sha256, *map(provenance.sha256, files)])
+        )
         self.network = network
 
     def paint(self, content: Tensor) -> Tensor:
         progress.check()
-        module = importlib.import_module(trained.BUILDERS[self.network.family])
-        return module.paint(self.network, content, self.target, self.settings)
+        return self.module.paint(self.network, content, self.target, self.settings)
 
 
 def knowing(family: str, target: StyleTarget) -> Trained | None:

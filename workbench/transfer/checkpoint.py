@@ -38,7 +38,8 @@ def fingerprint(
     digest.update(content.cpu().numpy().tobytes())
     works = [(work.sha256, weight) for work, weight in zip(target.works, target.weights, strict=True)]
     identities = [encoder.identity for encoder in encoders]
-    digest.update(json.dumps([asdict(settings), identities, works, target.combine], sort_keys=True).encode())
+    given = {name: value for name, value in asdict(settings).items() if name != "options" or value}
+    digest.update(json.dumps([given, identities, works, target.combine], sort_keys=True).encode())
     for guide in target.guides:
         pieces = [(piece.work.sha256, weight) for piece, weight in zip(guide.pieces, guide.weights, strict=True)]
         digest.update(json.dumps([guide.matched, pieces]).encode())

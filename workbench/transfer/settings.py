@@ -72,8 +72,11 @@ class Settings:
     """Stop at full size when the last 20 evaluations lowered the objective by less than this share; 0 never stops."""
     seed: int = 0
     """Random seed: of noise, of patches for style_loss="patches", and of places of the paintings for neighbours."""
+    options: tuple[str, ...] = ()
+    """NAME=VALUE, for methods that have options of their own: see `diffusion.stylise.Options`."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "options", tuple(self.options))
         images.check_size(self.size)
         require(
             isinstance(self.steps, int) and 1 <= self.steps <= 100_000, f"steps = {self.steps}: choose between 1 and 100000"
