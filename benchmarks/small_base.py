@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from workbench import encoders, provenance
+from workbench import encoders, provenance, storage
 from workbench.corpora import Work
 from workbench.diffusion import base as bases
 from workbench.diffusion import stylise, tiny
@@ -41,8 +41,10 @@ PAINTERS = ("nocturne", "noonday")
 """Painters whose pictures are learnt from."""
 UNSEEN = "umber"
 """The painter whose are not."""
+GENRES = ("landscape", "portrait", "still-life", "cityscape")
 WORDS = (
-    "a", "photograph", "of", "painting", "painted", "by", *PAINTERS, "sks", "landscape", "portrait", "still", "life", "cityscape",
+    *("a", "photograph", "of", "painting", "painted", "by", "sks"), *PAINTERS,
+    *("landscape", "portrait", "still", "life", "cityscape"),
 )  # fmt: skip
 """Words that are one token; all others are spelt."""
 CROP = 64
@@ -58,7 +60,8 @@ MEASURED_AT = (0.125, 0.375, 0.625, 0.875)
 """Steps at which the UNet is measured, as shares of T."""
 HELD_OUT = 8
 """Scenes that both are measured on."""
-SHOWN = ("landscape", "portrait", "still-life", "cityscape")
+SAMPLED = 20
+"""Steps in which samples are made."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ class Autoencoder(Family):
         base.pipe.vae.requires_grad_(True)
         self.players = {"painter": base.pipe.vae}
         self.rates = {"painter": 1e-3}
-        settings = [CROP, PERCEPTUAL, BETA, batch, dict(base.pipe.vae.config)]
+        settings = [CROP, PERCEPTUAL, BETA, batch, _plain(base.pipe.vae.config)]
         self.identity = _hash(_pictures(learnt), _pictures(held_out), encoder.identity, settings)
         side = min(min(example.shape[-2:]) for example in held_out)
         self.measured_on = data.from_bytes(torch.stack([example.picture[:, :side, :side] for example in held_out]))
@@ -238,7 +241,7 @@ class Denoiser(Family):
         base.pipe.unet.requires_grad_(True)
         self.players = {"painter": base.pipe.unet}
         self.rates = {"painter": 1e-3}
-        settings = [DROPOUT, batch, dict(base.pipe.unet.config), dict(base.pipe.scheduler.config)]
+        settings = [DROPOUT, batch, _plain(base.pipe.unet.config), _plain(base.pipe.scheduler.config)]
         self.identity = _hash(_pictures(learnt), _pictures(held_out), every, autoencoder, settings)
 
     def losses(self, draw: torch.Generator) -> Losses:
@@ -272,17 +275,17 @@ class Denoiser(Family):
     def samples(self, painter: nn.Module) -> Tensor:
         """What is made of noise: a row of photographs and one of each painter, a column of each genre."""
         side = self.base.size // self.base.multiple * self.base.multiple
-        told = [prompts(genre, painter)[0] for painter in ("", *PAINTERS) for genre in SHOWN]
+        told = [prompts(genre, painter)[0] for painter in ("", *PAINTERS) for genre in GENRES]
         with precision(self.base.device):
             made = stylise.made(
                 self.base,
                 self.base.words(told),
                 size=(side, side),
                 seeds=[k % 4 for k in range(len(told))],
-                steps=20,
+                steps=SAMPLED,
                 guidance=3.0,
             )
-        return made.unflatten(0, (-1, len(SHOWN)))
+        return made.unflatten(0, (-1, len(GENRES)))
 
     def header(self) -> dict[str, object]:
         return {"architecture": _plain(self.painter.config), "pictures": len(self.told)}
@@ -318,6 +321,10 @@ def write(base: Base, folder: Path) -> int:
     files = [file for file in unfinished.rglob("*") if file.is_file()]
     for file in files:
         file.chmod(0o644)  # diffusers lets nobody else read some
+        if file.suffix == ".json":  # nor is where the model lay of any concern
+            said = json.loads(file.read_text(encoding="utf-8"))
+            if said.pop("_name_or_path", None) is not None:
+                storage.write_text(file, json.dumps(said, indent=1) + "\n")
     size = sum(file.stat().st_size for file in files)
     unfinished.rename(folder)
     return size

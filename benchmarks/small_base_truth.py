@@ -131,7 +131,8 @@ def through(base: Base, picture: Tensor) -> Tensor:
 
 
 def ratios(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """For each of COMPARED and each strength: distances to the truth of the one over those of the other, and how often nearer."""
+    """For each of COMPARED and each strength: distances to the truth of the one over those of the other, and in how many scenes
+    it is nearer."""
     cells = {(row["painter"], row["setup"], row["strength"], row["scene"]): row for row in rows}
     table: list[dict[str, object]] = []
     for painter, setup, other in COMPARED:
