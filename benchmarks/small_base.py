@@ -321,9 +321,12 @@ def write(base: Base, folder: Path) -> int:
     files = [file for file in unfinished.rglob("*") if file.is_file()]
     for file in files:
         file.chmod(0o644)  # diffusers lets nobody else read some
-        if file.suffix == ".json":  # nor is where the model lay of any concern
-            said = json.loads(file.read_text(encoding="utf-8"))
-            if said.pop("_name_or_path", None) is not None:
+        if file.suffix == ".json":
+            written = json.loads(file.read_text(encoding="utf-8"))
+            said = {name: value for name, value in written.items() if name != "_name_or_path"}  # where it lay
+            if "dtype" in said:  # transformers heeds it, diffusers does not, and a pipeline wants one for all
+                said["dtype"] = "float32"
+            if said != written:
                 storage.write_text(file, json.dumps(said, indent=1) + "\n")
     size = sum(file.stat().st_size for file in files)
     unfinished.rename(folder)
