@@ -8,7 +8,7 @@ compared with the painter's own picture of the scene. For comparison: the photog
 the autoencoder, beyond which no result can be expected; and the base alone after a painter that it knows, by his name.
 
 Writes OUT/truth.csv, a row for every picture, OUT/ratios.csv, distances of one setup over those of another, geometric means
-with t intervals over the scenes, and OUT/sheet.png, the first scenes. What is there already is not trained or painted again.
+with t intervals over the scenes, and OUT/sheet.png, the first scenes. A LoRA that is in OUT already is not trained again.
 """
 
 import argparse

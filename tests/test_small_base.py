@@ -86,6 +86,12 @@ def course(model, name):
 
 
 class TestExamples:
+    def test_the_genre_of_a_scene_is_what_it_shows(self):
+        for seed in (*range(12), scenes.HELD_OUT):
+            regions = scenes.scene(seed, 32).regions
+            assert (scenes.genre(seed) == "portrait") == ("skin" in regions), seed
+            assert scenes.genre(seed) in ("landscape", "cityscape") or "sky" not in regions
+
     def test_captions_say_genre_and_painter_and_a_photograph_is_no_painting(self, small, learnt):
         assert len(learnt) == 3 * SCENES
         for seed in range(SCENES):
