@@ -33,11 +33,11 @@ PAIR_SIZE = 240
 """px. Long side of the scenes that are painted."""
 HELD_OUT = 1_000_000
 """Seed of the first scene that no network learns from; those that it may learn from count from 0."""
-_MOTIFS = (
-    (landscape, ("hills", "wheat", "river", "lake", "orchard", "haystacks", "village", "coast")),
-    (portrait, tuple(SITTERS)),
-    (still_life, ("fruit", "bottle", "flowers", "sunflowers", "jug", "kitchen")),
-    (cityscape, ("quay", "boulevard", "roofs", "bridge")),
+_GENRES = (
+    ("landscape", landscape, ("hills", "wheat", "river", "lake", "orchard", "haystacks", "village", "coast")),
+    ("portrait", portrait, tuple(SITTERS)),
+    ("still-life", still_life, ("fruit", "bottle", "flowers", "sunflowers", "jug", "kitchen")),
+    ("cityscape", cityscape, ("quay", "boulevard", "roofs", "bridge")),
 )
 
 
@@ -58,13 +58,23 @@ class Pair:
 
 def scene(seed: int, size: int) -> Picture:
     """A landscape, portrait, still life or cityscape in some light, long side `size` px: the same for the same arguments."""
-    rng = np.random.default_rng([seed, 27])
-    make, motifs = _MOTIFS[rng.integers(len(_MOTIFS))]
+    rng = _chances(seed)
+    _, make, motifs = _GENRES[rng.integers(len(_GENRES))]
     motif = str(rng.choice(motifs))
     upright = make is portrait or motif in ("flowers", "sunflowers")
     picture = make(rng, motif, 1 / ASPECT if upright else ASPECT, size)
     tint = np.array([1 + rng.uniform(-0.1, 0.1), 1, 1 + rng.uniform(-0.1, 0.1)], np.float32)
     return Picture(np.clip(picture.image * tint * rng.uniform(0.75, 1.1), 0, 1).astype(np.float32), picture.regions)
+
+
+def genre(seed: int) -> str:
+    """What the scene of `seed` is: "landscape", "portrait", "still-life" or "cityscape"."""
+    name, _, _ = _GENRES[_chances(seed).integers(len(_GENRES))]
+    return name
+
+
+def _chances(seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, 27])
 
 
 def photographs(count: int, *, size: int = 480, held_out: bool = False, show: bool = False) -> Corpus:
