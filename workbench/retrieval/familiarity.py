@@ -73,7 +73,7 @@ def match(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray) ->
     groups: one per work, such as `Work.group`; UsageError otherwise.
     """
     _check(works, groups)
-    return _match(works, groups, descriptor, _candidates(works, groups, descriptor), works.centre)
+    return _match(works, groups, descriptor - works.centre, _candidates(works, groups, descriptor))
 
 
 def own_matches(works: CentredIndex, groups: Sequence[str]) -> np.ndarray:
@@ -90,12 +90,13 @@ def own_matches(works: CentredIndex, groups: Sequence[str]) -> np.ndarray:
         members.setdefault(group, []).append(row)
     found, n = [], len(groups)
     for row in np.unique(np.linspace(0, n - 1, SAMPLE).round().astype(int)).tolist():
-        descriptor, inside = works.descriptors[row], members[groups[row]]
+        inside = members[groups[row]]
         if n - len(inside) >= 2:
-            others = n * works.centre - works.descriptors[inside].sum(axis=0, dtype=np.float64)
-            centre = (others / (n - len(inside))).astype(np.float32)
-            candidates = _candidates(works, groups, descriptor, without=groups[row])
-            found.append(_match(works, groups, descriptor, candidates, centre))
+            vectors = works.vectors(inside)
+            own = vectors[inside.index(row)]
+            further = (vectors.sum(axis=0, dtype=np.float64) / (n - len(inside))).astype(np.float32)
+            candidates = _candidates(works, groups, own + works.centre, without=groups[row])
+            found.append(_match(works, groups, own + further, candidates, further))
     return np.array(found).reshape(-1, 2)
 
 
@@ -115,12 +116,12 @@ def _candidates(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarr
 
 
 def _match(
-    works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray, candidates: list[int], centre: np.ndarray
+    works: CentredIndex, groups: Sequence[str], vector: np.ndarray, candidates: list[int], further: np.ndarray | float = 0.0
 ) -> tuple[float, float]:
-    """`match` among the rows `candidates`, with cosines about `centre` (D,)."""
+    """`match` of a `vector` (D,) among the rows `candidates`, whose vectors lie `further` (D,) from another mean."""
     if not candidates:
         return 0.0, 0.0
-    directions, query = (_units(some - centre) for some in (works.descriptors[candidates], descriptor))
+    directions, query = _units(works.vectors(candidates) + further), _units(vector)
     similarities = directions @ query
     nearest: dict[str, int] = {}  # group -> position among the candidates
     for i in np.argsort(-similarities, kind="stable").tolist():
