@@ -7,6 +7,9 @@ import numpy as np
 from workbench.errors import require
 from workbench.retrieval.index import ExactIndex, Index, Match, Value, Where
 
+K = 5
+"""Works that a search returns unless told otherwise."""
+
 
 class CentredIndex:
     """Points of an `Index`, whose vectors are the differences of descriptors from a mean.
@@ -33,7 +36,7 @@ class CentredIndex:
         """The number of works, those at the mean included."""
         return len(self.ids)
 
-    def search(self, descriptor: np.ndarray, k: int = 5, where: Where | None = None) -> list[Match]:
+    def search(self, descriptor: np.ndarray, k: int = K, where: Where | None = None) -> list[Match]:
         """The `k` points most similar to `descriptor` (D,), as `Index.search` returns them; none for the mean itself.
 
         Raises UsageError for k below 1 and a descriptor of another length.

@@ -17,10 +17,10 @@ EF = 400
 class RedisSets(Store):
     """A vector set, and under NAME:about what it holds. A batch is one transaction."""
 
-    batch = 2000
+    batch = 500
 
     def connect(self) -> Any:
-        client = package("redis", "redis").Redis.from_url(self.place, socket_connect_timeout=10)
+        client = package("redis", "redis").Redis.from_url(self.place, socket_connect_timeout=10, socket_timeout=600)
         client.ping()
         return client
 
