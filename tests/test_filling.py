@@ -151,9 +151,11 @@ class TestSelection:
         assert kept.blend().weights == pytest.approx(plain.blend().weights, abs=1e-5)
 
     def test_a_target_over_many_works_reads_few_vectors_at_once(self, corpus, monkeypatch):
-        for module, name, value in ((selection, "EXHAUSTIVE", 4), (selection, "LIMIT", 3), (familiarity, "CANDIDATES", 2),
-                                    (familiarity, "GROUPS", 2), (filling, "BATCH", 4)):  # fmt: skip
-            monkeypatch.setattr(module, name, value)
+        for name, value in (("EXHAUSTIVE", 4), ("LIMIT", 3)):
+            monkeypatch.setattr(selection, name, value)
+        for name in ("CANDIDATES", "NEAREST", "GROUPS"):
+            monkeypatch.setattr(familiarity, name, 2)
+        monkeypatch.setattr(filling, "BATCH", 4)
         index = Counting()
         chosen = self.chosen(corpus, index=index)
         assert chosen.blend().works[0] == corpus[5] and np.isfinite(chosen.similarities).sum() == 3

@@ -336,6 +336,19 @@ class TestKept:
         close(index)
 
 
+def test_a_table_of_another_program_is_left_as_it_is(servers):
+    check_installed("postgresql")
+    place = servers.place("postgresql")
+    index = open_index(f"{place}#visitors")
+    index.client.execute("create table visitors (name text); comment on table visitors is 'of the museum'")
+    with pytest.raises(WorkbenchError, match="visitors") as refused:
+        index.upsert(["a"], np.ones((1, 3)))
+    assert "\n" not in str(refused.value)
+    (comment,) = index.client.execute("select obj_description('visitors'::regclass)").fetchone()
+    assert comment == "of the museum" and index.client.execute("select count(*) from visitors").fetchone() == (0,)
+    close(index)
+
+
 class TestWords:
     """The words of --index."""
 

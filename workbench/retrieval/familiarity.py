@@ -16,7 +16,9 @@ GROUPS = 6
 SAMPLE = 500
 """Works at most whose own matches are computed."""
 CANDIDATES = 1024
-"""Works that the first search of a match returns at most."""
+"""Works up to which all are candidates for a match."""
+NEAREST = 128
+"""Candidates among more works, unless they are of too few groups."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _candidates(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarr
     The points of the index are centred by the mean of all works. In a corpus of more than CANDIDATES works the mean without one
     group differs little from it; in a smaller corpus all works are candidates, and nothing depends on it.
     """
-    k = CANDIDATES
+    k = len(works) if len(works) <= CANDIDATES else NEAREST
     while True:
         rows = [works.rows[found.id] for found in works.search(descriptor, k)]
         rows = [row for row in rows if groups[row] != without]

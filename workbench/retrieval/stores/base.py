@@ -18,9 +18,10 @@ Row = tuple[str, np.ndarray, str, list[str]]
 
 
 class Store(ABC):
-    """An `Index` that lies elsewhere. A subclass has the words of one client for what is asked here.
+    """An `Index` that outlives the process. A subclass says in the terms of one client what is abstract here.
 
-    place, name: where the index is, and its name there. client: what `connect` gives. The index is made by the first upsert.
+    place, name: where the index is, and its name there. client: what `connect` returns. The index is made by the first upsert;
+    the other methods are called only where there is one, with one batch at a time.
     """
 
     batch = 8192
@@ -43,7 +44,7 @@ class Store(ABC):
 
     @abstractmethod
     def create(self, dimensions: int) -> None:
-        """Make the index, with `about`; nothing where another process has made it."""
+        """Make the index, with `about`. What another program keeps under the name is left as it is."""
 
     @abstractmethod
     def count(self) -> int: ...

@@ -11,7 +11,7 @@ from workbench.retrieval.stores.base import Row, Store, package
 APPROXIMATE = 10_000
 """Points from which on a search is approximate."""
 PROBES, REFINE = 16, 4
-"""Parts of the index that a search reads at least, and points compared exactly for each that is asked for."""
+"""Parts of the index that a search reads, eight thousand points each, and points compared exactly for each asked for."""
 
 
 class Lance(Store):
@@ -33,7 +33,7 @@ class Lance(Store):
             schema = self._table.schema
         except ValueError:  # there is no such table
             return None
-        return schema.field("vector").type.list_size, schema.metadata[b"about"].decode()
+        return schema.field("vector").type.list_size, (schema.metadata or {}).get(b"about", b"").decode()
 
     def create(self, dimensions: int) -> None:
         a = self._arrow
@@ -69,7 +69,7 @@ class Lance(Store):
     def build(self) -> None:
         if self.count() >= APPROXIMATE and not self._table.list_indices():
             kinds = package("lancedb.index", "lancedb")
-            self._table.create_index("vector", config=kinds.HnswSq(distance_type="cosine"))
+            self._table.create_index("vector", config=kinds.IvfSq(distance_type="cosine"))
             self._table.create_index("id", config=kinds.BTree())
             self._table.create_index("tags", config=kinds.LabelList())
         self._table.optimize()

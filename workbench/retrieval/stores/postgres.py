@@ -32,7 +32,7 @@ class Postgres(Store):
     def create(self, dimensions: int) -> None:
         about = self.about.replace("'", "''")
         with self.client.transaction():
-            self.client.execute(f'create table if not exists "{self.name}" {_columns(dimensions)}')
+            self.client.execute(f'create table "{self.name}" {_columns(dimensions)}')
             self.client.execute(f"comment on table \"{self.name}\" is '{about}'")
 
     def count(self) -> int:
@@ -65,6 +65,7 @@ class Postgres(Store):
 
     def build(self) -> None:
         if self.count() >= APPROXIMATE and (self.dimensions or 0) <= MAX_DIMENSIONS:
+            self.client.execute("set maintenance_work_mem = '1GB'")  # a graph that does not fit is built many times as slowly
             for suffix, using in (("graph", "hnsw (vector vector_cosine_ops)"), ("tags", "gin (tags)")):
                 self.client.execute(f'create index if not exists "{self.name}_{suffix}" on "{self.name}" using {using}')
         self.client.execute(f'analyze "{self.name}"')
