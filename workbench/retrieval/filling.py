@@ -40,7 +40,7 @@ def fill(
         mean = _mean([work for work, _ in works.values()], encoder, show).astype("<f4")
         index.about = json.dumps({"holds": holds(encoder), "centre": base64.b64encode(mean.tobytes()).decode()})
     mean = centre(index, encoder)
-    ids, complete = list(works), True
+    ids = list(works)
     for batch in _batches(ids):
         present = index.present(batch)
         missing = [id for id in batch if id not in present]
@@ -50,9 +50,7 @@ def fill(
         inside = np.flatnonzero(vectors.any(axis=1)).tolist()  # a work that is the mean has no direction
         if inside:
             index.upsert([missing[i] for i in inside], vectors[inside], [_columns(*works[missing[i]]) for i in inside])
-            complete = False
-    if not complete:
-        index.optimise()
+    index.optimise()
     return CentredIndex(ids, index, mean, {"corpus": [corpus.name for corpus in corpora], **(where or {})})
 
 

@@ -73,7 +73,10 @@ class Index(Protocol):
         ...
 
     def optimise(self) -> None:
-        """Make a store of many points fast to search, after they were added: its approximate index is built, or renewed."""
+        """Build the approximate index of a store that has one, or bring it up to date, where there are many points.
+
+        Quick where it is up to date, so that whoever adds points may call it again after a crash.
+        """
         ...
 
     def __len__(self) -> int:

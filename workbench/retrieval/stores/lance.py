@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,11 @@ class Lance(Store):
 
     def connect(self) -> Any:
         self._arrow = package("pyarrow", "lancedb")
-        self._opened: Any = None
         return package("lancedb", "lancedb").connect(self.place, read_consistency_interval=timedelta(0))
 
-    @property
+    @cached_property
     def _table(self) -> Any:
-        if self._opened is None:
-            self._opened = self.client.open_table(self.name)
-        return self._opened
+        return self.client.open_table(self.name)
 
     def look(self) -> tuple[int, str] | None:
         try:
@@ -67,12 +65,14 @@ class Lance(Store):
         return zip(rows["id"].to_pylist(), found, strict=True)
 
     def build(self) -> None:
-        if self.count() >= APPROXIMATE and not self._table.list_indices():
-            kinds = package("lancedb.index", "lancedb")
-            self._table.create_index("vector", config=kinds.IvfSq(distance_type="cosine"))
-            self._table.create_index("id", config=kinds.BTree())
-            self._table.create_index("tags", config=kinds.LabelList())
-        self._table.optimize()
+        if self.count() < APPROXIMATE:
+            return
+        kinds, built = package("lancedb.index", "lancedb"), {index.name for index in self._table.list_indices()}
+        wanted = {"vector": kinds.IvfSq(distance_type="cosine"), "id": kinds.BTree(), "tags": kinds.LabelList()}
+        for column in (column for column in wanted if f"{column}_idx" not in built):
+            self._table.create_index(column, config=wanted[column])
+        if self._table.index_stats("vector_idx").num_unindexed_rows:
+            self._table.optimize()
 
 
 def _among(ids: list[str]) -> str:

@@ -64,11 +64,12 @@ class Postgres(Store):
         return ((id, vector.to_numpy() if vectors else None) for id, vector in self.client.execute(query, [ids], binary=True))
 
     def build(self) -> None:
-        if self.count() >= APPROXIMATE and (self.dimensions or 0) <= MAX_DIMENSIONS:
+        built = self.client.execute("select to_regclass(%s)", [f'"{self.name}_tags"']).fetchone()[0]
+        if not built and self.count() >= APPROXIMATE and (self.dimensions or 0) <= MAX_DIMENSIONS:
             self.client.execute("set maintenance_work_mem = '1GB'")  # a graph that does not fit is built many times as slowly
             for suffix, using in (("graph", "hnsw (vector vector_cosine_ops)"), ("tags", "gin (tags)")):
                 self.client.execute(f'create index if not exists "{self.name}_{suffix}" on "{self.name}" using {using}')
-        self.client.execute(f'analyze "{self.name}"')
+            self.client.execute(f'analyze "{self.name}"')
 
 
 def _columns(dimensions: int) -> str:
