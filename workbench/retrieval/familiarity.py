@@ -15,6 +15,8 @@ GROUPS = 6
 """Works, each the nearest of its group, whose agreement is measured."""
 SAMPLE = 500
 """Works at most whose own matches are computed."""
+ROUNDING = 1e-6
+"""A difference of cosines that means nothing."""
 CANDIDATES = 1024
 """Works up to which all are candidates for a match."""
 NEAREST = 128
@@ -60,7 +62,8 @@ def fit(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray) -> F
     groups: one per work, such as `Work.group`; UsageError otherwise.
     """
     own = own_matches(works, groups)
-    ranks = (1 + (own <= match(works, groups, descriptor)).sum(axis=0)) / (1 + len(own))
+    no_better = own <= np.array(match(works, groups, descriptor)) + ROUNDING
+    ranks = (1 + no_better.sum(axis=0)) / (1 + len(own))
     return Fit(*map(float, ranks))
 
 
