@@ -1,4 +1,4 @@
-"""LanceDB: an index in a folder or an object store, read by the process that asks."""
+"""LanceDB: an index in a folder, read by the process that asks."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -12,7 +12,7 @@ from workbench.retrieval.stores.base import Row, Store, package
 APPROXIMATE = 10_000
 """Points from which on a search is approximate."""
 PROBES, REFINE = 16, 4
-"""Parts of the index that a search reads, eight thousand points each, and points compared exactly for each asked for."""
+"""Parts of the index that a search reads, and points that are compared exactly for each that is asked for."""
 
 
 class Lance(Store):
