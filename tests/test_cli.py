@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -901,6 +902,10 @@ def test_embed_writes_the_vectors_in_the_order_of_the_corpus(workbench, two_styl
         (("search", "CORPUS", "absent.png"), "absent.png"),
         (("search", "CORPUS", "china", "-k", "-2"), "at least 1"),
         (("search", "nocturn", "china"), "did you mean nocturne"),
+        (("search", "CORPUS", "china", "--index", "elastic://host"), "choose exact, lancedb:FOLDER"),
+        (("search", "CORPUS", "china", "--where", "artist"), "write COLUMN=VALUE"),
+        (("search", "CORPUS", "china", "--where", "artist=Giotto"), "no work meets --where artist=Giotto"),
+        (("search", "lancedb:museum", "china", "--index", "lancedb:museum"), "is searched by itself"),
     ],
 )
 def test_the_other_commands_refuse_too(workbench, two_styles, argv, says):
@@ -938,6 +943,40 @@ def test_search_finds_a_painting_by_itself(workbench, two_styles):
         for which in ((), ("--encoder", "lite0"), ("--encoder", "embedded"))
     ]
     assert by[0] == by[1] != by[2]
+
+
+def test_a_museum_is_one_index_of_several_artists(workbench, two_styles, tmp_path):
+    pytest.importorskip("lancedb")
+    picture = two_styles / "work-04.png"
+    other = tmp_path / "other"
+    other.mkdir()
+    for i in (2, 3, 4):
+        shutil.copy(two_styles / f"work-0{i}.png", other)
+    rows = "".join(f"work-0{i}.png,Somebody,Study {i}\n" for i in (2, 3, 4))
+    (other / "metadata.csv").write_text("file_name,artist,title\n" + rows, encoding="utf-8")
+    museum = f"lancedb:{tmp_path / 'museum'}"
+    found = [
+        workbench("search", *corpora, picture, "-k", "15", "--device", "cpu", *rest)
+        for corpora, rest in (
+            ((two_styles, other), ()),
+            ((two_styles, other), ("--index", museum)),
+            ((museum,), ()),
+            ((museum,), ("--where", "artist=Somebody")),
+            ((two_styles, other), ("--where", "artist=Somebody", "--where", "artist=Nobody", "--where", "year=1904..1905")),
+        )
+    ]
+    assert [status for status, _, _ in found] == [0] * 5
+    exact, filled, alone, narrowed, years = (out.splitlines() for _, out, _ in found)
+    assert (
+        sorted(exact) == sorted(filled) == sorted(alone) and len(alone) == 15
+    )  # in which order equals come depends on the last bit
+    assert {line.partition("  ")[2] for line in alone[:2]} == {
+        f"{two_styles.name}/work-04.png  Work 4, Nobody", "other/work-04.png  Study 4, Somebody"
+    }  # fmt: skip
+    assert narrowed[0] == "+1.000  other/work-04.png  Study 4, Somebody" and len(narrowed) == 3
+    assert [line.split()[1] for line in years] == [f"{two_styles.name}/work-0{i}.png" for i in (4, 5)]
+    status, _, err = workbench("search", museum, picture, "--encoder", "embedded", "--device", "cpu")
+    assert status == 2 and "lite0" in the_line(err)
 
 
 def test_clusters_tell_two_hands_apart_and_draw_them(workbench, two_styles):

@@ -111,6 +111,7 @@ class TestOwnMatches:
         groups = ["haystacks"] * 60 + [f"work {i}" for i in range(18)]
         expected = self.dense(e, groups, range(78))
         monkeypatch.setattr(familiarity, "CANDIDATES", 8)
+        monkeypatch.setattr(familiarity, "NEAREST", 8)
         found = familiarity.own_matches(e.indexed(), groups)
         assert found.shape == (78, 2) and np.isfinite(found).all()
         assert found[:60, 0] == pytest.approx(expected[:60, 0], abs=0.02)  # candidates are about the mean of all

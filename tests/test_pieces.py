@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from workbench.retrieval import pieces, regions
-from workbench.retrieval.index import ExactIndex
 from workbench.retrieval.pieces import RegionIndex
 
 
 def cosines(index):
     """All cosines between pieces, about the mean of all: (n, n)."""
-    centred = index.points.descriptors - index.points.descriptors.mean(axis=0)
+    centred = index.descriptors - index.descriptors.mean(axis=0)
     units = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     return units @ units.T
 
@@ -23,24 +22,17 @@ class TestRegionIndex:
         assert {piece.work for piece in index.pieces} == set(corpus.works)
         assert len({piece.id for piece in index.pieces}) == len(index.pieces) and "#" in index.pieces[0].id
         for row, expected in enumerate(cosines(index)):
-            found = index.search(index.points.descriptors[row], len(index.pieces))
+            found = index.search(index.descriptors[row], len(index.pieces))
             assert found[0][0] == index.pieces[row]
             order = {piece.id: similarity for piece, similarity in found}
             assert [order[piece.id] for piece in index.pieces] == pytest.approx(expected, abs=1e-5)
-            assert index.usual(index.points.descriptors[row]) == pytest.approx(np.median(expected), abs=1e-5)
-
-    def test_pieces_lie_in_a_store_that_is_given(self, corpus, encoder):
-        store = ExactIndex()
-        index = RegionIndex(corpus.works, encoder, index=store)
-        group = index.pieces[0].work.group
-        found = store.search(np.ones(index.points.centre.shape), 99, {"group": group})
-        assert {match.metadata["work"] for match in found} == {work.name for work in corpus if work.group == group}
+            assert index.usual(index.descriptors[row]) == pytest.approx(np.median(expected), abs=1e-5)
 
     def test_faces_are_compared_with_faces(self, portraits, encoder):
         index, everything = RegionIndex(portraits.works, encoder), 99
         assert index.names == {"", "person", "face"}
         face = next(i for i, piece in enumerate(index.pieces) if piece.name == "face")
-        descriptor = index.points.descriptors[face]
+        descriptor = index.descriptors[face]
         for name in ("face", "person", ""):
             found = index.search(descriptor, everything, name=name)
             assert {piece.name for piece, _ in found} == {name}

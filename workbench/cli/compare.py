@@ -11,6 +11,7 @@ from workbench.cli.parser import (
     check_out,
     encoder_options,
     given,
+    index_option,
     load_encoder,
     load_retriever,
     open_corpus,
@@ -68,6 +69,7 @@ def declare(commands: Any) -> None:
         "--detail", action="store_true", help=f"contents as rows, and {DETAIL} px of every result at 100 %% below it"
     )
     retriever_option(parser)
+    index_option(parser)
     encoder_options(parser)
     parser.option("--size", SETTINGS, "long side of the results, px", type=int)
     parser.option("--steps", SETTINGS, "evaluations at full size; neighbours take 0.4 times as many at every scale", type=int)
@@ -100,6 +102,7 @@ def _compare(args: argparse.Namespace) -> None:
     from workbench import provenance as pv
     from workbench.methods import Library, Request
     from workbench.methods.kept import cached_picture
+    from workbench.retrieval.stores import shown
     from workbench.transfer import Settings
 
     for method in args.method or ():
@@ -109,8 +112,8 @@ def _compare(args: argparse.Namespace) -> None:
     for tau in taus:
         targets.check_tau(tau)
     chosen = _rows(args.targets, args.method or [], settings)
-    plain = Request(corpora=(args.corpus,), settings=settings)
     try:
+        plain = Request(corpora=(args.corpus,), index=args.index, settings=settings)
         asked = [plain.asking(words, style=args.style) for words in chosen]
         for request in asked:
             require(not request.missing, request.missing)
@@ -162,6 +165,8 @@ def _compare(args: argparse.Namespace) -> None:
         labels.append(figures.target_title(target, request.method) + several)
     parameters = {"corpus": args.corpus, "targets": chosen, "single": args.style, "tau": taus, **asdict(settings)}
     del parameters["method"]  # every row has its own
+    if args.index != "exact":
+        parameters["index"] = shown(args.index)
     made = pv.provenance(
         {**parameters, "encoder": encoder.identity, "retriever": retriever.identity},
         settings.seed,

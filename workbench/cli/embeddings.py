@@ -1,6 +1,7 @@
 """`workbench embed`, `workbench search` and `workbench clusters`: a corpus by what it shows and how it is painted."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from workbench.cli.parser import (
     count,
     encoder_options,
     given,
+    index_option,
     load_encoder,
     open_corpus,
 )
@@ -35,13 +37,19 @@ def declare(commands: Any) -> None:
     embed.add_argument("-o", "--out", type=Path, help="write names, hashes and vectors, .npz")
     search = add_command(commands, "search", _search, "find the paintings that show most nearly what a picture shows")
     search.option("-k", SEARCH, "how many", type=count)
+    search.add_argument(
+        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only works whose metadata say so; year=1888..1890"
+    )
+    index_option(search)
     clusters = add_command(commands, "clusters", _clusters, "divide a corpus into clusters of style")
     clusters.option("-k", CLUSTER, "how many; chosen by silhouette and stability when not given", type=count)
     clusters.option("--kind", EMBED, "what the clusters are made of; style unless given")
     clusters.option("--seed", CLUSTER, "of k-means and of the subsamples", type=int)
     clusters.add_argument("-o", "--out", metavar="SHEET", type=Path, help="draw a contact sheet, as .png and .pdf")
-    for parser in (embed, search, clusters):
+    for parser in (embed, clusters):
         parser.add_argument("corpus", metavar="CORPUS", help=CORPUS_HELP)
+    text = f"{CORPUS_HELP}; several are searched as one. Or the STORE of an --index, for all that it holds"
+    search.add_argument("corpus", metavar="CORPUS", nargs="+", help=text)
     encoder_options(search, retrieves="lite0")
     for parser in (embed, clusters):
         encoder_options(parser, retrieves="lite0 for --kind content, else embedded")
@@ -79,15 +87,43 @@ def _check_kind(kind: str) -> None:
 
 def _search(args: argparse.Namespace) -> None:
     from workbench import images, inputs
-    from workbench.retrieval import descriptors, embeddings
+    from workbench.retrieval import descriptors, filling, stores
+    from workbench.retrieval.centred import K
 
+    held = [name for name in args.corpus if name.partition(":")[0] in stores.STORES]
+    words = held[0] if held else args.index
+    stores.parse(words)
+    alone = not held or (len(args.corpus) == 1 and args.index == "exact")
+    require(alone, f"{stores.shown(words)} is searched by itself; to add works to it, name their corpora, and it as --index")
+    options = {"k": K, "where": _values(args.where)} | given(args, SEARCH)
     content = inputs.content(args.content)
     encoder = load_encoder(args, style=False)
-    corpus = open_corpus(args.corpus)
-    index = embeddings.embed(corpus, encoder, "content", show=True).indexed()
+    corpora = [open_corpus(name) for name in args.corpus if not held]
+    index = stores.open_index(words)
     described = descriptors.describe(images.resize(content, encoder.embedding_size).to(encoder.device), encoder, "content")
-    for match in index.search(described, **given(args, SEARCH)):
-        print(f"{match.similarity:+.3f}  {match.id}  {corpus[match.id].title}")
+    if held:
+        matches = index.search(described - filling.centre(index, encoder), **options)
+    else:
+        matches = filling.fill(index, corpora, encoder, show=True).search(described, **options)
+    require(bool(matches) or not args.where, f"no work meets {' '.join(f'--where {text}' for text in args.where)}")
+    for match in matches:
+        work = match.metadata
+        if held or len(corpora) > 1:
+            titled = ", ".join(filter(None, (work["title"], work.get("artist"))))
+            print(f"{match.similarity:+.3f}  {work['corpus']}/{work['file']}  {titled}")
+        else:
+            print(f"{match.similarity:+.3f}  {work['file']}  {work['title']}")
+
+
+def _values(texts: list[str]) -> dict[str, list[str]]:
+    """column -> the values that --where allows it; a range stands for the whole numbers in it."""
+    allowed: dict[str, list[str]] = {}
+    for text in texts:
+        column, equals, value = text.partition("=")
+        require(bool(equals), f"--where {text!r}: write COLUMN=VALUE")
+        span = re.fullmatch(r"(\d{1,4})\.\.(\d{1,4})", value)
+        allowed.setdefault(column, []).extend(map(str, range(int(span[1]), int(span[2]) + 1)) if span else [value])
+    return allowed
 
 
 def _clusters(args: argparse.Namespace) -> None:

@@ -101,6 +101,16 @@ def retriever_option(parser: Parser) -> None:
     parser.names(parser.add_argument("--retriever", metavar="ENCODER", help=text), ENCODERS)
 
 
+def index_option(parser: Parser) -> None:
+    parser.add_argument(
+        "--index",
+        metavar="STORE",
+        default="exact",
+        help="where vectors of paintings are kept and searched: exact, in memory; lancedb:FOLDER; chroma://, postgresql://, "
+        "redis://, qdrant: or milvus: with an address; #NAME after it for one of several (default: exact)",
+    )
+
+
 def count(text: str) -> int:
     if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")

@@ -17,6 +17,7 @@ from workbench.cli.parser import (
     check_out,
     encoder_options,
     given,
+    index_option,
     load_encoder,
     load_retriever,
     open_corpus,
@@ -71,6 +72,7 @@ def declare(commands: Any) -> None:
     parser.add_argument("--weigh", action="append", metavar="PAINTING=WEIGHT", help="a work, for --target by-hand")
     parser.add_argument("--mask", metavar="FILE", help="regions: a picture that paints each part of CONTENT in one flat colour")
     retriever_option(parser)
+    index_option(parser)
     parser.add_argument("-o", "--out", required=True, type=Path, help="the picture to write; .png carries its provenance")
     encoder_options(parser)
     parser.option(
@@ -196,6 +198,8 @@ def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
 
     retrieves = args.retriever is None or args.target in RETRIEVED
     require(retrieves, f"--retriever goes with --target {' or '.join(RETRIEVED)}, not with {args.target}")
+    looks = args.index == "exact" or args.target in RETRIEVED
+    require(looks, f"--index goes with --target {' or '.join(RETRIEVED)}, not with {args.target}")
     require(args.mask is None or Path(args.mask).is_file(), f"--mask {args.mask}: no such file")
     ways, combine = given(args, SETTINGS), given(args, REQUEST).get("combine", "mean")
     for flag, words, goes in (("softness", ("softmin",), ()), ("bag", ("patches",), ("patches",))):
@@ -216,6 +220,7 @@ def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
             mask=args.mask or "",
             encoder=given(args, LOAD).get("name", "embedded"),
             retriever=args.retriever or RETRIEVER,
+            index=args.index,
             settings=settings,
             **given(args, REQUEST),
         )
@@ -321,6 +326,7 @@ def _stamp(
     """Metadata that says what decided the picture: enough to make it again, and to tell whether it was finished."""
     from workbench import provenance as pv
     from workbench.figures.files import PNG_KEY
+    from workbench.retrieval.stores import shown
 
     encoder, target, settings = run.encoder, run.target, run.settings
     parameters = {
@@ -337,6 +343,8 @@ def _stamp(
         parameters["weigh"] = dict(request.weights)
     if retriever is not None:
         parameters["retriever"] = retriever.identity
+    if request.index != "exact":
+        parameters["index"] = shown(request.index)
     if "tau" in request.options:
         parameters["tau"] = request.temperature
     used = [e for e in (encoder, getattr(run, "draft", None), retriever) if e is not None]

@@ -15,6 +15,8 @@ from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.methods.request import RETRIEVED, Request
+from workbench.retrieval import filling, stores
+from workbench.retrieval.index import Index, Where
 from workbench.targets import Selection, StyleTarget
 
 KEPT = 8
@@ -46,6 +48,7 @@ class Library:
         self._contents = dict(contents or {})
         self._corpora = dict(corpora or {})
         self._encoders = dict(encoders or {})
+        self._indexes: dict[str, Index] = {}
         self._selections: dict[Hashable, list[Selection]] = {}
         self._targets: dict[Hashable, StyleTarget] = {}
         self._lock = threading.RLock()
@@ -98,14 +101,29 @@ class Library:
             def make() -> list[Selection]:
                 content, encoder = self.content(request.content), self.encoder(request.encoder)
                 retriever = self.encoder(request.retriever) if request.target in RETRIEVED else None
-                parts = self.works(request)
-                return [Selection(works, content, encoder, retriever=retriever, show=self.show) for works in parts]
+                index = self._filled(request, retriever) if retriever is not None else None
+                return [
+                    Selection(
+                        works, content, encoder, retriever=retriever, index=index, where=_common(works, request), show=self.show
+                    )
+                    for works in self.works(request)
+                ]
 
             found = _kept(self._selections, key, make)
             if request.target in RETRIEVED and not _measured(found):
                 for selection in found:
                     selection.blend()
             return found
+
+    def _filled(self, request: Request, retriever: Encoder) -> Index | None:
+        """The index that the request names, with all works of its corpora; None for one in memory."""
+        if request.index == "exact":
+            return None
+        if request.index not in self._indexes:
+            self._indexes[request.index] = stores.open_index(request.index)
+        index = self._indexes[request.index]
+        filling.fill(index, [self.corpus(name) for name in request.corpora], retriever, show=self.show)
+        return index
 
     def knows_selections(self, request: Request) -> bool:
         """Whether the works are measured, as far as the target looks for those that fit, so that weights take milliseconds."""
@@ -155,7 +173,14 @@ def target_key(request: Request) -> Hashable:
 
 def _selection_key(request: Request) -> Hashable:
     retriever = request.retriever if request.target in RETRIEVED else ""  # others need none, and it is not loaded
-    return (request.content, request.corpora, request.where, request.exclude, request.encoder, retriever)
+    return (request.content, request.corpora, request.where, request.exclude, request.encoder, retriever, request.index)
+
+
+def _common(works: Corpus, request: Request) -> Where:
+    """For each column of `where` the values that the works have, if all have one: a filter for a search among other works."""
+    columns = {text.partition("=")[0] for text in request.where}
+    values = {column: {work.metadata.get(column, "") for work in works} for column in columns}
+    return {column: sorted(some) for column, some in values.items() if "" not in some}
 
 
 def _measured(selections: Sequence[Selection]) -> bool:

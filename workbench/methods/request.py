@@ -11,6 +11,7 @@ from typing import Any
 from workbench import encoders, samples
 from workbench.errors import require
 from workbench.methods import registry
+from workbench.retrieval import stores
 from workbench.targets import TARGETS, TAU, Combination, check_tau, check_words, combination
 from workbench.transfer.settings import Settings
 
@@ -38,6 +39,7 @@ class Request:
         weights: (work, weight) of the target by-hand.
         mask: an image that marks the regions of the content by flat colours.
         encoder: compares how pictures are painted; retriever: compares what they show; see encoders.load.
+        index: where the embedding of the works is kept, such as "lancedb:FOLDER"; see retrieval.stores. "exact" is in memory.
         settings: size, seed, method and all other numbers.
     """
 
@@ -54,6 +56,7 @@ class Request:
     mask: str = ""
     encoder: str = "embedded"
     retriever: str = encoders.RETRIEVER
+    index: str = "exact"
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
@@ -87,6 +90,7 @@ class Request:
         )
         weighted = self.target != "by-hand" or bool(self.weights)
         require(weighted, "target by-hand needs weights: works, and a number for each")
+        stores.parse(self.index)
         registry.get(self.method).check(self.target, self.combine, self.settings)
 
     @property

@@ -1,4 +1,4 @@
-"""Descriptors about their mean in an index, with search by descriptors that are centred likewise."""
+"""Works as points about their mean, in an index, searched by descriptors that are centred likewise."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,61 +7,65 @@ import numpy as np
 from workbench.errors import require
 from workbench.retrieval.index import ExactIndex, Index, Match, Value, Where
 
-BATCH = 8192
-"""Points that are added to an index in one call."""
+K = 5
+"""Works that a search returns unless told otherwise."""
 
 
 class CentredIndex:
-    """The differences of descriptors from their mean, as the points of an `Index`.
+    """Points of an `Index`, whose vectors are the differences of descriptors from a mean.
 
     Without centring all images of a corpus are alike (cosines of .9 and more), and one temperature would not suit two encoders.
     In a corpus of two works the centred vectors are opposite, so their cosines to anything are x and -x. A descriptor that
-    equals the mean has no direction and is no point of the index.
+    equals the mean has no direction and is no point of the index. Other points of the index are never found.
     """
 
-    def __init__(
-        self,
-        ids: Sequence[str],
-        descriptors: np.ndarray,
-        centre: np.ndarray,
-        metadata: Sequence[Mapping[str, Value]] | None = None,
-        index: Index | None = None,
-    ):
-        """Add the points to `index`, an `ExactIndex` unless a store is given.
+    def __init__(self, ids: Sequence[str], index: Index, centre: np.ndarray, where: Where | None = None):
+        """The points `ids` of `index`, which are n different texts, about `centre` (D,).
 
-        Args:
-            ids: n different texts. descriptors: (n, D) float32, kept as `descriptors`. centre: (D,), their mean.
-            metadata: one mapping per id.
-
-        `rows` is the place of each id among them. Raises UsageError for an id that occurs twice, and for a store that holds
-        other points as well.
+        where: what holds for all of them, and so spares a large index the search through others. `rows` is the place of each id
+        among them. Raises UsageError for an id that occurs twice.
         """
         self.ids = tuple(ids)
-        self.descriptors = descriptors
+        self.index = index
         self.centre = centre
-        self.metadata = tuple(metadata) if metadata is not None else ({},) * len(self.ids)
+        self.where = dict(where or {})
         self.rows = {id: row for row, id in enumerate(self.ids)}
-        self.index = ExactIndex() if index is None else index
         require(len(self.rows) == len(self.ids), "an id occurs twice among the points to index")
-        count = 0
-        for start in range(0, len(self.ids), BATCH):
-            vectors = descriptors[start : start + BATCH] - centre
-            inside = np.flatnonzero(vectors.any(axis=1))
-            some = (inside + start).tolist()
-            if some:
-                self.index.upsert([self.ids[i] for i in some], vectors[inside], [self.metadata[i] for i in some])
-            count += len(some)
-        held = len(self.index)
-        require(held == count, f"the index holds {held - count} points that are not of these {count}: give an empty one")
 
     def __len__(self) -> int:
-        """The number of points in the index."""
-        return len(self.index)
+        """The number of works, those at the mean included."""
+        return len(self.ids)
 
-    def search(self, descriptor: np.ndarray, k: int = 5, where: Where | None = None) -> list[Match]:
+    def search(self, descriptor: np.ndarray, k: int = K, where: Where | None = None) -> list[Match]:
         """The `k` points most similar to `descriptor` (D,), as `Index.search` returns them; none for the mean itself.
 
         Raises UsageError for k below 1 and a descriptor of another length.
         """
         query = np.asarray(descriptor, dtype=np.float32) - self.centre
-        return self.index.search(query, k, where) if query.any() or k < 1 else []
+        if not query.any() and k >= 1:
+            return []
+        asked = k
+        while True:
+            found = self.index.search(query, asked, {**self.where, **(where or {})})
+            own = [match for match in found if match.id in self.rows]
+            if len(own) >= k or len(found) < asked:
+                return own[:k]
+            asked *= 4
+
+    def vectors(self, rows: Sequence[int]) -> np.ndarray:
+        """The differences of works from the mean, by their places: (m, D)."""
+        found = self.index.vectors([self.ids[row] for row in rows])
+        return found if found.shape[1] else np.zeros((len(rows), len(self.centre)), dtype=np.float32)
+
+
+def centred(
+    ids: Sequence[str], descriptors: np.ndarray, centre: np.ndarray, metadata: Sequence[Mapping[str, Value]] | None = None
+) -> CentredIndex:
+    """Descriptors (n, D) in memory, about `centre` (D,), as points of an exact index. metadata: one mapping per id."""
+    points = CentredIndex(ids, ExactIndex(), centre)
+    vectors = descriptors - centre
+    inside = np.flatnonzero(vectors.any(axis=1)).tolist()
+    if inside:
+        known = None if metadata is None else [metadata[i] for i in inside]
+        points.index.upsert([points.ids[i] for i in inside], vectors[inside], known)
+    return points

@@ -14,9 +14,9 @@ from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, WorkbenchError
 from workbench.retrieval import reading
-from workbench.retrieval.centred import CentredIndex
+from workbench.retrieval.centred import CentredIndex, centred
 from workbench.retrieval.descriptors import KINDS, Kind, describe_each
-from workbench.retrieval.index import Index, Value
+from workbench.retrieval.index import Value
 
 MAX_AXES = 32
 """Principal directions that are kept at most, a number of dimensions."""
@@ -72,13 +72,12 @@ class Embeddings:
         norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(query)
         return (centred @ query) / np.maximum(norms, 1e-12)
 
-    def indexed(self, metadata: Sequence[Mapping[str, Value]] | None = None, index: Index | None = None) -> CentredIndex:
-        """The works as points of an index, named by `names`, about the corpus mean.
+    def indexed(self, metadata: Sequence[Mapping[str, Value]] | None = None) -> CentredIndex:
+        """The works as points of an exact index, named by `names`, about the corpus mean.
 
-        Its cosines are those of `similarities`. metadata: one mapping per work; index: an empty store, or one that holds these
-        works; exact unless one is given.
+        Its cosines are those of `similarities`. metadata: one mapping per work.
         """
-        return CentredIndex(self.names, self.raw, self.centre, metadata, index)
+        return centred(self.names, self.raw, self.centre, metadata)
 
 
 def embed(

@@ -15,8 +15,12 @@ GROUPS = 6
 """Works, each the nearest of its group, whose agreement is measured."""
 SAMPLE = 500
 """Works at most whose own matches are computed."""
+ROUNDING = 1e-6
+"""A difference of cosines that means nothing."""
 CANDIDATES = 1024
-"""Works that the first search of a match returns at most."""
+"""Works up to which all are candidates for a match."""
+NEAREST = 128
+"""Candidates among more works, unless they are of too few groups."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ def fit(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray) -> F
     groups: one per work, such as `Work.group`; UsageError otherwise.
     """
     own = own_matches(works, groups)
-    ranks = (1 + (own <= match(works, groups, descriptor)).sum(axis=0)) / (1 + len(own))
+    no_better = own <= np.array(match(works, groups, descriptor)) + ROUNDING
+    ranks = (1 + no_better.sum(axis=0)) / (1 + len(own))
     return Fit(*map(float, ranks))
 
 
@@ -73,7 +78,7 @@ def match(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray) ->
     groups: one per work, such as `Work.group`; UsageError otherwise.
     """
     _check(works, groups)
-    return _match(works, groups, descriptor, _candidates(works, groups, descriptor), works.centre)
+    return _match(works, groups, descriptor - works.centre, _candidates(works, groups, descriptor))
 
 
 def own_matches(works: CentredIndex, groups: Sequence[str]) -> np.ndarray:
@@ -90,12 +95,13 @@ def own_matches(works: CentredIndex, groups: Sequence[str]) -> np.ndarray:
         members.setdefault(group, []).append(row)
     found, n = [], len(groups)
     for row in np.unique(np.linspace(0, n - 1, SAMPLE).round().astype(int)).tolist():
-        descriptor, inside = works.descriptors[row], members[groups[row]]
+        inside = members[groups[row]]
         if n - len(inside) >= 2:
-            others = n * works.centre - works.descriptors[inside].sum(axis=0, dtype=np.float64)
-            centre = (others / (n - len(inside))).astype(np.float32)
-            candidates = _candidates(works, groups, descriptor, without=groups[row])
-            found.append(_match(works, groups, descriptor, candidates, centre))
+            vectors = works.vectors(inside)
+            own = vectors[inside.index(row)]
+            further = (vectors.sum(axis=0, dtype=np.float64) / (n - len(inside))).astype(np.float32)
+            candidates = _candidates(works, groups, own + works.centre, without=groups[row])
+            found.append(_match(works, groups, own + further, candidates, further))
     return np.array(found).reshape(-1, 2)
 
 
@@ -105,7 +111,7 @@ def _candidates(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarr
     The points of the index are centred by the mean of all works. In a corpus of more than CANDIDATES works the mean without one
     group differs little from it; in a smaller corpus all works are candidates, and nothing depends on it.
     """
-    k = CANDIDATES
+    k = len(works) if len(works) <= CANDIDATES else NEAREST
     while True:
         rows = [works.rows[found.id] for found in works.search(descriptor, k)]
         rows = [row for row in rows if groups[row] != without]
@@ -115,12 +121,12 @@ def _candidates(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarr
 
 
 def _match(
-    works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray, candidates: list[int], centre: np.ndarray
+    works: CentredIndex, groups: Sequence[str], vector: np.ndarray, candidates: list[int], further: np.ndarray | float = 0.0
 ) -> tuple[float, float]:
-    """`match` among the rows `candidates`, with cosines about `centre` (D,)."""
+    """`match` of a `vector` (D,) among the rows `candidates`, whose vectors lie `further` (D,) from another mean."""
     if not candidates:
         return 0.0, 0.0
-    directions, query = (_units(some - centre) for some in (works.descriptors[candidates], descriptor))
+    directions, query = _units(works.vectors(candidates) + further), _units(vector)
     similarities = directions @ query
     nearest: dict[str, int] = {}  # group -> position among the candidates
     for i in np.argsort(-similarities, kind="stable").tolist():

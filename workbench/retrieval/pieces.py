@@ -14,8 +14,7 @@ from workbench import images, people, progress, storage
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.retrieval import reading, regions
-from workbench.retrieval.centred import CentredIndex
-from workbench.retrieval.index import Index
+from workbench.retrieval.centred import centred
 from workbench.retrieval.regions import Regions
 
 CANDIDATES = 32
@@ -49,21 +48,21 @@ class Piece:
 
 
 class RegionIndex:
-    """All regions of all works, as points of an index: searched by what they show.
+    """All regions of all works, as points of an exact index: searched by what they show.
 
     Cosines are about the mean of all regions. A point's metadata are `name`, that of the region, "face", "person" or "";
     `work`, the name of the painting; and `group`, that of the work.
     """
 
-    def __init__(self, works: Sequence[Work], encoder: Encoder, *, index: Index | None = None, show: bool = False):
-        """Divide every work, or take its regions from the cache. index: an empty store, exact unless given; show: progress."""
+    def __init__(self, works: Sequence[Work], encoder: Encoder, *, show: bool = False):
+        """Divide every work, or take its regions from the cache. show: progress."""
         divided = divide_all(works, encoder, show=show)
         self.pieces = [Piece(work, label, r) for work, r in zip(works, divided, strict=True) for label in range(len(r))]
         self.names = frozenset(piece.name for piece in self.pieces)
-        descriptors = np.concatenate([r.descriptors for r in divided])
-        centre = descriptors.mean(axis=0) if len(works) > 1 else np.zeros_like(descriptors[0])
+        self.descriptors = np.concatenate([r.descriptors for r in divided])
+        centre = self.descriptors.mean(axis=0) if len(works) > 1 else np.zeros_like(self.descriptors[0])
         metadata = [{"name": piece.name, "work": piece.work.name, "group": piece.work.group} for piece in self.pieces]
-        self.points = CentredIndex([piece.id for piece in self.pieces], descriptors, centre, metadata, index)
+        self.points = centred([piece.id for piece in self.pieces], self.descriptors, centre, metadata)
 
     def search(self, descriptor: np.ndarray, k: int, *, name: str | None = None) -> list[tuple[Piece, float]]:
         """The `k` pieces most similar to a region with `descriptor` (D,), with their cosines in [-1, 1], best first.
@@ -79,7 +78,7 @@ class RegionIndex:
         Of many pieces SAMPLE are taken, evenly spaced.
         """
         rows = [i for i, piece in enumerate(self.pieces) if name not in self.names or piece.name == name]
-        some = self.points.descriptors[[rows[i] for i in _evenly(len(rows))]] - self.points.centre
+        some = self.descriptors[[rows[i] for i in _evenly(len(rows))]] - self.points.centre
         query = descriptor - self.points.centre
         lengths = np.linalg.norm(some, axis=1) * np.linalg.norm(query)
         return float(np.median(some @ query / np.maximum(lengths, 1e-12)))
@@ -98,7 +97,7 @@ class RegionIndex:
         """The cosine of a piece to the best piece of another group; None where there is none."""
         group, k = self.pieces[row].work.group, CANDIDATES
         while True:
-            matches = self.points.search(self.points.descriptors[row], k)
+            matches = self.points.search(self.descriptors[row], k)
             best = next((match.similarity for match in matches if match.metadata["group"] != group), None)
             if best is not None or k >= len(self.points):
                 return best

@@ -14,12 +14,12 @@ from workbench import encoders, images
 from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
-from workbench.retrieval import clusters, descriptors, embeddings, familiarity, regions
+from workbench.retrieval import clusters, descriptors, embeddings, familiarity, filling, regions
 from workbench.retrieval.centred import CentredIndex
 from workbench.retrieval.clusters import Clustering
 from workbench.retrieval.embeddings import Embeddings
 from workbench.retrieval.familiarity import UNFAMILIAR, Fit
-from workbench.retrieval.index import Index
+from workbench.retrieval.index import Index, Where
 from workbench.retrieval.pieces import Piece, RegionIndex
 from workbench.retrieval.regions import Regions
 from workbench.targets.target import Combination, Guide, StyleTarget, combination
@@ -208,17 +208,20 @@ class Selection:
         *,
         retriever: Encoder | None = None,
         index: Index | None = None,
+        where: Where | None = None,
         show: bool = False,
     ):
         """Select from `corpus` for `content` (1, 3, H, W) in [0, 1].
 
-        index: an empty store, or one that holds just these works; exact unless one is given. show: progress on stderr.
+        index: a store that keeps the embedding of these works and others, see `filling.fill`; without one it is made in memory.
+        where: what holds for all of the works, see there. show: progress on stderr.
         """
         self.corpus = corpus
         self.content = content
         self.encoder = encoder
         self._retriever = retriever
         self._index = index
+        self._where = where
         self.show = show
 
     @property
@@ -228,15 +231,15 @@ class Selection:
 
     @cached_property
     def space(self) -> Embeddings:
-        """The content embedding of the works."""
+        """The content embedding of the works, in memory."""
         return embeddings.embed(self.corpus, self.retriever, "content", show=self.show)
 
     @cached_property
     def indexed(self) -> CentredIndex:
-        """The works as points of the index, with title, artist, year, genre and series, where known, and group as metadata."""
-        columns = ("title", "artist", "year", "genre", "series", "group")
-        known = [{column: value for column in columns if (value := getattr(work, column))} for work in self.corpus]
-        return self.space.indexed(known, self._index)
+        """The works as points of the index, in the order of the corpus."""
+        if self._index is None:
+            return self.space.indexed()
+        return filling.fill(self._index, [self.corpus], self.retriever, where=self._where, show=self.show)
 
     @cached_property
     def described(self) -> np.ndarray:
