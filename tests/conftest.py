@@ -45,8 +45,10 @@ def pytest_unconfigure(config):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
+def cache():
+    """The folder of the cache."""
     torch.set_num_threads(1)
+    return Path(os.environ["WORKBENCH_CACHE"])
 
 
 @pytest.fixture

@@ -383,7 +383,7 @@ class TestJudgeAndGate:
 
     def test_an_encoder_without_layers_judges_by_its_embedding(self, corpus):
         class Colours(encoders.Encoder):
-            name, weights_sha256 = "colours", "0" * 64
+            name, weights_sha256 = "mean colour", "0" * 64
 
             def __init__(self):
                 super().__init__()
