@@ -376,14 +376,6 @@ def learning_from(
     `token`: the artist's word, or the beginning of those of his style clusters. `encoder`: compares styles; its device is used.
     """
     learnt, held_out = data.split_works(works, options.held_out) if options.held_out else (list(works), [])
+    model = bases.load(base, device=encoder.device, download=download)  # first: it is what may be missing
     tokens = captions.tokens(learnt, held_out, encoder, token, options.clusters, show=show)
-    return DreamBooth(
-        learnt,
-        held_out,
-        bases.load(base, device=encoder.device, download=download),
-        tokens,
-        encoder,
-        options,
-        seed=seed,
-        show=show,
-    )
+    return DreamBooth(learnt, held_out, model, tokens, encoder, options, seed=seed, show=show)
