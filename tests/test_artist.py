@@ -1,5 +1,7 @@
 """The artist network: codes, targets, losses, and what a short training brings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,31 @@ class TestLosses:
         expected = [float((x[k] - t[k]).square().sum() / t[k].square().sum()) for k in range(3)]
         torch.testing.assert_close(relative_squares(x, t), torch.tensor(expected))
         torch.testing.assert_close(relative_squares(x, torch.zeros(3, 2, 4)), x.square().mean(dim=(1, 2)) / 1e-6)
+
+
+class TestDiscriminator:
+    def test_it_is_shown_the_works_that_a_result_is_after(self, corpus, photographs, encoder):
+        made = Artist(tuple(corpus), photographs[:3], photographs[3:], encoder, replace(TINY, adversarial=0.1))
+        weights = torch.zeros(len(corpus))
+        weights[[1, 4]] = torch.tensor([0.5, 0.5])
+        seen, draw = [], torch.Generator().manual_seed(0)
+        of_work = made.paintings.crop_of
+        made.paintings.crop_of = lambda k, *rest: (seen.append(k), of_work(k, *rest))[1]
+        crops = torch.stack([made._crop_of_a_work(weights, 48, draw) for _ in range(40)])
+        assert crops.shape == (40, 3, 48, 48) and set(seen) == {1, 4} and 10 < seen.count(1) < 30
+
+    def test_both_learn(self, corpus, photographs, encoder):
+        made = Artist(tuple(corpus), photographs[:3], photographs[3:], encoder, replace(TINY, adversarial=0.1))
+        before = {name: [p.clone() for p in player.parameters()] for name, player in made.players.items()}
+        training = Training(made, Plan(steps=2, report_every=1))
+        assert {"painter", "judge"} <= {name.removeprefix("loss ") for name in list(training)[-1]}
+        for name, player in made.players.items():
+            assert any(not torch.equal(p, q) for p, q in zip(player.parameters(), before[name], strict=True))
+
+    def test_without_it_nothing_is_added(self, corpus, photographs, encoder):
+        assert set(family(corpus, photographs, encoder).players) == {"painter"}
+        with pytest.raises(UsageError, match="adversarial"):
+            Options(adversarial=-1)
 
 
 class TestNetwork:

@@ -24,8 +24,9 @@ from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.generative import data, trained
+from workbench.generative.adversarial import fake, frozen, real
 from workbench.generative.imitation import Pair, PairedCrops
-from workbench.generative.networks import MARGIN, Generator, in_tiles, pad, without_margin
+from workbench.generative.networks import MARGIN, Discriminator, Generator, in_tiles, pad, without_margin
 from workbench.generative.trained import Trained
 from workbench.generative.training import Family, Losses, precision
 from workbench.statistics import Moments
@@ -65,6 +66,9 @@ class Options:
     imitated: float = 0.5
     """Share of a batch that imitates pairs, where there are any. The rest meets the statistics of the target in every crop, and
     so paints something into flat skies, too."""
+    adversarial: float = 0.0
+    """Weight of a discriminator that tells results from crops of the works they are after. A Gram matrix can be met by a fine
+    regular weave, which no painting has; a discriminator sees it."""
     size: int = 512
     """px. Long side of the paintings, so of the results in which strokes have the paintings' size."""
     widths: tuple[int, ...] = (16, 32, 56)
@@ -73,6 +77,7 @@ class Options:
 
     def __post_init__(self) -> None:
         require(0 <= self.imitated <= 1, f"imitated = {self.imitated}: give a share between 0 and 1")
+        require(self.adversarial >= 0, f"adversarial = {self.adversarial}: give a weight of 0 or more")
 
 
 class Code(nn.Module):
@@ -228,8 +233,12 @@ class Artist(Family):
         code = Code.fit(each)
         generator = Generator(inputs=4, widths=options.widths, blocks=options.blocks, code=code.length, skips=options.skips)
         network = ArtistNetwork(generator, code).to(encoder.device).to(memory_format=torch.channels_last)
-        self.players = {"painter": network}
+        self.players: dict[str, torch.nn.Module] = {"painter": network}
         self.rates = {"painter": 2e-3}
+        if options.adversarial:
+            self.judge = Discriminator().to(encoder.device).to(memory_format=torch.channels_last)
+            self.players["judge"], self.rates["judge"] = self.judge, 5e-4
+            self.paintings = data.Pictures(self.works, options.size)
         decides = [
             data.identity_of(self.works),
             data.identity_of(photographs),
@@ -261,17 +270,41 @@ class Artist(Family):
         alone = options.batch - imitated
         begin = data.below(GRAIN[0] * GRAIN[1], draw), data.below(GRAIN[0] * GRAIN[1], draw)
         loss = torch.zeros((), device=device)
+        made: list[Tensor] = []
+        after: list[Tensor] = []
         if alone:
             pictures = self.photographs.crops(draw, alone, options.crop + 2 * MARGIN).to(device)
             weights = torch.stack([drawn_weights(len(self.works), draw) for _ in range(alone)]).to(device)
-            content, style, variation, _ = self._paint(self.network, pictures, weights, begin)
+            content, style, variation, painted = self._paint(self.network, pictures, weights, begin)
             loss = loss + (options.alpha * content + style + options.tv * variation).sum()
+            made, after = [painted], [weights]
         if self.pairs and imitated:
-            loss = loss + self._imitation(self.pairs, imitated, draw, begin).sum()
-        yield "painter", loss / options.batch
+            apart, painted, weights = self._imitation(self.pairs, imitated, draw, begin)
+            loss = loss + apart.sum()
+            made, after = [*made, painted], [*after, weights]
+        loss = loss / options.batch
+        if not options.adversarial:
+            yield "painter", loss
+            return
+        side = min(min(pictures.shape[-2:]) for pictures in made)
+        results = torch.cat([_middle(pictures, side) for pictures in made])
+        with frozen(self.judge), precision(device):
+            deceived = real(self.judge(results))
+        yield "painter", loss + options.adversarial * deceived
+        works = torch.stack([self._crop_of_a_work(weights, side, draw) for weights in torch.cat(after)]).to(device)
+        with precision(device):
+            told = real(self.judge(works)) + fake(self.judge(results.detach()))
+        yield "judge", told / 2
 
-    def _imitation(self, pairs: PairedCrops, count: int, draw: torch.Generator, begin: tuple[int, int]) -> Tensor:
-        """How far the painter is from what `neighbours` made of `count` crops: (count,).
+    def _crop_of_a_work(self, weights: Tensor, side: int, draw: torch.Generator) -> Tensor:
+        """A crop (3, side, side) of one of the works, drawn by their `weights` (n,), with strokes as large as in a result."""
+        k = int(torch.multinomial(weights.cpu(), 1, generator=draw))
+        return self.paintings.crop_of(k, draw, side, (1.0, 1.0))
+
+    def _imitation(
+        self, pairs: PairedCrops, count: int, draw: torch.Generator, begin: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """How far the painter is from what `neighbours` made of `count` crops, (count,), what it made, and after what weights.
 
         Features of the same place say what is where; Gram matrices of the crop keep strokes, which the mean of all that could
         have been painted would blur; means of 16 px keep colours.
@@ -293,7 +326,7 @@ class Artist(Family):
         places_apart = [relative_squares(features[layer], wanted[layer]) for layer in self.layers[1:4]]
         apart = [relative_squares(statistics.gram(features[layer]), statistics.gram(wanted[layer])) for layer in self.layers]
         colours = relative_squares(avg_pool2d(made, 16), avg_pool2d(painted, 16))
-        return torch.stack(places_apart).mean(dim=0) + torch.stack(apart).mean(dim=0) + COLOURS * colours
+        return torch.stack(places_apart).mean(dim=0) + torch.stack(apart).mean(dim=0) + COLOURS * colours, made, weights
 
     def _paint(
         self, painter: ArtistNetwork, pictures: Tensor, weights: Tensor, begin: tuple[int, int] = (0, 0)
@@ -399,6 +432,12 @@ def marginals_of(target: StyleTarget, encoder: Encoder, size: int) -> dict[str, 
     if target.combine != "mean":
         return marginals(targets.moments(target, encoder, size, encoder.style_layers))
     return mixed([(weight, _of_work(work, encoder, size)) for work, weight in zip(target.works, target.weights, strict=True)])
+
+
+def _middle(pictures: Tensor, side: int) -> Tensor:
+    """The square of `side` px in the middle of `pictures` (N, 3, H, W)."""
+    top, left = ((length - side) // 2 for length in pictures.shape[-2:])
+    return pictures[..., top : top + side, left : left + side]
 
 
 @lru_cache(maxsize=4096)
