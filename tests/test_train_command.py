@@ -76,6 +76,11 @@ def train(*more, out="other"):
     return ("train", "artist", "--corpus", "works", "--photos", "photos", "-o", out, *STEPS, *TINY, *more)
 
 
+def test_one_photograph_is_not_enough(workbench):
+    status, _, err = workbench("train", "artist", "--corpus", "works", "--photos", "lone", "-o", "new", *STEPS, *TINY)
+    assert status == 2 and "one photograph is not enough" in the_line(err) and not list(Path().glob("new*"))
+
+
 def record(path):
     """What OUT.json says, but for the times."""
     found = json.loads(path.read_text())
@@ -83,6 +88,13 @@ def record(path):
     for line in found["history"]:
         del line["seconds"]
     return found
+
+
+def test_several_folders_of_photographs_are_taken_together(workbench, net):
+    status, _, err = workbench(*train("--photos", "lone", "--begin", "net", out="both"))
+    assert status == 0, err
+    header = json.loads(Path("both.json").read_text())["header"]
+    assert header["photographs"] == 3  # of four, one is held out
 
 
 def test_training_writes_a_network_its_course_and_samples_with_their_provenance(workbench, pictures, net):
@@ -184,7 +196,6 @@ REFUSED = [
     (("-o", "works/0.png/new"), 1, "cannot write works/0.png/new.safetensors"),
     (("--corpus", "empty"), 1, "no usable image in empty"),
     (("--photos", "empty"), 1, "no usable image in empty"),
-    (("--photos", "lone"), 2, "one photograph is not enough"),
     (("--corpus", "nowhere"), 2, "corpus 'nowhere' is no folder"),
     (("-p", "crap=3"), 2, "no option 'crap': it has alpha"),
     (("-p", "crop=wide"), 2, "option crop = 'wide'"),

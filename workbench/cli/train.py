@@ -31,7 +31,12 @@ def declare(commands: Any) -> None:
     parser.add_argument(
         "--corpus", action="append", required=True, help=f"{CORPUS_HELP}; given several times, of all of them together"
     )
-    parser.add_argument("--photos", metavar="DIR", help="folder of photographs (default: procedural scenes and the samples)")
+    parser.add_argument(
+        "--photos",
+        metavar="DIR",
+        action="append",
+        help="folder of photographs; given several times, of all of them together (default: procedural scenes and the samples)",
+    )
     parser.add_argument(
         "--imitate",
         metavar="N",
@@ -94,7 +99,8 @@ def _train(args: argparse.Namespace) -> None:
         setattr(args, f"{LOAD} device", str(together.device))
     encoder = load_encoder(args, style=True)
     corpora = [open_corpus(name, *trained.written(out)) for name in args.corpus]
-    photographs = None if args.photos is None else open_corpus(args.photos, *trained.written(out))
+    folders = args.photos and [open_corpus(name, *trained.written(out)) for name in args.photos]
+    photographs = folders and [work for folder in folders for work in folder]
     works = [work for corpus in corpora for work in corpus]
     family = families.family(
         args.family,
