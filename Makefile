@@ -4,7 +4,8 @@
 # make screenshots [WIDGETS="panel map"]   pictures of the widgets, light and dark, into runs/screenshots
 # make figures [CORPORA=dir]   re-makes what is in figures/
 # make evidence CORPORA=dir    the study of notebook 06 on van Gogh and Monet, into runs/evidence; two hours
-# make families CORPORA=dir    what the trained networks in runs/families paint, cost and are worth
+# make networks CORPORA=dir    trains the networks that are compared, into runs/families; stops lose nothing
+# make families CORPORA=dir    what these networks paint, cost and are worth
 # make bench CORPORA=dir   measures the engine against a plain reference, into runs/bench; an hour or more
 # make strip  takes outputs out of the notebooks before a commit
 # PYTHON=python3.12 chooses the Python that .venv is made with.
@@ -18,7 +19,7 @@ COMPARISON := $(BIN)/workbench run notebooks/05_comparison.ipynb
 NEEDED := import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13)
 MESSAGE := and f"Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12"
 
-.PHONY: demo test types tests lab screenshots figures evidence families bench strip clean venv browser
+.PHONY: demo test types tests lab screenshots figures evidence networks families bench strip clean venv browser
 
 demo: $(VENV)/.installed
 	$(COMPARISON) -p out=runs/demo
@@ -85,7 +86,11 @@ evidence: $(VENV)/.installed
 	$(BIN)/workbench run notebooks/06_evidence.ipynb --settings runs/evidence.json \
 		-p pictures=runs/evidence_pictures -p out=runs/evidence
 
-# Networks as benchmarks/families.json names them, in runs/families; those for the synthetic painters as truth_families.json does.
+# The networks of benchmarks/networks.json, into runs/families: some seven hours of one core, in any number of sittings.
+networks: $(VENV)/.installed
+	$(if $(CORPORA),,$(error make networks CORPORA=dir: a folder with photos/ and corpora/<artist>/))
+	$(BIN)/python benchmarks/networks.py --corpora "$(CORPORA)/corpora" --photos "$(CORPORA)/photos"
+
 JUDGED = --corpus "$(CORPORA)/corpora/vincent-van-gogh" \
 	--contents "$(CORPORA)/content/mona_lisa.jpg" "$(CORPORA)/photos/shilly-trips-wf2003-wf-30.jpg"
 families: $(VENV)/.installed

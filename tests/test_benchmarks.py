@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from workbench import encoders, figures, images, provenance, targets
+from workbench import cli, encoders, figures, images, provenance, targets
 from workbench.errors import UsageError, WorkbenchError
-from workbench.generative import trained
+from workbench.generative import families, trained
 from workbench.generative.networks import Generator
 from workbench.samples import REGIONS
 
@@ -294,6 +294,39 @@ def test_styles_are_compared_at_equal_content(scripts):
     assert half["away"] == pytest.approx(0.3) and half["away low"] < 0.3 < half["away high"] and half["n"] == 3
     assert found["far"]["within"] == 0 and np.isnan(found["far"]["ratio"]) and found["content"]["within"] == 0
     assert found["near"]["within"] == 1 and found["near"]["ratio"] == pytest.approx(2) and np.isnan(found["near"]["ratio low"])
+
+
+def test_networks_are_trained_by_commands_that_exist_each_after_what_it_begins_from(tmp_path):
+    networks = load("networks")
+    recipes = networks.read(networks.RECIPES)
+    folders = {"corpora": tmp_path / "corpora", "photos": tmp_path / "photos", "out": tmp_path / "out"}
+    known = set()
+    for name, words in recipes.items():
+        _, _, _, *argv = networks.command(name, words, folders)
+        args = cli._parser().parse_args(argv)
+        assert families.parsed(families.known(args.family), args.options) is not None
+        assert args.begin is None or "out" not in args.begin or Path(args.begin).stem in known
+        assert not args.resume and args.out == tmp_path / "out" / name
+        known.add(name)
+    checkpoint = trained.checkpoint_path(tmp_path / "out" / f"{name}.safetensors")
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    assert networks.command(name, words, folders)[-1] == "--resume"
+
+
+def test_what_is_trained_is_not_trained_again(tmp_path, monkeypatch, capfd):
+    networks = load("networks")
+    recipes, out = tmp_path / "networks.json", tmp_path / "out"
+    recipes.write_text(json.dumps({"known": ["vae", "--corpus", "nowhere"], "new": ["vae", "--corpus", "{corpora}/none"]}))
+    out.mkdir()
+    (out / "known.safetensors").touch()
+    folders = ["--corpora", str(tmp_path), "--photos", str(tmp_path), "--out", str(out), "--recipes", str(recipes)]
+    monkeypatch.setattr(sys, "argv", ["networks.py", *folders])
+    assert networks.main() == 2  # the status of the one that failed
+    assert f"{tmp_path}/none" not in capfd.readouterr().out and not (out / "new.safetensors").exists()
+    monkeypatch.setattr(sys, "argv", ["networks.py", *folders, "--only", "old"])
+    with pytest.raises(UsageError, match="no network old: choose from known, new"):
+        networks.main()
 
 
 @pytest.mark.slow
