@@ -18,6 +18,7 @@ from workbench.transfer import Settings
 from workbench.transfer.losses import ContentLoss, GramLoss, relative_squares
 
 TINY = Options(crop=48, batch=2, size=64, widths=(6, 8, 12), blocks=1)
+ALONE = replace(TINY, adversarial=0)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ class TestLosses:
 
 class TestDiscriminator:
     def test_it_is_shown_the_works_that_a_result_is_after(self, corpus, photographs, encoder):
-        made = Artist(tuple(corpus), photographs[:3], photographs[3:], encoder, replace(TINY, adversarial=0.1))
+        made = family(corpus, photographs, encoder)
         weights = torch.zeros(len(corpus))
         weights[[1, 4]] = torch.tensor([0.5, 0.5])
         seen, draw = [], torch.Generator().manual_seed(0)
@@ -113,7 +114,7 @@ class TestDiscriminator:
         assert crops.shape == (40, 3, 48, 48) and set(seen) == {1, 4} and 10 < seen.count(1) < 30
 
     def test_both_learn(self, corpus, photographs, encoder):
-        made = Artist(tuple(corpus), photographs[:3], photographs[3:], encoder, replace(TINY, adversarial=0.1))
+        made = family(corpus, photographs, encoder)
         before = {name: [p.clone() for p in player.parameters()] for name, player in made.players.items()}
         training = Training(made, Plan(steps=2, report_every=1))
         assert {"painter", "judge"} <= {name.removeprefix("loss ") for name in list(training)[-1]}
@@ -121,9 +122,12 @@ class TestDiscriminator:
             assert any(not torch.equal(p, q) for p, q in zip(player.parameters(), before[name], strict=True))
 
     def test_without_it_nothing_is_added(self, corpus, photographs, encoder):
-        assert set(family(corpus, photographs, encoder).players) == {"painter"}
+        made = Artist(tuple(corpus), photographs[:3], photographs[3:], encoder, ALONE)
+        assert set(made.players) == {"painter"}
         with pytest.raises(UsageError, match="adversarial"):
             Options(adversarial=-1)
+        with pytest.raises(UsageError, match="crop = 16"):
+            Options(crop=16)
 
 
 class TestNetwork:
@@ -248,7 +252,7 @@ class TestImitation:
         assert any(torch.equal(other, picture.flip(-1) if turned else picture) for picture, turned in cut)
 
     def test_a_network_learns_from_them(self, pairs, corpus, photographs, encoder):
-        made = Artist(tuple(corpus)[:6], photographs[:3], photographs[3:], encoder, TINY, pairs=pairs[1])
+        made = Artist(tuple(corpus)[:6], photographs[:3], photographs[3:], encoder, ALONE, pairs=pairs[1])
         *_, last = Training(made, Plan(steps=12, report_every=4, rate=2))
         assert last["loss painter"] < untrained_loss(made)
 
@@ -257,7 +261,7 @@ def untrained_loss(family):
     """The loss of a step by the network before it learnt anything, from the same kinds of pictures."""
     draw = torch.Generator().manual_seed(0)
     fresh = Artist(
-        family.works, family.photographs.works, family.held_out.works, family.encoder, TINY, pairs=family.pairs.pairs
+        family.works, family.photographs.works, family.held_out.works, family.encoder, ALONE, pairs=family.pairs.pairs
     )
     with torch.no_grad():
         return float(np.mean([float(loss) for _ in range(4) for _, loss in fresh.losses(draw)]))
