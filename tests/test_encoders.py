@@ -280,6 +280,31 @@ class TestWeights:
         with pytest.raises(WorkbenchError, match="damaged"):
             encoders.load("vgg19")
 
+    @pytest.mark.parametrize("damage", ["zeros", "nan", "int32", "bytes"])
+    def test_weights_with_changed_bytes_are_refused(self, shared, no_weights, monkeypatch, damage):
+        state = load_file(shared / "weights" / "vgg19_features.safetensors")
+        monkeypatch.setenv("WORKBENCH_WEIGHTS", str(no_weights))
+        name = next(name for name in state if name.endswith("10.weight"))
+        if damage == "bytes":
+            state[name].view(torch.uint8).view(-1)[4096:8192] = torch.arange(4096).mul(37).remainder(250).to(torch.uint8)
+        else:
+            changed = {"zeros": torch.zeros_like(state[name]), "nan": state[name].clone(), "int32": state[name].int()}[damage]
+            if damage == "nan":
+                changed.view(-1)[1000] = float("nan")
+            state[name] = changed
+        save_file(state, no_weights / "vgg19_features.safetensors")
+        with pytest.raises(WorkbenchError, match="damaged"):
+            encoders.load("vgg19")
+
+    def test_a_distilled_encoder_with_a_changed_byte_is_refused(self, embedded, tmp_path):
+        path = tmp_path / "mine.safetensors"
+        embedded.save(path, {})
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(WorkbenchError, match=r"mine\.safetensors is damaged"):
+            encoders.load(f"embedded:{path}")
+
     def test_torchvision_file_and_safetensors_give_the_same_encoder(self, vgg19, shared, no_weights, monkeypatch):
         state = load_file(shared / "weights" / "vgg19_features.safetensors")
         path = no_weights / "unnamed.pth"

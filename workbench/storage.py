@@ -1,13 +1,22 @@
 """Files that are either whole or absent, and the cache of results that can be computed again."""
 
+import atexit
+import hashlib
+import json
 import os
+import platform
+import re
+import shutil
 import stat
+import sys
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
 
@@ -15,19 +24,49 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+_HERE = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+_TEMPORARY = re.compile(rf"\..*-(\d+)-{_HERE}[0-9a-f]{{8}}(\.[^.]*)?")
+"""The name of a file that `atomic` writes before it takes its place: it has the number of the process, and of the machine."""
+
 
 def cache_dir(*parts: str) -> Path:
     """The folder `parts` below the cache, created if need be.
 
-    The cache is $WORKBENCH_CACHE, or `~/.cache/workbench`. Everything in it is keyed by content and may be deleted.
+    The cache is $WORKBENCH_CACHE, or `~/.cache/workbench`, or, where nothing can be written there, a temporary folder, which a
+    warning tells of. Everything in it is keyed by content and may be deleted. Raises WorkbenchError where the folder that
+    $WORKBENCH_CACHE names cannot be made.
     """
-    root = Path(os.environ.get("WORKBENCH_CACHE") or Path.home() / ".cache" / "workbench")
-    folder = root.joinpath(*parts)
+    named = os.environ.get("WORKBENCH_CACHE")
+    folder = (Path(named) if named else _home()).joinpath(*parts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WorkbenchError(f"cannot create the cache folder {folder}: {error.strerror}; set WORKBENCH_CACHE") from error
     return folder
+
+
+@cache
+def _home() -> Path:
+    """The cache below the home folder, or a folder of this process where the home is missing or read-only."""
+    try:
+        root = Path.home() / ".cache" / "workbench"
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            return root
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+        _warn(
+            f"no cache in the home folder ({getattr(error, 'strerror', None) or error}): what is computed is kept for this "
+            "session alone; set WORKBENCH_CACHE to a folder that can be written"
+        )
+        root = Path(tempfile.mkdtemp(prefix="workbench-cache-"))
+        atexit.register(shutil.rmtree, root, ignore_errors=True)
+        return root
+
+
+@cache
+def _warn(message: str) -> None:
+    """Print `message` on stderr, once."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -42,6 +81,8 @@ class Cache:
     def get(self, key: str, names: Iterable[str]) -> "dict[str, np.ndarray] | None":
         """The arrays `names` of the entry `key`; None where there is no entry, or a damaged one, which is removed.
 
+        An entry has a checksum, so that one flipped bit is damage too.
+
         Raises WorkbenchError, naming the file, where the entry cannot be read for another reason, such as its permissions.
         """
         from safetensors import SafetensorError  # here, because it takes time, and the command line's help needs none of it
@@ -49,26 +90,54 @@ class Cache:
 
         path = self._path(key)
         try:
-            arrays = load(path.read_bytes())
+            content = path.read_bytes()
+            arrays = load(content)
+            header, data = _parts(content)
+            if header.pop("__metadata__") != {"sha256": _checksum(header, data)}:
+                raise ValueError
             return {name: arrays[name].copy() for name in names}
         except FileNotFoundError:
             return None
         except OSError as error:
             raise WorkbenchError(f"cannot read {path}: {error.strerror or error}") from error
-        except (SafetensorError, KeyError, ValueError, TypeError):
-            path.unlink(missing_ok=True)
+        except (SafetensorError, KeyError, ValueError, TypeError, AttributeError):
+            with suppress(OSError):  # it may lie where nothing can be written
+                path.unlink(missing_ok=True)
             return None
 
     def put(self, key: str, arrays: "Mapping[str, np.ndarray]") -> None:
-        """Store `arrays` (name -> array) as the entry `key`, atomically. Raises WorkbenchError where that is impossible."""
+        """Store `arrays` (name -> array) as the entry `key`, atomically. Where that is impossible a warning says so, once."""
         from numpy import ascontiguousarray
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        with atomic(self._path(key)) as temporary:
-            save_file({name: ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+        contiguous = {name: ascontiguousarray(array) for name, array in arrays.items()}
+        checksum = _checksum(*_parts(save(contiguous)))
+        with spare(f"the cache {self.folder}"), atomic(self._path(key)) as temporary:
+            temporary.write_bytes(save(contiguous, metadata={"sha256": checksum}))
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
+
+
+def _parts(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """(header, data) of a safetensors file."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), content[end:]
+
+
+def _checksum(header: Mapping[str, Any], data: bytes) -> str:
+    """The SHA-256 of what a safetensors file holds, whatever the order in its header."""
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode() + data).hexdigest()
+
+
+@contextmanager
+def spare(what: str) -> Iterator[None]:
+    """A block that writes what can be computed again: where it cannot be written, a warning names it, once."""
+    try:
+        yield
+    except WorkbenchError as error:
+        cause = getattr(error.__cause__, "strerror", None) or error
+        _warn(f"{what} is not written: {cause}")
 
 
 @contextmanager
@@ -80,9 +149,10 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     Raises WorkbenchError, naming `path`, when it cannot be written (permission, full disk, a folder in the way).
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:12]}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}-{_HERE}{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent.resolve())
         temporary.touch()
         mode = temporary.stat().st_mode  # the umask itself cannot be read without being set, for all threads
         temporary.unlink()
@@ -94,9 +164,32 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         raise WorkbenchError(f"cannot write {path}: {error.strerror or error}") from error
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # what safetensors makes of an OSError
+            raise
+        raise WorkbenchError(f"cannot write {path}: {error}") from error
     finally:
         with suppress(OSError):  # where a file stands in place of the folder there is nothing to remove
             temporary.unlink()
+
+
+@lru_cache(maxsize=256)
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files in `folder` that processes of this machine left when they were killed; once per folder."""
+    for path in folder.glob(".*-*-*"):
+        if (found := _TEMPORARY.fullmatch(path.name)) and not _runs(int(found[1])):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of somebody else
+        return True
+    return True
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:
@@ -116,3 +209,14 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, 
             return file.metadata() or {}, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise WorkbenchError(f"{path} cannot be read as a checkpoint: {error}") from error
+
+
+def check_weights(path: str | os.PathLike, tensors: Mapping[str, "Tensor"]) -> None:
+    """WorkbenchError, naming `path` and the tensor, unless `tensors` can be weights: floats, all finite, and not all zero."""
+    for name, tensor in tensors.items():
+        if tensor.ndim and not tensor.is_floating_point():
+            raise WorkbenchError(f"{path} is damaged, or holds no weights: {name} is {tensor.dtype}, not floating point")
+        if not bool(tensor.isfinite().all()):
+            raise WorkbenchError(f"{path} is damaged: {name} has values that are not finite")
+    if tensors and not any(bool(tensor.any()) for tensor in tensors.values()):
+        raise WorkbenchError(f"{path} is damaged: all its weights are zero")

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from pathlib import Path
 from typing import Literal, get_args
 
 import torch
@@ -17,6 +16,7 @@ from workbench.encoders.random import load_random
 from workbench.encoders.vae import load_vae
 from workbench.encoders.vgg import load_vgg19
 from workbench.errors import UsageError
+from workbench.paths import written
 
 __all__ = [
     "CONTENT_LAYERS",
@@ -99,11 +99,11 @@ def load(
     if name == "lite0":
         return load_lite0(device=where)
     if name.startswith("vae:"):
-        return load_vae(name, Path(name.removeprefix("vae:")), device=where)
+        return load_vae(name, written(name.removeprefix("vae:")), device=where)
     loaders: dict[str, tuple[Callable[..., Encoder], Pooling]]
     loaders = {"embedded": (load_embedded, "average"), "vgg19": (load_vgg19, "max"), "random": (load_random, "average")}
     if name.startswith("embedded:"):
-        loaders[name] = (partial(load_distilled, name, Path(name.removeprefix("embedded:"))), "average")
+        loaders[name] = (partial(load_distilled, name, written(name.removeprefix("embedded:"))), "average")
     loader, suited = loaders[name]
     return loader(pooling=pooling or suited, dtype=getattr(torch, precision), device=where)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from workbench.encoders.base import Encoder, frozen
 from workbench.errors import UsageError, WorkbenchError
+from workbench.storage import check_weights
 
 
 class ClipEncoder(Encoder):
@@ -61,6 +62,7 @@ def load_clip(name: str, *, device: torch.device) -> ClipEncoder:
     except (RuntimeError, OSError, ValueError, KeyError, UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WorkbenchError(f"encoder {name}: {path} does not load as {architecture}: {reason}") from error
+    check_weights(path, {key: value for key, value in model.state_dict().items() if value.is_floating_point()})
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return frozen(ClipEncoder(name, model, digest)).to(device)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling, operations
 from workbench.errors import WorkbenchError
-from workbench.storage import atomic
+from workbench.storage import atomic, check_weights
 
 WEIGHTS = Path(__file__).with_name("embedded.safetensors")
 WEIGHTS_SHA256 = "f6570d46ebb28c01000ae389596b7f0e69141e713acf1265e9554ff2f3fad17e"
@@ -80,10 +80,19 @@ class DistilledEncoder(ConvolutionalEncoder):
         """Write the weights in float16, with the network's shape and `metadata`, atomically. Returns the file's SHA-256."""
         tensors = {name: value.detach().cpu().half().contiguous() for name, value in self.state_dict().items()}
         shape = {"widths": self.widths, "components": self.channels, "embedding": self.embedding}
-        header = {**{name: json.dumps(value) for name, value in shape.items()}, **metadata}
+        header = {**{name: json.dumps(value) for name, value in shape.items()}, **metadata, "digest": digest(tensors)}
         with atomic(path) as temporary:
             save_file(tensors, temporary, metadata=header)
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of tensors on the CPU, by their names and values, whatever their order in a file."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)} ".encode())
+        found.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def cell_means(features: Tensor, cells: int) -> Tensor:
@@ -107,6 +116,9 @@ def load_distilled(name: str, path: Path, *, pooling: Pooling, dtype: torch.dtyp
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
         shape = [json.loads(header[part]) for part in ("widths", "components", "embedding")]
+        check_weights(path, tensors)
+        if "digest" in header and header["digest"] != digest(tensors):
+            raise WorkbenchError(f"{path} is damaged: its weights are not those that were written")
         encoder = DistilledEncoder(name, *shape, pooling=pooling, dtype=dtype)
         encoder.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:

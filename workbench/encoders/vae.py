@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from workbench import images, statistics
 from workbench.encoders.base import Encoder, frozen
 from workbench.errors import WorkbenchError
+from workbench.storage import check_weights
 
 SIDE = 64
 """px. Side of a patch."""
@@ -99,6 +100,7 @@ def load_vae(name: str, path: Path, *, device: torch.device) -> VaeEncoder:
             raise ValueError(f"it holds a network of the family {header['family']!r}")
         patches = PatchEncoder(**header["architecture"]["encoder"])
         own = {key.removeprefix("encoder."): value.float() for key, value in tensors.items() if key.startswith("encoder.")}
+        check_weights(path, own)
         patches.load_state_dict(own)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling
 from workbench.errors import WorkbenchError
+from workbench.storage import check_weights
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256, 256), (512, 512, 512, 512), (512,))
 WIDTHS = {f"relu{b}_{c}": width for b, block in enumerate(BLOCKS, start=1) for c, width in enumerate(block, start=1)}
@@ -19,6 +20,8 @@ WIDTHS = {f"relu{b}_{c}": width for b, block in enumerate(BLOCKS, start=1) for c
 INDICES = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
 SAFETENSORS = "vgg19_features.safetensors"
 TORCHVISION = "vgg19-dcbb9e9d.pth"
+LOUDEST = 300
+"""Largest weight of a layer over the root mean square of all, at most: 50 in an undamaged file; changed bytes are far off."""
 
 
 def load_vgg19(*, pooling: Pooling, dtype: torch.dtype, device: torch.device) -> ConvolutionalEncoder:
@@ -31,6 +34,9 @@ def load_vgg19(*, pooling: Pooling, dtype: torch.dtype, device: torch.device) ->
             value = state.get(f"features.{index}.{part}", state.get(f"{index}.{part}"))
             if value is None or value.shape != parameter.shape:
                 raise WorkbenchError(f"{path} does not hold VGG-19: {index}.{part} ({layer}) is missing or of another shape")
+            check_weights(path, {f"{index}.{part}": value})
+            if value.float().abs().max() > LOUDEST * value.float().square().mean().sqrt():
+                raise WorkbenchError(f"{path} is damaged: {index}.{part} ({layer}) has values far above all others")
             with torch.no_grad():
                 parameter.copy_(value)
     encoder.weights_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -118,6 +118,7 @@ def _read(path: Path, changed: int, size: int) -> Trained:
     require(family in BUILDERS, f"{path} holds a network of the family {family!r}; known are {', '.join(BUILDERS)}")
     try:
         network = importlib.import_module(BUILDERS[family]).build(header["architecture"])
+        storage.check_weights(path, tensors)
         network.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WorkbenchError(f"{path} does not hold the architecture that its header names: train it again") from error
