@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import shutil
 import struct
+import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -328,7 +330,7 @@ def test_the_first_frame_stands_for_an_animation(tmp_path, suffix):
     options = {"lossless": True} if suffix == ".webp" else {}
     frames[0].save(path, save_all=True, append_images=frames[1:], **options)
     assert (levels(path) == (0, 0, 255)).all()
-    assert "first of 3 frames" in notes(path)
+    assert ("first of several frames" if suffix in (".gif", ".tif") else "first of 3 frames") in notes(path)
 
 
 # Colour
@@ -434,8 +436,11 @@ def jpeg() -> bytes:
         (jpeg()[: len(jpeg()) // 2], "damaged or truncated"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n", "not an image"),
         (b"P5 0 0 255\n", "damaged"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64), "seems to be HEIC"),
+        (b"%PDF-1.7\n" + bytes(64), "seems to be a PDF"),
+        (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "seems to be an SVG"),
     ],
-    ids=["empty", "text", "head of a JPEG", "half a JPEG", "head of a PNG", "EPS", "no pixels"],
+    ids=["empty", "text", "head of a JPEG", "half a JPEG", "head of a PNG", "EPS", "no pixels", "HEIC", "PDF", "SVG"],
 )
 def test_what_is_not_a_whole_image_is_one_line(tmp_path, content, reason):
     path = tmp_path / "painting.jpg"
@@ -446,6 +451,67 @@ def test_what_is_not_a_whole_image_is_one_line(tmp_path, content, reason):
     assert message.startswith(f"cannot read {path}: ")
     assert reason in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("exif", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("PNG", {}), ("TIFF", {"compression": "tiff_adobe_deflate"})], ids=["PNG", "deflated TIFF"]
+)
+def test_a_bit_flipped_in_data_with_a_checksum_is_refused(tmp_path, kind, options, exif):
+    """Also where Pillow looks for an EXIF block behind the pixels, and stumbles over them: no note about EXIF will do."""
+    block = Image.Exif()
+    block[0x0112] = 1
+    stream = io.BytesIO()
+    generator = np.random.default_rng(0)
+    Image.fromarray(generator.integers(0, 255, (40, 60, 3), np.uint8)).save(
+        stream, kind, **options, **({"exif": block} if exif else {})
+    )
+    whole = stream.getvalue()
+    if kind == "PNG":
+        start = whole.index(b"IDAT") + 4
+        end = start + struct.unpack(">I", whole[start - 8 : start - 4])[0]
+    else:
+        with Image.open(io.BytesIO(whole)) as image:
+            start = image.tag_v2[273][0]
+            end = start + image.tag_v2[279][0]
+    path = tmp_path / "flipped"
+    for place in generator.integers(start, end, 40):
+        content = bytearray(whole)
+        content[place] ^= 1 << generator.integers(8)
+        path.write_bytes(content)
+        with pytest.raises(WorkbenchError, match="flipped: damaged or truncated"):
+            images.read(path)
+
+
+def test_a_large_icc_profile_does_not_cost_the_picture(tmp_path):
+    photo().save(tmp_path / "press.png", icc_profile=bytes(2**21))
+    decoded = images.read(tmp_path / "press.png")
+    assert decoded.image.tobytes() == photo().tobytes() and decoded.notes[0].startswith("ICC profile ignored (")
+
+
+def test_of_sixty_thousand_pages_one_is_read(tmp_path):
+    """The pages are not walked through to be counted."""
+    one, many = tmp_path / "one.tif", bytearray()
+    tiff(one, np.full((4, 4), 77, np.uint8), photometric=1)
+    content = one.read_bytes()
+    directory = content[8 : 8 + 2 + 12 * 10]
+    start = len(content) + len(content) % 2
+    step = len(directory) + 4
+    for page in range(60_000):
+        many += directory + struct.pack("<I", start + (page + 1) * step if page < 59_999 else 0)
+    one.write_bytes(content[:4] + struct.pack("<I", start) + content[8:].rjust(start - 8, b"\0")[: start - 8] + many)
+    began = time.process_time()
+    assert (levels(one) == 77).all() and "first of several frames" in notes(one)
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+def test_what_has_no_end_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name in ("pipe.png", "zero.png"):
+        with pytest.raises(WorkbenchError, match=rf"{name}: not a regular file"):
+            images.read(tmp_path / name)
 
 
 def test_missing_files_and_folders_are_named(tmp_path):
@@ -734,3 +800,48 @@ def test_a_picture_that_is_not_much_larger_is_decoded_whole(tmp_path):
     Image.fromarray(np.full((90, 120, 3), 77, np.uint8)).save(path)
     assert images.read(path, enough=64).image.size == (120, 90)
     assert torch.equal(images.load(path, 60), images.resize(images.load(path), 60))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(
+    ("suffix", "mode"),
+    [(".jpg", "RGB"), (".jpg", "CMYK"), (".png", "RGB"), (".png", "P"), (".png", "I;16"), (".webp", "RGBA"), (".tif", "RGB")],
+)
+def test_above_the_limit_on_pixels_a_picture_comes_reduced(tmp_path, monkeypatch, suffix, mode, orientation):
+    """As it would, reduced by means of its pixels, without the limit; the notes tell of the file as they do of any."""
+    y, x = np.mgrid[:300, :400]
+    plain = Image.fromarray(np.stack([x * 0.6, y * 0.8, 128 + 90 * np.sin(x / 40)], -1).astype(np.uint8))
+    picture = Image.fromarray((x * 160).astype(np.uint16)) if mode == "I;16" else plain.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"vast{suffix}"
+    picture.save(path, exif=exif, **({"lossless": True} if suffix == ".webp" else {}))
+    whole = images.read(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
+    with pytest.raises(WorkbenchError, match="make a smaller copy"):
+        images.read(path)
+    found = images.read(path, enough=100)
+    assert (found.full, found.notes) == (whole.full, whole.notes)
+    assert max(found.image.size) == 100
+    means = np.asarray(whole.image.reduce(4), float)
+    assert np.abs(np.asarray(found.image, float) - means).mean() < (8 if mode == "P" else 2)
+    assert images.load(path, 64).shape[2:] == ((64, 48) if orientation == 6 else (48, 64))
+
+
+def test_what_does_not_fit_into_the_memory_of_another_process_is_refused(tmp_path):
+    path = tmp_path / "bomb.png"
+    photo().save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 60_000, 60_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+    with pytest.raises(WorkbenchError, match=r"bomb\.png: decoding it takes more than 1024 MiB of memory; make a smaller copy"):
+        images.read(path, enough=512)
+
+
+def test_of_a_vast_damaged_file_the_reason_is_said(tmp_path, monkeypatch):
+    photo(200, 300).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:-2000])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)
+    with pytest.raises(WorkbenchError, match=r"cut\.png: damaged or truncated: "):
+        images.read(tmp_path / "cut.png", enough=64)

@@ -29,8 +29,8 @@ import waiting
 from PIL import Image
 
 from workbench import cli
-from workbench.corpora import ingest, museums
-from workbench.corpora.museums import fetch, likeness, web
+from workbench.corpora import ingest, likeness, museums
+from workbench.corpora.museums import fetch, web
 from workbench.corpora.museums.source import genre, same_artist, year
 from workbench.errors import UsageError, WorkbenchError
 

@@ -1,38 +1,49 @@
 """Content images and corpora, by path or by a sample's name."""
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
 
 from workbench import images, samples
 from workbench.corpora import Corpus, ingest
-from workbench.errors import UsageError, WorkbenchError
+from workbench.errors import UsageError, WorkbenchError, require
+from workbench.paths import where, written
+
+COMPARED = 512
+"""Long side, px, that suffices for every comparison of the content with paintings."""
 
 
 def content_path(name: str) -> Path:
     """The file of a content image, `name` being a path or a sample photograph. UsageError when it is neither."""
-    if Path(name).is_file():
-        return Path(name)
+    path = written(name)
+    if _exists(path.is_file):
+        return path
     if name in samples.PHOTOGRAPHS:
         return samples.photograph_path(name)
-    raise UsageError(f"content {name!r} is no file, and no sample{_near(name, samples.PHOTOGRAPHS)}")
+    raise UsageError(f"content {name!r} is no file, and no sample{_near(name, samples.PHOTOGRAPHS)}{where(name)}")
 
 
-def content(name: str) -> Tensor:
-    """The content image as float32 (1, 3, H, W) in [0, 1], at its own size."""
-    return images.load(content_path(name))
+def content(name: str, size: int | None = None) -> Tensor:
+    """The content image as float32 (1, 3, H, W) in [0, 1]: at its own size, or, if larger, large enough to be scaled to `size`.
+
+    With `size`, px, memory follows it rather than the file. Regions of the picture are described at up to COMPARED px as well.
+    """
+    return images.load(content_path(name), enough=size and images.OVERSAMPLED * max(size, COMPARED))
 
 
 def corpus(name: str, *, show: bool = False) -> Corpus:
     """The corpus in a folder or Parquet file, or of a sample painter, painted on the first call. UsageError for neither."""
-    if Path(name).is_dir() or (Path(name).is_file() and Path(name).suffix == ".parquet"):
-        return ingest(name, show=show)
-    if Path(name).is_file():
+    path = written(name)
+    require(bool(name.strip()), "corpus is empty: name a folder of paintings, or a sample painter")
+    if _exists(path.is_dir) or (_exists(path.is_file) and path.suffix == ".parquet"):
+        return ingest(path, show=show)
+    if _exists(path.is_file):
         raise WorkbenchError(f"corpus {name} is a file: name the folder that holds the paintings")
     if name in samples.PAINTERS:
         return ingest(samples.corpus_path(name), show=show)
-    raise UsageError(f"corpus {name!r} is no folder, and no sample painter{_near(name, samples.PAINTERS)}")
+    raise UsageError(f"corpus {name!r} is no folder, and no sample painter{_near(name, samples.PAINTERS)}{where(name)}")
 
 
 def truth(content: str, corpus: str, size: int) -> Tensor | None:
@@ -50,6 +61,14 @@ def striking_work(corpus_name: str) -> str:
     if corpus_name in samples.PAINTERS:
         return samples.a_single(corpus_name)
     raise UsageError("single is empty: name the one painting to compare with, by its file name or title")
+
+
+def _exists(look: Callable[[], bool]) -> bool:
+    """Whether a path is there. A name that is too long, or has a NUL byte, is not."""
+    try:
+        return look()
+    except (OSError, ValueError):
+        return False
 
 
 def _near(name: str, known) -> str:

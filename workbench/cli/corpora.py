@@ -5,11 +5,11 @@ import csv
 import io
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from workbench.cli.parser import CORPUS_HELP, add_command, check_out, count, given, open_corpus
 from workbench.errors import require
+from workbench.paths import written
 
 SPLIT = "workbench.corpora:Corpus.split"
 FETCH = "workbench.corpora.museums:fetch"
@@ -24,7 +24,8 @@ def declare(commands: Any) -> None:
     split.add_argument("corpus", metavar="DIR", help=CORPUS_HELP)
     split.option("--held-out", SPLIT, "fraction of the works to hold out", type=float)
     split.option("--seed", SPLIT, "of the draw", type=int)
-    split.add_argument("-o", "--out", required=True, type=Path, help="the list to write, .json or .csv")
+    split.add_argument("--without-copies", action="store_true", help="of probable copies, take the largest alone")
+    split.add_argument("-o", "--out", required=True, type=written, help="the list to write, .json or .csv")
     fetch = add_command(
         corpus, "fetch", _corpus_fetch, "fetch an artist's open-access works from museums; 1 when one could not be read"
     )
@@ -35,7 +36,7 @@ def declare(commands: Any) -> None:
     fetch.option("--kind", FETCH, "the museum's word for the kind of work, or any")
     fetch.add_argument("--contact", help="your e-mail or web address, which museums are told (default: $WORKBENCH_CONTACT)")
     fetch.add_argument("--dry-run", action="store_true", help="count the works, and fetch none")
-    fetch.add_argument("-o", "--out", required=True, type=Path, metavar="DIR", help="folder: new, or one to go on with")
+    fetch.add_argument("-o", "--out", required=True, type=written, metavar="DIR", help="folder: new, or one to go on with")
 
 
 def _corpus_check(args: argparse.Namespace) -> int:
@@ -66,13 +67,17 @@ def _corpus_split(args: argparse.Namespace) -> None:
     from workbench.corpora import METADATA
 
     require(args.out.name != METADATA, f"cannot write {args.out}: that name is the description of a corpus; choose another")
-    bank, held_out = open_corpus(args.corpus, args.out).split(**given(args, SPLIT))
+    corpus = open_corpus(args.corpus, args.out)
+    corpus = corpus.without_copies() if args.without_copies else corpus
+    bank, held_out = corpus.split(**given(args, SPLIT))
     parts = {"bank": [work.name for work in bank], "held_out": [work.name for work in held_out]}
     if args.out.suffix.lower() == ".json":
         text = json.dumps(parts, indent=2, ensure_ascii=False) + "\n"
     else:
         table = io.StringIO()
-        rows = sorted((name, part) for part, names in parts.items() for name in names)
+        # "./" is the same file, and no formula to a spreadsheet.
+        names = ((f"./{name}" if name[0] in "=+-@" else name, part) for part, held in parts.items() for name in held)
+        rows = sorted(names)
         csv.writer(table, lineterminator="\n").writerows([("file_name", "split"), *rows])
         text = table.getvalue()
     storage.write_text(args.out, text)

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli.parser import (
@@ -17,6 +16,7 @@ from workbench.cli.parser import (
     open_corpus,
 )
 from workbench.errors import require
+from workbench.paths import written
 
 if TYPE_CHECKING:
     from workbench.corpora import Corpus
@@ -34,7 +34,7 @@ def declare(commands: Any) -> None:
     embed = add_command(commands, "embed", _embed, "embed a corpus; vectors in the cache are not computed again")
     embed.option("--kind", EMBED, "what the vectors describe: content, what is shown; style and gram, how", required=True)
     embed.option("--size", EMBED, "long side at which works are described, px (default: what suits the encoder)", type=int)
-    embed.add_argument("-o", "--out", type=Path, help="write names, hashes and vectors, .npz")
+    embed.add_argument("-o", "--out", type=written, help="write names, hashes and vectors, .npz")
     search = add_command(commands, "search", _search, "find the paintings that show most nearly what a picture shows")
     search.option("-k", SEARCH, "how many", type=count)
     search.add_argument(
@@ -45,7 +45,7 @@ def declare(commands: Any) -> None:
     clusters.option("-k", CLUSTER, "how many; chosen by silhouette and stability when not given", type=count)
     clusters.option("--kind", EMBED, "what the clusters are made of; style unless given")
     clusters.option("--seed", CLUSTER, "of k-means and of the subsamples", type=int)
-    clusters.add_argument("-o", "--out", metavar="SHEET", type=Path, help="draw a contact sheet, as .png and .pdf")
+    clusters.add_argument("-o", "--out", metavar="SHEET", type=written, help="draw a contact sheet, as .png and .pdf")
     for parser in (embed, clusters):
         parser.add_argument("corpus", metavar="CORPUS", help=CORPUS_HELP)
     text = f"{CORPUS_HELP}; several are searched as one. Or the STORE of an --index, for all that it holds"
@@ -96,7 +96,7 @@ def _search(args: argparse.Namespace) -> None:
     alone = not held or (len(args.corpus) == 1 and args.index == "exact")
     require(alone, f"{stores.shown(words)} is searched by itself; to add works to it, name their corpora, and it as --index")
     options = {"k": K, "where": _values(args.where)} | given(args, SEARCH)
-    content = inputs.content(args.content)
+    content = inputs.content(args.content, inputs.COMPARED)
     encoder = load_encoder(args, style=False)
     corpora = [open_corpus(name) for name in args.corpus if not held]
     index = stores.open_index(words)

@@ -148,6 +148,9 @@ def open_corpus(name: str, *writes: Path | None) -> "Corpus":
         require(not inside, f"cannot write {out}: it would become part of the corpus in {corpus.root}; choose another folder")
     if corpus.report.rejected:
         print(f"{corpus.name}: {corpus.report.lines()[0]}; workbench corpus check says why", file=sys.stderr)
+    if corpus.report.copies:
+        pairs = len(corpus.report.copies)
+        print(f"{corpus.name}: {pairs} pairs of works are probably copies; workbench corpus check names them", file=sys.stderr)
     return corpus
 
 

@@ -2,18 +2,21 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from PIL import Image
 
 from workbench import images, progress
+from workbench.corpora import likeness
 from workbench.corpora.metadata import TABLES, read_table
 from workbench.corpora.parquet import unpack
 from workbench.corpora.works import METADATA, Corpus, IngestReport, Work, normal
 from workbench.errors import WorkbenchError
+from workbench.names import plain
 from workbench.provenance import sha256
-from workbench.storage import cache_dir, write_text
+from workbench.storage import cache_dir, spare, write_text
 
 # What lies beside images in a corpus and is none: passed over, not counted. Anything else that is not an image is rejected.
 _BESIDE = {
@@ -57,6 +60,7 @@ def ingest(folder: str | Path, *, show: bool = False) -> Corpus:
     # In an order by which of equal files the one with a row stays.
     files = dict(sorted(files.items(), key=lambda file: (normal(file[0]) not in named, file[0])))
     verdicts, rejected, duplicates = _sift(root, files, show)
+    alike = _alike(verdicts)
     if not verdicts:
         raise WorkbenchError(f"no usable image in {folder}: {_why_empty(len(files), rejected, unread)}")
     works = []
@@ -65,6 +69,7 @@ def ingest(folder: str | Path, *, show: bool = False) -> Corpus:
         if row.get("sha256") and row["sha256"].lower() != verdict.sha256:
             warnings.append(f"{name} is not the file that {METADATA} describes: its sha256 differs")
         works.append(Work(name, files[name], verdict.sha256, verdict.width, verdict.height, row))
+    works = _keep_together(works, alike)
     present = {normal(name) for name in files}
     report = IngestReport(
         seen=len(files),
@@ -72,11 +77,12 @@ def ingest(folder: str | Path, *, show: bool = False) -> Corpus:
         rejected=tuple(sorted(rejected)),
         converted=tuple((name, verdict.notes) for name, verdict in sorted(verdicts.items()) if verdict.notes),
         duplicates=tuple(sorted(duplicates)),
+        copies=tuple(sorted(alike)),
         rows_without_file=tuple(sorted(name for name in rows if normal(name) not in present)),
         files_without_row=tuple(work.name for work in works if tables and normal(work.name) not in named),
         warnings=tuple(warnings),
     )
-    return Corpus(root.name, root, tuple(works), report)
+    return Corpus(plain(root.name), root, tuple(works), report)
 
 
 class _Verdict(NamedTuple):
@@ -86,6 +92,8 @@ class _Verdict(NamedTuple):
     width: int
     height: int
     notes: tuple[str, ...]
+    pixels: str
+    look: int
 
 
 def _sift(
@@ -100,37 +108,77 @@ def _sift(
     memory = cache_dir("ingest") / f"{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:32]}.json"
     known = _remembered(memory)
     usable: dict[str, _Verdict] = {}
-    stays: dict[str, str] = {}  # sha256 -> the usable file that has it
+    stays: dict[str, str] = {}  # hash of a file, or of its pixels -> the usable file that has it
+    equal: dict[str, _Verdict] = {}  # files of other bytes with the pixels of a usable one
     rejected, duplicates = [], []
     for name, path in progress.track(files.items(), total=len(files), label=f"reading {root.name}", show=show):
+        if (shown := plain(name)) != name:
+            rejected.append((shown, "its name is not UTF-8, or has control characters; rename it"))
+            continue
         try:
             digest = sha256(path) if path.is_file() else ""
             if digest in stays:
                 duplicates.append((name, stays[digest]))
                 continue
             if digest in known:
-                width, height, notes = known[digest]
+                verdict = known[digest]
             else:
-                decoded = images.read(path)
-                (width, height), notes = decoded.image.size, decoded.notes
+                decoded = images.read(path, enough=images.LARGEST, sha256=digest or None)
+                (height, width), image = decoded.full, decoded.image
+                verdict = _Verdict(digest, width, height, decoded.notes, likeness.pixels(image), likeness.look(image))
         except WorkbenchError as error:
             rejected.append((name, str(error).removeprefix(str(images.unreadable(path, "")))))
             continue
-        stays[digest] = name
-        usable[name] = _Verdict(digest, width, height, tuple(notes))
-    found = {verdict.sha256: verdict[1:] for verdict in usable.values()}
+        if verdict.pixels in stays:
+            duplicates.append((name, stays[verdict.pixels]))
+            equal[digest] = verdict
+            continue
+        stays[digest] = stays[verdict.pixels] = name
+        usable[name] = verdict
+    found = {v.sha256: (v.width, v.height, v.notes, v.pixels, f"{v.look:x}") for v in (*usable.values(), *equal.values())}
     if found.keys() != known.keys():
-        write_text(memory, json.dumps(found))
+        with spare(f"the list of what is in {root}"):
+            write_text(memory, json.dumps(found))
     return usable, rejected, duplicates
 
 
-def _remembered(memory: Path) -> dict[str, tuple[int, int, tuple[str, ...]]]:
-    """SHA-256 -> width, height and notes. What cannot be read is as good as absent: the files are decoded again."""
+def _remembered(memory: Path) -> dict[str, _Verdict]:
+    """SHA-256 -> verdict. What cannot be read is as good as absent: the files are decoded again."""
     try:
         entries = json.loads(memory.read_text(encoding="utf-8")).items()
-        return {digest: (int(width), int(height), tuple(map(str, notes))) for digest, (width, height, notes) in entries}
+        return {
+            digest: _Verdict(digest, int(width), int(height), tuple(map(str, notes)), str(pixels), likeness.read(look))
+            for digest, (width, height, notes, pixels, look) in entries
+        }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def _alike(verdicts: dict[str, _Verdict]) -> list[tuple[str, str, int]]:
+    """(file, file, bits that differ) of all files that look alike, the first by name first."""
+    names = sorted(verdicts)
+    return [(names[i], names[j], bits) for i, j, bits in likeness.alike([verdicts[name].look for name in names])]
+
+
+def _keep_together(works: list[Work], alike: list[tuple[str, str, int]]) -> list[Work]:
+    """`works`, with probable copies, and whatever is in a series with one, marked as belonging together."""
+    first = {work.name: work.name for work in works}  # a forest: each work points to another of its set, the first to itself
+
+    def root(name: str) -> str:
+        while first[name] != name:
+            first[name] = name = first[first[name]]
+        return name
+
+    series: dict[str, str] = {}
+    for work in works:
+        if work.series:
+            first[root(work.name)] = root(series.setdefault(work.group, work.name))
+    for one, other, _ in alike:
+        low, high = sorted((root(one), root(other)))
+        first[high] = low
+    sets = {root(one) for one, _, _ in alike}
+    marks = {work.name: work.sha256 for work in works}
+    return [replace(work, copies=marks[top]) if (top := root(work.name)) in sets else work for work in works]
 
 
 def _why_empty(seen: int, rejected: list[tuple[str, str]], unread: list[str]) -> str:

@@ -9,19 +9,22 @@ from pathlib import Path
 
 from workbench.corpora.works import METADATA, listed
 from workbench.errors import WorkbenchError
+from workbench.names import plain
 
 TABLES = (METADATA, "metadata.jsonl")
 """The names of tables. Where both lie in one folder, the first is read."""
 
 
 def read_table(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line number, row) of a table in UTF-8: texts without blanks around them, what is absent empty.
+    """(line number, row) of a table in UTF-8: plain texts without blanks around them, what is absent empty.
 
     A row of metadata.csv with more fields than columns has the surplus under the key None, as csv puts it. Of
     metadata.jsonl the values that are lists or objects are left out. Whole numbers are written as such: a column of nothing
     but "1889.0" is one to which pandas gave a float because a value is missing. Raises WorkbenchError, naming the table, and
     the line where there is one, for what cannot be read, and without a column file_name.
     """
+    if not table.is_file():  # a pipe would be waited for, a device has no end
+        raise WorkbenchError(f"{table} is not a regular file")
     try:
         text = table.read_text(encoding="utf-8-sig")  # Excel puts a byte order mark before UTF-8
     except UnicodeDecodeError as error:
@@ -46,7 +49,7 @@ def whole_numbers(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 def flat(record: Mapping[str, object]) -> dict[str, str]:
     """A record as a row: each number, truth value or text as a text, None and NaN empty; lists and mappings are left out."""
     kept = {str(key): value for key, value in record.items() if not isinstance(value, (list, tuple, dict, bytes))}
-    return {key: "" if value is None or value != value else str(value).strip() for key, value in kept.items()}
+    return {key: "" if value is None or value != value else plain(str(value)).strip() for key, value in kept.items()}
 
 
 def _read_csv(table: Path, text: str) -> list[tuple[int, dict[str, str]]]:
@@ -61,7 +64,7 @@ def _read_csv(table: Path, text: str) -> list[tuple[int, dict[str, str]]]:
         raise WorkbenchError(f"{table} has no column file_name; it has {listed(columns) or 'no columns'}")
     if len(set(columns)) < len(columns):
         raise WorkbenchError(f"{table} names a column twice: {listed(columns)}")
-    return [(line, {key: value if key is None else value.strip() for key, value in row.items()}) for line, row in rows]
+    return [(line, {key: value if key is None else plain(value).strip() for key, value in row.items()}) for line, row in rows]
 
 
 def _read_lines(table: Path, text: str) -> list[tuple[int, dict[str, str]]]:

@@ -21,7 +21,8 @@ class Work:
     """One painting: a file that decodes, and what is known of it.
 
     name: path relative to the corpus's folder, with forward slashes, unique; sha256: of the file's bytes, hexadecimal;
-    width, height: in pixels, upright; metadata: the row of metadata.csv without file_name, empty when there is none.
+    width, height: in pixels, upright; metadata: the row of metadata.csv without file_name, empty when there is none;
+    copies: what the work and its probable copies, such as the same painting from another museum, have in common, else empty.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Work:
     width: int
     height: int
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    copies: str = ""
 
     @property
     def title(self) -> str:
@@ -55,12 +57,15 @@ class Work:
 
     @property
     def group(self) -> str:
-        """What the work belongs together with: the works of its series, or, without one, itself alone."""
-        return f"{self.artist}/{self.series}" if self.series else self.sha256
+        """What the work belongs together with: its probable copies, the works of its series, or itself alone."""
+        return self.copies or (f"{self.artist}/{self.series}" if self.series else self.sha256)
 
     def load(self, size: int | None = None) -> Tensor:
-        """The painting as float32 (1, 3, H, W) in [0, 1], long side `size`; see images.load."""
-        return images.load(self.path, size)
+        """The painting as float32 (1, 3, H, W) in [0, 1], long side `size`; see images.load.
+
+        WorkbenchError where the file is no longer the one that was listed.
+        """
+        return images.load(self.path, size, sha256=self.sha256)
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,10 @@ class IngestReport:
     """What became of every file of a folder: seen = usable + len(rejected) + len(duplicates).
 
     Hidden files and what commonly lies beside images (metadata.csv, .json, .txt, .md, ...) are not seen; each row of a Parquet
-    file with embedded images is. A duplicate has the very bytes of another file and is left out of the works, so that no
-    painting counts twice; of several equal files the one that metadata.csv names stays, else the first by name. Files are named
-    relative to the folder.
+    file with embedded images is. A duplicate has the very bytes, or the very pixels, of another file and is left out of the
+    works, so that no painting counts twice; of several equal files the one that metadata.csv names stays, else the first by
+    name. Probable copies look alike and are usable, all of them: `Corpus.split` keeps them together, `Corpus.without_copies`
+    leaves the smaller ones out. Files are named relative to the folder.
     """
 
     seen: int
@@ -78,6 +84,7 @@ class IngestReport:
     rejected: tuple[tuple[str, str], ...] = ()  # (file, reason)
     converted: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (file, notes of images.read); these are usable
     duplicates: tuple[tuple[str, str], ...] = ()  # (file, the equal file that stays)
+    copies: tuple[tuple[str, str, int], ...] = ()  # (file, file that looks alike, bits of 256 that differ); see likeness
     rows_without_file: tuple[str, ...] = ()
     files_without_row: tuple[str, ...] = ()  # usable files; empty when the folder has no metadata.csv at all
     warnings: tuple[str, ...] = ()
@@ -90,7 +97,8 @@ class IngestReport:
         return [
             counts,
             *(f"rejected {name}: {reason}" for name, reason in self.rejected),
-            *(f"duplicate {name}: the same bytes as {first}" for name, first in self.duplicates),
+            *(f"duplicate {name}: the same picture as {first}" for name, first in self.duplicates),
+            *(f"probably copies: {one} and {other}, {bits} of 256 bits differ" for one, other, bits in self.copies),
             *(f"converted {name}: {'; '.join(notes)}" for name, notes in self.converted),
             *(f"no such file, though {METADATA} has a row for it: {name}" for name in self.rows_without_file),
             *(f"no row in {METADATA}: {name}" for name in self.files_without_row),
@@ -204,18 +212,27 @@ class Corpus:
         require(bool(works), f"excluding {len(out)} works leaves nothing of corpus {self.name!r}")
         return replace(self, works=works)
 
+    def without_copies(self) -> "Corpus":
+        """The corpus with one of every set of probable copies: the one with most pixels, of equal ones the first by name."""
+        best: dict[str, Work] = {}
+        for work in self.works:
+            if work.copies and (work.copies not in best or _pixels(work) > _pixels(best[work.copies])):
+                best[work.copies] = work
+        return replace(self, works=tuple(work for work in self.works if not work.copies or work is best[work.copies]))
+
     def split(self, held_out: float = 0.2, seed: int = 0) -> tuple["Corpus", "Corpus"]:
         """(bank, held out): about the fraction `held_out` of the works is held out, series by series.
 
-        The works of a series stay together, because they are nearly alike; a work without a series is
-        its own group. Groups are drawn in the order of seed, and kept when they bring the count nearer to the one asked for.
-        Deterministic. Raises UsageError when `held_out` is not between 0 and 1 or all works are one series.
+        The works of a series stay together, because they are nearly alike, and so do probable copies; a work without either
+        is its own group. Groups are drawn in the order of seed, and kept when they bring the count nearer to the one asked
+        for. Deterministic. Raises UsageError when `held_out` is not between 0 and 1 or all works are one series.
         """
         number = isinstance(held_out, int | float) and not isinstance(held_out, bool)
         require(number and 0 < held_out < 1, f"held_out is {held_out!r}; give a fraction between 0 and 1")
         groups: dict[tuple[str, str], list[Work]] = {}
         for work in self.works:
-            groups.setdefault(("series", work.series) if work.series else ("work", work.name), []).append(work)
+            alone = ("series", work.series) if work.series else ("work", work.name)
+            groups.setdefault(("copies", work.copies) if work.copies else alone, []).append(work)
         require(len(groups) > 1, f"cannot split corpus {self.name!r}: its works are one series, or it has only one")
         require(isinstance(seed, int), f"seed is {seed!r}; give a whole number")
         order = sorted(groups)
@@ -231,6 +248,10 @@ class Corpus:
             held.update(work.name for work in groups[smallest])
         inside = tuple(work for work in self.works if work.name in held)
         return self.exclude(inside), replace(self, works=inside)
+
+
+def _pixels(work: Work) -> int:
+    return work.width * work.height
 
 
 def _as_list(value: object) -> list:

@@ -1,13 +1,14 @@
 """Image files, tensors (1, 3, H, W) in [0, 1], and files again; colour spaces are in `images.colour`."""
 
-from workbench.images.decoding import DECODER, Decoded, read, unreadable
+from workbench.images.decoding import DECODER, Decoded, read, see_through, unreadable
 from workbench.images.saving import save
 from workbench.images.sizes import LARGEST, SMALLEST, check_size, fit
-from workbench.images.tensors import decode, from_levels, load, resize, to_pil, to_tensor
+from workbench.images.tensors import OVERSAMPLED, decode, from_levels, load, resize, to_pil, to_tensor
 
 __all__ = [
     "DECODER",
     "LARGEST",
+    "OVERSAMPLED",
     "SMALLEST",
     "Decoded",
     "check_size",
@@ -18,6 +19,7 @@ __all__ = [
     "read",
     "resize",
     "save",
+    "see_through",
     "to_pil",
     "to_tensor",
     "unreadable",

@@ -1,5 +1,6 @@
 """Image files to 8-bit sRGB: every conversion is stated, and a bad file is one line that names it."""
 
+import hashlib
 import io
 import os
 import threading
@@ -13,19 +14,24 @@ from typing import Any
 
 import numpy as np
 import PIL
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from workbench.errors import WorkbenchError, require
+from workbench.images import vast
 from workbench.images.sizes import fit
+from workbench.names import plain
 
 # What the pixels of a file decode to depends on this code and on Pillow: part of every cache key. Raise the number
 # whenever `read` changes its verdicts, sizes, notes or pixels.
-DECODER = f"2-{PIL.__version__}"
+DECODER = f"3-{PIL.__version__}"
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
 # Formats whose decoders run inside this process. Pillow would start Ghostscript for an EPS, whatever its suffix says.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
 _WHITE_IS_ZERO, _PHOTOMETRIC = 0, 262  # TIFF 6.0, section 3: PhotometricInterpretation
+# A PNG with an ICC profile that unpacks to more than this would be "damaged" to Pillow; its default is 1 MiB, below the
+# profiles of some presses.
+PngImagePlugin.MAX_TEXT_CHUNK = 2**24
 
 
 @dataclass(frozen=True)
@@ -42,11 +48,19 @@ class Decoded:
     full: tuple[int, int]
 
 
-def read(path: str | os.PathLike, *, ground: tuple[int, int, int] = (255, 255, 255), enough: int | None = None) -> Decoded:
+def read(
+    path: str | os.PathLike,
+    *,
+    ground: tuple[int, int, int] = (255, 255, 255),
+    enough: int | None = None,
+    sha256: str | None = None,
+) -> Decoded:
     """Decode the whole file at `path` to 8-bit sRGB.
 
-    `enough`: a long side, px, down to which a decoder may reduce by 2, 4 or 8 where that saves it work: JPEG's leaves out
-    the high frequencies of its blocks.
+    `enough`: a long side, px, down to which the picture may be reduced where that saves work: JPEG's decoder leaves out the
+    high frequencies of its blocks, by 2, 4 or 8; what has more pixels than Pillow's limit is reduced apart, see `vast`.
+
+    `sha256`: the hash that the file had when it was listed. It is read once, and what is decoded is what was hashed.
 
     In this order: first frame; EXIF orientation; greys deeper than 8 bits scaled (16-bit by 1/257, see `_grey`);
     embedded ICC profile (RGB, grey, CMYK, Lab) to sRGB, relative colorimetric with black point compensation, so that
@@ -54,7 +68,9 @@ def read(path: str | os.PathLike, *, ground: tuple[int, int, int] = (255, 255, 2
     values as browsers do. A profile that does not fit or cannot be read is ignored with a note.
 
     Raises WorkbenchError, naming the file and the reason, for what is missing, empty, not an image, damaged or
-    truncated anywhere, or larger than Pillow's limit on pixels (Image.MAX_IMAGE_PIXELS).
+    truncated anywhere, replaced since it was hashed, or larger than Pillow's limit on pixels (Image.MAX_IMAGE_PIXELS), if
+    `enough` does not help. That bytes are damaged is known where the format has checksums (PNG, deflated TIFF), or where the
+    decoder trips over them; `sha256` in metadata.csv finds the rest.
     """
     require(
         len(ground) == 3 and all(isinstance(level, int) and 0 <= level <= 255 for level in ground),
@@ -65,19 +81,34 @@ def read(path: str | os.PathLike, *, ground: tuple[int, int, int] = (255, 255, 2
     notes: list[str] = []
     try:
         with _warnings.kept() as caught:
-            image, depth, reduced = _decode(path, notes, enough)
+            image, depth, reduced = _decode(path, notes, enough, _content(path, sha256) if sha256 else None)
+    except WorkbenchError:
+        raise
     except Image.DecompressionBombError as error:
         raise unreadable(path, f"{str(error).split(',')[0]}; make a smaller copy") from error
     except UnidentifiedImageError as error:
-        raise unreadable(path, f"not an image, or damaged: none of {', '.join(_formats())}") from error
+        known, not_one = _seems(path), f"not an image, or damaged: none of {', '.join(_formats())}"
+        reason = f"it seems to be {known}, which is not read here: save it as PNG or JPEG" if known else not_one
+        raise unreadable(path, reason) from error
     except Exception as error:  # decoders raise a dozen unrelated types on damaged bytes: all are about this file
         of_the_system = isinstance(error, OSError) and error.errno is not None
         raise unreadable(path, f"{'' if of_the_system else 'damaged or truncated: '}{_first_line(error)}") from error
-    notes += [f"decoder warns: {_first_line(warning)}" for warning in caught]
+    of_size = Image.DecompressionBombWarning
+    notes += [f"decoder warns: {_first_line(warning)}" for warning in caught if not isinstance(warning, of_size)]
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         image = _grey(image, depth, notes, path)
     image = _flatten(image, ground, notes)
     return Decoded(image, tuple(dict.fromkeys(notes)), reduced or (image.height, image.width))
+
+
+def see_through(path: str | os.PathLike) -> str:
+    """A phrase that the picture at `path` may be transparent in places, which `read` takes for white; "" without alpha."""
+    try:
+        with _warnings.kept(), Image.open(path, formats=_formats()) as image:
+            transparent = image.has_transparency_data
+    except Exception:  # whatever is wrong with it, `read` says so
+        return ""
+    return f"{plain(Path(path).name)} has transparency: what can be seen through is taken for white" if transparent else ""
 
 
 class _Warnings(threading.local):
@@ -147,6 +178,14 @@ def _not_a_file(path: Path) -> str | None:
     return "the file is empty (0 bytes)" if path.stat().st_size == 0 else None
 
 
+def _content(path: Path, sha256: str) -> bytes:
+    """The bytes of a file whose hash is `sha256`."""
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise unreadable(path, "the file was replaced after it was listed; open it, or its corpus, again")
+    return content
+
+
 @dataclass(frozen=True)
 class _Depth:
     """What a file says about its samples that Pillow's mode does not: raw layout, and whether 0 is white."""
@@ -155,34 +194,81 @@ class _Depth:
     white_is_zero: bool
 
 
-def _decode(path: Path, notes: list[str], enough: int | None) -> tuple[Image.Image, _Depth, tuple[int, int] | None]:
+def _decode(
+    path: Path, notes: list[str], enough: int | None, content: bytes | None
+) -> tuple[Image.Image, _Depth, tuple[int, int] | None]:
     """The first frame, every byte of it decoded, upright; the sample layout of the file; (height, width) if it was reduced."""
-    with Image.open(path, formats=_formats()) as image:
-        whole = image.size
-        pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
-        if limit and pixels > limit:  # Pillow raises above twice as many, and warns here
-            raise Image.DecompressionBombError(f"Image size ({pixels} pixels) exceeds limit of {limit} pixels")
-        if enough and image.format == "JPEG":
-            image.draft(None, fit(*whole, enough))  # never below that; fit keeps the order of the sides
-        frames = getattr(image, "n_frames", 1)
-        depth = _Depth(_raw_mode(image), getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
-        before = _orientation(image, notes)  # load() turns a TIFF and removes its tag
-        reduced = image.size != whole
-        image.load()  # not verify(), which passes truncated JPEGs
-        after = _orientation(image, notes)
-        upright = image.copy() if after == 1 else ImageOps.exif_transpose(image)
-    if frames > 1:
+    try:
+        with Image.open(path if content is None else io.BytesIO(content), formats=_formats()) as image:
+            whole = image.size
+            pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
+            if limit and pixels > limit:  # Pillow raises above twice as many, and warns here
+                raise Image.DecompressionBombError(f"Image size ({pixels} pixels) exceeds limit of {limit} pixels")
+            if enough and image.format == "JPEG":
+                image.draft(None, fit(*whole, enough))  # never below that; fit keeps the order of the sides
+            frames = _frames(image)
+            depth = _Depth(_raw_mode(image), getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
+            # load() turns a TIFF and removes its tag. Elsewhere it comes first: a PNG looks for EXIF behind the pixels, where
+            # damaged pixels would pass for a damaged EXIF block.
+            turned = _orientation(image, notes) if image.format == "TIFF" else 1
+            reduced = image.size != whole
+            image.load()  # not verify(), which passes truncated JPEGs
+            left = _orientation(image, notes)
+            upright = image.copy() if left == 1 else ImageOps.exif_transpose(image)
+    except Image.DecompressionBombError:
+        if not enough:
+            raise
+        return _decode_apart(path, notes, enough)
+    if frames:
         notes.append(f"first of {frames} frames")
-    if before != 1 or after != 1:
+    if turned != 1 or left != 1:
         notes.append("EXIF orientation applied")
-    if depth.raw.endswith(("16", "16B", "16L", "16N")) and not upright.mode.startswith("I"):
-        notes.append("16-bit channels cut to their high 8 bits by the decoder")
-        if isinstance(upright.info.get("transparency"), tuple):  # the transparent colour is still given in 16 bits
-            upright.info["transparency"] = tuple(level >> 8 for level in upright.info["transparency"])
+    _note_cut(upright, depth, notes)
     if not reduced:
         return upright, depth, None
-    width, height = whole[::-1] if before in SIDEWAYS else whole
+    width, height = whole[::-1] if left in SIDEWAYS else whole
     return upright, depth, (height, width)
+
+
+def _decode_apart(path: Path, notes: list[str], enough: int) -> tuple[Image.Image, _Depth, tuple[int, int]]:
+    """`_decode` for a picture above the limit on pixels."""
+    try:
+        image, facts = vast.reduced(path, enough, _formats())
+    except MemoryError as error:
+        raise Image.DecompressionBombError(f"decoding it takes more than {vast.MEMORY // 2**20} MiB of memory") from error
+    notes += ["first of several frames"] * facts["several"] + ["EXIF orientation applied"] * facts["turned"]
+    depth = _Depth(facts["raw"], facts["photometric"] == _WHITE_IS_ZERO)
+    _note_cut(image, depth, notes)
+    height, width = facts["full"]
+    return image, depth, (height, width)
+
+
+def _note_cut(image: Image.Image, depth: _Depth, notes: list[str]) -> None:
+    if depth.raw.endswith(("16", "16B", "16L", "16N")) and not image.mode.startswith("I"):
+        notes.append("16-bit channels cut to their high 8 bits by the decoder")
+        if isinstance(image.info.get("transparency"), tuple):  # the transparent colour is still given in 16 bits
+            image.info["transparency"] = tuple(level >> 8 for level in image.info["transparency"])
+
+
+def _seems(path: Path) -> str:
+    """What a file is that people take for a picture, or that is one for other programs; "" where its head says nothing."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError:
+        return ""
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"):
+        return "HEIC, as telephones write it"
+    starts = {b"8BPS": "a Photoshop file", b"%PDF": "a PDF", b"FUJIFILMCCD-RAW": "a raw photograph"}
+    return next((name for start, name in starts.items() if head.startswith(start)), "an SVG" if b"<svg" in head else "")
+
+
+def _frames(image: Image.Image) -> str:
+    """How many frames there are, if several. A TIFF or GIF does not say: it would have to be walked through, page by page."""
+    if image.format in ("TIFF", "GIF"):
+        return "several" if getattr(image, "is_animated", False) else ""
+    count = getattr(image, "n_frames", 1)
+    return str(count) if count > 1 else ""
 
 
 @cache
@@ -213,7 +299,7 @@ def _orientation(image: Image.Image, notes: list[str]) -> int:
 
 def _first_line(error: object) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).splitlines()[0]
+    return plain(str(text).splitlines()[0])
 
 
 def _grey(image: Image.Image, depth: _Depth, notes: list[str], path: Path) -> Image.Image:
@@ -281,7 +367,7 @@ def _to_srgb(colour: Image.Image, profile: bytes | None, notes: list[str]) -> Im
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             converted = _by_profile(colour, source)
-            name = ImageCms.getProfileDescription(source).strip() or "unnamed"
+            name = plain(ImageCms.getProfileDescription(source).strip()) or "unnamed"
             notes.append(f"ICC profile converted to sRGB ({name})")
             return converted
         except (ImageCms.PyCMSError, OSError, ValueError) as error:

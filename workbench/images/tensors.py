@@ -14,28 +14,39 @@ from workbench.images.sizes import LARGEST, check_size, fit
 
 OVERSAMPLED = 2
 """Factor of the requested size at which a picture is decoded, if its format can reduce while decoding."""
+LARGE = 2**24
+"""Pixels above which a decoded picture is reduced before it becomes a tensor, which takes twelve bytes for each."""
 
 
-def load(path: str | os.PathLike, size: int | None = None) -> Tensor:
+def load(path: str | os.PathLike, size: int | None = None, *, enough: int | None = None, sha256: str | None = None) -> Tensor:
     """Read the file at `path` as float32 (1, 3, H, W) in [0, 1].
 
     With `size`, the long side becomes exactly `size` pixels, smaller or larger than the file's, and the aspect is kept.
-    Raises WorkbenchError as `read` does, UsageError as `check_size` does.
+    With `enough`, px, a picture of more than that may come reduced, its long side no smaller than `enough`: memory then follows
+    what is asked for, not the file. `sha256`: see `read`. Raises WorkbenchError as `read`
+    does, UsageError as `check_size` does.
     """
     if size is not None:
-        levels, sides = decode(path, size)
+        levels, sides = decode(path, size, sha256)
         return resize(from_levels(levels), sides)
-    return to_tensor(read(path).image)
+    found = read(path, enough=enough, sha256=sha256).image
+    return to_tensor(_reduce(found, enough) if enough else found)
 
 
-def decode(path: str | os.PathLike, size: int) -> tuple[Tensor, tuple[int, int]]:
+def decode(path: str | os.PathLike, size: int, sha256: str | None = None) -> tuple[Tensor, tuple[int, int]]:
     """What `load` does first: (levels (h, w, 3), uint8, of the picture or a reduced one; its sides (H, W) at long side `size`).
 
     `resize(from_levels(levels), sides)` is what comes next, on any device. Raises as `load` does.
     """
     check_size(size)
-    found = read(path, enough=OVERSAMPLED * size)
-    return _levels(found.image), fit(*found.full, size)
+    found = read(path, enough=OVERSAMPLED * size, sha256=sha256)
+    return _levels(_reduce(found.image, OVERSAMPLED * size)), fit(*found.full, size)
+
+
+def _reduce(image: Image.Image, enough: int) -> Image.Image:
+    """A large `image` by a whole factor, the mean of its pixels, its long side at least `enough`; any other as it is."""
+    factor = max(image.size) // enough
+    return image.reduce(factor) if factor > 1 and image.width * image.height > LARGE else image
 
 
 def resize(image: Tensor, size: int | tuple[int, ...]) -> Tensor:

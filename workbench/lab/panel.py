@@ -3,7 +3,6 @@
 import html
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -23,6 +22,7 @@ from workbench.lab.runner import Kept
 from workbench.lab.strip import WorksStrip
 from workbench.lab.swipe import MOST, Compare
 from workbench.lab.thumbnails import THUMBNAIL, cover, jpeg
+from workbench.paths import written
 from workbench.transfer import INITS
 
 COMBINATIONS = ("blend/barycentre", "blend/softmin", "blend/patches")
@@ -346,7 +346,7 @@ def snapshot(exploration: Exploration) -> figures.Figure:
         (images.to_pil(work.load(figures.THUMBNAIL)), work.title, weight)
         for work, weight in zip(kept.target.works[:SHOWN], kept.target.weights[:SHOWN], strict=True)
     ]
-    content = images.resize(inputs.content(kept.choice.content), kept.choice.settings.size)
+    content = images.resize(inputs.content(kept.choice.content, kept.choice.settings.size), kept.choice.settings.size)
     result = figures.Panel(
         figures.target_title(kept.target, kept.choice.request.method), kept.picture, works=works, note=kept.target.note
     )
@@ -358,7 +358,7 @@ def _evaluations(losses: Sequence[Mapping[str, float]]) -> str:
 
 
 def _content_cover(name: str) -> bytes:
-    return jpeg(images.resize(inputs.content(name), 2 * SMALL))
+    return jpeg(images.resize(inputs.content(name, 2 * SMALL), 2 * SMALL))
 
 
 def _corpus_cover(name: str) -> bytes:
@@ -367,7 +367,7 @@ def _corpus_cover(name: str) -> bytes:
 
 def _short(name: str) -> str:
     """The name of a file or a folder without its path, as the title of a thumbnail."""
-    path = Path(name)
+    path = written(name)
     return path.stem if path.is_file() else path.name
 
 
@@ -399,5 +399,5 @@ def _exists(name: str, value: str) -> bool:
     if not value:
         return False  # a field that is being cleared; and Path("") is the working directory
     if name == "content":
-        return value in samples.PHOTOGRAPHS or Path(value).is_file()
-    return value in samples.PAINTERS or Path(value).is_dir()
+        return value in samples.PHOTOGRAPHS or written(value).is_file()
+    return value in samples.PAINTERS or written(value).is_dir()

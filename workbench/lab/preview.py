@@ -183,7 +183,7 @@ class Preview:
         """The content at the size of the preview: a photograph takes as long to read as to paint."""
         key = (request.content, request.settings.size)
         if self._opened is None or self._opened[0] != key:
-            self._opened = key, images.resize(self.session.library.content(request.content), request.settings.size)
+            self._opened = key, images.resize(self.session.library.content(*key), request.settings.size)
         return self._opened[1]
 
 

@@ -165,7 +165,7 @@ class Runner:
         if self._run is None:
             request, library = self._choice.request, self.library
             target, encoder = library.target(request), library.encoder(request.encoder)
-            content = library.content(request.content)
+            content = library.content(request.content, request.settings.size)
             self._run = methods.get(request.method).begin(content, target, encoder, request.settings)
         notified = 0.0
         self._ended.clear()

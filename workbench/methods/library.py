@@ -15,6 +15,7 @@ from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.methods.request import RETRIEVED, Request
+from workbench.paths import written
 from workbench.retrieval import filling, stores
 from workbench.retrieval.index import Index, Where
 from workbench.targets import Selection, StyleTarget
@@ -53,9 +54,9 @@ class Library:
         self._targets: dict[Hashable, StyleTarget] = {}
         self._lock = threading.RLock()
 
-    def content(self, name: str) -> Tensor:
-        """The picture called `name`, (1, 3, H, W) in [0, 1]."""
-        return self._contents[name] if name in self._contents else inputs.content(name)
+    def content(self, name: str, size: int | None = None) -> Tensor:
+        """The picture called `name`, (1, 3, H, W) in [0, 1]; with `size`, see inputs.content."""
+        return self._contents[name] if name in self._contents else inputs.content(name, size)
 
     def corpus(self, name: str) -> Corpus:
         """All works of the corpus called `name`."""
@@ -99,7 +100,8 @@ class Library:
         with self._lock:  # a run and a view may want the same at the same time
 
             def make() -> list[Selection]:
-                content, encoder = self.content(request.content), self.encoder(request.encoder)
+                content = self.content(request.content, inputs.COMPARED)  # whatever the size: selections are kept for all
+                encoder = self.encoder(request.encoder)
                 retriever = self.encoder(request.retriever) if request.target in RETRIEVED else None
                 index = self._filled(request, retriever) if retriever is not None else None
                 return [
@@ -154,16 +156,16 @@ class Library:
         """The one painting that `style` names: a work of the corpus, or else a file; of a sample painter the default one."""
         style = request.style
         if not request.corpora:
-            return lone_work(Path(style))
+            return lone_work(written(style))
         works = self.works(request)[0]
         if not style:
             return works.find(inputs.striking_work(request.corpora[0]))
         try:
             return works.find(style)
         except UsageError:
-            if not Path(style).is_file():
+            if not written(style).is_file():
                 raise
-            return lone_work(Path(style))
+            return lone_work(written(style))
 
 
 def target_key(request: Request) -> Hashable:
@@ -209,7 +211,8 @@ def part(corpus: Corpus, request: Request) -> Corpus:
 
 def lone_work(path: Path) -> Work:
     """An image file that belongs to no corpus."""
-    return Work(path.name, path, provenance.sha256(path), *images.read(path).image.size)
+    height, width = images.read(path, enough=images.LARGEST).full
+    return Work(path.name, path, provenance.sha256(path), width, height)
 
 
 def _kept(known: dict[Any, T], key: Any, make: Callable[[], T]) -> T:

@@ -85,9 +85,8 @@ class Method(ABC):
     def stylise(self, request: Request, library: Library | None = None, *, show: bool = False) -> Result:
         """The picture that `request` asks for. Ctrl-C stops and keeps the picture: the result then says complete=False."""
         library = library or Library(show=show)
-        return self.begin(
-            library.content(request.content), library.target(request), library.encoder(request.encoder), request.settings
-        ).run(show=show)
+        content = library.content(request.content, request.settings.size)
+        return self.begin(content, library.target(request), library.encoder(request.encoder), request.settings).run(show=show)
 
 
 class OneShot(ABC):

@@ -141,7 +141,7 @@ def decoded_by_processes(works: Sequence[Work], size: int) -> Generator[Decoded,
 
 def _decode(work: Work, size: int) -> Decoded:
     """(levels (H, W, 3) uint8, sides to scale to), or the scaled picture in place of levels that are much larger."""
-    levels, sides = images.decode(work.path, size)
+    levels, sides = images.decode(work.path, size, work.sha256)
     if max(levels.shape[:2]) <= MAX_REDUCTION * size:
         return levels, sides
     return images.resize(images.from_levels(levels), sides), sides

@@ -19,8 +19,8 @@ from typing import Any
 from PIL import Image
 
 from workbench import images, progress
+from workbench.corpora import likeness
 from workbench.corpora.metadata import METADATA, read_table
-from workbench.corpora.museums import likeness
 from workbench.corpora.museums.source import LeftOut, MuseumWork, Source
 from workbench.corpora.museums.web import PICTURE, HostRefused, NotFetched, Web, check_contact
 from workbench.errors import WorkbenchError, require

@@ -1,0 +1,18 @@
+"""Names that came from outside, such as titles and the names of files, on their way to a terminal, a page or a log."""
+
+import re
+
+# Control characters, among them those that terminals obey; marks that turn the direction of writing; bytes that are not UTF-8.
+_OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    """`text` on one line, without anything that a terminal obeys: breaks become blanks, all else its number, as in \\x1b."""
+    return _OBEYED.sub(_spelt, text)
+
+
+def _spelt(sign: re.Match[str]) -> str:
+    code = ord(sign[0])
+    if sign[0] in "\t\n\v\f\r\x85\u2028\u2029":
+        return " "
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
