@@ -25,6 +25,7 @@ from workbench import (
     encoders,
     figures,
     images,
+    progress,
     runs,
     storage,
     targets,
@@ -743,29 +744,86 @@ def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("twice", [False, True])
-def test_once_stops_after_the_step_and_twice_at_once(workbench, ctrl_c, two_styles, photograph, monkeypatch, twice):
+@pytest.mark.parametrize("hangs_up", [False, True])
+@pytest.mark.parametrize("twice", ["no", "soon", "later"])
+def test_once_stops_after_the_step_and_later_again_at_once(
+    workbench, ctrl_c, two_styles, photograph, monkeypatch, twice, hangs_up
+):
+    """A second signal within seconds says no more than the first, whichever they are."""
+    monkeypatch.setattr(progress, "PATIENCE", 0 if twice == "later" else 1000)
+
     class Signalled(transfer.Transfer):
         def prepare(self):
             if len(self.history) == 2:
-                signal.raise_signal(signal.SIGTERM)  # to this thread: another one would let it come late
+                signal.raise_signal(
+                    signal.SIGHUP if hangs_up else signal.SIGTERM
+                )  # to this thread: another one would let it come late
             return super().prepare()
 
         def record(self, descent, lines):
             diverged = super().record(descent, lines)
-            if twice and len(self.history) == 3:
+            if twice != "no" and len(self.history) == 3:
                 signal.raise_signal(signal.SIGINT)
             return diverged
 
     monkeypatch.setattr(optimisation, "Transfer", Signalled)
-    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    handlers = [signal.getsignal(number) for number in progress.SIGNALS]
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
     status, _, err = workbench(*argv, "--checkpoint", "state")
     assert status == cli.INTERRUPTED
     assert "interrupted at step 3 of 4; the picture so far is out.png" in the_line(err)
     assert Path("out.png").is_file()
-    assert Path("state").is_file() != twice  # amid a step there is no state to go on from
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    assert Path("state").is_file() == (twice != "later")  # amid a step there is no state to go on from
+    assert [signal.getsignal(number) for number in progress.SIGNALS] == handlers
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_signals_while_the_picture_is_written_wait_for_it(workbench, ctrl_c, two_styles, photograph, monkeypatch, stopped):
+    """At the end of a transfer, and after a first signal has stopped it."""
+
+    class Signalled(transfer.Transfer):
+        def prepare(self):
+            if stopped and len(self.history) == 2:
+                signal.raise_signal(signal.SIGINT)
+            return super().prepare()
+
+    def impatient(image, path, **options):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            signal.raise_signal(number)
+        return save(image, path, **options)
+
+    save = images.save
+    monkeypatch.setattr(optimisation, "Transfer", Signalled)
+    monkeypatch.setattr(
+        images, "save", lambda image, path, **o: (impatient if str(path) == "out.png" else save)(image, path, **o)
+    )
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
+    status, _, err = workbench(*argv)
+    says = "interrupted at step 3 of 4; the picture so far is out.png" if stopped else "interrupted; the picture is out.png"
+    assert status == cli.INTERRUPTED and says in the_line(err)
+    assert images.load("out.png").shape[-1] > 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which only Linux has")
+def test_a_checkpoint_that_cannot_be_written_costs_a_warning_not_the_picture(workbench, two_styles, photograph, monkeypatch):
+    """The disk is full whenever the checkpoint is written: the picture is not lost, and the status is not that of success."""
+
+    @contextlib.contextmanager
+    def full(path):
+        with whole(path) as temporary:
+            if Path(path).name == "state":
+                temporary.symlink_to("/dev/full")
+            yield temporary
+
+    whole = storage.atomic
+    monkeypatch.setattr(storage, "atomic", full)
+    monkeypatch.setattr(cli.stopping, "CHECKPOINT_EVERY", 2)
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
+    status, _, err = workbench(*argv, "--checkpoint", "state")
+    assert status == 1 and err.count("warning: cannot write state: ") == 1
+    assert "cannot write state: " in err.splitlines()[-1] and err.splitlines()[-1].endswith("the picture is out.png")
+    assert figures.read_provenance("out.png")["finished"] and not Path("state").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -5,14 +5,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from workbench.names import plain
+
 EVERY_SECONDS = 10.0
 """Seconds between two plain lines, at least."""
+PATIENCE = 3.0
+"""Seconds within which a second signal says no more than the first."""
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What asks a process to end: Ctrl-C, kill, and a terminal that is closed."""
 T = TypeVar("T")
 _here = threading.local()
 
@@ -47,7 +53,7 @@ def _stopping(items: Iterable[T]) -> Iterator[T]:
 
 def track(items: Iterable[T], *, total: int, label: str, show: bool) -> Iterator[T]:
     """Yield `items`, showing on stderr how far along they are when `show` is true. See `stoppable`."""
-    items = _stopping(items)
+    items, label = _stopping(items), plain(label)
     if not show:
         yield from items
         return
@@ -64,24 +70,79 @@ def track(items: Iterable[T], *, total: int, label: str, show: bool) -> Iterator
 
 @contextmanager
 def stop_between_steps() -> Iterator[list[int]]:
-    """Yield a list that Ctrl-C, or SIGTERM, puts its number into. The second time it raises KeyboardInterrupt.
+    """Yield a list that the first of `SIGNALS` puts its number into.
 
-    Signals reach the main thread alone: in any other the list stays empty, see `stoppable`.
+    A second one, of an impatient hand or of a shell that sends several, changes nothing for `PATIENCE` seconds; after that it
+    raises KeyboardInterrupt. Signals reach the main thread alone: in any other the list stays empty, see `stoppable`.
     """
     asked: list[int] = []
+    first = 0.0
 
     def ask(number: int, frame: object) -> None:
-        if asked:
+        nonlocal first
+        _let_go(number)
+        if not asked:
+            first = time.monotonic()
+            asked.append(number)
+            _tell(f"\nstopping after this step; Ctrl-C again, in {PATIENCE:.0f} seconds or later, stops at once\n")
+        elif time.monotonic() - first >= PATIENCE:
             raise KeyboardInterrupt
-        asked.append(number)
-        # Not print: a signal may come while another line is being printed.
-        os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
 
-    here = threading.current_thread() is threading.main_thread()
-    watched = [number for number in (signal.SIGINT, signal.SIGTERM) if here and signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, ask) for number in watched}
-    try:
+    with _handling(ask):
         yield asked
+
+
+@contextmanager
+def uninterrupted() -> Iterator[list[int]]:
+    """Within the block `SIGNALS` do no more than put their numbers into the list that is yielded."""
+    held: list[int] = []
+
+    def hold(number: int, frame: object) -> None:
+        _let_go(number)
+        held.append(number)
+
+    with _handling(hold):
+        yield held
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within the block each of `SIGNALS` raises KeyboardInterrupt, as Ctrl-C does unless something else is said."""
+    with _handling(interrupt):
+        yield
+
+
+def interrupt(number: int, frame: object) -> None:
+    """The handler that raises KeyboardInterrupt."""
+    _let_go(number)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _handling(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """`handler` for all `SIGNALS` that are not ignored, in the main thread; in others nothing changes."""
+    here = threading.current_thread() is threading.main_thread()
+    watched = [number for number in SIGNALS if here and signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, handler) for number in watched}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+def _let_go(number: int) -> None:
+    """Write no more to a terminal that has been closed: each line would be an error, before the picture is written."""
+    if number != getattr(signal, "SIGHUP", None):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.isatty(descriptor):
+                os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _tell(text: str) -> None:
+    with suppress(OSError):
+        os.write(2, text.encode())  # not print: a signal may come while another line is being printed

@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from workbench import __version__
+from workbench import __version__, progress
 from workbench.cli import (
     bench,
     compare,
@@ -24,6 +24,7 @@ from workbench.cli import (
 )
 from workbench.cli.parser import Parser
 from workbench.errors import WorkbenchError
+from workbench.names import plain
 
 BROKEN_PIPE = 141
 """Exit status that a shell gives to a command that SIGPIPE ended."""
@@ -38,7 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     output has gone. `--help` and `--version` raise SystemExit(0), as argparse does.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM runs the same cleanup as Ctrl-C
+    # SIGTERM, and a terminal that is closed, run the same cleanup as Ctrl-C. What was ignored, as by nohup, stays so.
+    ends = [number for number in progress.SIGNALS if number != signal.SIGINT]
+    heard = [number for number in ends if signal.getsignal(number) not in (signal.SIG_IGN, None)]  # None: not Python's
+    before = {number: signal.signal(number, progress.interrupt) for number in heard}
     try:
         args = _parser().parse_args(argv)
         status = args.command(args)
@@ -52,10 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         message, status = _message(error, "" if debug else " (run again with --debug for the traceback)")
-        print(f"workbench: {' '.join(message.splitlines())}", file=sys.stderr)
+        print(f"workbench: {plain(' '.join(message.splitlines()))}", file=sys.stderr)
         return status
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _message(error: BaseException, hint: str) -> tuple[str, int]:

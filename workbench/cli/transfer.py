@@ -26,6 +26,7 @@ from workbench.cli.parser import (
 from workbench.cli.presets import DEFAULT, PRESETS
 from workbench.cli.stopping import CHECKPOINT_EVERY, advance
 from workbench.errors import UsageError, WorkbenchError, require
+from workbench.paths import written
 
 if TYPE_CHECKING:
     from workbench.encoders import Encoder
@@ -70,10 +71,12 @@ def declare(commands: Any) -> None:
         "--tau", type=float, help="temperature of the blend: near 0 the nearest, large the whole (default: 0.1)"
     )
     parser.add_argument("--weigh", action="append", metavar="PAINTING=WEIGHT", help="a work, for --target by-hand")
-    parser.add_argument("--mask", metavar="FILE", help="regions: a picture that paints each part of CONTENT in one flat colour")
+    parser.add_argument(
+        "--mask", metavar="FILE", type=_written, help="regions: a picture that paints each part of CONTENT in one flat colour"
+    )
     retriever_option(parser)
     index_option(parser)
-    parser.add_argument("-o", "--out", required=True, type=Path, help="the picture to write; .png carries its provenance")
+    parser.add_argument("-o", "--out", required=True, type=written, help="the picture to write; .png carries its provenance")
     encoder_options(parser)
     parser.option(
         "--method",
@@ -109,15 +112,19 @@ def declare(commands: Any) -> None:
         "--options", SETTINGS, "NAME=VALUE, of a LoRA: how it restyles, such as noise=.4 guidance=4", action="extend", nargs="+"
     )
     parser.add_argument(
-        "--checkpoint", metavar="FILE", type=Path, help=f"write the state every {CHECKPOINT_EVERY} steps, and when stopped"
+        "--checkpoint", metavar="FILE", type=written, help=f"write the state every {CHECKPOINT_EVERY} steps, and when stopped"
     )
     parser.add_argument("--resume", action="store_true", help="go on from --checkpoint")
+
+
+def _written(text: str) -> str:
+    return str(written(text))
 
 
 def _transfer(args: argparse.Namespace) -> None:
     check_out(args.out)
     _check_checkpoint(args)
-    from workbench import figures, images, inputs, methods, metrics
+    from workbench import figures, images, inputs, methods, metrics, progress
     from workbench.figures.files import PNG_KEY
     from workbench.transfer import Diverged, Settings
 
@@ -134,12 +141,11 @@ def _transfer(args: argparse.Namespace) -> None:
     source = inputs.content_path(args.content)
     _check_writes(args, source)
     _check_picture(args.out, {})
-    content = images.load(source)
+    content = inputs.content(args.content, settings.size)
     encoder = load_encoder(args, style=True)
     retrieves = request.target in methods.RETRIEVED
     retriever = load_retriever(args, encoder) if retrieves else None
     library = methods.Library(
-        contents={request.content: content},
         corpora={name: open_corpus(name, args.out, args.checkpoint) for name in request.corpora},
         encoders={request.encoder: encoder, **({request.retriever: retriever} if retriever is not None else {})},
         show=True,
@@ -154,6 +160,9 @@ def _transfer(args: argparse.Namespace) -> None:
     for guide in target.guides:
         print(guide.line)
     sys.stdout.flush()
+    for doubt in (target.enlarged(settings.painting_size(settings.size)), images.see_through(source)):
+        if doubt:
+            print(f"warning: {doubt}", file=sys.stderr, flush=True)
     if args.resume:
         run.resume(args.checkpoint)
 
@@ -162,17 +171,22 @@ def _transfer(args: argparse.Namespace) -> None:
 
     _check_picture(args.out, stamp())
     run.show = True
-    try:
-        complete = advance(run, args.checkpoint)
-    except Diverged as error:
-        images.save(error.image, args.out, metadata=stamp())
-        raise WorkbenchError(f"{error}; the last good picture is {args.out}") from error
-    if not run.history:
-        raise KeyboardInterrupt("interrupted before the first step; nothing was written")
-    images.save(run.image, args.out, metadata=stamp())
+    with progress.uninterrupted() as held:
+        try:
+            complete, unwritten = advance(run, args.checkpoint)
+        except Diverged as error:
+            images.save(error.image, args.out, metadata=stamp())
+            raise WorkbenchError(f"{error}; the last good picture is {args.out}") from error
+        if not run.history:
+            raise KeyboardInterrupt("interrupted before the first step; nothing was written")
+        images.save(run.image, args.out, metadata=stamp())
     if not complete:
         done = f"step {len(run.history)} of {run.total_steps}"
         raise KeyboardInterrupt(f"interrupted at {done}; the picture so far is {args.out}")
+    if held:
+        raise KeyboardInterrupt(f"interrupted; the picture is {args.out}")
+    if unwritten is not None:
+        raise WorkbenchError(f"{unwritten}; the picture is {args.out}")
     style = metrics.style_distance(run.optimised, run.style_moments(), encoder)
     print(f"content {metrics.content_distance(run.image, content, encoder):.3g}", end="   ")
     print(f"style {style.gram:.3g}   style W2 {style.w2:.3g}   {run.seconds:.0f} s")
