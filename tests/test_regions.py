@@ -97,6 +97,26 @@ class TestFromMask:
         found = regions.from_mask(tmp_path / "soft.png", patchwork(), encoder)
         assert len(found) == 2 and found.shares == pytest.approx([0.767, 0.233], abs=0.02)
 
+    @pytest.mark.parametrize(("size", "says"), [((30, 40), "is it turned by a right angle"), ((40, 40), "of another shape")])
+    def test_a_mask_of_another_shape_is_refused(self, encoder, tmp_path, size, says):
+        mask = Image.new("RGB", size, "black")
+        mask.paste((255, 255, 255), (0, 0, 20, 40))
+        mask.save(tmp_path / "mask.png")
+        with pytest.raises(UsageError, match=says):
+            regions.from_mask(tmp_path / "mask.png", patchwork(), encoder)
+
+    @pytest.mark.parametrize("kind", ["one colour", "white on transparent", "16-bit labels"])
+    def test_a_mask_of_one_region_is_refused(self, encoder, tmp_path, kind):
+        mask = Image.new("RGB", (40, 30), (9, 9, 9))
+        if kind == "white on transparent":
+            mask = Image.new("RGBA", (40, 30), (255, 255, 255, 0))
+            mask.paste((255, 255, 255, 255), (0, 0, 20, 30))
+        elif kind == "16-bit labels":
+            mask = Image.fromarray((np.arange(1200).reshape(30, 40) // 400).astype(np.uint16))
+        mask.save(tmp_path / "mask.png")
+        with pytest.raises(UsageError, match="a single region"):
+            regions.from_mask(tmp_path / "mask.png", patchwork(), encoder)
+
     def test_a_mask_that_is_a_photograph_is_refused(self, encoder, tmp_path):
         images.save(torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0)), tmp_path / "mask.png")
         with pytest.raises(UsageError, match="flat colour"):

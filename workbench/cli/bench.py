@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench.cli.parser import add_command, count
 from workbench.errors import WorkbenchError, require
+from workbench.paths import written
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "bench.py"
 STYLES = ("vincent-van-gogh", "claude-monet", "paul-cezanne")
@@ -15,12 +16,12 @@ STYLES = ("vincent-van-gogh", "claude-monet", "paul-cezanne")
 
 def declare(commands: Any) -> None:
     parser = add_command(commands, "bench", _bench, "measure the engine against a plain reference; takes an hour or more")
-    parser.add_argument("data", metavar="DIR", type=Path, help="folder with photos/ and corpora/<artist>/")
+    parser.add_argument("data", metavar="DIR", type=written, help="folder with photos/ and corpora/<artist>/")
     parser.add_argument("--styles", nargs="+", metavar="ARTIST", default=STYLES, help=f"(default: {' '.join(STYLES)})")
     parser.add_argument("--sizes", nargs="+", type=count, metavar="PX", help="of the transfers (default: 256 512)")
     parser.add_argument("--pairs", type=count, help="of a photograph and a painting (default: 9)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="what is measured (default: cpu)")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="what is measured there already is kept (default: runs/bench)")
+    parser.add_argument("--out", metavar="DIR", type=written, help="what was measured there is kept (default: runs/bench)")
 
 
 def _bench(args: argparse.Namespace) -> None:

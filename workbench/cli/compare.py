@@ -1,8 +1,8 @@
 """`workbench compare`: several contents after one artist, a row for every choice of paintings, in one figure."""
 
 import argparse
+import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli.parser import (
@@ -19,6 +19,8 @@ from workbench.cli.parser import (
 )
 from workbench.cli.transfer import SETTINGS, in_flags
 from workbench.errors import UsageError, require
+from workbench.names import plain
+from workbench.paths import written
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,9 +55,9 @@ def declare(commands: Any) -> None:
         "not take the target of a row paints after the whole instead",
     )
     parser.add_argument("--style", metavar="PAINTING", default="", help="the painting of the target single")
-    parser.add_argument("-o", "--out", required=True, type=Path, help="the figure, as .png and .pdf, or as .jpg")
+    parser.add_argument("-o", "--out", required=True, type=written, help="the figure, as .png and .pdf, or as .jpg")
     parser.add_argument(
-        "--pictures", type=Path, metavar="DIR", help="keeps every result; those that are there are not made again"
+        "--pictures", type=written, metavar="DIR", help="keeps every result; those that are there are not made again"
     )
     parser.add_argument("--title", default="", help="of the figure")
     parser.add_argument("--labels", nargs="+", metavar="NAME", help="what the contents are called in it, one for each")
@@ -113,8 +115,8 @@ def _compare(args: argparse.Namespace) -> None:
         targets.check_tau(tau)
     chosen = _rows(args.targets, args.method or [], settings)
     try:
-        plain = Request(corpora=(args.corpus,), index=args.index, settings=settings)
-        asked = [plain.asking(words, style=args.style) for words in chosen]
+        bare = Request(corpora=(args.corpus,), index=args.index, settings=settings)
+        asked = [bare.asking(words, style=args.style) for words in chosen]
         for request in asked:
             require(not request.missing, request.missing)
     except UsageError as error:
@@ -132,10 +134,9 @@ def _compare(args: argparse.Namespace) -> None:
     corpus = open_corpus(args.corpus, args.out, args.pictures and args.pictures / "picture.png")
     if args.style and any(one.target == "single" for one in asked):
         corpus.find(args.style)
-    contents = [images.load(source) for source in sources]
+    contents = [inputs.content(name, settings.size) for name in args.contents]
     retriever = load_retriever(args, encoder)
     library = Library(
-        contents=dict(zip(args.contents, contents, strict=True)),
         corpora={args.corpus: corpus},
         encoders={encoder.name: encoder, retriever.name: retriever},
         show=True,
@@ -153,7 +154,9 @@ def _compare(args: argparse.Namespace) -> None:
         row, caption = [], []
         for name, source, content in zip(args.contents, sources, contents, strict=True):
             target = library.target(replace(request, content=name))
-            print(f"{source.stem}, {target.label}: {target.note}", flush=True)
+            print(f"{plain(source.stem)}, {target.label}: {target.note}", flush=True)
+            if doubt := target.enlarged(request.settings.painting_size(request.settings.size)):
+                print(f"warning: {doubt}", file=sys.stderr, flush=True)
             caption.append(target.misfit)
             run = methods.get(request.method).begin(content, target, encoder, request.settings)
             if (network := getattr(run, "network", None)) is not None:

@@ -14,6 +14,7 @@ from workbench.cli.parser import (
     open_corpus,
 )
 from workbench.errors import require
+from workbench.paths import written
 
 if TYPE_CHECKING:
     from workbench.corpora import Corpus, Work
@@ -35,9 +36,9 @@ DPI = 130
 def declare(commands: Any) -> None:
     parser = add_command(commands, "distil", _distil, "train a small encoder on the features of VGG-19, or --evaluate one")
     parser.add_argument("--data", nargs="+", metavar="DIR", required=True, help="folders of paintings and of photographs")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="the weights: to write, or to judge instead of the package's")
+    parser.add_argument("--out", metavar="FILE", type=written, help="weights to write, or to judge instead of the package's")
     parser.add_argument("--teacher", choices=["vgg19"], default="vgg19", help="whose features are learnt (default: vgg19)")
-    parser.add_argument("--recipe", metavar="FILE", type=Path, help="JSON (default: what made the weights in the package)")
+    parser.add_argument("--recipe", metavar="FILE", type=written, help="JSON (default: what made the weights in the package)")
     parser.option("--device", LOAD, "where torch computes: auto, cpu, cuda, mps")
     training = parser.add_argument_group("training")
     training.add_argument("--steps", type=count, help="of every stage, instead of the recipe's")
@@ -47,7 +48,7 @@ def declare(commands: Any) -> None:
     judging.add_argument("--sizes", nargs="+", type=count, default=[256, 512], metavar="PX", help="(default: 256 512)")
     judging.add_argument("--pairs", type=count, default=6, help="of a held-out photograph and a held-out painting (default: 6)")
     judging.add_argument("--evaluations", type=count, default=100, help="of the objective at full size (default: 100)")
-    judging.add_argument("--figure", metavar="FILE", type=Path, help="draw the results side by side, as .png and .pdf")
+    judging.add_argument("--figure", metavar="FILE", type=written, help="draw the results side by side, as .png and .pdf")
 
 
 def _distil(args: argparse.Namespace) -> None:

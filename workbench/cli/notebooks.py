@@ -6,25 +6,28 @@ from typing import Any
 
 from workbench.cli.parser import add_command, given
 from workbench.errors import WorkbenchError, require
+from workbench.paths import written
 
 RUN = "workbench.runs:run"
 
 
 def declare(commands: Any) -> None:
     parser = add_command(commands, "run", _run, "execute a notebook into a run folder, its parameters checked first")
-    parser.add_argument("notebook", metavar="NOTEBOOK")
+    parser.add_argument("notebook", metavar="NOTEBOOK", type=written)
     parser.add_argument(
         "-p", dest="assignments", metavar="NAME=VALUE", action="append", default=[], help="set a parameter; may be repeated"
     )
-    parser.option("--settings", RUN, "JSON object of parameters, which -p overrides")
-    parser.option("--out", RUN, "folder that receives <notebook>/<run-id>")
+    parser.option("--settings", RUN, "JSON object of parameters, which -p overrides", type=written)
+    parser.option("--out", RUN, "folder that receives <notebook>/<run-id>", type=written)
     parser.option("--timeout", RUN, "seconds that a cell may take", type=_seconds)
 
     parser = add_command(
         commands, "sweep", _sweep, "execute a notebook for every combination of parameters in a grid, resumably"
     )
-    parser.add_argument("grid", metavar="GRID.yaml", help="notebook, vary: {name: [values]}, fixed: {name: value}")
-    parser.option("--out", RUN, "folder that receives <notebook>/<run-id>, and <notebook>/sweep.csv")
+    parser.add_argument(
+        "grid", type=written, metavar="GRID", help="YAML: notebook, vary: {name: [values]}, fixed: {name: value}"
+    )
+    parser.option("--out", RUN, "folder that receives <notebook>/<run-id>, and <notebook>/sweep.csv", type=written)
 
 
 def _seconds(text: str) -> float:

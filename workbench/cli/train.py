@@ -17,6 +17,7 @@ from workbench.cli.parser import (
     open_corpus,
 )
 from workbench.errors import UsageError, require
+from workbench.paths import written
 
 if TYPE_CHECKING:
     from workbench.generative.trained import Trained
@@ -44,13 +45,15 @@ def declare(commands: Any) -> None:
         default=0,
         help="artist: paint N photographs by neighbours first, and imitate them",
     )
-    parser.add_argument("--pairs", metavar="DIR", type=Path, help="where these pictures are kept (default: NAME.pairs)")
+    parser.add_argument("--pairs", metavar="DIR", type=written, help="where these pictures are kept (default: NAME.pairs)")
     parser.add_argument(
         "--base", metavar="MODEL", default="", help="dreambooth: Stable Diffusion, a folder or a name on the hub"
     )
     parser.add_argument("--token", default="", metavar="WORD", help="dreambooth: the artist's word (default: sks)")
     parser.add_argument("--download", action="store_true", help="dreambooth: fetch the base from the hub if it is not here")
-    parser.add_argument("-o", "--out", required=True, type=Path, metavar="NAME", help="writes NAME.safetensors, .json and .png")
+    parser.add_argument(
+        "-o", "--out", required=True, type=written, metavar="NAME", help="writes NAME.safetensors, .json and .png"
+    )
     parser.option("--steps", PLAN, "how long to train; or --minutes, or both", type=int)
     parser.option("--minutes", PLAN, "of work, after which the training ends", type=float)
     parser.option("--rate", PLAN, "factor of the learning rates", type=float)
@@ -72,8 +75,8 @@ def declare(commands: Any) -> None:
     encoder_options(parser, names="workbench.generative.families:DRIVERS")
     out = add_command(commands, "export", _export, "write a trained network as ONNX, or the code of a target for one")
     out.add_argument("network", metavar="NAME", help="a network that workbench train made, or one in the package")
-    out.add_argument("-o", "--out", type=Path, metavar="FILE", help="the network, .onnx")
-    out.add_argument("--code", type=Path, metavar="FILE", help="artist networks: a target's code, as .npy or .json")
+    out.add_argument("-o", "--out", type=written, metavar="FILE", help="the network, .onnx")
+    out.add_argument("--code", type=written, metavar="FILE", help="artist networks: a target's code, as .npy or .json")
     out.add_argument("--corpus", help=f"{CORPUS_HELP}, whose code is wanted")
     out.add_argument("--style", metavar="PAINTING", help="the one painting whose code is wanted: a work of --corpus")
 

@@ -1,5 +1,6 @@
 """Regions of a picture: faces, persons, and parts that look alike inside; or the regions that a mask image marks."""
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,8 @@ GRID = 48
 """Cells along the long side of the grid on which regions are drawn."""
 MAX_REGIONS = 6
 """Regions, besides faces and persons, into which a picture is divided at most."""
+SHAPE = 0.05
+"""By how much the proportion of a mask's sides may differ from the picture's, in natural logarithms."""
 MIN_SHARE = 0.04
 """Part of the picture, in [0, 1], that a region takes at least; a smaller one is given to its neighbours."""
 MERGE_COSINE = 0.9
@@ -107,9 +110,10 @@ def divide(picture: Tensor, encoder: Encoder) -> Regions:
 def from_mask(path: str | Path, picture: Tensor, encoder: Encoder) -> Regions:
     """The regions that a mask image of flat colours marks on `picture` (1, 3, H, W) in [0, 1]: one for each colour.
 
-    The mask is scaled to the picture, whatever its size; transparent places are white. Parts thinner than a fiftieth of the
-    long side, such as soft edges, are given to their neighbours. Raises UsageError for more than 12 other colours, and where a
-    fifth of the mask is so thin, as in a photograph.
+    The mask is scaled to the picture, whatever its size, if its sides are in the same proportion; transparent places are white.
+    Parts thinner than a fiftieth of the
+    long side, such as soft edges, are given to their neighbours. Raises UsageError for more than 12 other colours, for a single
+    one, where a fifth of the mask is so thin, as in a photograph, and where the mask is of another shape than the picture.
     """
     mask = images.to_pil(images.load(path))
     height, width = images.fit(picture.shape[2], picture.shape[3], SIZE)
@@ -125,6 +129,17 @@ def from_mask(path: str | Path, picture: Tensor, encoder: Encoder) -> Regions:
         1 <= wide.sum() <= MAX_MASK_COLOURS and np.isin(labels, np.flatnonzero(wide)).mean() > 0.8,
         f"mask {path} has {len(colours)} colours: paint each region in one flat colour, {MAX_MASK_COLOURS} at most, "
         "and save it without loss, as PNG",
+    )
+    wanted, given = picture.shape[3] / picture.shape[2], mask.width / mask.height
+    turned = abs(math.log(wanted * given)) < SHAPE < abs(math.log(wanted))
+    require(
+        abs(math.log(given / wanted)) <= SHAPE,
+        f"mask {path} is {mask.width} x {mask.height}, of another shape than the picture, {picture.shape[3]} x "
+        f"{picture.shape[2]}{': is it turned by a right angle?' if turned else ''}",
+    )
+    require(
+        wide.sum() > 1,
+        f"mask {path} marks a single region: give each region a colour of its own, opaque, with 8 bits a channel",
     )
     labels = _absorbed(labels, ~wide)
     return described(labels, images.resize(picture, SIZE).to(encoder.device), encoder)

@@ -123,6 +123,19 @@ class StyleTarget:
         )
         return replace(self, guides=(joined, *(guide for guide in self.guides if guide not in named)))
 
+    def enlarged(self, size: int) -> str:
+        """A phrase that some works have fewer pixels than `size`, the long side at which they are looked at; "" where none has.
+
+        What is enlarged is blurred: it shows no strokes of its size.
+        """
+        sides = [max(work.width, work.height) for work in self.works]
+        fewer = [side for side in sides if side < size]
+        if not fewer:
+            return ""
+        return (
+            f"{len(fewer)} of {len(sides)} paintings have fewer pixels than asked, {size} px; the smallest has {min(fewer)} px"
+        )
+
     @property
     def effective_number(self) -> float:
         """How many equally weighted works would be as concentrated: 1 / sum w_k^2."""
