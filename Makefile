@@ -7,6 +7,7 @@
 # make networks CORPORA=dir    trains the networks that are compared, into runs/families; stops lose nothing
 # make families CORPORA=dir    what these networks paint, cost and are worth
 # make bench CORPORA=dir   measures the engine against a plain reference, into runs/bench; an hour or more
+# make faults tries much harder than the tests to break it: kills, full disks, damaged files; a table into runs/faults; hours
 # make strip  takes outputs out of the notebooks before a commit
 # PYTHON=python3.12 chooses the Python that .venv is made with.
 
@@ -19,7 +20,7 @@ COMPARISON := $(BIN)/workbench run notebooks/05_comparison.ipynb
 NEEDED := import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13)
 MESSAGE := and f"Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12"
 
-.PHONY: demo test types tests lab screenshots figures evidence networks families bench strip clean venv browser
+.PHONY: demo test types tests lab screenshots figures evidence networks families bench faults strip clean venv browser
 
 demo: $(VENV)/.installed
 	$(COMPARISON) -p out=runs/demo
@@ -103,6 +104,9 @@ families: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(if $(CORPORA),,$(error make bench CORPORA=dir: a folder with photos/ and corpora/<artist>/))
 	$(BIN)/workbench bench "$(CORPORA)"
+
+faults: $(VENV)/.installed-dev
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m faults.scenarios
 
 strip: $(VENV)/.installed
 	$(BIN)/python -c "import sys; from workbench import runs; [runs.strip(name) for name in sys.argv[1:]]" notebooks/*.ipynb

@@ -1,0 +1,270 @@
+"""What goes wrong around the workbench, as often as one likes. Each function counts what it tried and asserts what holds.
+
+The short suite, test_faults.py, tries each a little; `make faults` runs this file, which tries them much, and writes a table.
+"""
+
+import contextlib
+import errno
+import io
+import os
+import random
+import shutil
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from faults.hostile import mutated_bytes, mutated_lines
+from faults.killing import command, left_behind
+from PIL import Image
+
+from workbench import cli, corpora, images, storage
+from workbench.errors import WorkbenchError
+from workbench.images import vast
+
+SMALL = ["--method", "gram", "--size", "32", "--steps", "40"]
+
+
+def gallery(folder: Path, count: int = 4) -> Path:
+    """A folder of small pictures, each of its own pattern."""
+    folder.mkdir(parents=True)
+    y, x = np.mgrid[:40, :56]
+    for k in range(count):
+        waves = 128 + 90 * np.stack([np.sin(x / (2 + k) + c) * np.cos(y / (3 + k) - c) for c in range(3)], axis=-1)
+        Image.fromarray(waves.astype(np.uint8)).save(folder / f"work-{k}.png")
+    return folder
+
+
+@contextlib.contextmanager
+def cache_in(folder: Path):
+    with mock.patch.dict(os.environ, WORKBENCH_CACHE=str(folder)):
+        yield
+
+
+def kills(base: Path, rounds: int, seed: int) -> dict[str, int]:
+    """kill -9 at a random moment of a transfer with a checkpoint, and of an embedding; then the same command again.
+
+    It completes, its picture has the bytes of an unbroken run, and no temporary file stays behind.
+    """
+    paintings, chance = gallery(base / "paintings"), random.Random(seed)
+    content = paintings / "work-3.png"
+    paint = ["transfer", str(content), "--corpus", str(paintings), "--target", "whole", *SMALL, "--checkpoint", "state"]
+    embed = ["embed", str(paintings), "--kind", "style", "-o", "vectors.npz"]
+    tried = killed = 0
+    for name, argv, made in (("paint", [*paint, "-o", "out.png"], "out.png"), ("embed", embed, "vectors.npz")):
+        whole = base / f"{name}-whole"
+        whole.mkdir()
+        with cache_in(base / f"{name}-cache"):
+            status, seconds = command(argv, whole)
+        assert status == 0, (whole / ".log").read_text()
+        for k in range(rounds):
+            folder = base / f"{name}-{k}"
+            folder.mkdir()
+            with cache_in(base / f"{name}-cache-{k}"):
+                status, _ = command(argv, folder, kill_after=chance.uniform(0.05, seconds))
+                killed += status is None
+                goes_on = ["--resume"] if (folder / "state").exists() else []
+                status, _ = command([*argv, *goes_on], folder)
+            assert status == 0, (folder / ".log").read_text()
+            assert (folder / made).read_bytes() == (whole / made).read_bytes(), name
+            assert left_behind(folder) == left_behind(base / f"{name}-cache-{k}") == [], name
+            tried += 1
+    return {"tried": tried, "killed amid the work": killed}
+
+
+def full_disks(base: Path, limit: int | None = None) -> dict[str, int]:
+    """Every write of a transfer meets a full disk, one after the other: one line, no half file; then it goes as if unbroken."""
+    paintings = gallery(base / "paintings")
+    argv = ["transfer", str(paintings / "work-3.png"), "--corpus", str(paintings), "--target", "blend", *SMALL]
+    argv += ["--checkpoint", "state", "-o", "out.png"]
+    written: list[str] = []
+    atomic = storage.atomic
+
+    @contextlib.contextmanager
+    def failing(path, at: int = -1):
+        written.append(str(path))
+        if len(written) == at:
+            raise WorkbenchError(f"cannot write {path}: No space left") from OSError(errno.ENOSPC, "No space left on device")
+        with atomic(path) as temporary:
+            yield temporary
+
+    def run(folder: Path, at: int) -> tuple[int, str]:
+        written.clear()
+        folder.mkdir(exist_ok=True)
+        err = io.StringIO()
+        with (
+            contextlib.chdir(folder),
+            cache_in(folder / "cache"),
+            contextlib.redirect_stderr(err),
+            contextlib.redirect_stdout(io.StringIO()),
+            mock.patch.object(storage, "atomic", lambda path: failing(path, at)),
+            mock.patch.object(images.saving, "atomic", lambda path: failing(path, at)),
+        ):
+            status = cli.main(argv)
+        return status, err.getvalue()
+
+    assert run(base / "whole", -1)[0] == 0
+    count = len(written)
+    for at in range(1, min(count, limit or count) + 1):
+        folder = base / f"full-{at}"
+        status, err = run(folder, at)
+        assert status in (0, 1) and "debug" not in err, err
+        assert status == 0 or "No space left" in err.splitlines()[-1], err
+        assert (folder / "out.png").exists() or "out.png: No space" in err, err  # no other write costs the picture
+        assert run(folder, -1)[0] == 0
+        assert (folder / "out.png").read_bytes() == (base / "whole" / "out.png").read_bytes()
+    return {"writes that met a full disk": min(count, limit or count)}
+
+
+def replaced(base: Path) -> dict[str, int]:
+    """Each painting is replaced under its name between the opening of its corpus and its reading, and then put back.
+
+    The embedding of the other picture is never stored as that of the painting.
+    """
+    from workbench import encoders
+    from workbench.retrieval import embeddings
+
+    encoder = encoders.load("embedded", device="cpu", precision="float32")
+    paintings = gallery(base / "paintings")
+    with cache_in(base / "cache-of-truth"):
+        truth = embeddings.embed(corpora.ingest(paintings), encoder, "content").raw
+    for k, path in enumerate(sorted(paintings.iterdir())):
+        with cache_in(base / f"cache-{k}"):
+            corpus = corpora.ingest(paintings)
+            own = path.read_bytes()
+            shutil.copy(paintings / f"work-{(k + 1) % len(truth)}.png", path)
+            try:
+                embeddings.embed(corpus, encoder, "content")
+                raise AssertionError(f"{path.name} was read although it was replaced")
+            except WorkbenchError as error:
+                assert path.name in str(error)
+            path.write_bytes(own)
+            assert np.array_equal(embeddings.embed(corpora.ingest(paintings), encoder, "content").raw, truth)
+    return {"files replaced": len(truth)}
+
+
+FORMATS = {
+    "PNG": {},
+    "JPEG": {},
+    "TIFF": {"compression": "tiff_lzw"},
+    "WEBP": {},
+    "GIF": {},
+    "BMP": {},
+    "AVIF": {},
+    "JPEG2000": {},
+}
+
+
+def damaged_images(base: Path, count: int, seed: int) -> dict[str, int]:
+    """Images with damaged bytes: a picture in RGB, or one line that names the file."""
+    base.mkdir(exist_ok=True)
+    path = base / "damaged"
+    seen = {"read": 0, "refused": 0}
+    picture = Image.effect_mandelbrot((48, 32), (-2, -1, 1, 1), 40).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for kind, options in FORMATS.items():
+        stream = io.BytesIO()
+        picture.save(stream, kind, **options, **({"exif": exif} if kind in ("PNG", "JPEG", "WEBP", "AVIF") else {}))
+        for content in mutated_bytes(stream.getvalue(), count // len(FORMATS), seed):
+            path.write_bytes(content)
+            try:
+                assert images.read(path).image.mode == "RGB"
+                seen["read"] += 1
+            except WorkbenchError as error:
+                assert str(path) in str(error) and "\n" not in str(error)
+                seen["refused"] += 1
+    return seen
+
+
+def lines_of(paintings: Path) -> list[list[str]]:
+    """Command lines that are right, and quick."""
+    content, folder = str(paintings / "work-0.png"), str(paintings)
+    quick = ["--size", "16", "--steps", "1"]
+    return [
+        ["transfer", content, "--corpus", folder, "--target", "whole", "--method", "colours", "--size", "16", "-o", "out.png"],
+        ["transfer", content, "--corpus", folder, "--target", "single", "--style", "work-1", *quick, "-o", "out.png"],
+        ["transfer", content, "--corpus", folder, "--where", "year=1888..1890", "--exclude", "work-1", *quick, "-o", "out.png"],
+        ["compare", content, "--corpus", folder, "--targets", "whole", *quick, "-o", "figure.png"],
+        ["corpus", "check", folder],
+        ["corpus", "split", folder, "--held-out", ".3", "--seed", "1", "-o", "split.csv"],
+        ["embed", folder, "--kind", "content", "--size", "32", "-o", "vectors.npz"],
+        ["search", folder, content, "-k", "2", "--where", "artist=x", "--index", "exact"],
+        ["clusters", folder, "-k", "2", "--kind", "style"],
+        ["run", "nowhere.ipynb", "-p", "size=16", "-p", "out=runs"],
+        ["sweep", "grid.yaml", "--out", "runs"],
+        ["train", "artist", "--corpus", folder, "--steps", "0", "-o", "network"],
+        ["distil", "--evaluate", "--data", folder, "--sizes", "0"],
+    ]
+
+
+def command_lines(base: Path, count: int, seed: int) -> dict[str, int]:
+    """Mutated command lines: a status of the workbench, one line about an error, and never a fault of its own."""
+    paintings = gallery(base / "paintings", 3)
+    statuses: dict[str, int] = {}
+    for line in mutated_lines(lines_of(paintings), count, seed):
+        folder = Path(tempfile.mkdtemp(dir=base))
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                status = cli.main(line)
+            except SystemExit as asked:  # --help
+                status = asked.code
+        shutil.rmtree(folder, ignore_errors=True)
+        said = err.getvalue()
+        assert status in (0, 1, 2), (line, status, said)
+        assert "Traceback" not in said and "--debug for the traceback" not in said, (line, said)
+        assert status == 0 or sum(text.startswith("workbench: ") for text in said.splitlines()) <= 1, (line, said)
+        assert not any(ord(sign) < 32 and sign not in "\n\r\t" for sign in out.getvalue() + said), (line, said)
+        statuses[f"status {status}"] = statuses.get(f"status {status}", 0) + 1
+    return dict(sorted(statuses.items()))
+
+
+def vast_images(base: Path) -> dict[str, int]:
+    """200 megapixels for a result of 512 px, as JPEG, PNG and TIFF: the most memory of any process, in MiB, is below 1024."""
+    import resource
+
+    base.mkdir(exist_ok=True)
+    y, x = np.ogrid[:200, :200]
+    tile = Image.fromarray(np.stack([(x + y) // 2, x + 0 * y, y + 0 * x], axis=-1).astype(np.uint8))
+    most = {}
+    for kind in ("jpg", "png", "tif"):
+        path = base / f"vast.{kind}"
+        child = os.fork()  # so that making it counts for another process
+        if child == 0:
+            Image.MAX_IMAGE_PIXELS = None
+            picture = tile.resize((14_200, 14_200), Image.Resampling.NEAREST)
+            picture.save(path, **({"compress_level": 1} if kind == "png" else {}))
+            os._exit(0)
+        os.waitpid(child, 0)
+        image, _ = vast.reduced(path, 1024, ("JPEG", "PNG", "TIFF"))
+        assert max(image.size) < 2048
+        path.unlink()
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    most["MiB of the process that asked"] = used
+    assert used < 1024
+    return most
+
+
+def main() -> None:
+    """Try all of it much, and write runs/faults/faults.md."""
+    out = Path("runs/faults")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, cache_in(Path(folder, "cache")):
+        base = Path(folder)
+        for name, scenario in (
+            ("kill -9 while painting and embedding, then again", lambda: kills(base / "kills", 26, 0)),
+            ("full disk at each write of a transfer", lambda: full_disks(base / "full")),
+            ("a painting replaced under its name", lambda: replaced(base / "replaced")),
+            ("images with damaged bytes", lambda: damaged_images(base / "images", 10_000, 0)),
+            ("mutated command lines", lambda: command_lines(base / "lines", 2000, 0)),
+            ("200 megapixels for 512 px", lambda: vast_images(base / "vast")),
+        ):
+            counts = scenario()
+            rows.append(f"| {name} | {', '.join(f'{what} {number}' for what, number in counts.items())} |")
+            print(rows[-1], flush=True)
+    storage.write_text(out / "faults.md", "\n".join(["| tried | counted |", "|---|---|", *rows, ""]))
+
+
+if __name__ == "__main__":
+    main()

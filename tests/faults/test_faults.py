@@ -1,0 +1,27 @@
+"""The short fault suite: what goes wrong around the workbench costs no result and no lie. `make faults` tries much more."""
+
+import sys
+
+import pytest
+from faults import scenarios
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork, and signals")
+def test_a_killed_command_goes_on_to_the_same_bytes(tmp_path, ctrl_c):
+    assert scenarios.kills(tmp_path, 2, seed=1)["tried"] == 4
+
+
+def test_a_full_disk_at_any_write_costs_one_line_and_nothing_that_is_there(tmp_path):
+    assert scenarios.full_disks(tmp_path)["writes that met a full disk"] > 4
+
+
+def test_a_replaced_file_is_never_taken_for_the_former_one(tmp_path):
+    assert scenarios.replaced(tmp_path)["files replaced"] == 4
+
+
+def test_damaged_images_are_a_picture_or_one_line(tmp_path):
+    assert sum(scenarios.damaged_images(tmp_path, 400, seed=1).values()) == 400
+
+
+def test_no_command_line_is_a_fault_of_the_workbench(tmp_path):
+    assert sum(scenarios.command_lines(tmp_path, 100, seed=1).values()) == 100
