@@ -13,6 +13,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import full
 import nbformat
 import numpy as np
 import pytest
@@ -245,6 +246,22 @@ def test_what_is_said_takes_the_place_of_what_a_preset_says(workbench, two_style
     status, _, err = workbench(*argv, "-o", "out.png")
     assert status == 0, err
     assert written("out.png")[:2] == expected
+
+
+def test_copies_of_a_painting_are_said_and_left_out_on_request(workbench, two_styles, photograph, tmp_path):
+    twins = tmp_path / "twins"
+    twins.mkdir()
+    generator = np.random.default_rng(0)
+    for k in range(2):
+        scene = Image.fromarray(generator.integers(0, 255, (9, 12, 3), np.uint8)).resize((240, 180))
+        scene.save(twins / f"{k}.png")
+        scene.resize((180, 135)).save(twins / f"{k}-again.jpg")
+    argv = ("transfer", photograph, "--corpus", twins, "--target", "whole", *GRAM, "-o", "out.png")
+    status, out, err = workbench(*argv)
+    assert status == 0 and "2 pairs of works are probably copies" in err and "0-again.jpg" in out
+    status, out, _ = workbench(*argv, "--without-copies")
+    assert status == 0 and "again" not in out
+    assert figures.read_provenance("out.png")["parameters"]["exclude"] == ["0-again.jpg", "1-again.jpg"]
 
 
 @pytest.mark.parametrize(("preset", "method"), [("hand", "neighbours"), ("palette", "gram"), ("paper", "gram")])
@@ -805,19 +822,17 @@ def test_signals_while_the_picture_is_written_wait_for_it(workbench, ctrl_c, two
     assert images.load("out.png").shape[-1] > 1
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which only Linux has")
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 def test_a_checkpoint_that_cannot_be_written_costs_a_warning_not_the_picture(workbench, two_styles, photograph, monkeypatch):
     """The disk is full whenever the checkpoint is written: the picture is not lost, and the status is not that of success."""
 
     @contextlib.contextmanager
-    def full(path):
-        with whole(path) as temporary:
-            if Path(path).name == "state":
-                temporary.symlink_to("/dev/full")
+    def meeting_a_full_disk(path):
+        with whole(path) as temporary, full.disk() if Path(path).name == "state" else contextlib.nullcontext():
             yield temporary
 
     whole = storage.atomic
-    monkeypatch.setattr(storage, "atomic", full)
+    monkeypatch.setattr(storage, "atomic", meeting_a_full_disk)
     monkeypatch.setattr(cli.stopping, "CHECKPOINT_EVERY", 2)
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "-o", "out.png")
     status, _, err = workbench(*argv, "--checkpoint", "state")

@@ -295,7 +295,7 @@ def test_metadata_in_lines_of_json(tmp_path):
     assert (corpus.report.warnings, corpus.report.rows_without_file, corpus.report.files_without_row) == ((), (), ())
 
 
-@pytest.mark.parametrize("text", ['{"title": "x"}', "[1]", '{"file_name": "a.png"', '{"file_name": 3}'])
+@pytest.mark.parametrize("text", ['{"title": "x"}', "[1]", '{"file_name": "a.png"', '{"file_name": 3}', "[" * 100_000])
 def test_broken_lines_of_json_are_named(tmp_path, text):
     paint(tmp_path / "a.png")
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png"}\n' + text, encoding="utf-8")

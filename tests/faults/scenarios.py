@@ -4,7 +4,6 @@ The short suite, test_faults.py, tries each a little; `make faults` runs this fi
 """
 
 import contextlib
-import errno
 import io
 import os
 import random
@@ -13,6 +12,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+import full
 import numpy as np
 from faults.hostile import mutated_bytes, mutated_lines
 from faults.killing import command, left_behind
@@ -21,6 +21,7 @@ from PIL import Image
 from workbench import cli, corpora, images, storage
 from workbench.errors import WorkbenchError
 from workbench.images import vast
+from workbench.names import plain
 
 SMALL = ["--method", "gram", "--size", "32", "--steps", "40"]
 
@@ -83,9 +84,7 @@ def full_disks(base: Path, limit: int | None = None) -> dict[str, int]:
     @contextlib.contextmanager
     def failing(path, at: int = -1):
         written.append(str(path))
-        if len(written) == at:
-            raise WorkbenchError(f"cannot write {path}: No space left") from OSError(errno.ENOSPC, "No space left on device")
-        with atomic(path) as temporary:
+        with atomic(path) as temporary, full.disk(16) if len(written) == at else contextlib.nullcontext():
             yield temporary
 
     def run(folder: Path, at: int) -> tuple[int, str]:
@@ -109,8 +108,8 @@ def full_disks(base: Path, limit: int | None = None) -> dict[str, int]:
         folder = base / f"full-{at}"
         status, err = run(folder, at)
         assert status in (0, 1) and "debug" not in err, err
-        assert status == 0 or "No space left" in err.splitlines()[-1], err
-        assert (folder / "out.png").exists() or "out.png: No space" in err, err  # no other write costs the picture
+        assert status == 0 or "too large" in err.splitlines()[-1], err
+        assert (folder / "out.png").exists() or "out.png: File too large" in err, err  # no other write costs the picture
         assert run(folder, -1)[0] == 0
         assert (folder / "out.png").read_bytes() == (base / "whole" / "out.png").read_bytes()
     return {"writes that met a full disk": min(count, limit or count)}
@@ -174,6 +173,33 @@ def damaged_images(base: Path, count: int, seed: int) -> dict[str, int]:
             except WorkbenchError as error:
                 assert str(path) in str(error) and "\n" not in str(error)
                 seen["refused"] += 1
+    return seen
+
+
+TABLES = {
+    "metadata.csv": 'file_name,title,year,series\nwork-0.png,"A, b",1888,one\nwork-1.png,Nuit \u00e9toil\u00e9e,1889.0,\n',
+    "metadata.jsonl": '{"file_name": "work-0.png", "title": "A", "year": 1888}\n{"file_name": "work-1.png", "tags": ["x"]}\n',
+}
+
+
+def damaged_tables(base: Path, count: int, seed: int) -> dict[str, int]:
+    """Metadata with damaged bytes: a corpus whose texts are plain, or one line that names the table."""
+    paintings = gallery(base / "paintings", 2)
+    seen = {"read": 0, "refused": 0}
+    for name, text in TABLES.items():
+        table = paintings / name
+        for content in mutated_bytes(text.encode(), count // len(TABLES), seed):
+            table.write_bytes(content)
+            try:
+                corpus = corpora.ingest(paintings)
+                said = [str(corpus.report), *(value for work in corpus for value in work.metadata.values())]
+                assert all(line == plain(line) for text in said for line in text.split("\n"))
+                assert [work.name for work in corpus] == ["work-0.png", "work-1.png"]
+                seen["read"] += 1
+            except WorkbenchError as error:
+                assert name in str(error)
+                seen["refused"] += 1
+        table.unlink()
     return seen
 
 
@@ -257,6 +283,7 @@ def main() -> None:
             ("full disk at each write of a transfer", lambda: full_disks(base / "full")),
             ("a painting replaced under its name", lambda: replaced(base / "replaced")),
             ("images with damaged bytes", lambda: damaged_images(base / "images", 10_000, 0)),
+            ("tables with damaged bytes", lambda: damaged_tables(base / "tables", 10_000, 0)),
             ("mutated command lines", lambda: command_lines(base / "lines", 2000, 0)),
             ("200 megapixels for 512 px", lambda: vast_images(base / "vast")),
         ):

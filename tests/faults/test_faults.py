@@ -12,7 +12,7 @@ def test_a_killed_command_goes_on_to_the_same_bytes(tmp_path, ctrl_c):
 
 
 def test_a_full_disk_at_any_write_costs_one_line_and_nothing_that_is_there(tmp_path):
-    assert scenarios.full_disks(tmp_path)["writes that met a full disk"] > 4
+    assert scenarios.full_disks(tmp_path, 8)["writes that met a full disk"] > 4
 
 
 def test_a_replaced_file_is_never_taken_for_the_former_one(tmp_path):
@@ -21,6 +21,10 @@ def test_a_replaced_file_is_never_taken_for_the_former_one(tmp_path):
 
 def test_damaged_images_are_a_picture_or_one_line(tmp_path):
     assert sum(scenarios.damaged_images(tmp_path, 400, seed=1).values()) == 400
+
+
+def test_damaged_tables_are_a_corpus_or_one_line(tmp_path):
+    assert sum(scenarios.damaged_tables(tmp_path, 400, seed=1).values()) == 400
 
 
 def test_no_command_line_is_a_fault_of_the_workbench(tmp_path):

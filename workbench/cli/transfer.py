@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,7 @@ def declare(commands: Any) -> None:
     parser.add_argument(
         "--exclude", action="append", default=[], metavar="PAINTING", help="a work to leave out, by file or title"
     )
+    parser.add_argument("--without-copies", action="store_true", help="of works that are probably copies, the largest alone")
     parser.add_argument(
         "--preset",
         default=DEFAULT,
@@ -145,8 +146,13 @@ def _transfer(args: argparse.Namespace) -> None:
     encoder = load_encoder(args, style=True)
     retrieves = request.target in methods.RETRIEVED
     retriever = load_retriever(args, encoder) if retrieves else None
+    opened = {name: open_corpus(name, args.out, args.checkpoint) for name in request.corpora}
+    if args.without_copies:
+        copies = [work.name for corpus in opened.values() for work in set(corpus) - set(corpus.without_copies())]
+        args.exclude += sorted(copies)
+        request = replace(request, exclude=tuple(args.exclude))
     library = methods.Library(
-        corpora={name: open_corpus(name, args.out, args.checkpoint) for name in request.corpora},
+        corpora=opened,
         encoders={request.encoder: encoder, **({request.retriever: retriever} if retriever is not None else {})},
         show=True,
     )

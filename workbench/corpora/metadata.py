@@ -48,14 +48,14 @@ def whole_numbers(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def flat(record: Mapping[str, object]) -> dict[str, str]:
     """A record as a row: each number, truth value or text as a text, None and NaN empty; lists and mappings are left out."""
-    kept = {str(key): value for key, value in record.items() if not isinstance(value, (list, tuple, dict, bytes))}
+    kept = {plain(str(key)): value for key, value in record.items() if not isinstance(value, (list, tuple, dict, bytes))}
     return {key: "" if value is None or value != value else plain(str(value)).strip() for key, value in kept.items()}
 
 
 def _read_csv(table: Path, text: str) -> list[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), restval="", strict=True)
     try:
-        columns = [column.strip() for column in reader.fieldnames or []]
+        columns = [plain(column).strip() for column in reader.fieldnames or []]
         reader.fieldnames = columns
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
@@ -74,7 +74,7 @@ def _read_lines(table: Path, text: str) -> list[tuple[int, dict[str, str]]]:
             continue
         try:
             record = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter for thousands of brackets in one another
             raise WorkbenchError(f"{table}, line {line}: {error}") from error
         if not isinstance(record, dict) or not isinstance(record.get("file_name"), str):
             raise WorkbenchError(f"{table}, line {line}: not an object with a file_name")

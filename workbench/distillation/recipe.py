@@ -72,7 +72,7 @@ def read_stages(path: str | Path) -> list[Recipe]:
     """
     try:
         stages = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as a recipe: {error}") from error
     listed = isinstance(stages, list) and stages and all(isinstance(stage, dict) for stage in stages)
     require(bool(listed), f"{path}: a recipe is a JSON list of objects, one for every stage of the training")
