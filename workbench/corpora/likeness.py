@@ -43,7 +43,7 @@ def alike(looks: Sequence[int]) -> list[tuple[int, int, int]]:
     """(i, j, distance), i < j, of all that look alike, within NEAR bits of each other.
 
     Of a look with fewer than NEAR bits, or all but so many, such as that of a plain picture, no more is known than that it is
-    plain: it is like no other. O(n^2), a block at a time: a second for ten thousand.
+    plain: it is like no other. O(n^2).
     """
     words = np.frombuffer(b"".join(look.to_bytes(SIDE * SIDE // 8, "big") for look in looks), np.uint64)
     words = words.reshape(-1, SIDE * SIDE // 64)

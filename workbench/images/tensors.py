@@ -23,8 +23,8 @@ def load(path: str | os.PathLike, size: int | None = None, *, enough: int | None
 
     With `size`, the long side becomes exactly `size` pixels, smaller or larger than the file's, and the aspect is kept.
     With `enough`, px, a picture of more than that may come reduced, its long side no smaller than `enough`: memory then follows
-    what is asked for, not the file. `sha256`: see `read`. Raises WorkbenchError as `read`
-    does, UsageError as `check_size` does.
+    what is asked for, not the file. `sha256`: see `read`.
+    Raises WorkbenchError as `read` does, UsageError as `check_size` does.
     """
     if size is not None:
         levels, sides = decode(path, size, sha256)
