@@ -197,6 +197,13 @@ def test_probable_copies_are_reported_stay_together_and_may_be_left_out(twins):
     assert names(left) == [*(f"{seed}.jpg" for seed in range(6)), "plain-50.png", "plain-60.png"]
 
 
+def test_thumbnails_are_too_small_to_tell(tmp_path):
+    y, x = np.mgrid[:48, :64]
+    for shift in range(3):
+        Image.fromarray((128 + 90 * np.sin((x + y) * 0.7 + shift / 20)).astype(np.uint8)).save(tmp_path / f"{shift}.png")
+    assert ingest(tmp_path).report.copies == ()
+
+
 def test_the_copy_of_a_work_belongs_to_its_series(twins):
     rows = [{"file_name": f"{seed}.jpg", "series": "one" if seed < 2 else ""} for seed in range(6)]
     corpus = ingest(describe(twins, *rows))

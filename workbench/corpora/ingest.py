@@ -156,7 +156,7 @@ def _remembered(memory: Path) -> dict[str, _Verdict]:
 
 def _alike(verdicts: dict[str, _Verdict]) -> list[tuple[str, str, int]]:
     """(file, file, bits that differ) of all files that look alike, the first by name first."""
-    names = sorted(verdicts)
+    names = sorted(name for name, verdict in verdicts.items() if max(verdict.width, verdict.height) >= likeness.LEAST)
     return [(names[i], names[j], bits) for i, j, bits in likeness.alike([verdicts[name].look for name in names])]
 
 

@@ -14,6 +14,9 @@ Measured on 492 works of 17 painters: two different works differ in 77 bits or m
 more, lighter, or cropped by 2 % at each edge, in 59 or fewer; cropped by 4 %, in 93 or fewer, so that about half are missed.
 """
 
+LEAST = 80
+"""Long side, px, below which a look says too little: a cell then has fewer than five pixels across."""
+
 
 def pixels(image: Image.Image) -> str:
     """The SHA-256 of an image's size and pixels, hexadecimal."""
