@@ -16,10 +16,9 @@ def tally(plan: Plan, ballots: Sequence[Ballot], *, level: float = 0.95) -> list
     Nothing is said about a method or a pair that no answer compares. `ballots`: one of each rater, as `each_once` gives them.
     """
     counted = [ballot for ballot in ballots if not ballot.fault()]
-    lines = [
-        f"plan {plan.hash[:12]}: {len(plan.methods)} methods, {len(plan.contents)} contents, {len(plan.references)} artists"
-    ]
-    lines += [f"those count {plan.rule}", f"{len(ballots)} raters, of whom {len(counted)} count"]
+    counts = (plan.methods, "method"), (plan.contents, "content"), (plan.references, "artist")
+    lines = [f"plan {plan.hash[:12]}: " + ", ".join(_count(len(known), what) for known, what in counts)]
+    lines += [f"those count {plan.rule}", f"{_count(len(ballots), 'rater')}, of whom {len(counted)} count"]
     lines += [f"  {one.rater} does not count: {one.fault()}" for one in ballots if one.fault()]
     if not counted:
         return [*lines, "nobody's answers count yet, so nothing is said about the methods"]
@@ -47,24 +46,29 @@ def _about(found: list[Comparison], level: float) -> list[str]:
     if not found:
         return ["  no comparison is answered, so nothing is said"]
     contents, raters = ({getattr(one, name) for one in found} for name in ("content", "rater"))
-    lines = [f"  {len(found)} comparisons, {len(raters)} raters, {len(contents)} contents"]
+    lines = [f"  {_count(len(found), 'comparison')}, {_count(len(raters), 'rater')}, {_count(len(contents), 'content')}"]
     try:
         fitted = strengths(found, level=level)
     except WorkbenchError as error:
         return [*lines, f"  {error}"]
+    ends = f", {level:.0%} intervals, not corrected for their number"
     if len(contents) == 1:
-        lines += ["  a single content gives no interval: nothing holds beyond it"]
+        ends = "; a single content gives no interval, and nothing holds beyond it"
     width = max(map(len, fitted.methods)) + 2
-    lines += [f"  log strengths relative to their mean (Bradley-Terry), each with its {level:.0%} interval"]
+    lines.append(f"  log strengths (Bradley-Terry), of mean zero{ends}")
     lines += [f"    {method:{width}}{_interval(fitted[method], '{:+.2f}')}" for method in fitted.methods]
-    lines += [f"  chance that the first is chosen; {level:.0%} intervals, not corrected for their number"]
+    lines.append("  chance that the first is chosen")
     methods, _, counts = win_rates(found)
     for first, second in itertools.combinations(fitted.methods, 2):
         count = int(counts[methods.index(first), methods.index(second)])
         if count:
             chance = _interval(fitted.probability(first, second), "{:.0%}")
-            lines.append(f"    {first:{width}}over {second:{width}}{chance}, {count} comparisons")
+            lines.append(f"    {first:{width}}over {second:{width}}{chance}, {_count(count, 'comparison')}")
     return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
 
 
 def _interval(interval, form: str) -> str:
