@@ -15,6 +15,7 @@ from PIL import Image
 from scipy import stats
 from scipy.special import expit
 
+from workbench import cli
 from workbench.errors import UsageError, WorkbenchError
 from workbench.study import blind
 from workbench.study.blind import (
@@ -797,3 +798,69 @@ class TestPage:
     def test_text_cannot_end_the_data(self, study):
         text = blind.page(study, contact="</script><b>Ada")
         assert text.count("</script>") == 2 and "<b>" not in text
+
+
+class TestCommands:
+    """From a table to the page and the key, and from answers to what they say."""
+
+    @pytest.fixture
+    def ask(self, table, two_styles, tmp_path, capsys):
+        def ask(*words):
+            argv = [
+                "blind",
+                table,
+                "--corpora",
+                two_styles,
+                "--contact",
+                "Ada",
+                "--versions",
+                "2",
+                "-o",
+                tmp_path / "study.html",
+            ]
+            status = cli.main(["study", *map(str, words if words[0] == "tally" else [*argv, *words[1:]])])
+            seen = capsys.readouterr()
+            return status, seen.out, seen.err
+
+        return ask
+
+    def test_a_study_is_written_answered_and_tallied(self, ask, tmp_path):
+        status, out, err = ask("blind", "--ties", "--least-checks", "0.9")
+        assert (status, err) == (0, "")
+        plan = Plan.load(tmp_path / "study.key.json")
+        assert (len(plan.versions), plan.ties, plan.rule.checks, plan.methods) == (2, True, 0.9, ("blend", "gatys"))
+        assert plan.hash in (tmp_path / "study.html").read_text() and plan.hash[:12] in out
+        assert ask("tally", tmp_path, "--key", tmp_path / "study.key.json")[1].endswith("nothing is said about the methods\n")
+        for number in (1, 2):
+            (tmp_path / f"answers-{number}.json").write_text(sent(answered(plan, number=number)))
+        status, out, err = ask("tally", tmp_path, "--key", tmp_path / "study.key.json")
+        assert (status, err) == (0, "") and "2 raters, of whom 2 count" in out and " over " in out
+        (tmp_path / "answers-3.json").write_text("{")
+        status, out, err = ask("tally", tmp_path, "--key", tmp_path / "study.key.json")
+        assert (status, out) == (
+            1,
+            "",
+        ) and err == f"workbench: {tmp_path / 'answers-3.json'} is no file of answers, or is damaged: ask for it again\n"
+
+    def test_the_same_study_may_be_written_again_and_another_not_over_it(self, ask, tmp_path):
+        assert ask("blind")[0] == 0
+        page = (tmp_path / "study.html").read_bytes()
+        assert ask("blind")[0] == 0 and (tmp_path / "study.html").read_bytes() == page
+        status, _, err = ask("blind", "--seed", "1")
+        assert status == 2 and "holds another plan" in err and (tmp_path / "study.html").read_bytes() == page
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            (["--held-out", "work-00.png"], "--held-out names work-00.png, from which a picture"),
+            (["--held-out", "nothing.png"], "no corpus has a work nothing.png"),
+            (["--methods", "blend"], "nothing to compare"),
+            (["--references", "8"], "only 8 were not seen"),
+            (["--least-checks", "2"], "checks=2.0"),
+            (["--title", "Is gatys better?"], "names the method 'gatys'"),
+        ],
+    )
+    def test_what_cannot_be_asked_is_refused_and_nothing_is_written(self, ask, tmp_path, words, says):
+        status, out, err = ask("blind", *words)
+        assert (status, out) == (2, "") and says in err and len(err.splitlines()) == 1
+        assert not (tmp_path / "study.html").exists() and not (tmp_path / "study.key.json").exists()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 import real_lab
@@ -118,9 +119,17 @@ def begin(page):
     ready(page)
 
 
+def until(page, condition, seconds=real_lab.PATIENCE):
+    """Wait until a condition of the page holds. Its policy lets no other script look again and again."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(20)
+
+
 def ready(page):
     """Wait until the pair may be answered."""
-    page.wait_for_function("() => since !== null && performance.now() - since > PAUSE")
+    until(page, "since !== null && performance.now() - since > PAUSE")
 
 
 def asked(page):
@@ -140,8 +149,8 @@ def test_a_study_is_answered_by_the_keyboard_and_its_file_is_read(opened, plan, 
         side = plan.versions[1].by_id[trial].correct(question) or ("tie", "right")[len(given) % 2]
         page.keyboard.press({"left": "ArrowLeft", "right": "ArrowRight", "tie": "ArrowDown"}[side])
         given.append((trial, question, side))
-        page.wait_for_function(f"() => state.answers.length === {len(given)}")
-        page.wait_for_function("() => pairs.hidden || (since !== null && performance.now() - since > PAUSE)")
+        until(page, f"state.answers.length === {len(given)}")
+        until(page, "at('pairs').hidden || (since !== null && performance.now() - since > PAUSE)")
     faults += page.evaluate(FAULTS, CONTRAST)
     with page.expect_download() as download:
         page.get_by_role("button", name="Save my answers").click()
@@ -161,7 +170,7 @@ def test_answers_survive_a_reload_can_be_taken_back_and_deleted(opened):
     begin(page)
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")  # the same pair: a slip
-    page.wait_for_function("() => state.answers.length === 1")
+    until(page, "state.answers.length === 1")
     rater = page.evaluate("state.rater")
     page.reload()
     page.get_by_label("agree to take part").check()
@@ -169,7 +178,7 @@ def test_answers_survive_a_reload_can_be_taken_back_and_deleted(opened):
     ready(page)
     assert page.evaluate("[state.rater, state.answers.length]") == [rater, 1]
     page.keyboard.press("u")
-    page.wait_for_function("() => state.answers.length === 0")
+    until(page, "state.answers.length === 0")
     page.get_by_role("button", name="Pause or stop").click()
     page.get_by_role("button", name="Delete my answers").click()
     page.get_by_role("button", name="Yes, delete them").click()
@@ -194,7 +203,7 @@ def test_fingers_on_a_narrow_screen_answer_pictures_side_by_side(opened):
     assert boxes[0]["y"] == boxes[1]["y"] and all(box["width"] > 150 for box in boxes)
     assert boxes[0]["y"] + boxes[0]["height"] < 844
     page.get_by_label("Choose the right picture").tap()
-    page.wait_for_function("() => state.answers.length === 1")
+    until(page, "state.answers.length === 1")
     assert page.evaluate("state.answers[0].side") == "right"
     ready(page)
     assert page.evaluate(FAULTS, CONTRAST) == []

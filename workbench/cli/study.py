@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.parser import CORPUS_HELP, add_command, check_out, count, given
+from workbench.cli.parser import CORPUS_HELP, add_command, check_out, count, given, open_corpus
 from workbench.errors import require
 
 PLAN = "workbench.study.blind.plan:plan"
@@ -105,7 +105,7 @@ def _blind(args: argparse.Namespace) -> None:
 
     rule = blind.Rule(**given(args, RULE))
     table = read_table(args.table, args.methods)
-    corpora = {corpus.name: corpus for corpus in (inputs.corpus(name, show=True) for name in args.corpora)}
+    corpora = {corpus.name: corpus for corpus in (open_corpus(name, args.out, key) for name in args.corpora)}
     artists = sorted({item.artist for item in table.items})
     missing = [artist for artist in artists if artist not in corpora]
     require(not missing, f"--corpora lacks {', '.join(missing)}, which {args.table} names; it has {', '.join(corpora)}")
