@@ -33,7 +33,7 @@ FAULTS = """(least) => {
     if (!node.checkVisibility()) continue;
     const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
     if (own && !node.disabled) {
-      const [a, b] = [light(levels(getComputedStyle(node).color)), light(ground(node))].sort();
+      const [a, b] = [light(levels(getComputedStyle(node).color)), light(ground(node))].sort((a, b) => a - b);
       if ((b + 0.05) / (a + 0.05) < least) faults.push(`contrast ${((b + 0.05) / (a + 0.05)).toFixed(1)}: ${node.textContent}`);
     }
     if (node.matches("button, input, textarea, canvas")) {
