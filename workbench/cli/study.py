@@ -44,7 +44,7 @@ def declare(commands: Any) -> None:
     blind.add_argument("--methods", nargs="+", default=[], metavar="METHOD", help="those that are compared (default: all)")
     blind.add_argument("--contact", required=True, help="who receives the answers: a name and an address, which raters read")
     blind.option("--title", PAGE, "of the page")
-    blind.option("--size", PAGE, "long side of the pictures of a pair, px", type=count)
+    blind.option("--size", PAGE, "long side of the pictures of a pair, px; the page may have 20 MB", type=count)
     blind.add_argument("--trials", type=count, default=TRIALS, help="pairs that a rater sees at most (default: %(default)s)")
     blind.add_argument(
         "--versions",
