@@ -26,7 +26,6 @@ from workbench import (
 )
 from workbench.corpora import Work
 from workbench.errors import UsageError, WorkbenchError
-from workbench.lab.blind_study import BlindStudy
 from workbench.lab.choice import Choice
 from workbench.lab.exploration import Exploration
 from workbench.lab.gallery import Action, Gallery, Item
@@ -37,7 +36,6 @@ from workbench.lab.runner import seconds_left
 from workbench.lab.strip import WorksStrip
 from workbench.lab.swipe import Compare
 from workbench.methods import Library, Method, OneShot, Request
-from workbench.study import blind
 from workbench.transfer import Settings, Transfer
 
 SMALL = Settings(size=64, steps=4, plateau=0)
@@ -49,18 +47,6 @@ def exploration(two_styles):
     yield made
     made.stop(PATIENCE)
     until(lambda: not made.measuring)  # a thread that outlives the interpreter aborts it
-
-
-@pytest.fixture
-def ballot(tmp_path, corpus):
-    items = []
-    for content in ("one", "two", "three"):
-        for k, method in enumerate(("gatys-single", "blend-of-many")):
-            path = tmp_path / f"{content}-{method}.png"
-            images.save(corpus.works[k].load(32), path)
-            items.append(blind.Item(method, "Nobody", content, 0, str(path)))
-    plan = blind.plan(items, rater="r", question="Which looks more like {artist}?", seed=1, repeats=0, ties=True)
-    return blind.Ballot(plan, tmp_path / "answers.jsonl")
 
 
 class Held(Library):
@@ -742,62 +728,6 @@ class TestGallery:
         gallery.show([Item("a", "A"), Item("b", "B")])
         gallery.receive({"want": ["b", "a"]})
         assert sent == [b"", b"picture"]
-
-
-class TestBlindStudy:
-    """No method is named; every vote is kept."""
-
-    def test_no_method_reaches_the_page(self, ballot, tmp_path):
-        widget = BlindStudy(ballot)
-        for _ in range(3):
-            state = widget.get_state()
-            text = repr({k: v for k, v in state.items() if k not in ("left", "right", "_esm")})
-            assert "gatys" not in text and "blend" not in text and str(tmp_path) not in text
-            for side in ("left", "right"):
-                assert b"gatys" not in bytes(state[side]) and b"blend" not in bytes(state[side])
-                assert bytes(state[side]).startswith(b"\xff\xd8")
-            widget.receive({"number": widget.number, "side": "left", "seconds": 0.5})
-        assert widget.finished and bytes(widget.left) == b""
-        assert "gatys" not in widget._esm and "blend" not in widget._esm
-
-    def test_votes_are_kept_and_taken_up_again(self, ballot):
-        widget = BlindStudy(ballot)
-        assert (widget.number, widget.total, widget.undoable, widget.question) == (1, 3, False, "Which looks more like Nobody?")
-        widget.receive({"number": 1, "side": "right", "seconds": 1.25})
-        assert widget.number == 2 and widget.undoable
-        again = BlindStudy(blind.Ballot(ballot.plan, ballot.path))
-        assert again.number == 2
-        (answer,) = again.ballot.answers.values()
-        assert (answer.side, answer.seconds) == ("right", 1.25)
-        again.receive({"undo": True})
-        assert again.number == 1 and not again.undoable
-
-    def test_a_second_press_on_the_same_pair_does_not_count(self, ballot):
-        widget = BlindStudy(ballot)
-        widget.receive({"number": 1, "side": "left", "seconds": 1})
-        widget.receive({"number": 1, "side": "left", "seconds": 1})
-        assert len(ballot) == 1 and widget.number == 2
-        widget.receive({"undo": True})
-        widget.receive({"undo": True})
-        assert len(ballot) == 0
-
-    @pytest.mark.parametrize(
-        "message", [{"number": 1, "side": "up", "seconds": 1}, {"number": 1, "side": "left", "seconds": "x"}]
-    )
-    def test_an_invalid_message_is_reported_and_changes_nothing(self, ballot, message):
-        widget = BlindStudy(ballot)
-        before = widget.revision
-        widget.receive(message)
-        assert len(ballot) == 0 and widget.error and widget.question == widget.error and widget.revision > before
-        widget.receive({"number": 1, "side": "tie", "seconds": 1})
-        assert len(ballot) == 1 and widget.question == "Which looks more like Nobody?"
-
-    def test_the_report_of_a_missing_picture_names_no_method(self, ballot):
-        widget = BlindStudy(ballot)
-        Path(ballot.plan.picture(widget._shown.left)).unlink()
-        again = BlindStudy(ballot)
-        assert "cannot be read" in again.question and bytes(again.left) == b"" and again.revision == 1
-        assert "gatys" not in again.question and "blend" not in again.question
 
 
 class TestCompare:

@@ -19,9 +19,7 @@ THEMES = ("light", "dark")
 
 SETUP = """\
 SIZE = {size}
-from pathlib import Path
-from workbench import encoders, images, inputs, lab, runs
-from workbench.study import blind
+from workbench import encoders, inputs, lab, runs
 
 def explore(target="blend", run=False, **changes):
     trial = lab.Exploration()
@@ -64,16 +62,6 @@ shown.wait()
 shown"""
     ),
     "compare": Widget("lab.Compare(finished('single', 'blend', 'whole'))", width=960),
-    "blind": Widget(
-        """\
-items = []
-for method, picture in finished("single", "blend", "whole").items():
-    path = Path("pictures") / f"{method}.png"
-    images.save(picture, path)
-    items.append(blind.Item(method, "nocturne", "grace_hopper", 0, str(path)))
-plan = blind.plan(items, rater="me", question="Which looks more like a painting by {artist}?", seed=1, repeats=0, ties=True)
-lab.BlindStudy(blind.Ballot(plan, "answers.jsonl"))"""
-    ),
     "runs": Widget(
         """\
 for tau in (0.02, 0.08, 0.5):

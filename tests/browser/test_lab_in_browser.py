@@ -89,16 +89,6 @@ def preview(lab, two_styles, network):
     return notebook
 
 
-@pytest.fixture(scope="module")
-def study(lab):
-    """Notebook 07 with three pairs, all cells run."""
-    contents = {"contents": ["grace_hopper", "china", "flower"], "genres": ["portrait", "landscape", "still-life"]}
-    lab.server.copy("07_blind_study.ipynb", **contents, methods=["single", "blend"], size=64, steps=2)
-    notebook = lab.open("07_blind_study.ipynb")
-    notebook.run()
-    return notebook
-
-
 def until(condition, seconds=real_lab.PATIENCE):
     """Wait for `condition()` and return what it gave."""
     end = time.monotonic() + seconds
@@ -319,30 +309,6 @@ class TestCompare:
         until(lambda: compared.kernel_value("round(compare.position, 2)") == "0.12")
 
 
-class TestBlindStudy:
-    """Votes by the keyboard."""
-
-    def test_a_vote_is_cast_and_taken_back_with_the_keyboard(self, study):
-        study.find(".wb-blind").focus()
-        for key, answers in (("ArrowRight", 1), ("ArrowLeft", 2), ("u", 1)):
-            study.page.keyboard.press(key)
-            until(lambda number=answers + 1: f"{number} of " in study.find(".wb-blind").inner_text())
-            assert study.kernel_value("len(ballot)") == str(answers)
-        assert study.kernel_value("[answer.side for answer in ballot.answers.values()]") == "['right']"
-        assert not re.search("single|blend|gatys", study.find(".wb-blind").evaluate("root => root.outerHTML"), re.IGNORECASE)
-
-    def test_a_reloaded_page_goes_on_with_the_study(self, study):
-        study.find(".wb-blind").wait_for()
-        answered = int(study.kernel_value("len(ballot)"))
-        study.save()
-        study.reload()
-        blind = study.find(".wb-blind", has_text=f"{answered + 1} of ")
-        blind.wait_for()
-        until(lambda: drawn(blind.locator("img").first))
-        blind.press("ArrowLeft")
-        until(lambda: study.kernel_value("len(ballot)") == str(answered + 1))
-
-
 class TestKeys:
     """The notebook's own keys."""
 
@@ -351,8 +317,6 @@ class TestKeys:
         [
             ("start", ".wb-gallery button"),
             ("compared", ".wb-compare .bar"),
-            ("study", ".wb-blind"),
-            ("study", ".wb-blind button"),
         ],
     )
     def test_a_key_that_is_pressed_in_a_widget_does_not_cut_the_cell(self, where, selector, request):

@@ -19,6 +19,7 @@ from workbench.cli import (
     distil,
     embeddings,
     notebooks,
+    study,
     train,
     transfer,
 )
@@ -76,6 +77,6 @@ def _parser() -> Parser:
     parser = Parser(prog="workbench", description="Transfer an artist's style rather than the style of one picture.")
     parser.add_argument("--version", action="version", version=f"workbench {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (transfer, compare, corpora, embeddings, notebooks, distil, train, bench):
+    for module in (transfer, compare, corpora, embeddings, notebooks, study, distil, train, bench):
         module.declare(commands)
     return parser

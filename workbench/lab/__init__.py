@@ -1,7 +1,6 @@
 """Widgets for JupyterLab, and the plain objects that they show, which work without them."""
 
 from workbench.lab.atlas import Atlas
-from workbench.lab.blind_study import BlindStudy
 from workbench.lab.choice import Choice
 from workbench.lab.corpus_map import CorpusMap
 from workbench.lab.exploration import Exploration
@@ -13,7 +12,6 @@ from workbench.lab.swipe import Compare
 
 __all__ = [
     "Atlas",
-    "BlindStudy",
     "Choice",
     "Compare",
     "CorpusMap",

@@ -1,4 +1,8 @@
-"""A blind study of pairs: who looks more like the artist? Its plan, the raters' answers, and what follows from them."""
+"""A blind study of pairs: which is more like the artist, and which keeps the content?
+
+`plan` fixes what is asked and whose answers count; `page` makes of it one HTML file that raters open; `read` takes the answers
+they send back; `reliability`, `win_rates` and `strengths` say what follows from them.
+"""
 
 from workbench.study.blind.analysis import (
     Comparison,
@@ -9,25 +13,33 @@ from workbench.study.blind.analysis import (
     strengths,
     win_rates,
 )
-from workbench.study.blind.ballot import Answer, Ballot
+from workbench.study.blind.ballot import Answer, Ballot, each_once, read
+from workbench.study.blind.page import page
+from workbench.study.blind.pictures import Pictures, gather
 from workbench.study.blind.plan import (
+    ARTIST,
+    CONTENT,
     GAP,
     LEFT,
-    QUESTION,
+    QUESTIONS,
     RIGHT,
     TIE,
     Check,
     Item,
     Plan,
-    Shown,
+    Rule,
     Trial,
+    Version,
     plan,
 )
+from workbench.study.blind.power import Power, power
 
 __all__ = [
+    "ARTIST",
+    "CONTENT",
     "GAP",
     "LEFT",
-    "QUESTION",
+    "QUESTIONS",
     "RIGHT",
     "TIE",
     "Answer",
@@ -35,13 +47,21 @@ __all__ = [
     "Check",
     "Comparison",
     "Item",
+    "Pictures",
     "Plan",
+    "Power",
     "Reliability",
-    "Shown",
+    "Rule",
     "Strengths",
     "Trial",
+    "Version",
     "comparisons",
+    "each_once",
+    "gather",
+    "page",
     "plan",
+    "power",
+    "read",
     "reliability",
     "strengths",
     "win_rates",

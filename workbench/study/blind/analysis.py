@@ -1,7 +1,6 @@
 """What answers say: how far a rater can be trusted (`reliability`), and about the methods (`win_rates`, `strengths`)."""
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from scipy.special import expit
 
 from workbench.errors import WorkbenchError, require
 from workbench.study.blind.ballot import Ballot
-from workbench.study.blind.plan import LEFT, RIGHT, TIE, apart
+from workbench.study.blind.plan import ARTIST, LEFT, RIGHT, SWAPPED, TIE, apart
 from workbench.study.intervals import Interval, Proportion, proportion
 
 
@@ -20,9 +19,9 @@ from workbench.study.intervals import Interval, Proportion, proportion
 class Reliability:
     """How far a rater can be trusted; NaN where nothing is answered. Intervals of proportions are Wilson's.
 
-    answered, planned: trials; consistent: the share of repeats answered as the first time, 0.5 for who clicks at random;
-    left: the share of left among the comparisons and repeats that were no ties; bias: the p-value of its exact two-sided
-    binomial test against one half; seconds: the median of all answers; checks: the share of checks answered rightly.
+    answered, planned: questions; consistent: the share of repeats answered as the first time, 0.5 for who clicks at random;
+    left: the share of left among the answers to comparisons and repeats that were no ties; bias: the p-value of its exact
+    two-sided binomial test against one half; seconds: the median of all answers; checks: the share of checks answered rightly.
     """
 
     rater: str
@@ -42,23 +41,24 @@ def reliability(ballots: Iterable[Ballot], *, level: float = 0.95) -> list[Relia
 
 
 def _reliability(ballot: Ballot, level: float) -> Reliability:
-    sides = {trial: answer.side for trial, answer in ballot.answers.items()}
-    answered = [trial for trial in ballot.plan.trials if trial.id in sides]
-    swapped = {LEFT: RIGHT, RIGHT: LEFT, TIE: TIE}
-    agree = [sides[trial.repeats] == swapped[sides[trial.id]] for trial in answered if trial.repeats in sides]
-    checks = [sides[trial.id] == trial.correct for trial in answered if trial.correct]
-    counts = Counter(sides[trial.id] for trial in answered if not trial.correct)
+    trials, sides = ballot.version.by_id, ballot.sides
+    agree = [
+        sides[first, question] == SWAPPED[side]
+        for (trial, question), side in sides.items()
+        if (first := trials[trial].repeats) and (first, question) in sides
+    ]
+    counts = Counter(side for (trial, _), side in sides.items() if not trials[trial].genuine)
     left, decided = counts[LEFT], counts[LEFT] + counts[RIGHT]
     return Reliability(
-        rater=ballot.plan.rater,
+        rater=ballot.rater,
         answered=len(sides),
-        planned=len(ballot.plan.trials),
+        planned=ballot.planned,
         ties=counts[TIE],
         consistent=proportion(sum(agree), len(agree), confidence=level),
         left=proportion(left, decided, confidence=level),
         bias=float(stats.binomtest(left, decided).pvalue) if decided else math.nan,
-        seconds=statistics.median(answer.seconds for answer in ballot.answers.values()) if sides else math.nan,
-        checks=proportion(sum(checks), len(checks), confidence=level),
+        seconds=ballot.seconds,
+        checks=proportion(sum(ballot.checks), len(ballot.checks), confidence=level),
     )
 
 
@@ -75,17 +75,23 @@ class Comparison:
     score: float
 
 
-def comparisons(ballots: Iterable[Ballot]) -> list[Comparison]:
-    """The answers that count for the methods: repeats and checks are left out, so every comparison of a rater counts once.
+def comparisons(ballots: Iterable[Ballot], question: str = ARTIST) -> list[Comparison]:
+    """The answers to `question` that count for the methods: of those who count by the plan's rule, no repeats, no checks.
 
-    Filter the list to look at one artist. Raises UsageError when ballots answer different questions or one is given twice.
+    Every comparison of a rater counts once. Filter the list to look at one artist. Raises UsageError when ballots answer
+    different plans or two are by one rater.
     """
     ballots = list(ballots)
-    questions = {ballot.plan.question for ballot in ballots}
-    require(len(questions) <= 1, f"the ballots answer different questions, {sorted(questions)}: analyse them apart")
-    require(len({ballot.plan.hash for ballot in ballots}) == len(ballots), "a ballot is given twice: give every plan's once")
+    require(len({ballot.plan.hash for ballot in ballots}) <= 1, "the ballots answer different plans: analyse them apart")
+    require(len({ballot.rater for ballot in ballots}) == len(ballots), "two ballots are by one rater: give the fuller one")
     score = {LEFT: 1.0, RIGHT: 0.0, TIE: 0.5}
-    given = ((one.plan.rater, one.plan.by_id[answer.trial], answer.side) for one in ballots for answer in one.answers.values())
+    given = (
+        (ballot.rater, ballot.version.by_id[trial], side)
+        for ballot in ballots
+        if not ballot.fault()
+        for (trial, asked), side in ballot.sides.items()
+        if asked == question
+    )
     return [
         Comparison(rater, pair.left.artist, pair.left.content, pair.left.seed, pair.left.method, pair.right.method, score[side])
         for rater, pair, side in given
@@ -174,10 +180,10 @@ def strengths(
     rng = np.random.default_rng(seed)
     covariances = np.zeros((3, *total.shape))
     for k, unit in enumerate((contents, raters, cells)):
-        members = sorted(set(unit))
-        count = len(members)
+        place = {member: k for k, member in enumerate(sorted(set(unit)))}
+        count = len(place)
         if count > 1:  # one alone does not vary
-            times = rng.multinomial(count, [1 / count] * count, size=resamples)[:, [members.index(one) for one in unit]]
+            times = rng.multinomial(count, [1 / count] * count, size=resamples)[:, [place[one] for one in unit]]
             draws = _fitted(np.tensordot(times, wins, 1) + drawn)
             # A bootstrap's variance falls short by this factor, which matters for few raters.
             covariances[k] = np.cov(draws.T) * (count / (count - 1))

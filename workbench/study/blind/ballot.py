@@ -1,145 +1,144 @@
-"""A rater's answers to a plan, kept so that a crash or a power cut costs none that was confirmed."""
+"""Answers to a plan: the file that the page gives a rater to send back, and whether it counts."""
 
 import json
 import math
 import os
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import re
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from workbench.errors import WorkbenchError, require
-from workbench.study.blind.plan import Plan, Shown
+from workbench.study.blind.plan import Plan, Version
+
+FORMAT = 1
+"""Version of the format of answers."""
+RATER = re.compile(r"[0-9a-f]{8}")
+"""The code of a rater, which the page draws."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """side: "left", "right" or "tie"; seconds: that the rater took; time: when, UTC, ISO 8601."""
+    """side: "left", "right" or "tie"; seconds: that the rater took."""
 
     trial: str
+    question: str
     side: str
     seconds: float
-    time: str
 
 
+@dataclass(frozen=True)
 class Ballot:
-    """A rater's answers to a plan, in a file of JSON lines: one line per answer, on the disk before `answer` returns.
+    """A rater's answers to one version of a plan.
 
-    A trial is answered once; `undo` takes the last answer back, as a further line, so the file records all that happened. A
-    last line that a crash cut short is no answer; the next line takes its place. Reading changes nothing.
+    number: of the version, from 1; rater: a code that no name belongs to; answers: in the order given, at most one for a
+    question about a trial; dark, light: whether the faint digits of the display check were read; source: where it was read.
+
+    Raises UsageError for an answer that the plan has no room for.
     """
 
-    def __init__(self, plan: Plan, path: str | os.PathLike):
-        """`path` need not exist yet. Raises WorkbenchError when it cannot be read, is damaged, or belongs to another plan."""
-        self.plan = plan
-        self.path = Path(path)
-        self._answers: dict[str, Answer] = {}
-        try:
-            data = self.path.read_bytes()
-        except FileNotFoundError:
-            data = b""
-        except OSError as error:
-            raise WorkbenchError(f"cannot read the answers {self.path}: {error.strerror}") from error
-        *lines, tail = data.split(b"\n")
-        self._size = len(data)  # of the file as it was last read or written
-        self._whole = len(data) - len(tail)  # of it without a torn line
-        self._lead = b""
-        if tail.rstrip().endswith(b"}"):  # only the end of the line is missing
-            lines, self._whole, self._lead, tail = [*lines, tail], len(data), b"\n", b""
-        for number, line in enumerate(lines, start=1):
-            self._replay(line, f"{self.path}, line {number}")
-        head, tail = f'{{"plan": "{plan.hash}"'.encode(), tail.rstrip(b"\0")  # what a power cut left blank is nothing
-        if not (tail.startswith(head) or head.startswith(tail)):  # somebody else's file is not to be cut
-            raise WorkbenchError(f"{self.path} ends with what is no answer to this plan: give this plan's file, or a new one")
+    plan: Plan = field(repr=False)
+    number: int
+    rater: str
+    answers: tuple[Answer, ...]
+    dark: bool = True
+    light: bool = True
+    source: str = field(default="", compare=False)
 
-    def __len__(self) -> int:
-        """How many trials are answered."""
-        return len(self._answers)
+    def __post_init__(self) -> None:
+        last = len(self.plan.versions)
+        require(1 <= self.number <= last, f"version {self.number}: the plan has versions 1 to {last}")
+        for answer in self.answers:
+            require(answer.trial in self.version.by_id, f"version {self.number} has no trial {answer.trial!r}")
+            require(answer.question in self.plan.questions, f"the plan has no question {answer.question!r}")
+            require(answer.side in self.plan.sides, f"side {answer.side!r}: it can be {' or '.join(self.plan.sides)}")
+            require(
+                math.isfinite(answer.seconds) and answer.seconds >= 0, f"seconds {answer.seconds}: a number from 0 it is not"
+            )
+        twice = len(self.sides) < len(self.answers)
+        require(not twice, "a question about a trial is answered twice")
 
     @property
-    def answers(self) -> dict[str, Answer]:
-        """Trial id -> its answer, in the order in which they were given."""
-        return dict(self._answers)
+    def version(self) -> Version:
+        return self.plan.versions[self.number - 1]
 
-    def next(self) -> Shown | None:
-        """The first trial that is not answered, or None when all are."""
-        return next((self.plan.shown(trial.id) for trial in self.plan.trials if trial.id not in self._answers), None)
+    @property
+    def planned(self) -> int:
+        """How many questions the version asks."""
+        return len(self.version.trials) * len(self.plan.questions)
 
-    def answer(self, trial: str, side: str, seconds: float) -> None:
-        """Record that `side` was chosen in the trial with this id, after so many seconds.
+    @cached_property
+    def sides(self) -> dict[tuple[str, str], str]:
+        """(trial, question) -> the answer."""
+        return {(answer.trial, answer.question): answer.side for answer in self.answers}
 
-        Raises UsageError for what cannot be; WorkbenchError when the line cannot be written: the trial stays unanswered.
-        """
-        require(trial in self.plan.by_id, f"the plan has no trial {trial!r}")
-        require(trial not in self._answers, f"trial {trial} is answered already: undo that first")
-        require(side in self.plan.sides, f"side {side!r}: give {' or '.join(self.plan.sides)}")
-        require(math.isfinite(seconds) and seconds >= 0, f"seconds={seconds}: give a number from 0")
-        seconds = round(float(seconds), 3)
-        time = self._append({"trial": trial, "side": side, "seconds": seconds})
-        self._answers[trial] = Answer(trial, side, seconds, time)
+    @cached_property
+    def checks(self) -> tuple[bool, ...]:
+        """Of every answer to a check, whether it is right."""
+        known = ((self.version.by_id[trial].correct(question), side) for (trial, question), side in self.sides.items())
+        return tuple(side == correct for correct, side in known if correct)
 
-    def undo(self) -> str:
-        """Take the last answer back and return its trial's id. Raises UsageError when there is none."""
-        require(bool(self._answers), "there is no answer to undo")
-        last = next(reversed(self._answers))
-        self._append({"undo": last})
-        del self._answers[last]
-        return last
+    @property
+    def seconds(self) -> float:
+        """The median of the time for an answer; NaN without any."""
+        return statistics.median(answer.seconds for answer in self.answers) if self.answers else math.nan
 
-    def _replay(self, line: bytes, where: str) -> None:
-        try:
-            record = json.loads(line)
-            plan, undone = record.pop("plan"), record.get("undo")
-            given = Answer(**record) if undone is None else None
-            trial = given.trial if given else undone
-            answered, known = trial in self._answers, trial in self.plan.by_id
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise WorkbenchError(f"{where} is not an answer: restore the line or take it out") from error
-        if plan != self.plan.hash:
-            plans = f"{str(plan)[:12]}, not {self.plan.hash[:12]}"
-            raise WorkbenchError(f"{where} answers another plan ({plans}): give the plan it belongs to, or a new file")
-        if not (known and not answered and given.side in self.plan.sides if given else answered):
-            what = "answers no open trial of the plan" if given else "takes back an answer that was not given"
-            raise WorkbenchError(f"{where} {what}: restore the line or take it out")
-        if given:
-            self._answers[trial] = given
-        else:
-            del self._answers[trial]
-
-    def _append(self, record: dict) -> str:
-        """Write `record` as a line, with the time, which is returned."""
-        time = datetime.now(UTC).isoformat(timespec="seconds")
-        line = self._lead + json.dumps({"plan": self.plan.hash, **record, "time": time}).encode() + b"\n"
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            new = not self.path.exists()
-            if (0 if new else self.path.stat().st_size) != self._size:
-                raise WorkbenchError(f"{self.path} was changed by another session: open the ballot again")
-            with self.path.open("ab") as file:
-                file.truncate(self._whole)  # no torn line stays
-                self._size = self._whole
-                try:
-                    file.write(line)
-                    file.flush()
-                    os.fsync(file.fileno())
-                except OSError:
-                    with suppress(OSError):  # what was written of the line goes, or is torn
-                        file.truncate(self._whole)
-                    raise
-            if new:
-                _sync_folder(self.path.parent)
-        except OSError as error:
-            raise WorkbenchError(f"cannot write {self.path}: {error.strerror or error}; the answer is not kept") from error
-        self._size = self._whole = self._whole + len(line)
-        self._lead = b""
-        return time
+    def fault(self) -> str:
+        """Why the answers do not count by the rule of the plan; "" if they do."""
+        rule, right = self.plan.rule, sum(self.checks)
+        if not self.answers or len(self.answers) < rule.answered * self.planned:
+            return f"{len(self.answers)} of {self.planned} questions answered, less than {rule.answered:.0%}"
+        if right < rule.checks * len(self.checks):
+            return f"{right} of {len(self.checks)} checks answered rightly, less than {rule.checks:.0%}"
+        if self.seconds < rule.seconds:
+            return f"{self.seconds:.2g} s for an answer (median), less than {rule.seconds:g} s"
+        if rule.display and not (self.dark and self.light):
+            return f"the {'light' if self.dark else 'dark'} digit of the display check was not read"
+        return ""
 
 
-def _sync_folder(folder: Path) -> None:
-    """A new file's name is on the disk only when its folder is."""
-    with suppress(OSError):  # not every file system can; the answers themselves are safe
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def read(path: str | os.PathLike, plan: Plan) -> Ballot:
+    """The answers in a file that the page made. Raises WorkbenchError when it is damaged, or answers another plan."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        stored, number, rater, display = record["plan"], record["version"], record["rater"], record["display"]
+        answers = tuple(Answer(**answer) for answer in record["answers"])
+        numbers = [number, *(answer.seconds for answer in answers)]
+        texts = [rater, stored, *(word for answer in answers for word in (answer.trial, answer.question, answer.side))]
+        sound = (
+            record["format"] == FORMAT
+            and type(number) is int
+            and all(isinstance(text, str) for text in texts)
+            and all(type(one) in (int, float) for one in numbers)
+            and all(type(display[name]) is bool for name in ("dark", "light"))
+            and RATER.fullmatch(rater) is not None
+        )
+    except OSError as error:
+        raise WorkbenchError(f"cannot read the answers {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise WorkbenchError(f"{path} is no file of answers, or is damaged: ask for it again") from error
+    if not sound:
+        raise WorkbenchError(f"{path} is no file of answers, or is damaged: ask for it again")
+    if stored != plan.hash:
+        raise WorkbenchError(f"{path} answers another plan ({stored[:12]}, not {plan.hash[:12]}): give the key it belongs to")
+    try:
+        return Ballot(plan, number, rater, answers, display["dark"], display["light"], str(path))
+    except (WorkbenchError, OverflowError) as error:
+        raise WorkbenchError(f"{path} is damaged: {error}") from error
+
+
+def each_once(ballots: Iterable[Ballot]) -> list[Ballot]:
+    """The ballots without those that a rater sent again, perhaps after more answers: the fullest of each counts.
+
+    Raises WorkbenchError when two of one rater contradict each other.
+    """
+    found: dict[str, Ballot] = {}
+    for ballot in ballots:
+        other = found.get(ballot.rater, ballot)
+        less, more = sorted((other, ballot), key=lambda one: len(one.answers))
+        if (less.number, less.plan.hash) != (more.number, more.plan.hash) or not less.sides.items() <= more.sides.items():
+            raise WorkbenchError(f"{other.source} and {ballot.source} are by one rater and differ: keep one of them")
+        found[ballot.rater] = more
+    return list(found.values())
