@@ -164,8 +164,8 @@ class Neighbourhoods:
 def neighbourhoods(a: np.ndarray, b: np.ndarray, k: int) -> Neighbourhoods:
     """Density and coverage of results `a` (m, D) among works `b` (n, D); the ball of a work ends at its k-th nearest other.
 
-    Naeem et al. (2020), Reliable Fidelity and Diversity Metrics for Generative Models, section 3; the expectation is that
-    of theirs: of m results and n - 1 works in random order, the first k are works. UsageError unless 1 <= k < n.
+    Naeem et al. (2020), Reliable Fidelity and Diversity Metrics for Generative Models, section 3. A work is missed where, of m
+    results and n - 1 other works, the k nearest are works, which gives the expectation. UsageError unless 1 <= k < n.
     """
     m, n = len(a), len(b)
     require(1 <= k < n, f"k = {k} neighbours among {n} works: choose at least 1, and fewer than there are works")
