@@ -94,21 +94,21 @@ def _noisy(picture: Tensor, noise: torch.Generator) -> Tensor:
     return (picture + NOISE * torch.randn(picture.shape, generator=noise)).clamp(0, 1)
 
 
-def measured(found: Construction, encoder: Encoder, size: int) -> tuple[dict[str, Row], float]:
-    """(label -> row, the most leak that is allowed)."""
+def measured(found: Construction, encoder: Encoder, size: int) -> tuple[dict[str, Row], float, float]:
+    """(label -> row, the most leak that is allowed, the log-odds of held-out works)."""
     yardstick = Yardstick(encoder, found.seen, found.held_out, found.others, size=size)
     rows = {label: yardstick.measure(label, *pictures) for label, pictures in found.checkpoints.items()}
     restyled, free = found.checkpoints[GOOD]
-    return rows, yardstick.most_leak(len(restyled) + len(free))
+    return rows, yardstick.most_leak(len(restyled) + len(free)), yardstick.reference
 
 
-def cases(rows: dict[str, Row], most_leak: float) -> list[dict[str, object]]:
+def cases(rows: dict[str, Row], most_leak: float, reference: float) -> list[dict[str, object]]:
     """A line for each share of copies and each set of checkpoints: what is recommended, and whether it is right."""
     table: list[dict[str, object]] = []
     for share in COPIED:
         bad = ["untrained", f"overfitted {share:g}", "collapsed"]
         for name, labels, right in (("all", [*bad, "half", GOOD], GOOD), ("none good", bad, "")):
-            found = recommend([rows[label] for label in labels], rows[ALONE], most_leak).label
+            found = recommend([rows[label] for label in labels], rows[ALONE], most_leak, reference).label
             table.append({"case": name, "copied": share, "recommended": found or "none", "right": found == right})
     return table
 
@@ -136,9 +136,9 @@ def main() -> None:
         for seed in range(args.seeds):
             how = {"works": args.works, "held_out": args.works // 4, "photographs": args.photographs, "free": args.samples}
             how |= {"shift": args.shift}
-            rows, most = measured(construct(mine, others, seed, **how), encoder, args.size)
+            rows, most, reference = measured(construct(mine, others, seed, **how), encoder, args.size)
             leaks = {f"leak {name}": row.leak for name, row in rows.items()} | {"most": most}
-            lines += [{"painter": painter, "seed": seed, **line} for line in cases(rows, most)]
+            lines += [{"painter": painter, "seed": seed, **line} for line in cases(rows, most, reference)]
             print(painter, seed, *(f"{name} {value:.3f}" for name, value in leaks.items()), flush=True)
             write_table(args.out, lines)
     for case in ("all", "none good"):

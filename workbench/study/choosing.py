@@ -37,6 +37,8 @@ DRAWS = 10_000
 """Draws of own works for that quantile."""
 COLLAPSED = 0.5
 """Share of the variety of the artist's works, below which samples repeat themselves."""
+NEARER = 0.1
+"""Share of the way from the log-odds of the base alone to those of held-out works, below which nothing is gained."""
 
 
 @dataclass(frozen=True)
@@ -181,24 +183,25 @@ class Recommendation:
         return f"{self.label}: {self.reason}" if self.label else self.reason
 
 
-def recommend(rows: Sequence[Row], alone: Row, most_leak: float) -> Recommendation:
-    """Choose one of `rows`, checkpoints of one training; `alone`: the base without a LoRA, `most_leak`: see `Yardstick`.
+def recommend(rows: Sequence[Row], alone: Row, most_leak: float, reference: float) -> Recommendation:
+    """Choose one of `rows`, checkpoints of one training; `alone`: the base without a LoRA. For the rest see `Yardstick`.
 
     1. Its pictures leak no more than `most_leak`: they copy no more than the artist's own works resemble each other.
     2. Its samples have at least COLLAPSED of the variety of his works.
-    3. Its photographs have higher log-odds than those of the base alone.
+    3. The log-odds of its photographs are NEARER of the way, at least, from those of the base alone to held-out works.
     4. Of those left: the highest mean log-odds. Those that fall short by no more than one standard error of the paired
        difference over photographs are ties (Breiman et al. 1984), and of these the least loss on held-out works is taken.
     """
     require(bool(rows), "there is no checkpoint to choose from")
+    least = alone.odds + NEARER * max(reference - alone.odds, 0.0)
     faults: dict[str, list[str]] = {}
     for row in rows:
         if row.leak > most_leak:
             fault = f"copy seen works (leak above {most_leak:.3f})"
         elif row.variety < COLLAPSED:
             fault = f"repeat themselves (variety below {COLLAPSED:g})"
-        elif row.odds <= alone.odds:
-            fault = f"come no nearer to the artist than the base alone (log-odds {alone.odds:.2f})"
+        elif row.odds <= least:
+            fault = f"come hardly nearer to the artist than the base alone (log-odds up to {least:.2f})"
         else:
             continue
         faults.setdefault(fault, []).append(row.label)
@@ -248,7 +251,7 @@ class Evaluation:
 
     @property
     def recommendation(self) -> Recommendation:
-        return recommend(self.rows, self.alone, self.most_leak)
+        return recommend(self.rows, self.alone, self.most_leak, self.reference)
 
     def table(self) -> list[dict[str, object]]:
         """A line for every checkpoint, and one for the base alone."""
