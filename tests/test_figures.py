@@ -116,6 +116,16 @@ EXAMPLES = {
     "grid": lambda: figures.grid(
         [[picture(), None, picture(60, 20)]] * 2, [LONG, "α = 1"], [LONG] * 3, cell_captions=[[LONG] * 3] * 2, title=LONG
     ),
+    "columns": lambda: figures.columns(
+        [LONG, "b", "c"],
+        {LONG: [0.1, float("nan"), 1e-5], "odds": [1, 2, 3]},
+        [[picture(), None, picture(60, 20)]],
+        [LONG],
+        marked=1,
+        limits={"odds": 2.5},
+        title=LONG,
+        note=LONG * 3,
+    ),
     "crosstab": lambda: figures.crosstab([[3, 0, 120], [0, 0, 0]], ["A", LONG], ["a", "b", LONG], title=LONG),
 }
 
@@ -438,6 +448,11 @@ WRONG = {
     "row labels missing": lambda: figures.grid([[P], [P]], ["a"]),
     "column labels missing": lambda: figures.grid([[P, P]], [], ["a"]),
     "cell captions missing": lambda: figures.grid([[P, P]], cell_captions=[["a"]]),
+    "no columns of values": lambda: figures.columns([], {}, [], []),
+    "too many columns": lambda: figures.columns(["a"] * 13, {}, [], []),
+    "values of unlike number": lambda: figures.columns(["a"], {"b": [1.0, 2.0]}, [], []),
+    "pictures of unlike number": lambda: figures.columns(["a"], {}, [[P, P]], ["row"]),
+    "a column that is not there": lambda: figures.columns(["a"], {}, [[P]], ["row"], marked=1),
     "no counts": lambda: figures.crosstab(np.zeros((0, 0)), [], []),
     "negative counts": lambda: figures.crosstab([[-1]], ["a"], ["b"]),
     "labels of a table missing": lambda: figures.crosstab([[1, 2]], ["a"], ["b"]),

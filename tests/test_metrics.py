@@ -170,6 +170,29 @@ class TestSets:
         labels = sets._relabelled(np.arange(34) < 9, strata, 0)
         assert (labels[:, [*range(7), *range(9, 14)]].sum(axis=1) == 7).all()
 
+    def test_density_and_coverage_in_closed_form(self):
+        """On a line, works at 0, 1, 3, 7: with one neighbour their balls have the radii 1, 1, 2 and 4."""
+        works = np.array([[0.0], [1], [3], [7]])
+        found = sets.neighbourhoods(np.array([[0.5], [20]]), works, 1)
+        assert (found.density, found.coverage) == (2 / 2, 2 / 4)  # 0.5 is in the balls of 0 and 1, 20 in none
+        found = sets.neighbourhoods(np.array([[3.5], [4.0]]), works, 2)  # radii 3, 2, 3, 6: in those of 3 and 7
+        assert (found.density, found.coverage) == (4 / (2 * 2), 2 / 4)
+        assert sets.neighbourhoods(works, works, 1).coverage == 1
+        assert sets.neighbourhoods(np.ones((3, 5)), np.ones((4, 5)), 2) == sets.Neighbourhoods(2.0, 1.0, 1 - 3 / 6 * 2 / 5)
+        for k in (0, 4):
+            with pytest.raises(UsageError, match="neighbours among 4 works"):
+                sets.neighbourhoods(works, works, k)
+
+    def test_density_and_coverage_of_what_is_of_the_same_kind_and_of_what_is_not(self):
+        generator = np.random.default_rng(3)
+        found = [sets.neighbourhoods(*(generator.normal(size=(n, 8)) for n in (12, 20)), 3) for _ in range(80)]
+        assert np.mean([f.density for f in found]) == pytest.approx(1, abs=0.1)
+        assert np.mean([f.coverage for f in found]) == pytest.approx(found[0].expected, abs=0.03)
+        works = generator.normal(size=(20, 8))
+        one = sets.neighbourhoods(np.repeat(works[:1], 12, axis=0), works, 3)  # a copy of one work, again and again
+        other = sets.neighbourhoods(generator.normal(size=(12, 8)) + 9, works, 3)
+        assert one.density > 0.3 and one.coverage < 0.5 * one.expected and (other.density, other.coverage) == (0, 0)
+
     def test_the_deception_rate_lies_between_its_floor_and_its_ceiling(self):
         generator = np.random.default_rng(7)
         centres = {"one": 0, "two": 4, sets.PHOTOGRAPH: 8}

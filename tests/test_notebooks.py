@@ -21,6 +21,7 @@ EXPECTED = {
     "06_evidence",
     "07_blind_study",
     "08_generative",
+    "09_diffusion",
 }
 NOTEBOOKS = sorted({path.stem for path in FOLDER.glob("*.ipynb")} | EXPECTED)
 

@@ -11,7 +11,15 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 PAGES += [
     ROOT / folder / "README.md"
-    for folder in ("benchmarks", "figures", "figures/evidence", "notebooks", "workbench", "workbench/lab")
+    for folder in (
+        "benchmarks",
+        "figures",
+        "figures/evidence",
+        "notebooks",
+        "workbench",
+        "workbench/diffusion",
+        "workbench/lab",
+    )
 ]
 
 

@@ -18,6 +18,7 @@ from workbench.cli import (
     corpora,
     distil,
     embeddings,
+    evaluate,
     notebooks,
     study,
     train,
@@ -77,6 +78,6 @@ def _parser() -> Parser:
     parser = Parser(prog="workbench", description="Transfer an artist's style rather than the style of one picture.")
     parser.add_argument("--version", action="version", version=f"workbench {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (transfer, compare, corpora, embeddings, notebooks, study, distil, train, bench):
+    for module in (transfer, compare, corpora, embeddings, notebooks, study, distil, train, evaluate, bench):
         module.declare(commands)
     return parser

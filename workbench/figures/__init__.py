@@ -5,6 +5,7 @@ Every function returns a `Figure` that shows itself as the last expression of a 
 """
 
 from workbench.figures.canvas import Figure
+from workbench.figures.columns import checkpoints, columns
 from workbench.figures.evidence import fidelity, intervals, leak_maps, percentiles
 from workbench.figures.files import read_provenance, save
 from workbench.figures.panels import Panel, side_by_side
@@ -16,7 +17,9 @@ __all__ = [
     "THUMBNAIL",
     "Figure",
     "Panel",
+    "checkpoints",
     "cluster_sheets",
+    "columns",
     "contact_sheet",
     "content_panel",
     "corpus_map",

@@ -82,13 +82,11 @@ class MarginLeaks:
         With its `content`, places where the content itself stands as near to a source do not count. UsageError for no source,
         or one that is no work of the artist.
         """
-        groups = {self._group_of.get(work.sha256, -1) for work in sources}
-        require(bool(groups), "no source is given, so nothing can leak from it")
-        require(-1 not in groups, "a source is no work of this artist, so nothing can leak from it")
+        groups = self._groups_of(sources)
         like = images.fit(*picture.shape[-2:], self.size)
         mine = patch_grids(images.resize(picture, like), self.encoder)
         before = None if content is None else patch_grids(images.resize(content, like), self.encoder)
-        rates, heats, usual = [], [], []
+        rates, heats = [], []
         for scale, threshold in enumerate(self.thresholds):
             excess = _leaked(self._margins(mine[scale].flatten(0, 1), scale), groups, threshold)
             if before is not None:
@@ -96,12 +94,28 @@ class MarginLeaks:
                 excess = np.where(already > 0, 0, excess)
             rates.append(float((excess > 0).mean()))
             heats.append(torch.from_numpy(excess.astype(np.float32)).view(mine[scale].shape[:2]))
-            usual.append([float((_leaked(found, groups, threshold) > 0).mean()) for found in self._own[scale]])
-        real = np.mean(usual, axis=0)
+        real = self.of_works(sources)
         unrelated = np.array([self._group_of[work.sha256] not in groups for work in self.works])
         real = real[unrelated] if unrelated.any() else real  # of all groups, each work is compared with the others
         rate, expected = float(np.mean(rates)), float(real.mean())
         return MarginLeak(rate, expected, rate - expected, rank_p(rate, real), largest(heats).numpy(), len(groups))
+
+    def of_works(self, sources: Sequence[Work]) -> np.ndarray:
+        """The rate of every work of the artist, (works,), each compared with all groups but its own: none of them copied."""
+        groups = self._groups_of(sources)
+        return np.mean(
+            [
+                [float((_leaked(found, groups, threshold) > 0).mean()) for found in own]
+                for own, threshold in zip(self._own, self.thresholds, strict=True)
+            ],
+            axis=0,
+        )
+
+    def _groups_of(self, sources: Sequence[Work]) -> set[int]:
+        groups = {self._group_of.get(work.sha256, -1) for work in sources}
+        require(bool(groups), "no source is given, so nothing can leak from it")
+        require(-1 not in groups, "a source is no work of this artist, so nothing can leak from it")
+        return groups
 
 
 def _leaked(found: tuple[np.ndarray, np.ndarray], groups: set[int], threshold: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Sets of results against sets of real works: KID, MMD, Frechet distance, permutation tests, variety, deception rate.
+"""Sets of results against sets of real works: KID, MMD, Frechet distance, permutation tests, variety, coverage, deception rate.
 
 All take descriptors, (n, D) float64, of whatever encoder judges; none needs more pictures than a study has.
 """
@@ -146,6 +146,35 @@ def variety(a: np.ndarray, b: np.ndarray, *, strata: Sequence[str] = (), seed: i
     drawn = less(_relabelled(first, strata, seed))
     as_little = (1 + (drawn <= value + 1e-12 * abs(value)).sum()) / (PERMUTATIONS + 1)
     return float(pdist(a).mean() / pdist(b).mean()), float(as_little)
+
+
+@dataclass(frozen=True)
+class Neighbourhoods:
+    """Density and coverage of a set of results among real works; `expected`: the coverage of results of the works' own kind.
+
+    density, at least 0: how many balls around works a result lies in, over k; 1 on average for results of the same kind, more
+    where results crowd around the most typical works. coverage, in [0, 1]: the share of works with a result in their ball.
+    """
+
+    density: float
+    coverage: float
+    expected: float
+
+
+def neighbourhoods(a: np.ndarray, b: np.ndarray, k: int) -> Neighbourhoods:
+    """Density and coverage of results `a` (m, D) among works `b` (n, D); the ball of a work ends at its k-th nearest other.
+
+    Naeem et al. (2020), Reliable Fidelity and Diversity Metrics for Generative Models, section 3. A work is missed where, of m
+    results and n - 1 other works, the k nearest are works, which gives the expectation. UsageError unless 1 <= k < n.
+    """
+    m, n = len(a), len(b)
+    require(1 <= k < n, f"k = {k} neighbours among {n} works: choose at least 1, and fewer than there are works")
+    require(m > 0, "there are no results to compare with works")
+    radii = np.sort(cdist(b, b), axis=1)[:, k]  # the first is the work itself
+    inside = cdist(a, b) <= radii
+    first = np.arange(k)
+    missed = float(np.prod((n - 1 - first) / (m + n - 1 - first)))
+    return Neighbourhoods(float(inside.sum() / (k * m)), float(inside.any(axis=0).mean()), 1 - missed)
 
 
 @dataclass(frozen=True)
