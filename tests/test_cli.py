@@ -1072,20 +1072,21 @@ def swept(tmp_path):
 def test_a_sweep_runs_every_combination_tells_of_failures_and_goes_on(workbench, swept):
     status, out, err = workbench("sweep", "grid.yaml")
     assert status == 1 and "1 of 2 runs failed" in err.splitlines()[-1]
-    assert out.count("failed: ") == 1 and out.splitlines()[-1] == "runs/07_tiny/sweep.csv"
+    assert out.count("failed: ") == 1
+    assert out.splitlines()[-2:] == ["runs/07_tiny/index.html", "runs/07_tiny/sweep.csv"]
     rows = list(csv.DictReader((swept / "sweep.csv").open()))
     assert [(row["steps"], row["scale"], row["status"], row["a.b"]) for row in rows] == [
         ("2", "0.5", "complete", "1.0"),
         ("13", "0.5", "failed", ""),
     ]
     before = {folder for folder in swept.iterdir() if folder.is_dir()}
-    Path("grid.yaml").write_text(Path("grid.yaml").read_text().replace("13", "4"))
-    assert workbench("sweep", "grid.yaml")[0] == 0
-    made = {folder for folder in swept.iterdir() if folder.is_dir()} - before
-    assert len(made) == 1  # the complete one was not run again
+    status, out, err = workbench("sweep", "grid.yaml")
+    assert {folder for folder in swept.iterdir() if folder.is_dir()} == before  # nothing has changed: nothing is made again
+    assert status == 1 and out.count("kept") == 2 and "--retry makes them again" in err.splitlines()[-1]
+    Path("grid.yaml").write_text(Path("grid.yaml").read_text().replace("13", "2"))
     Path("input.txt").write_text("two")
-    assert workbench("sweep", "grid.yaml")[0] == 0
-    assert len(list(swept.glob("*/run.json"))) == 2 + 1 + 2  # the input has changed: nothing old serves
+    status, out, _ = workbench("sweep", "grid.yaml")
+    assert status == 0 and out.count("made again: the source input.txt changed") == 2
 
 
 @pytest.mark.parametrize(
