@@ -890,6 +890,31 @@ def test_embed_writes_the_vectors_in_the_order_of_the_corpus(workbench, two_styl
     assert status == 0 and "512 numbers each: content by lite0:" in out
 
 
+def test_a_corpus_in_shards_fills_an_index_that_is_searched(workbench, two_styles):
+    pytest.importorskip("lancedb")
+    command = ("embed", two_styles, "--kind", "content", "--shards", "parts", "--workers", "1", "--index", "lancedb:museum")
+    status, out, _ = workbench(*command, "--device", "cpu")
+    assert status == 0 and out.splitlines() == ["parts/manifest.json", "12 works in lancedb:museum"]
+    before = {path: path.stat().st_mtime_ns for path in Path("parts").glob("*.safetensors")}
+    assert workbench(*command, "--device", "cpu")[1] == out
+    assert {path: path.stat().st_mtime_ns for path in before} == before and before
+    status, out, _ = workbench("search", "lancedb:museum", two_styles / "work-03.png", "-k", "1", "--device", "cpu")
+    assert status == 0 and out.startswith("+1.000") and "work-03.png" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--workers", "2"), "--shards FOLDER, which is not given"),
+        (("--shards", "parts", "-o", "e.npz"), "give one of them"),
+        (("--index", "lancedb:museum", "--size", "64"), "at the encoder's own size"),
+    ],
+)
+def test_embed_refuses_what_does_not_go_together(workbench, two_styles, options, says):
+    status, _, err = workbench("embed", two_styles, "--kind", "content", *options)
+    assert status == 2 and says in the_line(err) and not list(Path().iterdir())
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
