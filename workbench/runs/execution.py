@@ -58,10 +58,10 @@ def run(
     watch = kernel.Watch(progress if callable(progress) else _lines(notebook.stem) if progress and not bar else None)
     began = time.monotonic()
     record.start(folder, notebook.stem, parameters, made)
-    before = {**dependencies.known_before(notebook), "absent": dependencies.absent(parameters)}
-    record.write(folder, before, dependencies.FILE)
+    record.write(folder, dependencies.known_before(notebook), dependencies.FILE)
     try:
         error = kernel.execute(notebook, folder, {name: parameters[name] for name in given}, timeout, bar, watch)
+        dependencies.write(folder, {"absent": dependencies.absent(parameters)})  # now, for a run may make a folder of that name
         # A session writes "figures" when it begins, and sets the status when the notebook calls finish.
         left = record.read(folder)
         if error is None and "figures" in left and left["status"] != "complete":

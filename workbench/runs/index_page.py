@@ -73,8 +73,8 @@ class Page:
 
     def _thumbnail(self, folder: Path) -> str:
         """The first picture of a run, small, inside the page; nothing where there is none that can be read."""
-        (entry,) = Archive(folder).entries
-        path = entry.picture()
+        entry = next(iter(Archive(folder).entries), None)
+        path = entry.picture() if entry else None
         if path is None:
             return ""
         key = (path, path.stat().st_mtime_ns)

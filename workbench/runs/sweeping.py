@@ -84,20 +84,15 @@ def sweep(grid: Grid, *, out: str | Path = "runs", retry: bool = False, progress
     page = index_page.Page(base, grid.notebook.stem, list(grid.vary))
     with Table(grid.notebook.stem, runs, progress) as table:
         try:
-            for one in runs:
-                if one.folder is None:
-                    continue
-                yield one
-            for one in runs:
-                if one.folder is not None:
-                    continue
-                one.begin()
-                result = run(grid.notebook, one.values, out=out, progress=table.cell(one))
-                one.end(result.folder, result.error, result.seconds)
-                _write_table(base, runs)
-                if time.monotonic() - page.written > PAGE_EVERY:
-                    page.write(runs)
-                table.show()
+            for one in sorted(runs, key=lambda one: not one.is_kept):
+                if not one.is_kept:
+                    one.begin()
+                    result = run(grid.notebook, one.values, out=out, progress=table.cell(one))
+                    one.end(result.folder, result.error, result.seconds)
+                    _write_table(base, runs)
+                    if time.monotonic() - page.written > PAGE_EVERY:
+                        page.write(runs)
+                    table.show()
                 yield one
         finally:
             _write_table(base, runs)
