@@ -963,6 +963,31 @@ def test_embed_writes_the_vectors_in_the_order_of_the_corpus(workbench, two_styl
     assert status == 0 and "512 numbers each: content by lite0:" in out
 
 
+def test_a_corpus_in_shards_fills_an_index_that_is_searched(workbench, two_styles):
+    pytest.importorskip("lancedb")
+    command = ("embed", two_styles, "--kind", "content", "--shards", "parts", "--workers", "1", "--index", "lancedb:museum")
+    status, out, _ = workbench(*command, "--device", "cpu")
+    assert status == 0 and out.splitlines() == ["parts/manifest.json", "12 works in lancedb:museum"]
+    before = {path: path.stat().st_mtime_ns for path in Path("parts").glob("*.safetensors")}
+    assert workbench(*command, "--device", "cpu")[1] == out
+    assert {path: path.stat().st_mtime_ns for path in before} == before and before
+    status, out, _ = workbench("search", "lancedb:museum", two_styles / "work-03.png", "-k", "1", "--device", "cpu")
+    assert status == 0 and out.startswith("+1.000") and "work-03.png" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--workers", "2"), "--shards FOLDER, which is not given"),
+        (("--shards", "parts", "-o", "e.npz"), "give one of them"),
+        (("--index", "lancedb:museum", "--size", "64"), "at the encoder's own size"),
+    ],
+)
+def test_embed_refuses_what_does_not_go_together(workbench, two_styles, options, says):
+    status, _, err = workbench("embed", two_styles, "--kind", "content", *options)
+    assert status == 2 and says in the_line(err) and not list(Path().iterdir())
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
@@ -1145,20 +1170,21 @@ def swept(tmp_path):
 def test_a_sweep_runs_every_combination_tells_of_failures_and_goes_on(workbench, swept):
     status, out, err = workbench("sweep", "grid.yaml")
     assert status == 1 and "1 of 2 runs failed" in err.splitlines()[-1]
-    assert out.count("failed: ") == 1 and out.splitlines()[-1] == "runs/07_tiny/sweep.csv"
+    assert out.count("failed: ") == 1
+    assert out.splitlines()[-2:] == ["runs/07_tiny/index.html", "runs/07_tiny/sweep.csv"]
     rows = list(csv.DictReader((swept / "sweep.csv").open()))
     assert [(row["steps"], row["scale"], row["status"], row["a.b"]) for row in rows] == [
         ("2", "0.5", "complete", "1.0"),
         ("13", "0.5", "failed", ""),
     ]
     before = {folder for folder in swept.iterdir() if folder.is_dir()}
-    Path("grid.yaml").write_text(Path("grid.yaml").read_text().replace("13", "4"))
-    assert workbench("sweep", "grid.yaml")[0] == 0
-    made = {folder for folder in swept.iterdir() if folder.is_dir()} - before
-    assert len(made) == 1  # the complete one was not run again
+    status, out, err = workbench("sweep", "grid.yaml")
+    assert {folder for folder in swept.iterdir() if folder.is_dir()} == before  # nothing has changed: nothing is made again
+    assert status == 1 and out.count("kept") == 2 and "--retry makes them again" in err.splitlines()[-1]
+    Path("grid.yaml").write_text(Path("grid.yaml").read_text().replace("13", "2"))
     Path("input.txt").write_text("two")
-    assert workbench("sweep", "grid.yaml")[0] == 0
-    assert len(list(swept.glob("*/run.json"))) == 2 + 1 + 2  # the input has changed: nothing old serves
+    status, out, _ = workbench("sweep", "grid.yaml")
+    assert status == 0 and out.count("made again: the source input.txt changed") == 2
 
 
 @pytest.mark.parametrize(

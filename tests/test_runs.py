@@ -247,16 +247,16 @@ class TestParameters:
 class TestRunFolders:
     def test_parallel_runs_get_folders_of_their_own(self, tmp_path):
         with ThreadPoolExecutor(8) as pool:
-            made = list(pool.map(lambda _: record.run_folder(tmp_path / "n", "source", {"a": 1}), range(24)))
+            made = list(pool.map(lambda _: record.run_folder(tmp_path / "n", {"a": 1}), range(24)))
         assert len({*made}) == 24 and all(folder.is_dir() for folder in made)
         hashes = {folder.name.split("-")[2] for folder in made}
         assert len(hashes) == 1  # the same thing
-        assert record.run_folder(tmp_path / "n", "source", {"a": 2}).name.split("-")[2] not in hashes
+        assert record.run_folder(tmp_path / "n", {"a": 2}).name.split("-")[2] not in hashes
 
     def test_a_folder_that_cannot_be_made_is_named(self, tmp_path):
         (tmp_path / "runs").write_text("a file")
         with pytest.raises(WorkbenchError, match="cannot create the run folder"):
-            record.run_folder(tmp_path / "runs", "", {})
+            record.run_folder(tmp_path / "runs", {})
 
 
 @pytest.fixture

@@ -199,10 +199,16 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
     return Path(path)
 
 
+def opened(path: str | os.PathLike) -> None:
+    """Report that native code opens `path`, by the audit event that Python's own `open` raises: see runs/dependencies.py."""
+    sys.audit("open", str(path), "r", os.O_RDONLY)
+
+
 def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, "Tensor"]]:
     """(metadata, tensors) of a safetensors file. Raises WorkbenchError, naming `path`, when it cannot be read."""
     from safetensors import SafetensorError, safe_open  # here, because they bring torch, and not all who store need it
 
+    opened(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             # Cloned, because the order of a sum depends on how memory is aligned, and torch aligns what it allocates alike.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.cli.parser import (
     CORPUS_HELP,
+    LOAD,
     add_command,
     check_out,
     count,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from workbench.figures import Figure
     from workbench.retrieval.clusters import Clustering
 
+WORKERS = "workbench.retrieval.workers:embed"
 EMBED = "workbench.retrieval.embeddings:embed"
 CLUSTER = "workbench.retrieval.clusters:cluster"
 SEARCH = "workbench.retrieval.centred:CentredIndex.search"
@@ -35,6 +37,10 @@ def declare(commands: Any) -> None:
     embed.option("--kind", EMBED, "what the vectors describe: content, what is shown; style and gram, how", required=True)
     embed.option("--size", EMBED, "long side at which works are described, px (default: what suits the encoder)", type=int)
     embed.add_argument("-o", "--out", type=written, help="write names, hashes and vectors, .npz")
+    text = "embed in parts, each a file of FOLDER, by several processes: for corpora of many thousands"
+    embed.add_argument("--shards", type=written, metavar="FOLDER", help=text)
+    embed.option("--workers", WORKERS, "processes that make the shards (default: one for each core)", type=count)
+    index_option(embed)
     search = add_command(commands, "search", _search, "find the paintings that show most nearly what a picture shows")
     search.option("-k", SEARCH, "how many", type=count)
     search.add_argument(
@@ -61,15 +67,38 @@ def _embed(args: argparse.Namespace) -> None:
         check_out(args.out, ".npz")
     import numpy as np
 
-    from workbench import images, storage
-    from workbench.retrieval import embeddings
+    from workbench import encoders, images, storage
+    from workbench.retrieval import embeddings, stores
+    from workbench.retrieval.shards import MANIFEST
 
-    options = given(args, EMBED)
+    options, parts = given(args, EMBED), given(args, WORKERS)
     _check_kind(options["kind"])
+    stores.parse(args.index)
+    is_indexed = args.index != "exact"
+    require(bool(args.shards) or not parts, "--workers is about --shards FOLDER, which is not given")
+    require(not (args.shards and args.out), "--shards and -o both say where vectors go; give one of them")
+    at_default = options["kind"] == "content" and "size" not in options
+    require(not is_indexed or at_default, "an --index holds vectors of --kind content at the encoder's own size")
     if "size" in options:
         images.check_size(options["size"])
     encoder = load_encoder(args, style=options["kind"] != "content")
     corpus = open_corpus(args.corpus, args.out)
+    found = None
+    if args.shards:
+        from workbench.retrieval import workers
+
+        loaded = {"encoder": encoders.RETRIEVER if options["kind"] == "content" else "embedded"}
+        named = {"encoder" if name == "name" else name: value for name, value in given(args, LOAD).items()}
+        found = workers.embed(corpus, args.shards, **loaded | named, **options, **parts, show=True)
+        print(args.shards / MANIFEST)
+    if is_indexed:
+        from workbench.retrieval import filling
+
+        index = stores.open_index(args.index)
+        filling.fill(index, [corpus], encoder, descriptors=found, show=True)
+        print(f"{len(index)} works in {stores.shown(args.index)}")
+    if found or (is_indexed and not args.out):
+        return
     space = embeddings.embed(corpus, encoder, **options, show=True)
     print(f"{len(space.raw)} works, {space.raw.shape[1]} numbers each: {space.kind} by {encoder.identity}")
     if args.out:

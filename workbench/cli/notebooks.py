@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 from typing import Any
 
 from workbench.cli.parser import add_command, given
@@ -27,7 +28,9 @@ def declare(commands: Any) -> None:
     parser.add_argument(
         "grid", type=written, metavar="GRID", help="YAML: notebook, vary: {name: [values]}, fixed: {name: value}"
     )
-    parser.option("--out", RUN, "folder that receives <notebook>/<run-id>, and <notebook>/sweep.csv", type=written)
+    text = "folder that receives <notebook>/<run-id>, and <notebook>/sweep.csv and index.html"
+    parser.option("--out", RUN, text, type=written)
+    parser.add_argument("--retry", action="store_true", help="make failed runs again, though nothing has changed")
 
 
 def _seconds(text: str) -> float:
@@ -57,13 +60,25 @@ def _run(args: argparse.Namespace) -> None:
 
 def _sweep(args: argparse.Namespace) -> None:
     from workbench import runs
+    from workbench.runs import index_page
 
     grid, options = runs.read_grid(args.grid), given(args, RUN)
-    failed = 0
-    for number, (values, folder, error) in enumerate(runs.sweep(grid, **options), 1):
-        varied = ", ".join(f"{name} = {values[name]!r}" for name in grid.vary)
-        print(f"{number:4}  {folder}  {varied}{f'  failed: {error}' if error else ''}", flush=True)
-        failed += error is not None
-    print(folder.parent / runs.sweeping.TABLE)
+    failed = kept = number = 0
+    for number, one in enumerate(runs.sweep(grid, retry=args.retry, **options), 1):
+        varied = ", ".join(f"{name} = {value!r}" for name, value in one.varied.items())
+        notes = [
+            "kept" if one.is_kept else "",
+            f"made again: {one.why}" if one.why else "",
+            f"failed: {one.error}" if one.error else "",
+        ]
+        if not sys.stdout.isatty():  # there the table says it
+            print("  ".join(filter(None, [f"{number:4}", str(one.folder), varied, *notes])), flush=True)
+        failed += one.error is not None
+        kept += one.is_kept and one.error is not None
+    base = one.folder.parent
+    for name in (f"{index_page.OVERVIEW}.png", index_page.PAGE, runs.sweeping.TABLE):
+        if (base / name).is_file():
+            print(base / name)
     if failed:
-        raise WorkbenchError(f"{failed} of {number} runs failed; the same command tries them again")
+        again = "; --retry makes them again" if kept else ""
+        raise WorkbenchError(f"{failed} of {number} runs failed{again}")

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from workbench import storage
 from workbench.diffusion.base import Base, first_line, library, quiet, shapes
 from workbench.errors import WorkbenchError, require
 
@@ -137,6 +138,7 @@ def find(path: str | Path) -> Path:
 def header(path: str | Path) -> dict[str, Any]:
     """What the file of a LoRA says of itself, as `DreamBooth.header` wrote it; {} for those of others."""
     safetensors = library("safetensors")
+    storage.opened(find(path))
     try:
         with safetensors.safe_open(str(find(path)), framework="pt") as file:
             return json.loads((file.metadata() or {}).get("header", "{}"))

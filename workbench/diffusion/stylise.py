@@ -18,7 +18,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from workbench import images, progress
+from workbench import images, progress, storage
 from workbench.diffusion import base as bases
 from workbench.diffusion import captions, lora
 from workbench.diffusion.base import Base, Words, first_line, library, padded, quiet
@@ -242,6 +242,8 @@ def opened(name: str, identity: str, device: str) -> Base:
 def control_net(folder: str, device: str, dtype: torch.dtype) -> Any:
     """The ControlNet in `folder`, in the layout of diffusers."""
     require(Path(folder, "config.json").is_file(), f"control {folder}: no folder of a ControlNet, with a config.json")
+    for file in Path(folder).glob("*.safetensors"):
+        storage.opened(file)
     try:
         with quiet():
             found = library("diffusers").ControlNetModel.from_pretrained(

@@ -52,7 +52,7 @@ def reduced(path: str | os.PathLike, enough: int, formats: Sequence[str]) -> tup
 def _reduce(path: str, enough: int, formats: Sequence[str]) -> tuple[dict[str, Any], bytes]:
     """(facts, pixels) of `reduced`."""
     Image.MAX_IMAGE_PIXELS = None  # the limit on memory takes its place
-    with Image.open(path, formats=formats) as image:
+    with Image.open(path, formats=tuple(formats)) as image:
         width, height = image.size
         if image.format == "JPEG":
             long = max(width, height)
@@ -94,7 +94,7 @@ def _shrink(image: Image.Image, factor: int) -> Image.Image:
         mode = "L" if mode == "1" else "RGB"
     elif mode == "PA":
         mode = "RGBA"
-    size = tuple(-(-side // factor) for side in image.size)
+    size = -(-image.width // factor), -(-image.height // factor)
     small = Image.new(mode, size)
     for top in range(0, size[1], ROWS):
         box = (0, top * factor, image.width, min((top + ROWS) * factor, image.height))

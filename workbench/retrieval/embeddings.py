@@ -80,6 +80,11 @@ class Embeddings:
         return centred(self.names, self.raw, self.centre, metadata)
 
 
+def key(encoder: Encoder, kind: Kind, size: int) -> str:
+    """24 hexadecimal digits that stand for everything that a descriptor depends on besides the file."""
+    return hashlib.sha256(f"{VERSION}|{images.DECODER}|{encoder.identity}|{kind}|{size}".encode()).hexdigest()[:24]
+
+
 def embed(
     corpus: Corpus | Sequence[Work], encoder: Encoder, kind: Kind, *, size: int | None = None, show: bool = False
 ) -> Embeddings:
@@ -100,8 +105,7 @@ def embed(
     if not works:
         raise WorkbenchError("no works to embed")
     size = size or encoder.embedding_size
-    key = hashlib.sha256(f"{VERSION}|{images.DECODER}|{encoder.identity}|{kind}|{size}".encode()).hexdigest()[:24]
-    cache = storage.Cache(storage.cache_dir("embeddings", key))
+    cache = storage.Cache(storage.cache_dir("embeddings", key(encoder, kind, size)))
     cached = {work.sha256: cache.get(work.sha256, ["descriptor"]) for work in works}
     rows = {sha256: entry["descriptor"] for sha256, entry in cached.items() if entry is not None}
     missing = list({work.sha256: work for work in works if work.sha256 not in rows}.values())

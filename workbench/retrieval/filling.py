@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -16,12 +16,20 @@ from workbench.retrieval.centred import CentredIndex
 from workbench.retrieval.index import Index, Value, Where
 
 T = TypeVar("T")
+Descriptors = Callable[[Sequence[Work]], np.ndarray]
+"""Works -> what they show, (n, D) float32."""
 BATCH = 4096
 """Works whose vectors are in memory at a time."""
 
 
 def fill(
-    index: Index, corpora: Sequence[Corpus], encoder: Encoder, *, where: Where | None = None, show: bool = False
+    index: Index,
+    corpora: Sequence[Corpus],
+    encoder: Encoder,
+    *,
+    where: Where | None = None,
+    descriptors: Descriptors | None = None,
+    show: bool = False,
 ) -> CentredIndex:
     """The works of `corpora` as points of `index`, by what they show. Those that it holds are not read again.
 
@@ -31,13 +39,15 @@ def fill(
 
     Args:
         where: what holds for all of the works, so that a large index is not searched through others. show: progress on stderr.
+        descriptors: where those of works come from, such as `shards.Shards`; by default they are embedded here, and cached.
 
     Raises UsageError for an index of another encoder or size of pictures, and for points that are no works.
     """
+    descriptors = descriptors or (lambda works: embeddings.embed(works, encoder, "content", show=show).raw)
     works = {_id(work, corpus): (work, corpus) for corpus in corpora for work in corpus}
     if not index.about:
         require(not len(index), "the index holds points that are no works: choose another #NAME")
-        mean = _mean([work for work, _ in works.values()], encoder, show).astype("<f4")
+        mean = _mean([work for work, _ in works.values()], descriptors).astype("<f4")
         index.about = json.dumps({"holds": holds(encoder), "centre": base64.b64encode(mean.tobytes()).decode()})
     mean = centre(index, encoder)
     ids = list(works)
@@ -46,7 +56,7 @@ def fill(
         missing = [id for id in batch if id not in present]
         if not missing:
             continue
-        vectors = embeddings.embed([works[id][0] for id in missing], encoder, "content", show=show).raw - mean
+        vectors = descriptors([works[id][0] for id in missing]) - mean
         inside = np.flatnonzero(vectors.any(axis=1)).tolist()  # a work that is the mean has no direction
         if inside:
             index.upsert([missing[i] for i in inside], vectors[inside], [_columns(*works[missing[i]]) for i in inside])
@@ -75,11 +85,11 @@ def centre(index: Index, encoder: Encoder) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), dtype="<f4")
 
 
-def _mean(works: Sequence[Work], encoder: Encoder, show: bool) -> np.ndarray:
+def _mean(works: Sequence[Work], descriptors: Descriptors) -> np.ndarray:
     """The mean of the descriptors (D,), or zero for one work, which would otherwise be its own mean."""
     total: np.ndarray | float = 0.0
     for batch in _batches(works):
-        total = total + embeddings.embed(batch, encoder, "content", show=show).raw.sum(axis=0, dtype=np.float64)
+        total = total + descriptors(batch).sum(axis=0, dtype=np.float64)
     return np.asarray(total) / len(works) * (len(works) > 1)
 
 

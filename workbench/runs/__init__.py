@@ -5,6 +5,7 @@ from workbench.runs.declarations import Parameter, check, parameters, parse
 from workbench.runs.execution import RunResult, run
 from workbench.runs.session import Session, begin
 from workbench.runs.sweeping import Grid, read_grid, sweep
+from workbench.runs.swept import SweptRun
 from workbench.runs.tidy import strip, stripped
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Parameter",
     "RunResult",
     "Session",
+    "SweptRun",
     "begin",
     "check",
     "parameters",

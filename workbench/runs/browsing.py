@@ -16,7 +16,7 @@ from workbench import figures, images
 from workbench import provenance as pv
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.figures import Figure
-from workbench.runs import record, sweeping
+from workbench.runs import record
 
 BROKEN = "broken"
 """Status of a folder whose run.json is no record of a run."""
@@ -207,7 +207,7 @@ def _entry(folder: Path) -> Entry:
     except RecursionError:
         error = f"cannot read {folder / record.RECORD}: it is nested too deeply"
     try:
-        metrics = {name: float(value) for name, value in sweeping.numbers(folder).items()}
+        metrics = {name: float(value) for name, value in record.numbers(folder).items()}
     except (WorkbenchError, RecursionError, OverflowError) as reason:
         error = error or str(reason)
     parameters, seconds = found.get("parameters"), found.get("seconds")

@@ -7,14 +7,14 @@ timed out or the kernel died, that one has `exception: null` and `completed` (pa
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from workbench import provenance as pv
 from workbench.errors import UsageError, WorkbenchError
-from workbench.runs import record
-from workbench.runs.declarations import check, read
+from workbench.runs import dependencies, record
+from workbench.runs.declarations import check
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def run(
     *,
     out: str | Path = "runs",
     timeout: float | None = None,
-    progress: bool = True,
+    progress: bool | Callable[[int, int], None] = True,
     settings: str | Path | None = None,
 ) -> RunResult:
     """Execute `notebook` with the parameters `values`, which go before those of the JSON file `settings`.
@@ -41,7 +41,8 @@ def run(
     The run folder is `out`/<notebook>/<run-id>, or the notebook's parameter `out` when it has one that is not empty. It
     receives executed.ipynb, run.json, what the notebook's session writes and, unless the run completes, what the kernel
     printed to its own streams, kernel.log. `timeout` is in seconds per cell. The kernel runs where the caller stands and
-    finds the run folder in the environment variable WORKBENCH_RUN.
+    finds the run folder in the environment variable WORKBENCH_RUN. `progress` shows a bar on stderr, or is told the number of
+    each cell that begins, and how many there are.
 
     Raises UsageError, before anything is written or started, when a parameter does not fit. A notebook that fails raises
     nothing: see the result. KeyboardInterrupt is recorded as "interrupted" and raised again.
@@ -53,11 +54,14 @@ def run(
     parameters = check(notebook, given)
     folder = _folder(notebook, parameters, Path(out))
     made = pv.provenance(parameters, parameters.get("seed"), {}, {})
-    watch = kernel.Watch(notebook.stem, progress and not sys.stderr.isatty())
+    bar = progress is True and sys.stderr.isatty()
+    watch = kernel.Watch(progress if callable(progress) else _lines(notebook.stem) if progress and not bar else None)
     began = time.monotonic()
     record.start(folder, notebook.stem, parameters, made)
+    record.write(folder, dependencies.known_before(notebook), dependencies.FILE)
     try:
-        error = kernel.execute(notebook, folder, {name: parameters[name] for name in given}, timeout, progress, watch)
+        error = kernel.execute(notebook, folder, {name: parameters[name] for name in given}, timeout, bar, watch)
+        dependencies.write(folder, {"absent": dependencies.absent(parameters)})  # now, for a run may make a folder of that name
         # A session writes "figures" when it begins, and sets the status when the notebook calls finish.
         left = record.read(folder)
         if error is None and "figures" in left and left["status"] != "complete":
@@ -89,17 +93,16 @@ def read_settings(path: Path) -> dict[str, object]:
     return values
 
 
+def _lines(name: str) -> Callable[[int, int], None]:
+    return lambda count, total: print(f"{name}: cell {count}/{total}", file=sys.stderr, flush=True)
+
+
 def _folder(notebook: Path, parameters: Mapping[str, object], out: Path) -> Path:
     chosen = parameters.get("out")
     if not isinstance(chosen, str) or not chosen:
-        return record.run_folder(out / notebook.stem, source_of(notebook), parameters)
+        return record.run_folder(out / notebook.stem, parameters)
     try:
         Path(chosen).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WorkbenchError(f"cannot create the run folder {chosen}: {error.strerror}; change the parameter out") from error
     return Path(chosen)
-
-
-def source_of(notebook: Path) -> str:
-    """What is executed: outputs and metadata do not count."""
-    return "\n\0".join(cell.source for cell in read(notebook).cells if cell.cell_type == "code")

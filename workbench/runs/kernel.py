@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,7 @@ OUTPUT_SECONDS = 60
 class Watch:
     """Hooks of nbclient: which code cell runs, and what it raised. Cells are numbered as Jupyter does, In [1] first."""
 
-    name: str
-    prints: bool  # a plain line per cell, where no bar is shown
+    report: Callable[[int, int], None] | None = None  # told the number of each cell that begins, and how many there are
     count: int = 0
     total: int = 0
     raised: str | None = None
@@ -53,8 +52,8 @@ class Watch:
 
     def _execute(self, cell, cell_index) -> None:
         self.count += 1
-        if self.prints:
-            print(f"{self.name}: cell {self.count}/{self.total}", file=sys.stderr, flush=True)
+        if self.report is not None:
+            self.report(self.count, self.total)
 
     def _error(self, cell, cell_index, execute_reply) -> None:
         if "raises-exception" not in cell.metadata.get("tags", []):
@@ -63,8 +62,8 @@ class Watch:
             self.raised = f"{self.cell}: {reply['evalue'] if ours else '{ename}: {evalue}'.format(**reply)}"
 
 
-def execute(notebook, folder: Path, given: dict, timeout: float | None, progress: bool, watch: Watch) -> str | None:
-    """Run the notebook into folder/executed.ipynb. Returns what went wrong, as one line, or None."""
+def execute(notebook, folder: Path, given: dict, timeout: float | None, bar: bool, watch: Watch) -> str | None:
+    """Run the notebook into folder/executed.ipynb, with a `bar` on stderr. Returns what went wrong, as one line, or None."""
     attempts = 2  # a port may be taken, or a machine too busy, between two kernels that start; a cell is never retried
     while True:
         attempts -= 1
@@ -76,7 +75,7 @@ def execute(notebook, folder: Path, given: dict, timeout: float | None, progress
                     _as_lists(given),
                     kernel_name="python3",
                     language="python",
-                    progress_bar={"desc": notebook.stem} if progress and not watch.prints else False,
+                    progress_bar={"desc": notebook.stem} if bar else False,
                     start_timeout=START_SECONDS,
                     execution_timeout=math.ceil(timeout) if timeout else None,
                     iopub_timeout=OUTPUT_SECONDS,

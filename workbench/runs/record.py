@@ -6,11 +6,10 @@ killed outright stays "running".
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-import workbench
 from workbench import provenance as pv
 from workbench.errors import WorkbenchError
 from workbench.storage import write_text
@@ -29,13 +28,12 @@ def runs_folder() -> Path:
     return (here.parent if here.name == "notebooks" else here) / "runs"
 
 
-def run_folder(base: Path, source: str, parameters: Mapping[str, object]) -> Path:
+def run_folder(base: Path, parameters: Mapping[str, object]) -> Path:
     """Create and return a new folder below `base`, even when several processes do so at once.
 
-    It is called by the UTC time and a hash of the notebook's source, its parameters and the package version: runs of the
-    same thing are recognised by the hash.
+    It is called by the UTC time and a hash of the parameters, by which runs of the same thing are found.
     """
-    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{_hash(source, parameters)}"
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{_hash(parameters)}"
     attempt = 1
     while True:
         folder = base / (name if attempt == 1 else f"{name}-{attempt}")
@@ -48,34 +46,20 @@ def run_folder(base: Path, source: str, parameters: Mapping[str, object]) -> Pat
             raise WorkbenchError(f"cannot create the run folder {folder}: {error.strerror}") from error
 
 
-def _hash(source: str, parameters: Mapping[str, object]) -> str:
-    what = pv.text({"source": source, "parameters": dict(parameters), "version": workbench.__version__})
-    return hashlib.sha256(what.encode()).hexdigest()[:8]
+def _hash(parameters: Mapping[str, object]) -> str:
+    return hashlib.sha256(pv.text(parameters).encode()).hexdigest()[:8]
 
 
-def complete(base: Path, source: str, parameters: Mapping[str, object]) -> Path | None:
-    """The newest folder below `base` in which the same notebook ran to its end with the same parameters, if there is one.
-
-    The same also means: with this commit of the package, and with the files that the parameters name as they are now.
-    """
-    for folder in sorted(base.glob(f"*-{_hash(source, parameters)}*"), reverse=True):
+def made(base: Path, parameters: Mapping[str, object]) -> list[Path]:
+    """The folders below `base` of runs with these parameters, newest first; those without a record are left out."""
+    found = []
+    for folder in sorted(base.glob(f"*-{_hash(parameters)}*"), reverse=True):
         try:
-            found = read(folder)
+            if read(folder).get("parameters") == json.loads(json.dumps(dict(parameters))):
+                found.append(folder)
         except WorkbenchError:
             continue
-        ended = found.get("status") == "complete" and found.get("parameters") == dict(parameters)
-        if ended and {key: found.get(key) for key in pv.checkout()} == pv.checkout() and _unchanged(found):
-            return folder
-    return None
-
-
-def _unchanged(found: Mapping) -> bool:
-    """Whether the inputs of a run that are named by parameters have the hashes that it recorded."""
-    for name, entry in found.get("inputs", {}).items():
-        value = found["parameters"].get(name)
-        if isinstance(value, str) and Path(value).exists() and pv.describe(name, Path(value))["sha256"] != entry["sha256"]:
-            return False
-    return True
+    return found
 
 
 def metrics(folder: Path) -> dict:
@@ -86,6 +70,19 @@ def metrics(folder: Path) -> dict:
         return {}
     except (OSError, ValueError) as error:
         raise WorkbenchError(f"cannot read {folder / METRICS}: {error}") from error
+
+
+def numbers(folder: Path) -> dict[str, float]:
+    """The numbers that the run in `folder` measured, called after the way to them: {"blend.style.gram": 0.01, ...}."""
+
+    def leaves(value: object, name: str) -> Iterator[tuple[str, float]]:
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                yield from leaves(item, f"{name}.{key}" if name else str(key))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, value
+
+    return dict(leaves(metrics(folder), ""))
 
 
 def start(

@@ -22,7 +22,7 @@ from IPython import get_ipython
 from workbench import figures, images
 from workbench import provenance as pv
 from workbench.errors import UsageError, WorkbenchError, require
-from workbench.runs import record
+from workbench.runs import dependencies, record
 from workbench.runs.declarations import Parameter, declared, resolve
 
 _open: "Session | None" = None  # the session that waits for finish; a kernel runs one notebook
@@ -79,7 +79,7 @@ def _folder(notebook: str, parameters: Mapping[str, Any]) -> Path:
     chosen = os.environ.get(record.FOLDER_VARIABLE, parameters.get("out"))
     if isinstance(chosen, str) and chosen:
         return Path(chosen).absolute()  # a notebook may change the current folder
-    return record.run_folder(record.runs_folder() / notebook, notebook, parameters)
+    return record.run_folder(record.runs_folder() / notebook, parameters)
 
 
 class Session:
@@ -94,8 +94,10 @@ class Session:
         # `out` is where results go, not what they are: equal runs in two folders give equal files.
         decisive = {name: value for name, value in parameters.items() if name != "out"}
         self._provenance = pv.provenance(decisive, self.seed, {}, {})
-        record.start(folder, notebook, parameters, self._provenance, joins=record.FOLDER_VARIABLE in os.environ)
+        joins = record.FOLDER_VARIABLE in os.environ
+        record.start(folder, notebook, parameters, self._provenance, joins=joins)
         self._note(figures=[])
+        self._trace = dependencies.Trace(folder) if joins else None
         if shell := get_ipython():
             shell.events.register("post_run_cell", self._after_cell)
 
@@ -146,6 +148,7 @@ class Session:
     def finish(self, **metrics: Any) -> "Session":
         """Write the metrics, mark the run complete and return the session, which shows the folder."""
         self.metrics(metrics)
+        self._write_dependencies()
         self.status, self.seconds = "complete", time.monotonic() - self._began
         record.end(self.folder, self.status, None, self.seconds)
         if _open is self:
@@ -162,7 +165,13 @@ class Session:
             return
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         message = " ".join(f"{type(error).__name__}: {error}".split())
+        self._write_dependencies()
         record.end(self.folder, status, f"In [{result.execution_count}]: {message}", time.monotonic() - self._began)
+
+    def _write_dependencies(self) -> None:
+        if self._trace is not None:
+            dependencies.write(self.folder, self._trace.close())
+            self._trace = None
 
     def _abandon(self) -> None:
         """Leave a run that was begun again; its folder may be gone."""

@@ -1,7 +1,11 @@
-"""Sweeps: one notebook over every combination of some parameters, run by run, resumably, and all their metrics in a table."""
+"""Sweeps: one notebook over every combination of some parameters, run by run, resumably.
+
+A sweep leaves, beside its run folders, a table of all numbers, a page to look at and an overview of the pictures.
+"""
 
 import itertools
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +14,17 @@ import pandas as pd
 import yaml
 
 from workbench.errors import UsageError, require
-from workbench.runs import record
+from workbench.runs import dependencies, index_page, record
 from workbench.runs.declarations import check
-from workbench.runs.execution import run, source_of
+from workbench.runs.execution import run
+from workbench.runs.live import Table
+from workbench.runs.swept import SweptRun
 from workbench.storage import write_text
 
 TABLE = "sweep.csv"
 """File name of the table of a sweep, beside its run folders."""
+PAGE_EVERY = 10.0
+"""Seconds between two versions of the page, at least."""
 KEYS = ("notebook", "vary", "fixed")
 """What a grid may have."""
 
@@ -63,35 +71,74 @@ def read_grid(path: str | Path) -> Grid:
     return grid
 
 
-def sweep(grid: Grid, *, out: str | Path = "runs", progress: bool = True) -> Iterator[tuple[dict[str, Any], Path, str | None]]:
-    """Yield (parameters, run folder, error or None) for every run of `grid`; what is complete below `out` is not run again.
+def sweep(grid: Grid, *, out: str | Path = "runs", retry: bool = False, progress: bool = True) -> Iterator[SweptRun]:
+    """Yield every run of `grid` once it is complete or has failed; runs that need not be made again come first.
 
-    After every run `out`/<notebook>/sweep.csv is written anew. A run that fails is yielded with its error, and the next one
-    starts; the next sweep of the same grid tries it again.
+    A run below `out` is kept as long as everything that it depends on is as it was (see `dependencies`); otherwise it is made
+    again, and `why` says for what reason. The next run starts when one has failed. `retry` makes failed runs again.
+    `out`/<notebook>/ gets sweep.csv and index.html after every run, and overview.png and .pdf at the end: pictures, with the
+    last of `vary` across and the one before down. `progress` shows a table with the time left, in a terminal or a notebook.
     """
-    base, source = Path(out) / grid.notebook.stem, source_of(grid.notebook)
-    rows: list[dict[str, Any]] = []
+    base = Path(out) / grid.notebook.stem
+    runs = plan(grid, base, retry)
+    page = index_page.Page(base, grid.notebook.stem, list(grid.vary))
+    with Table(grid.notebook.stem, runs, progress) as table:
+        try:
+            for one in sorted(runs, key=lambda one: not one.is_kept):
+                if not one.is_kept:
+                    one.begin()
+                    result = run(grid.notebook, one.values, out=out, progress=table.cell(one))
+                    one.end(result.folder, result.error, result.seconds)
+                    _write_table(base, runs)
+                    if time.monotonic() - page.written > PAGE_EVERY:
+                        page.write(runs)
+                    table.show()
+                yield one
+        finally:
+            _write_table(base, runs)
+            page.write(runs)
+        page.draw_overviews(runs)
+        page.write(runs)
+
+
+def plan(grid: Grid, base: Path, retry: bool = False) -> list[SweptRun]:
+    """Every run of `grid`: with its folder where one below `base` still holds, else with the reason to make it again."""
+    before = dependencies.known_before(grid.notebook)
+    runs = []
     for values in grid:
-        folder = record.complete(base, source, check(grid.notebook, values))
-        error = None
-        if folder is None:
-            result = run(grid.notebook, values, out=out, progress=progress)
-            folder, error = result.folder, result.error
-        varied = {name: values[name] for name in grid.vary}
-        rows.append({**varied, "status": "failed" if error else "complete", "folder": folder.name, **numbers(folder)})
-        # As objects, so that whole numbers stay whole where a run that failed has none.
-        write_text(base / TABLE, pd.DataFrame(rows, dtype=object).to_csv(index=False))
-        yield values, folder, error
+        run = SweptRun(values, {name: values[name] for name in grid.vary})
+        for folder, found, reasons in _candidates(base, check(grid.notebook, values), before):
+            status, error = found["status"], found.get("error") or ""
+            if not reasons and (status == "complete" or not retry):
+                run.keep(folder, error if status == "failed" else None, found.get("seconds"))
+                break
+            run.why = run.why or dependencies.told(reasons or [f"it failed: {error}"])
+        runs.append(run)
+    return runs
 
 
-def numbers(folder: Path) -> dict[str, float]:
-    """The numbers in metrics.json, called after the way to them: {"blend.style.gram": 0.01, ...}."""
+def _candidates(base: Path, parameters: Mapping[str, Any], before: Mapping[str, Any]) -> list[tuple[Path, dict, list[str]]]:
+    """(folder, record, why it no longer holds) of the runs with these parameters, newest first, complete ones before others."""
+    found = []
+    for folder in record.made(base, parameters):
+        if dependencies.load(folder) is None:  # run by hand
+            continue
+        made = record.read(folder)
+        if made["status"] in ("complete", "failed"):
+            reasons = dependencies.changes(folder, before)
+            reasons += [f"its figure {path.name} is gone" for path in record.listed(folder) if not path.is_file()]
+        else:
+            reasons = ["it was interrupted"]
+        found.append((folder, made, reasons))
+    return sorted(found, key=lambda one: bool(one[2]) or one[1]["status"] != "complete")
 
-    def leaves(value: object, name: str) -> Iterator[tuple[str, float]]:
-        if isinstance(value, Mapping):
-            for key, item in value.items():
-                yield from leaves(item, f"{name}.{key}" if name else str(key))
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield name, value
 
-    return dict(leaves(record.metrics(folder), ""))
+def _write_table(base: Path, runs: Sequence[SweptRun]) -> None:
+    """One row for each run that was made, one column for each variable."""
+    rows = [
+        {**one.varied, "status": one.status, "seconds": one.seconds, "folder": one.folder.name, **record.numbers(one.folder)}
+        for one in runs
+        if one.folder is not None
+    ]
+    # As objects, so that whole numbers stay whole where a run that failed has none.
+    write_text(base / TABLE, pd.DataFrame(rows, dtype=object).to_csv(index=False))

@@ -1,0 +1,255 @@
+"""What a run depends on, each part with its hash: a run counts as done as long as all of it is as it was.
+
+That is the package, the notebook's code, the libraries, and every file and list of files that was read. Files are those that
+the interpreter reported when it opened them (audit events, PEP 578), so none has to be declared. What native code opens on its
+own is seen where the package hashes it first, as it does with weights and corpora; what other processes read is not.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import workbench
+from workbench import provenance as pv
+from workbench.errors import WorkbenchError
+from workbench.runs import record
+from workbench.runs.declarations import read
+from workbench.storage import cache_dir
+
+FILE = "dependencies.json"
+"""File name of the dependencies, beside run.json."""
+WEIGHTS = "WORKBENCH_WEIGHTS"
+"""Environment variable that names a folder of weights: what is in it is called after the variable, wherever it lies."""
+REASONS = 3
+"""Reasons that are listed, at most."""
+_SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/System", "/Library")
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_hashes: dict[tuple, str] = {}  # what a file is on its disk -> SHA-256
+
+
+def source_of(notebook: Path) -> str:
+    """What is executed: outputs, metadata and prose do not count."""
+    return "\n\0".join(cell.source for cell in read(notebook).cells if cell.cell_type == "code")
+
+
+def known_before(notebook: Path) -> dict[str, Any]:
+    """What is known before a run begins: `package`, `notebook` (hashes) and `versions` of libraries."""
+    package = Path(workbench.__file__).parent
+    names = (path for path in package.rglob("*") if path.is_file() and path.suffix not in (".md", ".pyc"))
+    lines = [f"{path.relative_to(package).as_posix()}\0{_sha256(path)}\n" for path in sorted(names)]
+    return {"package": _text("".join(lines)), "notebook": _text(source_of(notebook)), "versions": pv.versions()}
+
+
+def absent(parameters: Mapping[str, Any]) -> list[str]:
+    """The texts in `parameters` that name no file: where one appears under such a name, a run may read it."""
+    return sorted({text for text in _texts(list(parameters.values())) if text and not _exists(text)})
+
+
+def write(folder: Path, dependencies: Mapping[str, Any]) -> None:
+    """Write `dependencies`, over those of the same names that are known already."""
+    record.write(folder, {**(load(folder) or {}), **dependencies}, FILE)
+
+
+def load(folder: Path) -> dict[str, Any] | None:
+    """The dependencies of the run in `folder`; None where none are recorded, as for a notebook run by hand."""
+    try:
+        return json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def changes(folder: Path, now: Mapping[str, Any]) -> list[str]:
+    """What is no longer as it was when the run in `folder` was made, one phrase each; `now` is `known_before`."""
+    then = load(folder)
+    if then is None:
+        return ["what it depends on was not recorded"]
+    found = []
+    if then.get("package") != now["package"]:
+        found.append("the package's source changed")
+    if then.get("notebook") != now["notebook"]:
+        found.append("the notebook's code changed")
+    versions = then.get("versions", {})
+    for name, version in now["versions"].items():
+        if versions.get(name) != version:
+            found.append(f"{name} {versions.get(name)} is now {version}")
+    parameters = record.read(folder).get("parameters", {})
+    for name, digest in then.get("files", {}).items():
+        path = _place(name)
+        if not path.is_file():
+            found.append(f"the {_role(path, parameters)} is gone")
+        elif digest is None:
+            found.append(f"the {_role(path, parameters)} changed during the run")
+        elif _sha256(path) != digest:
+            found.append(f"the {_role(path, parameters)} changed")
+    for name, digest in then.get("folders", {}).items():
+        path = _place(name)
+        if _listing(path) != digest:
+            found.append(f"the {_role(path, parameters)} has other files")
+    found += [f"there is a file {text} now" for text in then.get("absent", []) if _exists(text)]
+    return found
+
+
+def told(reasons: list[str]) -> str:
+    """Reasons in one line."""
+    rest = len(reasons) - REASONS
+    return "; ".join(reasons[:REASONS]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+class Trace:
+    """The files that this process reads and the folders that it lists, from now until `close`."""
+
+    def __init__(self, folder: Path):
+        """`folder`: of the run. What lies in it, in the cache, in Python's installation or in the package is left out.
+
+        Modules that were imported before count as well.
+        """
+        apart = (folder, cache_dir(), Path(sys.prefix), Path(sys.base_prefix), Path(workbench.__file__).parent)
+        self._apart = (*_SYSTEM, *(os.path.realpath(path) for path in apart), _matplotlib())
+        self._began = time.time_ns()
+        self._read: set[str] = set()
+        self._listed: set[str] = set()
+        self._written: set[str] = set()
+        _start(self)
+
+    def heard(self, event: str, arguments: tuple) -> None:
+        """Note an audit event."""
+        path = arguments[0] if event != "os.rename" else arguments[1]
+        if isinstance(path, bytes):
+            path = os.fsdecode(path)
+        if path is None and event != "open":
+            path = "."
+        if not isinstance(path, str | os.PathLike):
+            return  # a descriptor of what is open already
+        path = _absolute(path)
+        if event == "open":
+            mode, flags = arguments[1], arguments[2]
+            writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else bool((flags or 0) & _WRITES)
+            (self._written if writes else self._read).add(path)
+        else:
+            (self._written if event == "os.rename" else self._listed).add(path)
+
+    def close(self) -> dict[str, Any]:
+        """`files`: name -> SHA-256, None for a file that changed meanwhile; `folders`: name -> hash of the names in it.
+
+        What the process wrote itself is no dependency, nor is a folder that it wrote into. Names are from the current folder
+        where they lead nowhere else.
+        """
+        _start(None)
+        imported = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+        opened = {path for path in {*self._read, *filter(None, imported)} if self._counts(path)}
+        files = {path for path in opened if os.access(path, os.R_OK) and Path(path).is_file()}
+        into = {str(Path(path).parent) for path in self._written}
+        searched = {_absolute(path) for path in sys.path_importer_cache}  # for modules
+        folders = {path for path in self._listed - into - searched if self._counts(path) and Path(path).is_dir()}
+        hashes = {}
+        for path in sorted(files - self._written):
+            hashes[_name(path)] = _sha256(Path(path)) if Path(path).stat().st_mtime_ns <= self._began else None
+        return {"files": hashes, "folders": {_name(path): _listing(Path(path)) for path in sorted(folders)}}
+
+    def _counts(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        compiled = path.endswith(".pyc")  # its module counts instead
+        return not compiled and not any(real == top or real.startswith(top + os.sep) for top in self._apart)
+
+
+_trace: Trace | None = None
+_is_heard = False
+
+
+def _start(trace: Trace | None) -> None:
+    global _trace, _is_heard
+    if not _is_heard:
+        sys.addaudithook(_hear)  # for good: a hook cannot be taken away
+        _is_heard = True
+    _trace = trace
+
+
+def _hear(event: str, arguments: tuple) -> None:
+    if _trace is not None and event in ("open", "os.listdir", "os.scandir", "os.rename"):
+        try:
+            _trace.heard(event, arguments)
+        except (OSError, ValueError):  # the current folder is gone; a path that is none
+            return
+
+
+def _name(path: str) -> str:
+    """`path` as it is recorded: from the folder of weights, or from the current one, where it lies in these."""
+    weights = os.environ.get(WEIGHTS)
+    for top, name in ((weights, f"${WEIGHTS}/"), (Path.cwd(), "")):
+        if top and path.startswith(_absolute(top) + os.sep):
+            return name + Path(path).relative_to(_absolute(top)).as_posix()
+    return path
+
+
+def _place(name: str) -> Path:
+    """Where what is recorded under `name` lies now."""
+    if name.startswith(f"${WEIGHTS}/"):
+        return Path(os.environ.get(WEIGHTS, ""), name.removeprefix(f"${WEIGHTS}/"))
+    return Path(name)
+
+
+def _role(path: Path, parameters: Mapping[str, Any]) -> str:
+    """`path` as a person knows it: "content mona_lisa.jpg" where a parameter names it or a folder that it lies in."""
+    absolute = _absolute(path)
+    for name, value in parameters.items():
+        for text in _texts(value):
+            # The path may follow words, as in "embedded:FILE" or "clip:MODEL//FILE".
+            parts = {text, text.partition(":")[2], "/" + text.partition("//")[2]} - {"", "/"}
+            if any(absolute == top or absolute.startswith(top + os.sep) for top in map(_absolute, parts)):
+                return f"{name} {path.name}"
+    return f"{'folder' if path.is_dir() else 'file'} {path.name}"
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for item in value.values() for text in _texts(item))
+    elif isinstance(value, list | tuple):
+        yield from (text for item in value for text in _texts(item))
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long, or a zero byte: a text that is no name
+        return False
+
+
+def _listing(path: Path) -> str | None:
+    """A hash of the names in a folder, None where there is none; what file browsers leave does not count."""
+    try:
+        return _text("\n".join(sorted(each.name for each in path.iterdir() if not each.name.startswith("."))))
+    except OSError:
+        return None
+
+
+def _sha256(path: Path) -> str:
+    """The hash of a file, taken again only when the file is another on its disk."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise WorkbenchError(f"cannot read {path}: {error.strerror or error}") from error
+    key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    if key not in _hashes:
+        _hashes[key] = pv.sha256(path)
+    return _hashes[key]
+
+
+def _text(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+def _absolute(path: str | os.PathLike) -> str:
+    return os.path.normpath(Path(path).absolute())
+
+
+def _matplotlib() -> str:
+    import matplotlib
+
+    return os.path.realpath(matplotlib.get_cachedir())
