@@ -19,6 +19,8 @@ MOST_BENT = 0.5
 class StrokeCoordinates:
     """z -> the picture of the strokes at z; at z = 0 they are those that were planned. See `transfer.parametrisation`."""
 
+    waits_for_host = True
+
     def __init__(self, planned: Strokes, shape: tuple[int, int], ground: Tensor):
         """`planned` on the colour `ground` (3,), seen at (H, W)."""
         self.planned = planned

@@ -1,16 +1,18 @@
 """An artist's own strokes, estimated on his works: how broad, long, bent and dense they are, and how much directions spread.
 
-Two places of a painting under one stroke have one colour; the colours of two strokes are independent of each other. In the dead
-leaves model (G. Matheron 1968; Lee, Mumford & Huang 2001, "Occlusion models for natural images") strokes of width w and length l
-cover one another at random. Places at distance r across them lie under one visible stroke with probability K(r) / (2 - K(r)),
-where K(r) = (1 - r / w)+ is the share that a stroke has in common with itself moved by r. So the mean absolute difference of
-lightness grows as 2 x / (1 + x), x = r / w, up to its plateau, and reaches half of it at r = w / 3; along the strokes at l / 3. Directions are those of the structure tensor.
+Two places of a painting under one stroke have one colour; the colours of two strokes are independent of each other. In the
+dead leaves model (G. Matheron 1968; Lee, Mumford & Huang 2001, "Occlusion models for natural images") strokes of width w and
+length l cover one another at random. Places at distance r across them lie under one visible stroke with probability
+K / (2 - K), where K = (1 - r / w)+ is the share that a stroke has in common with itself moved by r. So the mean absolute
+difference of lightness grows as 2 x / (1 + x), x = r / w, up to its plateau, and reaches half of it at r = w / 3; along the
+strokes at l / 3. Directions are those of the structure tensor.
 
 What a reproduction does not resolve cannot be estimated: strokes below some 4 px of the file come out as 3 or 4 px wide.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -64,6 +66,7 @@ def of_target(target: StyleTarget, *, show: bool = False) -> Hand:
     return mean((of_work(work), weight) for work, weight in tracked)
 
 
+@lru_cache(maxsize=4096)
 def of_work(work: Work) -> Hand:
     """The hand of one work, at the resolution of its file."""
     return of_picture(work.load(min(LARGEST, max(work.width, work.height, images.SMALLEST))))

@@ -21,7 +21,7 @@ from workbench.strokes.planning import plan
 from workbench.strokes.stroke import Strokes
 from workbench.targets import StyleTarget
 from workbench.transfer import Diverged, Iterate, Result, Settings, Transfer, checkpoint
-from workbench.transfer.loop import Plain, drive
+from workbench.transfer.loop import drive
 from workbench.transfer.optimisers import Adam
 from workbench.transfer.step import Descent
 
@@ -144,7 +144,7 @@ class Painting:
         hand = of_target(self.target, show=self.show) if options.hand == "works" else Hand()
         hand = replace(hand, width=settings.brush * hand.width, length=settings.brush * hand.length)
         picture = images.resize(self.pixels.image, self.shape)
-        return Laying(self, *plan(picture, hand, options.strokes, settings.seed))
+        return Laying(self, *plan(picture, hand, options.strokes, settings.seed, self.pixels.problem.faces))
 
     def __iter__(self) -> Iterator[Iterate]:
         self.pixels.show = self.show
@@ -153,7 +153,7 @@ class Painting:
                 yield replace(iterate, steps=self.total_steps)
             self.laying = self._laid()
         size = self.settings.size
-        for _ in drive([self.laying], Plain()):
+        for _ in drive([self.laying], self.pixels.engine):
             yield Iterate(
                 len(self.history),
                 self.total_steps,
@@ -272,7 +272,8 @@ class Laying:
         return len(self.history) >= self.painting.steps
 
     def evaluations_until(self, stride: int) -> int:
-        return 1
+        made = len(self.history)
+        return min(stride - made % stride, self.painting.steps - made)
 
     def prepare(self) -> Descent:
         if self.descent is None:
@@ -289,5 +290,5 @@ class Laying:
             if not finite:
                 return Diverged(len(self.painting.history) + 1, self.painting.image)
             self.history.append(dict(zip((*descent.objective.terms, "total"), values, strict=True)))
-            self.point = self.optimiser.point.clone()
+        self.point = self.optimiser.point.clone()
         return None

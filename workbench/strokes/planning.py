@@ -6,6 +6,7 @@ picture no longer has that colour.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,20 +16,25 @@ from torch import Tensor
 from workbench import progress
 from workbench.images import colour
 from workbench.images.cielab import rgb_from_lab
+from workbench.people import Face
 from workbench.samples import flow
 from workbench.samples.brush import scatter
 from workbench.strokes.hand import Hand
 from workbench.strokes.renderer import render
 from workbench.strokes.stroke import Strokes, joined
 
-LAYERS = (4.0, 2.0, 1.0)
+LAYERS = (4.0, 2.0, 1.0, 0.5)
 """Widths of the layers, as multiples of the width of the hand."""
+SHARES = (0.2, 0.4, 0.4)
+"""Of the strokes that the first layer leaves, the shares of the others."""
+EVERYWHERE = (0.5, 0.15, 0.0)
+"""Chance of a stroke of these layers where nothing differs from the picture: paint lies everywhere, fine touches do not."""
+FINEST = 2.0
+"""px. No stroke that is planned is finer: an optimisation at this size would not see it."""
 COVER = 2.0
 """How often the broadest strokes cover the picture."""
 FIRST_SHARE = 0.25
 """Share of all strokes that the broadest may take: with few strokes, they become broader."""
-REFINED = 0.3
-"""Share of those that are left that the middle layer takes."""
 SLENDER = 2.5
 """Lengths over widths are at least this, whatever was estimated: a dab has no direction."""
 CALM = 1.6
@@ -39,16 +45,17 @@ TOLERANCE = 10.0
 """A stroke ends where the picture differs by more than this from its colour, in Lab."""
 NOTICED = 6.0
 """Difference, in Lab, between the picture and what is there, that calls for a stroke half of the time."""
-EVERYWHERE = 0.2
-"""Chance of a stroke where nothing differs: paint lies over all of a picture, not over its edges alone."""
+FACES = 8.0
+"""Times as much, and once more, a squared difference counts in a face: viewers notice every change of it."""
 MOST_BENT = 0.4
 """Bends are at most this."""
 
 
-def plan(picture: Tensor, hand: Hand, count: int, seed: int) -> tuple[Strokes, Tensor]:
+def plan(picture: Tensor, hand: Hand, count: int, seed: int, faces: Sequence[Face] = ()) -> tuple[Strokes, Tensor]:
     """About `count` strokes, at most as many, that paint `picture` (1, 3, H, W) in [0, 1], and the colour (3,) of the ground.
 
-    `hand`: how broad, long and bent they are. The same picture and seed give the same strokes.
+    `hand`: how broad and long they are; `faces`: those of the picture, which take more strokes. The same picture and seed give
+    the same strokes.
     """
     rng = np.random.default_rng(seed)
     height, width = picture.shape[-2:]
@@ -56,16 +63,21 @@ def plan(picture: Tensor, hand: Hand, count: int, seed: int) -> tuple[Strokes, T
     picture = picture.detach().cpu().float()
     seen = _lab(picture)
     ground = picture.mean(dim=(2, 3))[0]
+    attention = np.zeros((height, width))
+    for face in faces:
+        left, top, right, bottom = (round(side * at) for side, at in zip((width, height) * 2, face.box, strict=True))
+        attention[top:bottom, left:right] = 1
     slender = max(SLENDER, hand.length / hand.width)
     area = height * width / size**2
     # As broad as it takes for the first layer to cover the picture.
     broadest = max(LAYERS[0] * hand.width, math.sqrt(COVER * area / (slender * max(1, FIRST_SHARE * count))))
-    widths = [max(broadest * w / LAYERS[0], hand.width) for w in LAYERS]
+    finest = max(LAYERS[-1] * hand.width, FINEST / size)
+    widths = np.geomspace(max(broadest, finest), finest, len(LAYERS))
     first = max(1, min(round(COVER * area / (slender * widths[0] ** 2)), count))
-    middle = round(REFINED * (count - first))
+    counts = [first, *(round(share * (count - first)) for share in SHARES)]
     parts: list[Strokes] = []
     shown = _lab(ground.view(1, 3, 1, 1).expand_as(picture))
-    for w, n in zip(widths, (first, middle, count - first - middle), strict=True):
+    for w, n, everywhere in zip(widths, counts, (1.0, *EVERYWHERE), strict=True):
         progress.check()
         if n == 0:
             continue
@@ -73,8 +85,9 @@ def plan(picture: Tensor, hand: Hand, count: int, seed: int) -> tuple[Strokes, T
         wanted = flow.blur(seen, max(0.3, 0.2 * px))
         chance = None
         if parts:
-            lost = np.linalg.norm(wanted - shown, axis=2)
-            chance = EVERYWHERE + (1 - EVERYWHERE) * ndimage.gaussian_filter(lost / (lost + NOTICED), max(0.5, 0.3 * px))
+            lost = np.square(wanted - shown).sum(axis=2) * (1 + FACES * attention)
+            called = ndimage.gaussian_filter(lost / (lost + NOTICED**2), max(0.5, 0.3 * px))
+            chance = everywhere + (1 - everywhere) * called
         parts.append(_layer(wanted, chance, px, px * slender, n, rng))
         if len(parts) < len(LAYERS):
             shown = _lab(render(joined(parts), (height, width), ground))

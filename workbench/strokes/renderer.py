@@ -1,8 +1,8 @@
 """The differentiable renderer: strokes laid one over another, each pixel computed from the few that it sees.
 
-After Kotovenko et al. (CVPR 2021, "Rethinking Style Transfer: From Pixels to Parameterized Brushstrokes"), where a pixel sees its
-K nearest strokes, mixed by their distances. Here strokes have an order and cover what lies below, as paint does and as SVG
-has it, so a pixel sees the last K of those that reach it. With d the distance of a pixel from a curve and r half its width,
+After Kotovenko et al. (CVPR 2021, "Rethinking Style Transfer: From Pixels to Parameterized Brushstrokes"), where a pixel sees
+its K nearest strokes, mixed by their distances. Here strokes have an order and cover what lies below, as paint does and as
+SVG has it, so a pixel sees the last K of those that reach it. With d the distance of a pixel from a curve and r half its width,
 
     a_k = OPACITY sigmoid((r^2 - d^2) / (2 r softness)),
     C = sum_k a_k c_k prod_{j over k} (1 - a_j) + ground prod_k (1 - a_k).
@@ -34,8 +34,8 @@ BLOCK = 250_000
 """Pairs of a pixel and a stroke near it that are compared at a time. It bounds memory and changes nothing."""
 KEPT = 12_000_000
 """Pairs of a pixel and a stroke that it sees whose arithmetic is kept for the gradient; above it, it is done twice."""
-NEWTON = 2
-"""Steps to the nearest point of a curve."""
+NEWTON, SEARCH = 6, 2
+"""Steps to the nearest point of a curve: of strokes that a pixel sees, and while these are looked for."""
 FLATTEST = 1e-3
 """px. Half chords and half widths count as this much at least."""
 
@@ -78,7 +78,7 @@ class Arcs:
     def colour(self) -> Tensor:
         return self.table[..., 7:]
 
-    def offsets(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def offsets(self, x: Tensor, y: Tensor, steps: int = NEWTON) -> tuple[Tensor, Tensor, Tensor]:
         """(squared distance from the curve, u of its nearest point, on which side: positive as bends are) of places in px.
 
         The nearest point is found without a gradient: as the distance is least there, moving it changes nothing in first order.
@@ -87,16 +87,16 @@ class Arcs:
         h, cos, sin, s = (self.table[..., k] for k in range(2, 6))
         along, aside = across * cos + down * sin, down * cos - across * sin
         with torch.no_grad():
-            u = _nearest(along, aside, h, s)
+            u = _nearest(along, aside, h, s, steps)
         du, dv = along - h * u, aside - s * (1 - u * u)
         return du.square() + dv.square(), u, torch.sign(dv.detach())
 
 
-def _nearest(along: Tensor, aside: Tensor, h: Tensor, s: Tensor) -> Tensor:
-    """u in [-1, 1] of the point of (h u, s (1 - u^2)) nearest to (along, aside), by Newton's steps from the point beside it."""
+def _nearest(along: Tensor, aside: Tensor, h: Tensor, s: Tensor, steps: int) -> Tensor:
+    """u in [-1, 1] of the point of (h u, s (1 - u^2)) nearest to (along, aside), by steps of Newton from the point beside it."""
     u = (along / h).clamp(-1, 1)
     hh, ss = h * h, s * s
-    for _ in range(NEWTON):
+    for _ in range(steps):
         beside = 2 * s * (aside - s * (1 - u * u))
         slope = beside * u - h * (along - h * u)
         gauss = hh + 4 * ss * u * u
@@ -198,7 +198,7 @@ def visible(arcs: Arcs, shape: tuple[int, int], *, nearest: int, softness: float
         if own is None:
             yield Seen(pixel[real], pixel.new_full((int(real.sum()), 1), -1))
             continue
-        squares, _, _ = own.offsets(*centres(pixel[..., None], shape[1], own))
+        squares, _, _ = own.offsets(*centres(pixel[..., None], shape[1], own), SEARCH)
         reached = (squares - own.radius.square() < 2 * REACH * softness * own.radius) & (near >= 0)[:, None]
         rank = torch.where(reached, place, most)[real]
         rank = rank.topk(min(nearest, most), dim=1, largest=False).values if most > nearest else rank
@@ -227,7 +227,7 @@ def _near_tiles(arcs: Arcs, shape: tuple[int, int], softness: float) -> tuple[Te
     number = torch.arange(len(stroke), device=x.device) - (each.cumsum(0) - each)[stroke]
     column, row = left[stroke] + number % across[stroke], top[stroke] + number // across[stroke]
     # Of the box around a slanting stroke most tiles are far from it.
-    squares, _, _ = arcs[stroke].offsets((column + 0.5) * TILE, (row + 0.5) * TILE)
+    squares, _, _ = arcs[stroke].offsets((column + 0.5) * TILE, (row + 0.5) * TILE, SEARCH)
     near = squares < (reach[stroke] + TILE / 2**0.5).square()
     tile, stroke = (row * columns + column)[near], stroke[near]
     order = (tile * (len(x) + 1) - stroke).argsort()
@@ -244,7 +244,7 @@ def by_definition(strokes: Strokes, shape: tuple[int, int], ground: Tensor, *, s
     size = max(shape)
     y, x = torch.meshgrid(*(torch.arange(side).to(strokes.place) + 0.5 for side in shape), indexing="ij")
     picture = ground.reshape(-1, 3, 1, 1).expand(1, 3, *shape)
-    t = torch.linspace(0, 1, 2001).to(strokes.place)[:, None]
+    t = torch.linspace(0, 1, 401).to(strokes.place)[:, None]
     for controls, width, colour in zip(strokes.controls * size, strokes.width * size, strokes.colour, strict=True):
         curve = (1 - t).square() * controls[0] + 2 * t * (1 - t) * controls[1] + t.square() * controls[2]
         square = ((x[..., None] - curve[:, 0]).square() + (y[..., None] - curve[:, 1]).square()).amin(dim=-1)
