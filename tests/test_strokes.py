@@ -281,9 +281,8 @@ class TestPainting:
         assert result.complete and len(result.history) == run.total_steps == len(run.pixels.history) + 12
         laid = [losses["total"] for losses in result.history[-12:]]
         assert min(laid[-3:]) < laid[0]
-        assert torch.equal(run.optimised, render(run.strokes, (48, 38), run.ground).clamp(0, 1)) or torch.allclose(
-            run.optimised, render(run.strokes, (48, 38), run.ground), atol=0.02
-        )
+        assert torch.allclose(run.optimised, render(run.strokes, (48, 38), run.ground), atol=1e-5)
+        assert 0 <= float(run.strokes.colour.min()) and float(run.strokes.colour.max()) <= 1
         assert result.boundaries[-1] == (len(run.pixels.history), "48 px, strokes")
 
     def test_stopped_anywhere_it_has_strokes_and_goes_on_to_the_same_bytes(self, content, blend, encoder, tmp_path):
@@ -309,7 +308,7 @@ class TestPainting:
         moved = space.strokes(space.start + 1e4)
         assert torch.allclose(moved.width, 2 * planned.width) and float(moved.bend.max()) <= 0.5
 
-    @pytest.mark.parametrize("shape", [(1, 1), (4, 300)])
+    @pytest.mark.parametrize("shape", [(1, 1), (40, 300)])
     def test_contents_of_a_pixel_and_panoramas_are_painted(self, blend, encoder, shape):
         result = begin(torch.full((1, 3, *shape), 0.5), blend, encoder, SMALL).run()
         assert result.complete and max(result.image.shape) == 48 and bool(result.image.isfinite().all())

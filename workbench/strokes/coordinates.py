@@ -34,18 +34,19 @@ class StrokeCoordinates:
         return torch.zeros(len(self.planned) * sum(self.sizes), device=self.ground.device)
 
     def strokes(self, point: Tensor) -> Strokes:
-        """The strokes at z (9 n,). Colours may lie beyond [0, 1]: the objective keeps pixels within."""
+        """The strokes at z (9 n,). A colour that leaves [0, 1] stays at its edge, and its gradient is that without the edge."""
         was, n = self.planned, len(self.planned)
         place, chord, bend, width, colour = point.view(n, -1).split(self.sizes, dim=1)
         own = was.width[:, None]
         grown = was.width.log() + STEPS["width"] * width[:, 0]
+        colour = was.colour + STEPS["colour"] * colour
         widest = torch.tensor(WIDEST).log().to(point)
         return Strokes(
             was.place + STEPS["place"] * own * place,
             was.chord + STEPS["chord"] * own * chord,
             (was.bend + STEPS["bend"] * bend[:, 0]).clamp(-MOST_BENT, MOST_BENT),
             torch.minimum(torch.maximum(grown, was.width.log() - widest), was.width.log() + widest).exp(),
-            was.colour + STEPS["colour"] * colour,
+            colour + (colour.clamp(0, 1) - colour).detach(),
         )
 
     def picture(self, point: Tensor) -> Tensor:

@@ -255,9 +255,8 @@ class Laying:
 
     @property
     def strokes(self) -> Strokes:
-        """The strokes so far, their colours within [0, 1]."""
-        strokes = self.coordinates.strokes(self.point)
-        return replace(strokes, colour=strokes.colour.clamp(0, 1))
+        """The strokes so far."""
+        return self.coordinates.strokes(self.point)
 
     @property
     def picture(self) -> Tensor:
