@@ -282,7 +282,7 @@ class TestPainting:
         laid = [losses["total"] for losses in result.history[-12:]]
         assert min(laid[-3:]) < laid[0]
         assert torch.allclose(run.optimised, render(run.strokes, (48, 38), run.ground), atol=1e-5)
-        assert 0 <= float(run.strokes.colour.min()) and float(run.strokes.colour.max()) <= 1
+        assert torch.equal(run.strokes.colour, run.strokes.colour.clamp(0, 1))
         assert result.boundaries[-1] == (len(run.pixels.history), "48 px, strokes")
 
     def test_stopped_anywhere_it_has_strokes_and_goes_on_to_the_same_bytes(self, content, blend, encoder, tmp_path):

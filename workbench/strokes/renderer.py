@@ -93,7 +93,7 @@ class Arcs:
 
 
 def _nearest(along: Tensor, aside: Tensor, h: Tensor, s: Tensor, steps: int) -> Tensor:
-    """u in [-1, 1] of the point of (h u, s (1 - u^2)) nearest to (along, aside), by steps of Newton from the point beside it."""
+    """u in [-1, 1] of the point of (h u, s (1 - u^2)) nearest to (along, aside), by Newton's method from the point beside."""
     u = (along / h).clamp(-1, 1)
     hh, ss = h * h, s * s
     for _ in range(steps):
