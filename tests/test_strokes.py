@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from painted_truth import dead_leaves
+from painted_truth import dead_leaves, painted
 from PIL import Image
 
-from workbench import cli, images, methods, targets
+from workbench import cli, images, methods, samples, targets
 from workbench.errors import UsageError
 from workbench.strokes import Strokes, bristles, files, hand, renderer
 from workbench.strokes.coordinates import StrokeCoordinates
@@ -171,9 +171,21 @@ class TestPlan:
 class TestHand:
     @pytest.mark.parametrize(("width", "length"), [(4, 20), (8, 32)])
     def test_width_and_length_of_dead_leaves(self, width, length):
-        found = hand.of_picture(dead_leaves(192, width, length))
-        assert found.width * 192 == pytest.approx(width, rel=0.35)
-        assert found.length * 192 == pytest.approx(length, rel=0.4)
+        found = hand.of_picture(dead_leaves(256, width, length))
+        assert found.width * 256 == pytest.approx(width, rel=0.35)
+        assert found.length * 256 == pytest.approx(length, rel=0.4)
+
+    @pytest.mark.slow
+    def test_width_and_length_of_what_the_synthetic_painters_laid(self):
+        widths = {}
+        for name in samples.PAINTERS:
+            picture, width, length = painted(name, samples.annotated("flower"))
+            found = hand.of_picture(picture)
+            assert found.width == pytest.approx(width, rel=0.3)
+            assert found.length == pytest.approx(length, rel=0.6)
+            widths[name] = (width, found.width)
+        by_truth, by_estimate = (sorted(widths, key=lambda name, k=k: widths[name][k]) for k in (0, 1))
+        assert by_truth == by_estimate
 
     def test_what_shows_no_strokes_gives_the_default(self):
         assert hand.of_picture(torch.full((1, 3, 40, 50), 0.5)) == Hand() == hand.of_picture(torch.rand(1, 3, 1, 30))

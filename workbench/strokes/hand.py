@@ -7,7 +7,10 @@ K / (2 - K), where K = (1 - r / w)+ is the share that a stroke has in common wit
 difference of lightness grows as 2 x / (1 + x), x = r / w, up to its plateau, and reaches half of it at r = w / 3; along the
 strokes at l / 3. Directions are those of the structure tensor.
 
-What a reproduction does not resolve cannot be estimated: strokes below some 4 px of the file come out as 3 or 4 px wide.
+Measured (tests/test_strokes.py): on what the three synthetic painters made of one photograph at 400 px, widths are 0.8 to 1.2
+and lengths 1.0 to 1.6 of the true ones, which were weighted by what is seen of each stroke. Strokes wider than about 1.5 COARSE
+come out too narrow, 12 px of 256 as 7, because they cannot be told from the subject; and what a reproduction does not resolve
+cannot be estimated.
 """
 
 from collections.abc import Iterable
