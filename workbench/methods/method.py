@@ -38,10 +38,12 @@ class Run(Protocol):
     target: StyleTarget
     encoder: Encoder
     settings: Settings
-    history: list[dict[str, float]]
-    seconds: float
     show: bool
 
+    @property
+    def history(self) -> list[dict[str, float]]: ...
+    @property
+    def seconds(self) -> float: ...
     @property
     def image(self) -> Tensor: ...
     @property

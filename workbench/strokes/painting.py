@@ -75,7 +75,8 @@ class Painting:
     @property
     def shape(self) -> tuple[int, int]:
         """(H, W) of the picture, px."""
-        return images.fit(*self.pixels.content.shape[-2:], self.settings.size)
+        height, width = self.pixels.content.shape[-2:]
+        return images.fit(height, width, self.settings.size)
 
     @property
     def history(self) -> list[dict[str, float]]:
