@@ -244,7 +244,7 @@ def by_definition(strokes: Strokes, shape: tuple[int, int], ground: Tensor, *, s
     size = max(shape)
     y, x = torch.meshgrid(*(torch.arange(side).to(strokes.place) + 0.5 for side in shape), indexing="ij")
     picture = ground.reshape(-1, 3, 1, 1).expand(1, 3, *shape)
-    t = torch.linspace(0, 1, 401).to(strokes.place)[:, None]
+    t = torch.linspace(0, 1, 1601).to(strokes.place)[:, None]
     for controls, width, colour in zip(strokes.controls * size, strokes.width * size, strokes.colour, strict=True):
         curve = (1 - t).square() * controls[0] + 2 * t * (1 - t) * controls[1] + t.square() * controls[2]
         square = ((x[..., None] - curve[:, 0]).square() + (y[..., None] - curve[:, 1]).square()).amin(dim=-1)
