@@ -29,8 +29,10 @@ from workbench.errors import UsageError, WorkbenchError, require
 from workbench.paths import written
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from workbench.encoders import Encoder
-    from workbench.methods import Request, Run
+    from workbench.methods import Method, Request, Run
     from workbench.transfer import Settings
 
 SETTINGS = "workbench.transfer:Settings"
@@ -77,7 +79,15 @@ def declare(commands: Any) -> None:
     )
     retriever_option(parser)
     index_option(parser)
-    parser.add_argument("-o", "--out", required=True, type=written, help="the picture to write; .png carries its provenance")
+    parser.add_argument(
+        "-o",
+        "--out",
+        required=True,
+        type=written,
+        action="append",
+        help="the picture to write; .png carries its provenance. --method strokes also writes .svg, .gif (a film of the "
+        "picture being painted), .csv and .parquet (the strokes). Several -o write several files",
+    )
     encoder_options(parser)
     parser.option(
         "--method",
@@ -110,7 +120,12 @@ def declare(commands: Any) -> None:
     parser.option("--plateau", SETTINGS, "gain over 20 evaluations, as a share, below which it stops; 0 never does", type=float)
     parser.option("--seed", SETTINGS, "random seed: of places of paintings, noise, patches", type=int)
     parser.option(
-        "--options", SETTINGS, "NAME=VALUE, of a LoRA: how it restyles, such as noise=.4 guidance=4", action="extend", nargs="+"
+        "--options",
+        SETTINGS,
+        "NAME=VALUE, of strokes: strokes=4000 objective=gram hand=default bristles=0 picture=4096 (long side of the picture "
+        "that is written); of a LoRA: how it restyles, such as noise=.4 guidance=4",
+        action="extend",
+        nargs="+",
     )
     parser.add_argument(
         "--checkpoint", metavar="FILE", type=written, help=f"write the state every {CHECKPOINT_EVERY} steps, and when stopped"
@@ -123,8 +138,11 @@ def _written(text: str) -> str:
 
 
 def _transfer(args: argparse.Namespace) -> None:
-    check_out(args.out)
-    _check_checkpoint(args)
+    outs = list(dict.fromkeys(args.out))
+    args.out = outs[0]
+    for out in outs:
+        check_out(out)
+    _check_checkpoint(args, outs)
     from workbench import figures, images, inputs, methods, metrics, progress
     from workbench.figures.files import PNG_KEY
     from workbench.transfer import Diverged, Settings
@@ -135,18 +153,20 @@ def _transfer(args: argparse.Namespace) -> None:
     require(method.has_steps or args.checkpoint is None, f"--checkpoint: the method {settings.method} paints in one step")
     request = _request(args, settings)
     for option in given(args, SETTINGS):
-        others = [other.name for other in methods.METHODS.values() if option not in other.ignores] or ["the file of a LoRA"]
+        others = [other.name for other in methods.METHODS.values() if option not in other.ignores]
+        others += ["the file of a LoRA"] if option == "options" else []
         flag = f"--{option.replace('_', '-')}"
         goes = option not in method.ignores
         require(goes, f"{flag} goes with --method {' or '.join(others)}, not with {settings.method}")
     source = inputs.content_path(args.content)
-    _check_writes(args, source)
-    _check_picture(args.out, {})
+    _check_writes(args, outs, source)
+    for out in outs:
+        _check_file(out, {}, method)
     content = inputs.content(args.content, settings.size)
     encoder = load_encoder(args, style=True)
     retrieves = request.target in methods.RETRIEVED
     retriever = load_retriever(args, encoder) if retrieves else None
-    opened = {name: open_corpus(name, args.out, args.checkpoint) for name in request.corpora}
+    opened = {name: open_corpus(name, *outs, args.checkpoint) for name in request.corpora}
     if args.without_copies:
         copies = [work.name for corpus in opened.values() for work in set(corpus) - set(corpus.without_copies())]
         args.exclude += sorted(copies)
@@ -175,17 +195,18 @@ def _transfer(args: argparse.Namespace) -> None:
     def stamp() -> dict[str, str]:
         return _stamp(args, request, source, run, retriever)
 
-    _check_picture(args.out, stamp())
+    for out in outs:
+        _check_file(out, stamp(), method)
     run.show = True
     with progress.uninterrupted() as held:
         try:
             complete, unwritten = advance(run, args.checkpoint)
         except Diverged as error:
-            images.save(error.image, args.out, metadata=stamp())
+            _write(run, error.image, outs, stamp())
             raise WorkbenchError(f"{error}; the last good picture is {args.out}") from error
         if not run.history:
             raise KeyboardInterrupt("interrupted before the first step; nothing was written")
-        images.save(run.image, args.out, metadata=stamp())
+        _write(run, run.image, outs, stamp())
     if not complete:
         done = f"step {len(run.history)} of {run.total_steps}"
         raise KeyboardInterrupt(f"interrupted at {done}; the picture so far is {args.out}")
@@ -196,7 +217,7 @@ def _transfer(args: argparse.Namespace) -> None:
     style = metrics.style_distance(run.optimised, run.style_moments(), encoder)
     print(f"content {metrics.content_distance(run.image, content, encoder):.3g}", end="   ")
     print(f"style {style.gram:.3g}   style W2 {style.w2:.3g}   {run.seconds:.0f} s")
-    print(args.out)
+    print(*outs, sep="\n")
     if target.guides:
         matched = figures.region_matches(content, target)
         stem = args.out.with_name(f"{args.out.stem}_regions")
@@ -287,13 +308,13 @@ def _preset(args: argparse.Namespace) -> dict[str, Any]:
     return {"method": "gram" if statistics else preset.method} | given(args, SETTINGS)
 
 
-def _check_writes(args: argparse.Namespace, source: Path) -> None:
+def _check_writes(args: argparse.Namespace, outs: list[Path], source: Path) -> None:
     """Refuse to write over what is read."""
     read = {"the content itself": source, "the mask": args.mask, "the painting": args.style, "the checkpoint": args.checkpoint}
-    writes = [args.out]
+    writes = list(outs)
     if args.target == "regions":
         writes += [args.out.with_name(f"{args.out.stem}_regions{suffix}") for suffix in (".png", ".pdf")]
-        for out in writes[1:]:
+        for out in writes[len(outs) :]:
             check_out(out)
     for out, flag in [*((out, "--out") for out in writes), *([(args.checkpoint, "--checkpoint")] if args.checkpoint else [])]:
         for what, path in read.items():
@@ -301,12 +322,13 @@ def _check_writes(args: argparse.Namespace, source: Path) -> None:
             require(not same, f"cannot write {out}: it is {what}; choose another name for {flag}")
 
 
-def _check_checkpoint(args: argparse.Namespace) -> None:
+def _check_checkpoint(args: argparse.Namespace, outs: list[Path]) -> None:
     require(not args.resume or args.checkpoint is not None, "--resume needs --checkpoint FILE to go on from")
     if args.checkpoint is None:
         return
     check_out(args.checkpoint)
-    require(args.checkpoint.resolve() != args.out.resolve(), "--checkpoint and --out name the same file")
+    same = any(args.checkpoint.resolve() == out.resolve() for out in outs)
+    require(not same, "--checkpoint and --out name the same file")
     require(
         not args.resume or args.checkpoint.is_file(),
         f"--resume: there is no checkpoint {args.checkpoint}; leave --resume out to start afresh",
@@ -326,12 +348,26 @@ def _weights(texts: list[str] | tuple[()]) -> tuple[tuple[str, float], ...]:
     return tuple(weights.items())
 
 
-def _check_picture(out: Path, metadata: dict[str, str]) -> None:
+def _write(run: "Run", image: "Tensor", outs: list[Path], metadata: dict[str, str]) -> None:
+    """Write `image`, or what else a run has to show for itself, to `outs`."""
+    from workbench import images
+
+    for out in outs:
+        if hasattr(run, "write"):
+            run.write(out, metadata)
+        else:
+            images.save(image, out, metadata=metadata)
+
+
+def _check_file(out: Path, metadata: dict[str, str], method: "Method") -> None:
     """Save a dot as `out` is to be saved: a format without a writer, or with no room for the metadata, shows now."""
     from PIL import Image
 
     from workbench import images
 
+    if out.suffix.lower() in method.suffixes:
+        method.check_file(out)
+        return
     with tempfile.TemporaryDirectory() as folder:
         probe = Path(folder, out.name)
         try:

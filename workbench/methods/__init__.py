@@ -8,9 +8,12 @@ from workbench.methods.method import Card, Method, OneShot, Run
 from workbench.methods.optimisation import GRAM, NEIGHBOURS
 from workbench.methods.registry import METHODS, get, register
 from workbench.methods.request import RETRIEVED, Request, parse
+from workbench.methods.strokes import BrushStrokes
 
-for _method in (NEIGHBOURS, GRAM, ColourTransfer(), *(trained.TrainedMethod(family, family) for family in trained.BY_FAMILY)):
+for _method in (NEIGHBOURS, GRAM, BrushStrokes(), ColourTransfer()):
     registry.register(_method)
+for _family in trained.BY_FAMILY:
+    registry.register(trained.TrainedMethod(_family, _family))
 registry.OPENERS.append(registry.Opener(trained.named, names_in_package))
 
 __all__ = [

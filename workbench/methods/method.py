@@ -38,10 +38,12 @@ class Run(Protocol):
     target: StyleTarget
     encoder: Encoder
     settings: Settings
-    history: list[dict[str, float]]
-    seconds: float
     show: bool
 
+    @property
+    def history(self) -> list[dict[str, float]]: ...
+    @property
+    def seconds(self) -> float: ...
     @property
     def image(self) -> Tensor: ...
     @property
@@ -66,7 +68,7 @@ class Method(ABC):
 
     name: as `--method` and `Request.method` take it; card: what it is; has_steps: whether a run can be stopped on its way and
     written to disk; ignores: the fields of Settings that make no difference to it; targets: those that it takes, empty for
-    all of them.
+    all of them; suffixes: of the files besides pictures that its runs write, by a method `write(path, metadata)`.
     """
 
     name: str
@@ -74,9 +76,13 @@ class Method(ABC):
     has_steps = True
     ignores: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
 
     def check(self, target: str, combine: str, settings: Settings) -> None:  # noqa: B027 - most accept everything
         """UsageError where a target, a way to combine works and the settings do not go with this method."""
+
+    def check_file(self, path: Path) -> None:  # noqa: B027 - most need nothing besides
+        """UsageError where something is missing to write a file of this one of `suffixes`."""
 
     @abstractmethod
     def begin(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings) -> Run:

@@ -1,5 +1,7 @@
 """The coordinates in which a picture is optimised: a preconditioner for L-BFGS, or the pixels themselves."""
 
+from typing import Protocol
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,17 @@ FINE_GAIN = 1.4
 """Gain of the residual, which is left when the mean of every two by two pixels is subtracted."""
 CELL = 8
 """px. Means are taken over three by three cells of this size."""
+
+
+class Parametrisation(Protocol):
+    """Coordinates of a picture.
+
+    One whose shapes depend on values makes a GPU wait for the host, and sets `waits_for_host = True`: see `losses.Loss`.
+    """
+
+    def picture(self, point: Tensor) -> Tensor:
+        """(1, 3, H, W) for coordinates (n,)."""
+        ...
 
 
 class Spectral:

@@ -13,7 +13,7 @@ from torch import Tensor
 from workbench.images import colour
 from workbench.transfer.objective import Objective
 from workbench.transfer.optimisers import Optimiser
-from workbench.transfer.parametrisation import Pixels, Spectral
+from workbench.transfer.parametrisation import Parametrisation
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Descent:
     def __init__(
         self,
         objective: Objective,
-        parametrisation: Spectral | Pixels,
+        parametrisation: Parametrisation,
         optimiser: Optimiser,
         picture: Tensor,
         *,

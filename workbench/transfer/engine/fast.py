@@ -99,8 +99,9 @@ def _recordable(descents: Sequence[Descent]) -> bool:
     """Whether a step is worth recording, and nothing in it makes the device wait for the host."""
     if descents[0].picture.device.type != "cuda" or _large(descents):
         return False
-    losses = [loss for descent in descents for _, loss in descent.objective.terms.values()]
-    return not any(getattr(loss, "waits_for_host", False) for loss in losses) and not any(descent.grey for descent in descents)
+    parts: list[object] = [loss for descent in descents for _, loss in descent.objective.terms.values()]
+    parts += [descent.parametrisation for descent in descents]
+    return not any(getattr(part, "waits_for_host", False) for part in parts) and not any(descent.grey for descent in descents)
 
 
 def _evaluated(descents: Sequence[Descent]) -> list[Evaluation]:
