@@ -96,7 +96,7 @@ class TestMeasures:
         made, *_ = found
         yardstick = hit_rate.Yardstick(encoder, made.seen, made.held_out, made.others, size=SIZE)
         rates = yardstick.leaks.of_works(made.seen)
-        assert yardstick.most_leak(1) == pytest.approx(np.quantile(rates, 0.95), abs=0.02)
+        assert yardstick.most_leak(1) == pytest.approx(np.quantile(rates, 0.95, method="higher"))
         assert rates.mean() < yardstick.most_leak(400) < yardstick.most_leak(4) < rates.max() + 1e-9
         assert yardstick.unseen.sum() == len(made.held_out) and yardstick.auc > 0.8
         assert 0 < yardstick.expected_coverage(5) < yardstick.expected_coverage(50) < 1
