@@ -598,8 +598,8 @@ REFUSED = [
     ({"--method": "grm"}, 2, "method 'grm': did you mean gram"),
     ({"--method": "neighbours", "--combine": "barycentre"}, 2, "go with the method gram"),
     ({"--method": "neighbours", "--style-loss": "w2"}, 2, "go with the method gram"),
-    ({"--method": "neighbours", "--draft": "none"}, 2, "--draft goes with --method gram, not with neighbours"),
-    ({"--method": "gram", "--looseness": "0.5"}, 2, "--looseness goes with --method neighbours, not with gram"),
+    ({"--method": "neighbours", "--draft": "none"}, 2, "--draft goes with --method gram or strokes, not with neighbours"),
+    ({"--method": "gram", "--looseness": "0.5"}, 2, "--looseness goes with --method neighbours or strokes, not with gram"),
     ({"--preset": "palette", "--looseness": "0.5"}, 2, "--looseness goes with --method neighbours"),
     ({"--looseness": "9.5"}, 2, "looseness = 9.5"),
     ({"--combine": "middle"}, 2, "choose mean, barycentre"),
@@ -764,17 +764,18 @@ def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(
 @pytest.mark.parametrize("hangs_up", [False, True])
 @pytest.mark.parametrize("twice", ["no", "soon", "later"])
 def test_once_stops_after_the_step_and_later_again_at_once(
-    workbench, ctrl_c, two_styles, photograph, monkeypatch, twice, hangs_up
+    workbench, ctrl_c, two_styles, photograph, monkeypatch, request, twice, hangs_up
 ):
     """A second signal within seconds says no more than the first, whichever they are."""
     monkeypatch.setattr(progress, "PATIENCE", 0 if twice == "later" else 1000)
+    first = signal.SIGHUP if hangs_up else signal.SIGTERM
+    before = signal.signal(first, signal.SIG_DFL)  # under nohup it would be ignored
+    request.addfinalizer(lambda: signal.signal(first, before))
 
     class Signalled(transfer.Transfer):
         def prepare(self):
             if len(self.history) == 2:
-                signal.raise_signal(
-                    signal.SIGHUP if hangs_up else signal.SIGTERM
-                )  # to this thread: another one would let it come late
+                signal.raise_signal(first)  # to this thread: another one would let it come late
             return super().prepare()
 
         def record(self, descent, lines):

@@ -97,7 +97,7 @@ def test_from_a_folder_of_paintings_to_a_picture(workbench, folder):
         (("train", "vae", "--corpus", "works", "-o", "x", "--steps", "1", "--base", "base"), "the family vae takes no base"),
         (
             ("transfer", "photo.png", "--corpus", "works", "-o", "x.png", "--options", "steps=3"),
-            "goes with --method the file of a LoRA",
+            "goes with --method strokes or the file of a LoRA",
         ),
     ],
 )

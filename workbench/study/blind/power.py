@@ -45,7 +45,8 @@ def power(
     """
     require(0 < share < 1, f"share={share}: give a number between 0 and 1")
     require(by_content >= 0 and by_rater >= 0, f"by_content={by_content}, by_rater={by_rater}: give numbers from 0")
-    require(studies > 0 and min((*raters, *contents), default=0) > 0, "give at least one rater, one content and one study")
+    numbers = min(raters, default=0), min(contents, default=0), studies
+    require(min(numbers) > 0, "give at least one rater, one content and one study")
     require(min(contents) > 1, "a single content gives no interval: give at least 2")
     found = []
     for r in raters:
