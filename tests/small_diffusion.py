@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from workbench import cli, encoders
 from workbench.diffusion import base, tiny
 from workbench.diffusion.dreambooth import denoising
 
@@ -22,6 +23,20 @@ def folder(kind: str = "sd") -> Path:
 def opened(kind: str = "sd") -> base.Base:
     """That model, in float32."""
     return base.load(folder(kind), dtype=torch.float32)
+
+
+def command_line(capsys, monkeypatch, place: Path, load):
+    """A function that runs a command line in the folder `place`, encoders coming from `load`: (status, stdout, stderr)."""
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(encoders, "load", load)
+    monkeypatch.setattr(encoders, "has_bfloat16", lambda device: False)
+
+    def run(*argv):
+        status = cli.main([str(word) for word in argv])
+        seen = capsys.readouterr()
+        return status, seen.out, seen.err
+
+    return run
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import pytest
 import small_diffusion
 from PIL import Image
 
-from workbench import cli, encoders, figures
+from workbench import encoders, figures
 from workbench.diffusion import lora
 
 OPTIONS = ("size=64", "class_images=2", "class_steps=2", "rank=4", "samples=false", "dropout=.2")
@@ -34,16 +34,7 @@ def load_once():
 @pytest.fixture
 def workbench(capsys, monkeypatch, folder, load_once):
     """Run a command line in `folder`: (status, stdout, stderr)."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(encoders, "load", load_once)
-    monkeypatch.setattr(encoders, "has_bfloat16", lambda device: False)
-
-    def run(*argv):
-        status = cli.main([str(word) for word in argv])
-        seen = capsys.readouterr()
-        return status, seen.out, seen.err
-
-    return run
+    return small_diffusion.command_line(capsys, monkeypatch, folder, load_once)
 
 
 def train(*more, out="mine", base="base"):

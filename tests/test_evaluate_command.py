@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from workbench import cli, encoders, figures
+from workbench import encoders, figures
 from workbench.corpora import ingest
 from workbench.diffusion import checkpoints, lora, stylise
 from workbench.errors import UsageError
@@ -44,16 +44,7 @@ def load_once():
 @pytest.fixture
 def workbench(capsys, monkeypatch, folder, load_once):
     """Run a command line in `folder`: (status, stdout, stderr)."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(encoders, "load", load_once)
-    monkeypatch.setattr(encoders, "has_bfloat16", lambda device: False)
-
-    def run(*argv):
-        status = cli.main([str(word) for word in argv])
-        seen = capsys.readouterr()
-        return status, seen.out, seen.err
-
-    return run
+    return small_diffusion.command_line(capsys, monkeypatch, folder, load_once)
 
 
 def evaluate(what, *more, out="found"):

@@ -1,12 +1,13 @@
 """Paths as people write them, and names from outside on their way to a terminal."""
 
+import argparse
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import inputs
+from workbench import cli, inputs
 from workbench.errors import UsageError
 from workbench.names import plain
 from workbench.paths import where, written
@@ -83,3 +84,14 @@ def test_what_a_terminal_obeys_is_spelt(name, shown):
 def test_a_plain_name_is_one_line_that_any_stream_takes_and_stays_as_it_is(text):
     shown = plain(text)
     assert len(shown.splitlines()) <= 1 and shown.encode() and plain(shown) == shown if shown else not text
+
+
+def test_every_path_of_the_command_line_is_read_as_people_write_it():
+    def options(parser):
+        for action in parser._actions:
+            yield parser.prog, action
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    yield from options(command)
+
+    assert [(prog, action.dest) for prog, action in options(cli._parser()) if action.type is Path] == []

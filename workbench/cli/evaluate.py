@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.cli.parser import CORPUS_HELP, Parser, add_command, check_out, encoder_options, given, load_encoder, open_corpus
 from workbench.errors import UsageError, require
+from workbench.paths import written
 
 if TYPE_CHECKING:
     from workbench.corpora import Work
@@ -36,7 +37,10 @@ def declare(commands: Any) -> None:
         help="by others (default: sample painters and scenes)",
     )
     parser.add_argument(
-        "--seen", type=Path, metavar="FILE", help="works that were learnt from, where the LoRA does not say: names, or a split"
+        "--seen",
+        type=written,
+        metavar="FILE",
+        help="works that were learnt from, where the LoRA does not say: names, or a split",
     )
     parser.add_argument("--token", default="", metavar="WORD", help="the artist's word, where the LoRA does not say it")
     parser.add_argument("--noun", default="", metavar="WORD", help="the class noun, likewise (default: painting)")
@@ -47,7 +51,7 @@ def declare(commands: Any) -> None:
     parser.option("--steps", ASKED, "of the way from noise to a picture", type=int)
     parser.option("--guidance", ASKED, "weight of the words", type=float)
     parser.option("--weight", ASKED, "of the LoRA", type=float)
-    parser.add_argument("-o", "--out", required=True, type=Path, metavar="FOLDER", help="pictures, a table and a figure")
+    parser.add_argument("-o", "--out", required=True, type=written, metavar="FOLDER", help="pictures, a table and a figure")
     encoder_options(parser)
 
 

@@ -1,11 +1,11 @@
 """`workbench study blind`, `workbench study tally` and `workbench study power`: a blind study that is given to people."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from workbench.cli.parser import CORPUS_HELP, add_command, check_out, count, given, open_corpus
 from workbench.errors import require
+from workbench.paths import written
 
 PLAN = "workbench.study.blind.plan:plan"
 RULE = "workbench.study.blind.plan:Rule"
@@ -25,7 +25,7 @@ def declare(commands: Any) -> None:
     blind = add_command(study, "blind", _blind, "write a blind study as one HTML file, and the key that names the methods")
     blind.add_argument(
         "table",
-        type=Path,
+        type=written,
         metavar="PICTURES.csv",
         help="columns artist, content, method, file (from the folder of the table), and perhaps seed and sources (the works a "
         "picture was made from, with | between them); rows of the method content give the untouched pictures",
@@ -72,16 +72,18 @@ def declare(commands: Any) -> None:
         "--least-seconds", RULE, "median time for an answer, below which a rater does not count", name="seconds", type=float
     )
     blind.option("--seed", PLAN, "of all that is random", type=int)
-    blind.add_argument("-o", "--out", required=True, type=Path, help="the page, .html")
+    blind.add_argument("-o", "--out", required=True, type=written, help="the page, .html")
     blind.add_argument(
-        "--key", type=Path, help="the plan, which names the methods: not for raters (default: the page's name with .key.json)"
+        "--key",
+        type=written,
+        help="the plan, which names the methods: not for raters (default: the page's name with .key.json)",
     )
 
     tally = add_command(study, "tally", _tally, "say what the raters' answers say")
     tally.add_argument(
-        "answers", nargs="+", type=Path, metavar="ANSWERS.json", help="files that the raters sent back, or folders of them"
+        "answers", nargs="+", type=written, metavar="ANSWERS.json", help="files that the raters sent back, or folders of them"
     )
-    tally.add_argument("--key", required=True, type=Path, help="as workbench study blind wrote it")
+    tally.add_argument("--key", required=True, type=written, help="as workbench study blind wrote it")
 
     power = add_command(study, "power", _power, "say how likely a study of two methods finds a difference, by simulation")
     power.add_argument("--raters", nargs="+", type=count, default=[5, 10, 20, 40], metavar="N", help="(default: 5 10 20 40)")

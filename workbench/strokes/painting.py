@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from workbench import images, progress
+from workbench import images
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.statistics import Moments
@@ -21,7 +21,7 @@ from workbench.strokes.planning import plan
 from workbench.strokes.stroke import Strokes
 from workbench.targets import StyleTarget
 from workbench.transfer import Diverged, Iterate, Result, Settings, Transfer, checkpoint
-from workbench.transfer.loop import drive
+from workbench.transfer.loop import drive, iterated
 from workbench.transfer.optimisers import Adam
 from workbench.transfer.step import Descent
 
@@ -168,14 +168,7 @@ class Painting:
     def run(self, *, show: bool = False) -> Result:
         """Iterate to the end. Ctrl-C stops and keeps the picture: the result then says complete=False."""
         self.show = show
-        complete = True
-        try:
-            remaining = self.total_steps - len(self.history)
-            for _ in progress.track(self, total=remaining, label=f"strokes ({self.target.name})", show=show):
-                pass
-        except KeyboardInterrupt:
-            complete = False
-        return self.result(complete or self.finished)
+        return self.result(iterated(self, f"strokes ({self.target.name})") or self.finished)
 
     def result(self, complete: bool) -> Result:
         """What there is so far; `complete` says whether it is the end."""

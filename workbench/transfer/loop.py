@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from workbench import statistics
+from workbench import progress, statistics
 from workbench.errors import WorkbenchError
 from workbench.transfer.losses import Gram
 from workbench.transfer.step import Descent
@@ -101,6 +101,30 @@ def drive(transfers: Sequence[Optimised], engine: Engine) -> Iterator[None]:
             yield from [None] * (len(going[0].history) - made)
     finally:
         engine.close()
+
+
+class Stepwise(Protocol):
+    """A run that is iterated, such as a transfer; `show`: whether its progress is, on stderr."""
+
+    show: bool
+
+    @property
+    def history(self) -> list[dict[str, float]]: ...
+
+    @property
+    def total_steps(self) -> int: ...
+
+    def __iter__(self) -> Iterator[object]: ...
+
+
+def iterated(run: Stepwise, label: str) -> bool:
+    """Iterate `run` to its end, or until Ctrl-C, which keeps what there is: whether it came to the end."""
+    try:
+        for _ in progress.track(run, total=run.total_steps - len(run.history), label=label, show=run.show):
+            pass
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 def _advance(transfers: Sequence[Optimised], descents: Sequence[Descent], engine: Engine) -> None:

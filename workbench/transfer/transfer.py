@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from workbench import images, progress
+from workbench import images
 from workbench.encoders import Encoder, draft_encoder
 from workbench.errors import WorkbenchError, require
 from workbench.images import colour
@@ -22,7 +22,7 @@ from workbench.targets import StyleTarget
 from workbench.transfer import checkpoint
 from workbench.transfer.engine.fast import Fast
 from workbench.transfer.hypercolumns import layers_of
-from workbench.transfer.loop import Diverged, Engine, Plain, drive
+from workbench.transfer.loop import Diverged, Engine, Plain, drive, iterated
 from workbench.transfer.objective import Objective
 from workbench.transfer.optimisers import LBFGS, Adam
 from workbench.transfer.parametrisation import Pixels, Spectral
@@ -151,15 +151,8 @@ class Transfer:
 
     def run(self, *, show: bool = False) -> Result:
         """Iterate to the end. Ctrl-C stops and keeps the picture: the result then says complete=False."""
-        remaining = self.total_steps - len(self.history)
         self.show = show
-        complete = True
-        try:
-            for _ in progress.track(self, total=remaining, label=f"transfer ({self.target.name})", show=show):
-                pass
-        except KeyboardInterrupt:
-            complete = False
-        return self.result(complete or self.finished)
+        return self.result(iterated(self, f"transfer ({self.target.name})") or self.finished)
 
     def result(self, complete: bool) -> Result:
         """What there is so far; `complete` says whether it is the end."""
