@@ -4,7 +4,9 @@
     python benchmarks/networks.py --corpora corpora/ --photos photos/ --only vincent-van-gogh-one-sided
 
 Each entry of networks.json is a name and the arguments of `workbench train`; {corpora}, {photos} and {out} in them stand for
-these folders. What is trained is left alone, and what was stopped is resumed. Entries come after those that they begin from.
+these folders, {half} for OUT/half, where each corpus that is named there has half of its works: log-odds of an artist are
+taken of networks that learnt from a half. What is trained is left alone, and what was stopped is resumed. Entries come after
+those that they begin from.
 """
 
 import argparse
@@ -13,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from workbench.corpora import ingest
+from workbench.corpora.works import METADATA
 from workbench.errors import UsageError, require
 from workbench.generative.trained import SUFFIX, checkpoint_path
 
@@ -27,6 +31,19 @@ def read(path: Path) -> dict[str, list[str]]:
     )
     require(whole, f"{path} is no table of names and lists of words")
     return found
+
+
+def halve(words: list[str], folders: dict[str, Path]) -> None:
+    """Link half of the works of every corpus that `words` name below {half}, series by series, with their metadata."""
+    for word in words:
+        if word.startswith("{half}/"):
+            whole = folders["corpora"] / word.removeprefix("{half}/")
+            half = folders["half"] / whole.name
+            half.mkdir(parents=True, exist_ok=True)
+            learnt, _ = ingest(whole).split(0.5)
+            for path in (*(work.path for work in learnt), whole / METADATA):
+                if path.is_file() and not (half / path.name).exists():
+                    (half / path.name).symlink_to(path.resolve())
 
 
 def command(name: str, words: list[str], folders: dict[str, Path]) -> list[str]:
@@ -50,10 +67,11 @@ def main() -> int:
     if unknown:
         raise UsageError(f"no network {', '.join(sorted(unknown))}: choose from {', '.join(recipes)}")
     args.out.mkdir(parents=True, exist_ok=True)
-    folders = {"corpora": args.corpora, "photos": args.photos, "out": args.out}
+    folders = {"corpora": args.corpora, "photos": args.photos, "out": args.out, "half": args.out / "half"}
     for name in args.only or recipes:
         if not (args.out / f"{name}{SUFFIX}").exists():
             print(f"{name}:", flush=True)
+            halve(recipes[name], folders)
             done = subprocess.run(command(name, recipes[name], folders))
             if done.returncode:
                 return done.returncode

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from workbench import cli, encoders, figures, images, provenance, targets
+from workbench.corpora import ingest
 from workbench.errors import UsageError, WorkbenchError
 from workbench.generative import families, trained
 from workbench.generative.networks import Generator
@@ -299,7 +300,7 @@ def test_styles_are_compared_at_equal_content(scripts):
 def test_networks_are_trained_by_commands_that_exist_each_after_what_it_begins_from(tmp_path):
     networks = load("networks")
     recipes = networks.read(networks.RECIPES)
-    folders = {"corpora": tmp_path / "corpora", "photos": tmp_path / "photos", "out": tmp_path / "out"}
+    folders = {name: tmp_path / name for name in ("corpora", "photos", "out", "half")}
     known = set()
     for name, words in recipes.items():
         _, _, _, *argv = networks.command(name, words, folders)
@@ -312,6 +313,17 @@ def test_networks_are_trained_by_commands_that_exist_each_after_what_it_begins_f
     checkpoint.parent.mkdir()
     checkpoint.touch()
     assert networks.command(name, words, folders)[-1] == "--resume"
+
+
+def test_half_of_the_works_are_linked_with_their_metadata_series_by_series(two_styles, tmp_path):
+    networks = load("networks")
+    folders = {"corpora": two_styles.parent, "half": tmp_path / "half"}
+    for _ in range(2):  # what is there is no obstacle
+        networks.halve(["artist", "--corpus", f"{{half}}/{two_styles.name}", "--photos", "{photos}"], folders)
+    half, whole = ingest(tmp_path / "half" / two_styles.name), ingest(two_styles)
+    assert {work.sha256 for work in half} < {work.sha256 for work in whole}
+    learnt = {work.series for work in half}
+    assert len(half) == sum(work.series in learnt for work in whole)
 
 
 def test_what_is_trained_is_not_trained_again(tmp_path, monkeypatch, capfd):
