@@ -465,6 +465,12 @@ class TestTransfers:
         result = Transfer(narrow, blend, encoder, Settings(size=max(sides), steps=5)).run()
         assert result.image.shape == narrow.shape
 
+    @pytest.mark.parametrize("shape", [(1, 64), (64, 2), (3, 3)])
+    def test_a_picture_thinner_than_a_place_is_refused_in_one_line(self, encoder, shape):
+        features = encoder.features(torch.zeros(1, 3, *shape), layers_of(encoder))
+        with pytest.raises(UsageError, match="no place of 4 px"):
+            on_grid(features)
+
     def test_a_corpus_of_one_small_picture_serves(self, encoder, content, tmp_path):
         images.save(torch.full((1, 3, 40, 40), 0.3), tmp_path / "one.png")
         target = targets.whole(ingest(tmp_path))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench.encoders import Encoder
-from workbench.errors import UsageError
+from workbench.errors import UsageError, require
 from workbench.statistics import eigen
 
 GRID = "relu3_1"
@@ -44,11 +44,13 @@ def grid_of(features: Mapping[str, Tensor]) -> tuple[int, int]:
 def on_grid(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """layer -> (P, C) float32: the features (1, C, h, w) of every layer at the P places of the grid.
 
-    Finer layers are averaged over a place, coarser ones interpolated.
+    Finer layers are averaged over a place, coarser ones interpolated. UsageError for a picture thinner than a place.
     """
     grid, found = grid_of(features), {}
     for layer, f in features.items():
         f = f.float()
+        height, width = (stride(layer) * side for side in f.shape[-2:])
+        require(min(height, width) >= CELL, f"a picture of {width}x{height} px has no place of {CELL} px: choose a larger --size")
         if stride(layer) < CELL:  # by exact strides: where sides are no multiple of a place the last positions have none
             f = F.avg_pool2d(f, CELL // stride(layer))
         elif stride(layer) > CELL:
