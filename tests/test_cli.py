@@ -589,6 +589,7 @@ REFUSED = [
     ({"--target": "single", "--style": "Work 99"}, 2, "no work 'Work 99'"),
     ({"--target": "whle"}, 2, "choose single, nearest"),
     ({"--target": "gram:whole"}, 2, "choose single, nearest"),
+    ({"--stpes": "3"}, 2, "unrecognized arguments: --stpes 3; did you mean --steps?"),
     ({"--preset": "hnad"}, 2, "--preset 'hnad': did you mean hand?"),
     ({"--preset": "pallete"}, 2, "--preset 'pallete': did you mean palette?"),
     ({"--preset": "rembrandt"}, 2, "--preset 'rembrandt': choose hand, palette, paper"),

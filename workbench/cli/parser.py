@@ -1,6 +1,7 @@
 """Reading a command line: options that borrow their defaults, and arguments that several commands share."""
 
 import argparse
+import difflib
 import importlib
 import inspect
 import sys
@@ -55,6 +56,16 @@ class Parser(argparse.ArgumentParser):
             if parameter.default not in (None, parameter.empty, ()):
                 action.help += f" (default: {parameter.default})"
         return super().format_help()
+
+    def parse_known_args(self, args=None, namespace=None):
+        """argparse's, but UsageError for an option that does not exist, with the one that is spelt most like it."""
+        found, unknown = super().parse_known_args(args, namespace)
+        for word in unknown:
+            flag = word.partition("=")[0]
+            near = difflib.get_close_matches(flag, self._option_string_actions, n=1) if flag.startswith("--") else []
+            if near:
+                self.error(f"unrecognized arguments: {' '.join(unknown)}; did you mean {near[0]}?")
+        return found, unknown
 
     def error(self, message: str) -> None:
         raise UsageError(f"{message}; see {self.prog} --help")
