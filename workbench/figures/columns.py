@@ -1,7 +1,7 @@
 """Things side by side, such as checkpoints of one training: a column for each, with its values above its pictures."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -28,7 +28,9 @@ from workbench.figures.canvas import (
     wrap,
 )
 from workbench.figures.results import THUMBNAIL
-from workbench.study.choosing import COLLAPSED, MEASURES, Evaluation
+
+if TYPE_CHECKING:
+    from workbench.study.choosing import Evaluation
 
 GAP = 0.08
 """Inches between pictures."""
@@ -131,12 +133,14 @@ def _line(
     axes.spines["bottom"].set(visible=True, color=FAINT)
 
 
-def checkpoints(evaluation: Evaluation, contents: Mapping[str, Tensor], held_out: Sequence[Work]) -> Figure:
+def checkpoints(evaluation: "Evaluation", contents: Mapping[str, Tensor], held_out: Sequence[Work]) -> Figure:
     """An evaluation: the base alone and checkpoints across, measures and the same pictures of each down.
 
     contents: name -> photograph; with them and `held_out` works, and what the measures say of these, the first column begins.
     Where there are more checkpoints than MOST columns, some are left out, evenly, but not the recommended one.
     """
+    from workbench.study.choosing import COLLAPSED, MEASURES
+
     choice = evaluation.recommendation
     kept = _evenly([row.label for row in evaluation.rows], MOST - 2, choice.label)
     rows = [evaluation.alone, *(row for row in evaluation.rows if row.label in kept)]

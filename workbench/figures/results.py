@@ -1,6 +1,7 @@
 """Results as panels of figures: the picture, its distances, and the paintings it used."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -10,9 +11,11 @@ from workbench.figures.canvas import Figure
 from workbench.figures.panels import SHOWN, Panel
 from workbench.figures.sheets import grid
 from workbench.statistics import Moments, resample_masks
-from workbench.study.comparison import Outcome
 from workbench.targets import TARGETS, StyleTarget
 from workbench.transfer import Settings
+
+if TYPE_CHECKING:
+    from workbench.study.comparison import Outcome
 
 COMBINED = {"mean": "", "barycentre": ", barycentre", "softmin": ", soft-min", "patches": ", patches"}
 THUMBNAIL = 200
@@ -38,7 +41,7 @@ def target_title(target: StyleTarget, method: str = "neighbours") -> str:
     return (TARGETS[target.name].title if target.name in TARGETS else target.name.capitalize()) + how
 
 
-def result_panel(outcome: Outcome) -> Panel:
+def result_panel(outcome: "Outcome") -> Panel:
     """An outcome as a panel of figures.side_by_side: the picture, its distances, and the paintings it used."""
     target = outcome.target
     works = [

@@ -9,8 +9,6 @@ from typing import Literal, get_args
 
 import matplotlib
 import numpy as np
-from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
 
 from workbench import figures, targets
 from workbench.corpora import Corpus, Work
@@ -21,6 +19,7 @@ from workbench.figures.plots import label_colors
 from workbench.retrieval import clusters, embeddings
 from workbench.retrieval.clusters import Clustering
 from workbench.retrieval.embeddings import Embeddings
+from workbench.retrieval.serial import serial
 from workbench.targets import StyleTarget
 
 Kind = Literal["style", "content"]
@@ -266,7 +265,7 @@ def _plane(space: Embeddings) -> np.ndarray:
     return np.pad(space.points.astype(np.float64), ((0, 0), (0, 1)))[:, :2]
 
 
-@threadpool_limits.wrap(limits=1)  # sums over several threads come in any order, and the same seed must give the same map
+@serial
 def _tsne(space: Embeddings, seed: int) -> np.ndarray:
     """t-SNE of the principal coordinates (n, 2), begun from their first two; of fewer than five works these two themselves."""
     start = _plane(space)
@@ -275,6 +274,8 @@ def _tsne(space: Embeddings, seed: int) -> np.ndarray:
         return start  # three neighbours are no neighbourhood
     begin = 1e-4 * start / max(float(start[:, 0].std()), 1e-12)
     begin += 1e-5 * np.random.default_rng(seed).normal(size=start.shape)  # on one line works could not get past each other
+    from sklearn.manifold import TSNE
+
     perplexity = min(PERPLEXITY, (n - 1) / 3)
     return (
         TSNE(perplexity=perplexity, init=begin.astype(np.float32), random_state=seed)

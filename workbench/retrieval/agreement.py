@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
 from workbench.corpora import Corpus, Work
 from workbench.errors import require
@@ -51,6 +50,8 @@ def agreement(
     names = tuple(embeddings.names[i] for i in kept)
     part = Embeddings(embeddings.kind, embeddings.encoder, names, embeddings.raw[kept])
     precision, chance = precision_at_k(part, known, NEIGHBOURS, groups=[groups[i] for i in kept] if groups else None)
+    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+
     found = clusters.cluster(part, distinct, k_max=1, seed=seed).labels  # k_max = 1: no other k is tried
     scores = (score(known, found) for score in (normalized_mutual_info_score, adjusted_mutual_info_score))
     information, adjusted = map(float, scores)

@@ -1,14 +1,16 @@
 """k-means: style clusters of a corpus, with k chosen by silhouette and stability; coresets."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
-from threadpoolctl import threadpool_limits
 
 from workbench.errors import UsageError
 from workbench.retrieval.embeddings import Embeddings
+from workbench.retrieval.serial import serial
+
+if TYPE_CHECKING:
+    from sklearn.cluster import KMeans
 
 MIN_STABILITY = 0.6
 """Median adjusted Rand index between clusterings of two subsamples that a k needs, at most 1."""
@@ -51,6 +53,8 @@ class Clustering:
 
         Returns the category names, the counts (k, categories), and the normalised mutual information in [0, 1].
         """
+        from sklearn.metrics import normalized_mutual_info_score
+
         names = sorted(set(categories))
         table = np.zeros((self.k, len(names)), dtype=int)
         for label, category in zip(self.labels, categories, strict=True):
@@ -58,7 +62,7 @@ class Clustering:
         return names, table, float(normalized_mutual_info_score(categories, self.labels))
 
 
-@threadpool_limits.wrap(limits=1)  # for a few hundred points several threads take longer than one
+@serial
 def cluster(embeddings: Embeddings, k: int | None = None, *, k_max: int = 8, seed: int = 0) -> Clustering:
     """k-means over the works' points in principal space.
 
@@ -77,6 +81,8 @@ def cluster(embeddings: Embeddings, k: int | None = None, *, k_max: int = 8, see
         raise UsageError(f"k = {k}: choose between 1 and the number of different works, {distinct}")
     if not 0 <= seed < 2**32:
         raise UsageError(f"seed = {seed}: choose between 0 and 2**32 - 1")
+    from sklearn.metrics import silhouette_score
+
     silhouette: dict[int, float] = {}
     stability: dict[int, float] = {}
     for candidate in range(2, min(k_max, n // 3, distinct - 1) + 1):
@@ -107,7 +113,7 @@ def cluster(embeddings: Embeddings, k: int | None = None, *, k_max: int = 8, see
     return Clustering(embeddings, labels, centres, tuple(medoids), silhouette, stability, because)
 
 
-@threadpool_limits.wrap(limits=1)  # the order of sums over several threads varies, and one seed must choose the same rows
+@serial
 def coreset(points: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:
     """At most `size` rows of `points` (n, d) that represent all: the row nearest to each of `size` k-means centres.
 
@@ -115,6 +121,8 @@ def coreset(points: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:
     """
     if size >= len(points):
         return np.arange(len(points))
+    from sklearn.cluster import MiniBatchKMeans
+
     fit = MiniBatchKMeans(size, init="random", n_init=1, batch_size=4096, max_iter=8, random_state=seed, compute_labels=False)
     centres = fit.fit(points).cluster_centers_
     halves = (points**2).sum(axis=1) / 2
@@ -122,12 +130,16 @@ def coreset(points: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:
     return np.unique(np.concatenate(nearest))
 
 
-def _kmeans(points: np.ndarray, k: int, seed: int, starts: int = 10) -> KMeans:
+def _kmeans(points: np.ndarray, k: int, seed: int, starts: int = 10) -> "KMeans":
+    from sklearn.cluster import KMeans
+
     return KMeans(n_clusters=k, n_init=starts, random_state=seed).fit(points)
 
 
 def _stability(points: np.ndarray, k: int, seed: int) -> float:
     """Median adjusted Rand index, on the works in both, of clusterings of two random subsamples (Ben-Hur et al. 2002)."""
+    from sklearn.metrics import adjusted_rand_score
+
     generator = np.random.default_rng(seed)
     size = max(k + 1, round(SUBSAMPLE * len(points)))
     scores = []

@@ -9,15 +9,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import ndimage
-from sklearn.cluster import KMeans
-from sklearn.metrics import silhouette_score
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from workbench import images, people
 from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.images import colour
+from workbench.retrieval.serial import serial
 from workbench.statistics import resample_masks
 
 SIZE = 384
@@ -167,9 +165,12 @@ def _cells(picture: Tensor, encoder: Encoder, height: int, width: int) -> np.nda
     return torch.cat([shown / unit, COLOUR_WEIGHT * lab, PLACE_WEIGHT * place], dim=1).numpy().astype(np.float32)
 
 
-@threadpool_limits.wrap(limits=1)  # a thousand points keep one thread busy, and the order of sums is then fixed
+@serial
 def _clustered(cells: np.ndarray) -> np.ndarray:
     """k-means labels of the cells, (cells,), k between 2 and MAX_REGIONS by silhouette."""
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import silhouette_score
+
     sample = np.random.default_rng(0).permutation(len(cells))[:SILHOUETTE_CELLS]
     best, found = -1.0, np.zeros(len(cells), dtype=np.int64)
     for k in range(2, min(MAX_REGIONS, len(cells) - 1) + 1):

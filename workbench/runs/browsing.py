@@ -8,15 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from workbench import figures, images
 from workbench import provenance as pv
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.figures import Figure
 from workbench.runs import record
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BROKEN = "broken"
 """Status of a folder whose run.json is no record of a run."""
@@ -164,8 +165,10 @@ class Archive:
             _check(one, values)
         return [entry for entry, its in zip(entries, values, strict=True) if all(_meets(one, entry, its) for one in wanted)]
 
-    def table(self, *texts: str) -> pd.DataFrame:
+    def table(self, *texts: str) -> "pd.DataFrame":
         """A row for each run that meets every condition in `texts`, newest first: its fields, parameters and metrics."""
+        import pandas as pd
+
         return pd.DataFrame([entry.values() for entry in self.filter(*texts)])
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from workbench.errors import UsageError, require
@@ -140,5 +139,7 @@ def _write_table(base: Path, runs: Sequence[SweptRun]) -> None:
         for one in runs
         if one.folder is not None
     ]
+    import pandas as pd
+
     # As objects, so that whole numbers stay whole where a run that failed has none.
     write_text(base / TABLE, pd.DataFrame(rows, dtype=object).to_csv(index=False))

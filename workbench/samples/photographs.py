@@ -6,11 +6,11 @@ cover earlier ones.
 
 import difflib
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-import sklearn
 from PIL import Image, ImageDraw, ImageFilter
 
 from workbench.errors import UsageError
@@ -77,7 +77,9 @@ def photograph_path(name: str) -> Path:
     known("photograph", name, PHOTOGRAPHS)
     if name == "grace_hopper":
         return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    return Path(sklearn.__file__).parent / "datasets" / "images" / f"{name}.jpg"
+    package = find_spec("sklearn")  # not imported: that takes two seconds
+    assert package is not None and package.origin is not None
+    return Path(package.origin).parent / "datasets" / "images" / f"{name}.jpg"
 
 
 def photograph(name: str) -> Image.Image:

@@ -50,7 +50,9 @@ def on_grid(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for layer, f in features.items():
         f = f.float()
         height, width = (stride(layer) * side for side in f.shape[-2:])
-        require(min(height, width) >= CELL, f"a picture of {width}x{height} px has no place of {CELL} px: choose a larger --size")
+        require(
+            min(height, width) >= CELL, f"a picture of {width}x{height} px has no place of {CELL} px: choose a larger --size"
+        )
         if stride(layer) < CELL:  # by exact strides: where sides are no multiple of a place the last positions have none
             f = F.avg_pool2d(f, CELL // stride(layer))
         elif stride(layer) > CELL:
