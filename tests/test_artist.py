@@ -1,6 +1,9 @@
 """The artist network: codes, targets, losses, and what a short training brings."""
 
+import shutil
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from PIL import Image
 from workbench import encoders, methods, targets
 from workbench.corpora import ingest
 from workbench.errors import UsageError, WorkbenchError
-from workbench.generative import artist, data, imitation, trained
+from workbench.generative import artist, data, families, imitation, trained
 from workbench.generative.artist import Artist, Code, Options, drawn_weights
 from workbench.generative.networks import MARGIN, in_tiles, without_margin
 from workbench.generative.training import Plan, Training
@@ -229,10 +232,49 @@ class TestImitation:
         with pytest.raises(UsageError, match="other works"):
             imitation.make(tuple(corpus)[6:], photographs[:3], folder, 2, encoder, size=64)
 
-    def test_a_damaged_description_is_named(self, pairs, corpus, photographs, tmp_path):
+    def test_foreign_pairs_are_refused_before_anything_is_painted(self, pairs, corpus, photographs, encoder, tmp_path):
+        folder = Path(shutil.copytree(pairs[0], tmp_path / "pairs"))
+        (folder / "00001.json").unlink()
+        with pytest.raises(UsageError, match="1 of 1: name another folder"):
+            imitation.make(tuple(corpus)[6:], photographs[:3], folder, 2, encoder, size=64)
+        other = encoders.load("random")
+        with pytest.raises(UsageError, match="by another encoder, 1 of 1"):
+            imitation.make(tuple(corpus)[:6], photographs[:3], folder, 2, other, size=64)
+        assert not (folder / "00001.json").exists()
+
+    def test_a_pair_whose_picture_is_gone_is_painted_again_or_named(self, pairs, corpus, photographs, encoder, tmp_path):
+        folder = Path(shutil.copytree(pairs[0], tmp_path / "pairs"))
+        before = (folder / "00000.png").read_bytes()
+        (folder / "00000.png").unlink()
+        with pytest.raises(UsageError, match=r"00000\.png is missing"):
+            imitation.read(folder, photographs[:3], tuple(corpus)[:6], encoder)
+        imitation.make(tuple(corpus)[:6], photographs[:3], folder, 2, encoder, size=64)
+        assert (folder / "00000.png").read_bytes() == before
+
+    def test_what_is_learnt_from_pairs_are_their_pictures_and_weights(self, pairs, tmp_path):
+        one, other = pairs[1]
+        painted = Path(shutil.copy(other.picture, tmp_path / one.picture.name))
+        weights = {name: 1 / len(one.weights) for name in reversed(one.weights)}
+        photograph = replace(one.photograph, sha256="0" * 64)
+        changes = [{}, {"picture": painted}, {"photograph": photograph}, {"weights": {**weights, "more": 0.0}}]
+        assert len({str(imitation.identity_of([replace(one, **change)])) for change in changes}) == 4
+
+    def test_of_a_large_corpus_pairs_are_of_the_works_that_are_learnt_from(
+        self, corpus, photographs, encoder, monkeypatch, tmp_path
+    ):
+        monkeypatch.setattr(artist, "MOST_WORKS", 3)
+        options = {"crop": 32, "size": 64, "batch": 2, "widths": (4, 6, 8), "blocks": 1}
+        given = {"encoder": encoder, "options": options, "pairs_in": tmp_path / "pairs", "imitate": 2}
+        monkeypatch.setattr(imitation, "make", partial(imitation.make, size=64))
+        family = families.family("artist", corpus.works, photographs, **given)
+        assert len(family.works) == 3 and {work.sha256 for work in family.works}.issuperset(
+            name for pair in family.pairs.pairs for name in pair.weights
+        )
+
+    def test_a_damaged_description_is_named(self, pairs, corpus, photographs, encoder, tmp_path):
         (tmp_path / "00000.json").write_text("{")
         with pytest.raises(WorkbenchError, match=r"00000\.json does not describe a pair"):
-            imitation.read(tmp_path, photographs, tuple(corpus))
+            imitation.read(tmp_path, photographs, tuple(corpus), encoder)
 
     def test_crops_show_the_same_place(self, pairs):
         crops = imitation.PairedCrops([pairs[1][0]])

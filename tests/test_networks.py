@@ -77,6 +77,11 @@ class TestTiles:
         network, picture = small(), torch.rand(1, 3, 40, 30)
         assert torch.equal(in_tiles(network, picture, tile=64), network(picture))
 
+    @pytest.mark.parametrize("shape", [(1, 300), (200, 2)])
+    def test_a_picture_much_longer_than_wide_keeps_its_shape(self, shape):
+        with torch.no_grad():
+            assert in_tiles(small(), torch.rand(1, 3, *shape), tile=64, overlap=32).shape == (1, 3, *shape)
+
     def test_tiles_show_no_seams(self):
         network = small()
         with torch.no_grad():

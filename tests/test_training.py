@@ -221,7 +221,8 @@ class TestResuming:
     @pytest.mark.parametrize(("identity", "plan"), [("b", {}), ("a", {"steps": 8}), ("a", {"seed": 1}), ("a", {"rate": 2.0})])
     def test_the_state_of_another_training_is_refused(self, tmp_path, identity, plan):
         path = Training(Line(), Plan(steps=9)).checkpoint(tmp_path / "state.safetensors")
-        with pytest.raises(UsageError, match="another training"):
+        differing = "".join(f"{name} = .* and not {value}" for name, value in plan.items()) or "other pictures"
+        with pytest.raises(UsageError, match=f"another training, which has .*{differing}.*: give the same"):
             Training(Line(identity=identity), Plan(**{"steps": 9} | plan)).resume(path)
 
     def test_a_full_disk_keeps_the_checkpoints_that_are_there(self, tmp_path, monkeypatch):
@@ -241,7 +242,8 @@ class TestResuming:
 class TestFiles:
     def test_a_loss_that_is_not_finite_keeps_the_weights_before_it(self, tmp_path):
         out, training = tmp_path / "net.safetensors", Training(Line(poison=7), Plan(steps=20, report_every=4))
-        with pytest.raises(Diverged, match=r"painter .* step 7: lower the learning rate.*net.checkpoint") as error:
+        says = r"painter .* step 7: lower --rate, or .* weights of step 6 are in .*net.checkpoint"
+        with pytest.raises(Diverged, match=says) as error:
             trained.train(training, out)
         assert "\n" not in str(error.value) and not out.exists()
         state, tensors = storage.read_checkpoint(trained.checkpoint_path(out))
@@ -253,6 +255,69 @@ class TestFiles:
         assert learnt and all(torch.equal(tensors[name], expected[name]) for name in learnt)
         assert json.loads(state["state"])["step"] == 6
         assert json.loads((tmp_path / "net.json").read_text())["status"].startswith("failed: the loss of painter")
+
+    @pytest.mark.parametrize("player", ["painter", "rival"])
+    def test_of_a_step_in_which_weights_have_moved_nothing_is_kept(self, tmp_path, player):
+        class Poisoned(Line):
+            def losses(self, draw):
+                for name, loss in super().losses(draw):
+                    yield name, loss * (math.nan if name == player and int(self.painter.count) == 3 else 1)
+
+        with pytest.raises(Diverged, match="weights of step 2 are in" if player == "painter" else "nothing was kept"):
+            trained.train(Training(Poisoned(), Plan(steps=9)), tmp_path / "net.safetensors")
+        assert (tmp_path / "net.checkpoint.safetensors").exists() == (player == "painter")
+
+    def test_what_fails_before_its_first_step_leaves_nothing_to_resume(self, tmp_path):
+        with pytest.raises(Diverged, match=r"step 1: .*; nothing was kept"):
+            trained.train(Training(Line(poison=1), Plan(steps=9)), tmp_path / "net.safetensors")
+        trained.check_free(tmp_path / "net.safetensors", resume=False)
+
+    def test_of_two_trainings_into_one_file_the_second_is_refused(self, tmp_path):
+        out, refused = tmp_path / "net.safetensors", []
+
+        class Meeting(Line):
+            def losses(self, draw):
+                for resume in (False, True):
+                    with pytest.raises(UsageError, match="another process is training into") as error:
+                        trained.train(Training(Line(), Plan(steps=2)), out, resume=resume)
+                    refused.append(error)
+                with pytest.raises(UsageError, match="another process is training into"):
+                    trained.check_free(out, resume=False)
+                yield from super().losses(draw)
+
+        trained.train(Training(Meeting(), Plan(steps=2)), out)
+        assert len(refused) == 4 and [path.name for path in tmp_path.glob(".*")] == []
+        with pytest.raises(UsageError, match="exists already"):
+            trained.train(Training(Line(), Plan(steps=2)), out)
+
+    def test_a_checkpoint_that_cannot_be_written_costs_a_warning(self, tmp_path, monkeypatch, capsys):
+        def full(*_, **__):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("workbench.generative.training.save_file", full)
+        monkeypatch.setattr(trained, "CHECKPOINT_EVERY", 0)
+        trained.train(Training(Line(), Plan(steps=3)), tmp_path / "net.safetensors")
+        assert (tmp_path / "net.safetensors").exists()
+        assert "No space left on device; the training goes on" in capsys.readouterr().err
+
+    def test_however_short_the_time_a_step_is_made(self):
+        assert finished(Training(Line(), Plan(minutes=1e-9))).step == 1
+
+    @pytest.mark.parametrize("where", ["weights", "header"])
+    def test_flipped_bits_are_damage_wherever_they_are(self, pictures, floor, tmp_path, where):
+        path = tmp_path / "net.safetensors"
+        trained.save(Training(painter(pictures, floor), Plan(steps=1)), path)
+        content = bytearray(path.read_bytes())
+        content[-1000 if where == "weights" else content.index(b"encoder_sha256")] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(WorkbenchError, match="damaged"):
+            trained.read(path)
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "folder/.."])
+    def test_a_name_that_is_none_is_refused(self, name):
+        with pytest.raises(UsageError, match="no name of a network"):
+            trained.out_path(name)
+        assert not trained.exists(name)
 
     def test_a_stop_amid_a_step_is_not_kept_as_if_it_were_whole(self, tmp_path, monkeypatch):
         """The state of the last whole step stays on disk, and is gone on from to the same numbers."""
@@ -403,3 +468,36 @@ class TestBeginning:
     def test_another_architecture_is_refused(self):
         with pytest.raises(UsageError, match="another architecture"):
             Training(Line(), Plan(steps=1), begin=nn.Linear(2, 1).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("family", "option", "says"),
+    [
+        ("artist", "widths=16,32", "widths = .*: give three"),
+        ("artist", "widths=0,0,0", "widths = .*: give numbers of 1 or more"),
+        ("artist", "crop=49", "crop = 49: give a multiple of 4 px"),
+        ("artist", "blocks=-1", "blocks = -1: give a number of 0 or more"),
+        ("artist", "alpha=-1", "alpha = -1.0"),
+        ("artist", "alpha=nan", "alpha = nan"),
+        ("artist", "corp=48", "did you mean crop?"),
+        ("one-sided", "batch=0", "batch = 0: give a number of 1 or more"),
+        ("one-sided", "judge_width=0", "judge_width = 0"),
+        ("one-sided", "judge_scales=0", "judge_scales = 0"),
+        ("one-sided", "judge_scales=5", "crop = 144: give a multiple of 4 px, of 256 or more"),
+        ("one-sided", "cell=0", "cell = 0"),
+        ("one-sided", "cell=200", "cell = 200: give at most the 144 px"),
+        ("one-sided", "second_fakes=-1", "second_fakes = -1.0"),
+        ("cyclegan", "pool=0", "pool = 0"),
+        ("cyclegan", "widths=", "widths"),
+        ("pix2pix", "without_regions=2", "without_regions = 2.0"),
+        ("pix2pix", "judge_scales=9", "discriminators need"),
+        ("vae", "widths=1,2,3,4,5,6,7", "give at most 5"),
+        ("vae", "latent=0", "latent = 0"),
+        ("decoder", "batch=1", "batch = 1"),
+        ("decoder", "widths=0", "widths"),
+    ],
+)
+def test_options_that_no_network_can_have_are_refused_in_one_line(family, option, says):
+    with pytest.raises(UsageError, match=says) as error:
+        families.parsed(family, [option])
+    assert "\n" not in str(error.value)

@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import WorkbenchError
+from workbench.errors import UsageError, WorkbenchError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,6 +138,35 @@ def spare(what: str) -> Iterator[None]:
     except WorkbenchError as error:
         cause = getattr(error.__cause__, "strerror", None) or error
         _warn(f"{what} is not written: {cause}")
+
+
+@contextmanager
+def alone(lock: Path, refusal: str) -> Iterator[None]:
+    """A block in which one process at a time may be: UsageError, `refusal`, where another is.
+
+    The file `lock` exists as long. The system forgets a lock when its process ends, however it ends. Where it has none of this
+    kind (Windows), or nothing can be written, nobody is refused.
+    """
+    try:
+        import fcntl
+
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = lock.open("a")
+    except (ImportError, OSError):
+        yield
+        return
+    with held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.fstat(held.fileno()).st_nlink > 0  # or it was deleted by a process that has just ended
+        except BlockingIOError:
+            mine = False
+        if not mine:
+            raise UsageError(refusal)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -23,12 +23,12 @@ from workbench import progress, statistics, targets
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
-from workbench.generative import data, trained
+from workbench.generative import data, imitation, trained
 from workbench.generative.adversarial import fake, frozen, real
 from workbench.generative.imitation import Pair, PairedCrops
 from workbench.generative.networks import MARGIN, Discriminator, Generator, in_tiles, pad, without_margin
 from workbench.generative.trained import Trained
-from workbench.generative.training import Family, Losses, precision
+from workbench.generative.training import Family, Losses, at_least, precision
 from workbench.statistics import Moments
 from workbench.targets import StyleTarget
 from workbench.transfer import Settings
@@ -76,8 +76,10 @@ class Options:
     skips: bool = True
 
     def __post_init__(self) -> None:
-        require(0 <= self.imitated <= 1, f"imitated = {self.imitated}: give a share between 0 and 1")
-        require(self.adversarial >= 0, f"adversarial = {self.adversarial}: give a weight of 0 or more")
+        at_least(self, alpha=0, tv=0, batch=1, imitated=0, adversarial=0, size=16, blocks=0, widths=1, crop=16)
+        require(self.imitated <= 1, f"imitated = {self.imitated}: give a share between 0 and 1")
+        require(len(self.widths) == 3, f"widths = {self.widths}: give three")
+        require(self.crop % 4 == 0, f"crop = {self.crop}: give a multiple of 4 px")
         require(not self.adversarial or self.crop >= 32, f"crop = {self.crop}: a discriminator needs 32 px at least")
 
 
@@ -220,7 +222,7 @@ class Artist(Family):
         measure on. `encoder`: with style layers, `CONTENT_LAYERS` among its layers."""
         self.options = options
         self.encoder = encoder
-        self.works = tuple(_evenly(works, MOST_WORKS))
+        self.works = learnt_from(works)
         self.photographs = data.Pictures(photographs, LONG_SIDE)
         self.held_out = data.Pictures(held_out, LONG_SIDE)
         self.layers = encoder.style_layers
@@ -245,7 +247,7 @@ class Artist(Family):
             data.identity_of(photographs),
             encoder.identity,
             asdict(options),
-            [str(pair.picture.name) for pair in pairs],
+            imitation.identity_of(pairs),
         ]
         self.identity = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
         self.pairs = PairedCrops(pairs) if pairs else None
@@ -389,11 +391,12 @@ def drawn_weights(count: int, draw: torch.Generator) -> Tensor:
     return torch.zeros(count).index_put((chosen,), shares / shares.sum())
 
 
-def _evenly(works: Sequence[Work], most: int) -> list[Work]:
+def learnt_from(works: Sequence[Work]) -> tuple[Work, ...]:
+    """Those of `works` that a network learns from: MOST_WORKS of them at most, decided by their hashes."""
     require(bool(works), "there are no works to learn from")
-    if len(works) <= most:
-        return list(works)
-    return sorted(sorted(works, key=lambda work: work.sha256)[:most], key=lambda work: work.name)
+    if len(works) <= MOST_WORKS:
+        return tuple(works)
+    return tuple(sorted(sorted(works, key=lambda work: work.sha256)[:MOST_WORKS], key=lambda work: work.name))
 
 
 def code_of(network: Trained, target: StyleTarget) -> Tensor:

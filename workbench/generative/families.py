@@ -16,7 +16,7 @@ from workbench import encoders, provenance
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
-from workbench.generative import data, imitation, scenes
+from workbench.generative import artist, data, imitation, scenes
 from workbench.generative.training import Family, Training
 
 SCENES = 240
@@ -106,9 +106,9 @@ def family(
         learnt, held_out = data.split_photographs(_photographs(show) if photographs is None else photographs)
         available |= {"photographs": learnt, "held_out": held_out}
         if pairs_in is not None and imitate:
-            available["pairs"] = imitation.make(works, learnt, pairs_in, imitate, driver, show=show)
+            available["pairs"] = imitation.make(artist.learnt_from(works), learnt, pairs_in, imitate, driver, show=show)
         elif pairs_in is not None:
-            available["pairs"] = imitation.read(pairs_in, learnt, works)
+            available["pairs"] = imitation.read(pairs_in, learnt, artist.learnt_from(works), driver)
             require(bool(available["pairs"]), f"{pairs_in} holds no pair of these works and photographs")
     return maker.found(**{parameter: value for parameter, value in available.items() if parameter in wants})
 
@@ -142,12 +142,15 @@ def assigned(kind: Any, whose: str, assignments: Iterable[str]) -> dict[str, Any
     for text in assignments:
         option, equals, value = text.partition("=")
         require(bool(equals), f"option {text!r}: write NAME=VALUE")
-        require(option in names, f"{whose} has no option {option!r}: it has {', '.join(names)}")
+        near = difflib.get_close_matches(option, names, n=1)
+        instead = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
+        require(option in names, f"{whose} has no option {option!r}: {instead}")
         several = typing.get_origin(types[option]) is tuple
         try:
             found[option] = TypeAdapter(types[option]).validate_python(value.split(",") if several else value)
         except ValidationError as error:
             raise UsageError(f"option {option} = {value!r}: {error.errors()[0]['msg']}") from error
+    kind(**found)  # says what does not go together
     return found
 
 

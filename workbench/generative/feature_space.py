@@ -30,7 +30,7 @@ from workbench.errors import require
 from workbench.generative import data, trained
 from workbench.generative.networks import MARGIN, in_tiles, pad
 from workbench.generative.trained import Trained
-from workbench.generative.training import Family, Losses, precision
+from workbench.generative.training import Family, Losses, at_least, precision
 from workbench.statistics import Moments, eigen, psd_sqrt
 from workbench.targets import StyleTarget
 from workbench.targets.aggregation import TOLERANCE
@@ -125,6 +125,7 @@ class Options:
     """Weight of the absolute difference of pixels, beside the relative error of features."""
 
     def __post_init__(self) -> None:
+        at_least(self, widths=1, pixels=0, batch=1)
         unit = 2 ** (len(self.widths) - 1)
         require(bool(self.layers), "name a layer to decode from")
         require(self.crop >= unit and self.crop % unit == 0, f"crop = {self.crop}: give a multiple of {unit} px")

@@ -16,6 +16,7 @@ from workbench.corpora import Corpus, IngestReport, Work
 from workbench.encoders import Encoder
 from workbench.errors import WorkbenchError, require
 from workbench.generative import data
+from workbench.provenance import sha256
 from workbench.targets import StyleTarget
 from workbench.transfer import Settings, Transfer
 
@@ -48,16 +49,24 @@ def make(
 ) -> list[Pair]:
     """`count` pairs in `folder`, those that are missing painted at long side `size` px; some ten seconds each on a CPU.
 
-    Each is decided by its number. UsageError where the folder holds pairs of other works or photographs.
+    Each is decided by its number. UsageError where the folder holds pairs of other works or photographs, or by another encoder,
+    before anything is painted into it.
 
     Half are blends at a random temperature for the photograph, a quarter single works, a quarter 2 to 8 works with random
     weights.
     """
+    kept = [path for path in _described(folder) if path.with_suffix(".png").is_file()]
+    ours = [_pair(path, photographs, works, encoder) is not None for path in kept]
+    require(
+        all(ours),
+        f"{folder} holds pairs of other works or photographs, or by another encoder, {ours.count(False)} of {len(ours)}: "
+        "name another folder",
+    )
     retriever = encoders.retriever(encoder.device)
     corpus = Corpus("works", Path(), tuple(works), IngestReport(seen=len(works), usable=len(works)))
     for number in progress.track(range(count), total=count, label="pairs", show=show):
         path = folder / f"{number:05d}.png"
-        if path.with_suffix(".json").exists():
+        if path.with_suffix(".json") in kept:
             continue
         draw = torch.Generator().manual_seed(number)
         photograph = photographs[data.below(len(photographs), draw)]
@@ -70,11 +79,9 @@ def make(
         images.save(result.image, path)
         weights = {work.sha256: weight for work, weight in zip(target.works, target.weights, strict=True)}
         described = {"photograph": photograph.sha256, "weights": weights, "target": target.name, "size": size, "brush": BRUSH}
+        described |= {"encoder": encoder.weights_sha256}
         storage.write_text(path.with_suffix(".json"), json.dumps(described, indent=1) + "\n")
-    found = read(folder, photographs, works)
-    ours = len(found) >= count
-    require(ours, f"{folder} holds pairs of other works or photographs, {count - len(found)} of {count}: name another folder")
-    return found[:count]
+    return read(folder, photographs, works, encoder)[:count]
 
 
 def _target(works: Corpus, content: Tensor, encoder: Encoder, retriever: Encoder, draw: torch.Generator) -> StyleTarget:
@@ -89,19 +96,38 @@ def _target(works: Corpus, content: Tensor, encoder: Encoder, retriever: Encoder
     return StyleTarget("random", tuple(tuple(works)[k] for k in chosen), tuple(shares))
 
 
-def read(folder: Path, photographs: Sequence[Work], works: Sequence[Work]) -> list[Pair]:
-    """The pairs in `folder` whose photograph is one of `photographs` and whose paintings are among `works`."""
-    known, painted = {work.sha256: work for work in photographs}, {work.sha256 for work in works}
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            described = json.loads(path.read_text(encoding="utf-8"))
-            photograph, weights = described["photograph"], described["weights"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise WorkbenchError(f"{path} does not describe a pair: {error}") from error
-        if photograph in known and painted.issuperset(weights):
-            found.append(Pair(known[photograph], path.with_suffix(".png"), weights))
+def read(folder: Path, photographs: Sequence[Work], works: Sequence[Work], encoder: Encoder) -> list[Pair]:
+    """The pairs in `folder` of one of `photographs`, of paintings among `works`, and painted by `encoder`.
+
+    Pairs that do not say by which encoder count as well. WorkbenchError for a pair without its picture.
+    """
+    pairs = [_pair(path, photographs, works, encoder) for path in _described(folder)]
+    found = [pair for pair in pairs if pair is not None]
+    for pair in found:
+        require(pair.picture.is_file(), f"{pair.picture} is missing: delete {pair.picture.with_suffix('.json').name} as well")
     return found
+
+
+def identity_of(pairs: Sequence[Pair]) -> list[tuple]:
+    """What is learnt from `pairs`: of each the picture's bytes, the photograph, and the weights of the works."""
+    return [(sha256(pair.picture), pair.photograph.sha256, sorted(pair.weights.items())) for pair in pairs]
+
+
+def _described(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.json"))
+
+
+def _pair(path: Path, photographs: Sequence[Work], works: Sequence[Work], encoder: Encoder) -> Pair | None:
+    """The pair that `path` describes, unless it is of other photographs or works, or by another encoder."""
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+        photograph, weights = described["photograph"], dict(described["weights"])
+        by = described.get("encoder", encoder.weights_sha256)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WorkbenchError(f"{path} does not describe a pair: {error}") from error
+    known, painted = {work.sha256: work for work in photographs}, {work.sha256 for work in works}
+    ours = photograph in known and painted.issuperset(weights) and by == encoder.weights_sha256
+    return Pair(known[photograph], path.with_suffix(".png"), weights) if ours else None
 
 
 class PairedCrops:

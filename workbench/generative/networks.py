@@ -228,7 +228,8 @@ def in_tiles(
     height, width = picture.shape[-2:]
     if max(height, width) <= tile:
         return network(picture, code)
-    small = F.interpolate(picture, scale_factor=tile / max(height, width), mode="bilinear", antialias=True)
+    sides = [max(1, round(side * tile / max(height, width))) for side in (height, width)]
+    small = F.interpolate(picture, sides, mode="bilinear", antialias=True)
     with statistics_of(network, "record"):
         network(small, code)
     total = torch.zeros_like(picture[:, :3])

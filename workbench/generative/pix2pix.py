@@ -26,7 +26,7 @@ from workbench.generative.adversarial import difference, fake, frozen, real
 from workbench.generative.networks import Discriminator, Generator, in_tiles
 from workbench.generative.scenes import ASPECT, PAIR_SIZE, Pair
 from workbench.generative.trained import Trained
-from workbench.generative.training import Family, Losses, precision
+from workbench.generative.training import Family, Losses, at_least, precision
 from workbench.images import colour
 from workbench.samples import PAINTERS, REGIONS
 from workbench.targets import StyleTarget
@@ -177,6 +177,13 @@ class Options:
     """Scenes that a synthetic painter paints, .6 s each."""
     copies: Copied = "smooth"
     """What stands for the picture that a real artist saw."""
+
+    def __post_init__(self) -> None:
+        at_least(self, l1=0, batch=1, without_regions=0, widths=1, blocks=0, judge_width=1, judge_scales=1, size=32, scenes=2)
+        require(len(self.widths) == 3, f"widths = {self.widths}: give three")
+        require(self.without_regions <= 1, f"without_regions = {self.without_regions}: give a share between 0 and 1")
+        least = 32 * 2 ** (self.judge_scales - 1)
+        require(self.size >= least, f"size = {self.size}: {self.judge_scales} discriminators need {least} px")
 
 
 class Pix2pix(Family):

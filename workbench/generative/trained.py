@@ -4,9 +4,10 @@ import glob
 import hashlib
 import importlib
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,10 +17,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from safetensors.torch import save as save_tensors
-from torch import nn
+from torch import Tensor, nn
 
 from workbench import __version__, encoders, images, progress, provenance, storage
 from workbench.encoders import Encoder
+from workbench.encoders.embedded import digest
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.generative.training import Diverged, Training, previous
 
@@ -75,10 +77,18 @@ def save(training: Training, path: Path, made: Mapping[str, Any] | None = None) 
     }
     found, metadata = training.family.in_file(training.average)
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in found.items()}
-    content = _in_order(save_tensors(tensors, metadata={"header": json.dumps(header), **metadata}))
+    described = {"header": json.dumps(header), **metadata}
+    described["digest"] = _digest(tensors, described)
+    content = _in_order(save_tensors(tensors, metadata=described))
     with storage.atomic(path) as temporary:
         temporary.write_bytes(content)
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """The SHA-256 of all that a file holds, but for its digest, in whatever order."""
+    described = sorted((name, text) for name, text in metadata.items() if name != "digest")
+    return hashlib.sha256(json.dumps([described, digest(tensors)]).encode()).hexdigest()
 
 
 def _in_order(content: bytes) -> bytes:
@@ -109,6 +119,8 @@ def _read(path: Path, changed: int, size: int) -> Trained:
         stopped = "state" in metadata and "draw" in tensors
         require(not stopped, f"{path} is the state of a training that was stopped: --resume takes it to its end")
         require("header" in metadata, f"{path} holds no trained network of the workbench: it has no header")
+        intact = "digest" not in metadata or metadata["digest"] == _digest(tensors, metadata)
+        require(intact, f"{path} is damaged: its weights or its header are not those that were written")
         header = json.loads(metadata["header"])
         family, made = header["family"], header["format"]
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
@@ -129,11 +141,14 @@ def _read(path: Path, changed: int, size: int) -> Trained:
 def out_path(name: str | Path) -> Path:
     """The file of the network called `name`, a path with its suffix or without."""
     path = Path(name)
+    require(path.name not in ("", ".."), f"{str(name)!r} is no name of a network: give a file name")
     return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
 
 
 def exists(name: str) -> bool:
     """Whether `find` has anything to say of `name`: a file, a network in the package, or a training that was stopped."""
+    if Path(name).name in ("", ".."):
+        return False
     path = out_path(name)
     return path.is_file() or (path.parent == Path() and (SHIPPED / path.name).is_file()) or checkpoint_path(path).is_file()
 
@@ -158,6 +173,8 @@ def names_in_package() -> list[str]:
 
 def encoder_of(network: Trained, device: torch.device) -> Encoder:
     """The encoder that `network` was trained with. UsageError where the present one of that name has other weights."""
+    missing = [key for key in ("encoder", "encoder_sha256") if key not in network.header]
+    require(not missing, f"{network.path} is damaged: its header has no {' and no '.join(missing)}")
     name = network.header["encoder"]
     encoder = _encoder(name, device.type)
     same = encoder.weights_sha256 == network.header["encoder_sha256"]
@@ -184,24 +201,35 @@ def train(
     A checkpoint beside `out` is written every minute and on Ctrl-C, and `resume` goes on from it. Next to it, renewed at
     every report: OUT.json, the course of the training and its status, and OUT.png, samples of held-out pictures. `made`, the
     provenance, is in all of them. After every `keep_every` steps the network as it then is stays as OUT-step000500.safetensors.
-    A loss that stops being finite ends the training; the last good weights are kept as the checkpoint. See `check_free` for
-    what is refused. Of several processes (see `Training`) the first alone writes.
+    A loss that stops being finite ends the training; what was kept before it stays. See `check_free` for what is refused. Of
+    several processes (see `Training`) the first alone writes.
     """
-    check_free(out, resume)
-    if resume:
-        training.resume(checkpoint_path(out))
-    training.wait()  # until every process has looked, before the first writes
-    if training.process:
-        for _ in training:
-            training.spend(0.0)
-    else:
-        _Course(training, out, made or {}, report, kept=training.step if resume else None, keep_every=keep_every).run()
-    training.wait()
+    with nullcontext() if training.process else _alone(out):
+        _check_files(out, resume)
+        if resume:
+            training.resume(checkpoint_path(out))
+        training.wait()  # until every process has looked, before the first writes
+        if training.process:
+            for _ in training:
+                training.spend(0.0)
+        else:
+            _Course(training, out, made or {}, report, kept=training.step if resume else None, keep_every=keep_every).run()
+        training.wait()
     return hashlib.sha256(out.read_bytes()).hexdigest()
 
 
 def check_free(out: Path, resume: bool) -> None:
     """UsageError where a training into `out` would write over another's files, or has none of its own to go on from."""
+    with _alone(out):
+        _check_files(out, resume)
+
+
+def _alone(out: Path) -> AbstractContextManager:
+    """A block in which this process alone may train into `out`; UsageError where another does."""
+    return storage.alone(out.with_name(f".{out.stem}.lock"), f"another process is training into {out}: use another name")
+
+
+def _check_files(out: Path, resume: bool) -> None:
     checkpoint = checkpoint_path(out)
     begun = checkpoint.exists() or previous(checkpoint).exists()
     require(begun or not resume, f"--resume: there is no checkpoint {checkpoint}; leave --resume out to start afresh")
@@ -250,16 +278,18 @@ class _Course:
             status = "complete"
         except Diverged as error:
             status = f"failed: {error}"
-            self._keep()
-            raise Diverged(f"{error}; the weights before it are in {self.checkpoint}") from error
+            if training.step and not training.moved:
+                self._keep()
+            where = f"the weights of step {self.kept} are in {self.checkpoint}" if self.kept is not None else "nothing was kept"
+            raise Diverged(f"{error}; {where}") from error
         except (KeyboardInterrupt, progress.Stopped) as stop:
-            if training.whole:
+            if training.whole and training.step:
                 self._keep()
             goes_on = f"--resume goes on from step {self.kept}" if self.kept is not None else "nothing was kept"
             raise type(stop)(f"interrupted at step {training.step}; {goes_on}") from stop
         except BaseException as error:
             status = f"failed: {error}"
-            if training.whole:
+            if training.whole and training.step:
                 with suppress(WorkbenchError):  # where the disk is full, say, that of a minute ago is still there
                     self._keep()
             raise
@@ -275,7 +305,11 @@ class _Course:
         if asked:
             raise KeyboardInterrupt
         if time.monotonic() - self.written >= CHECKPOINT_EVERY:
-            self._keep()
+            try:
+                self._keep()
+            except WorkbenchError as error:  # the one before is still there, and the disk may have room in a minute
+                print(f"warning: {error}; the training goes on", file=sys.stderr, flush=True)
+                self.written = time.monotonic()
 
     def _keep(self) -> None:
         self.training.checkpoint(self.checkpoint)

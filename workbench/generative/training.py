@@ -108,8 +108,18 @@ class Plan:
         require(self.report_every >= 1, f"report_every = {self.report_every}: give a whole number above 0")
 
 
+def at_least(options: object, **limits: float) -> None:
+    """UsageError where a field of `options`, or a number in it, is below its limit, or not finite."""
+    for name, least in limits.items():
+        value = getattr(options, name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        fits = all(math.isfinite(number) and number >= least for number in numbers)
+        what = "numbers" if value is numbers else "a number"
+        require(fits and bool(numbers), f"{name} = {value}: give {what} of {least} or more")
+
+
 class Diverged(WorkbenchError):
-    """A loss or a gradient stopped being finite. The weights are still those before it."""
+    """A loss or a gradient stopped being finite."""
 
 
 class Training:
@@ -123,7 +133,7 @@ class Training:
     on as if there had been none, to the last bit on the same CPU.
 
     step: how many are made; seconds: of work so far, by the clock; whole: whether none is half made, so that a checkpoint makes
-    sense.
+    sense; moved: whether weights have moved in a step that is half made.
     """
 
     def __init__(
@@ -151,7 +161,7 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         self._cpu = -time.process_time()
-        self.whole = True
+        self.whole, self.moved = True, False
         self.history: list[dict[str, float]] = []
         self._sums: dict[str, tuple[float, int]] = {}  # player -> (its losses since the last record, how many)
         self.after_step: Callable[[], None] = lambda: None
@@ -183,7 +193,7 @@ class Training:
     def __iter__(self) -> Iterator[dict[str, float]]:
         if not self.history:
             yield self._report()
-        while self.done < 1:
+        while self.done < 1 or not self.step:  # a measurement alone may take the time that was given
             every = self.plan.report_every
             left = min(every - self.step % every, (self.plan.steps or self.step + every) - self.step)
             label = f"{self.family.name}, step {self.step + left}"
@@ -217,7 +227,7 @@ class Training:
     def _step(self) -> None:
         began = time.perf_counter()
         rate = self._rate()
-        self.whole = False
+        self.whole, self.moved = False, False
         for name, loss in self.family.losses(self.draw):
             value = float(self._mean(loss.detach()))
             optimiser, player = self.optimisers[name], self.family.players[name]
@@ -229,8 +239,10 @@ class Training:
                 self._share_gradients(player)
             norm = float(nn.utils.clip_grad_norm_(player.parameters(), LARGEST_GRADIENT)) if math.isfinite(value) else math.nan
             if not math.isfinite(norm):
-                raise Diverged(f"the loss of {name} stopped being finite at step {self.step + 1}: lower the learning rate")
+                advice = "lower --rate, or change the options of the family"
+                raise Diverged(f"the loss of {name} stopped being finite at step {self.step + 1}: {advice}")
             optimiser.step()
+            self.moved = True
             total, count = self._sums.get(name, (0.0, 0))
             self._sums[name] = total + value, count + 1
         self.step += 1
@@ -304,7 +316,7 @@ class Training:
                 tensors |= {f"optimiser.{name}.{i}.{key}": torch.as_tensor(value) for key, value in state.items()}
         tensors |= {f"family.{name}": value for name, value in self.family.state().items()}
         state = {"step": self.step, "seconds": self.seconds, "history": self.history, "sums": self._sums}
-        state["cpu_seconds"] = self.cpu_seconds
+        state |= {"cpu_seconds": self.cpu_seconds, "given": self._given}
         with storage.atomic(path) as temporary:
             held = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
             save_file(held, temporary, metadata={"recipe": self.recipe, "state": json.dumps(state)})
@@ -325,13 +337,26 @@ class Training:
                 raise
             path = previous(path)
             record, tensors = storage.read_checkpoint(path)
-        same = record.get("recipe") == self.recipe
-        require(same, f"{path} is the state of another training (its pictures, options or steps differ): delete it")
+        if record.get("recipe") != self.recipe:
+            raise UsageError(f"{path} is the state of another training, which {self._differs(record)}")
         try:
             self._restore(record, tensors)
         except (KeyError, ValueError, RuntimeError) as error:
             raise UsageError(f"{path} does not fit this training: {str(error).splitlines()[0]}") from error
         return path
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """The plan, and the family's options if its header has them: what a recipe is made of, besides pictures and encoder."""
+        options = self.family.header().get("options")
+        return json.loads(json.dumps({**asdict(self.plan), **(options if isinstance(options, Mapping) else {})}))
+
+    def _differs(self, record: Mapping[str, str]) -> str:
+        """How the training of a checkpoint with this record differs, and what to do."""
+        was, now = json.loads(record.get("state", "{}")).get("given", {}), self._given
+        differing = [name for name in now if name != "minutes" and name in was and was[name] != now[name]]
+        has = ", ".join(f"{name} = {was[name]} and not {now[name]}" for name in differing)
+        return f"has {has or 'other pictures, weights to begin from, or encoder'}: give the same, or another name for -o"
 
     def _restore(self, record: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
         def part(prefix: str) -> dict[str, Tensor]:
@@ -379,7 +404,11 @@ def _begin(painter: nn.Module, weights: Mapping[str, Tensor]) -> str:
     try:
         painter.load_state_dict(weights)
     except RuntimeError as error:
-        raise UsageError(f"the network to begin from has another architecture: {str(error).splitlines()[0]}") from error
+        differs = " ".join(" ".join(str(error).splitlines()[1:]).split())
+        raise UsageError(
+            "the network to begin from has another architecture, as with another encoder, other widths or blocks, or, of an "
+            f"artist network, fewer than 25 works on either side: {differs[:200]}"
+        ) from error
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode() + weights[name].detach().cpu().float().contiguous().numpy().tobytes())

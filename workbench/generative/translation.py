@@ -22,7 +22,7 @@ from workbench.generative import adversarial, data
 from workbench.generative.adversarial import CONTENT_LAYER, difference, fake, frozen, real
 from workbench.generative.networks import Discriminator, Generator, in_tiles, pad
 from workbench.generative.trained import Trained
-from workbench.generative.training import Family, Losses, precision
+from workbench.generative.training import Family, Losses, at_least, precision
 from workbench.targets import StyleTarget
 from workbench.transfer import Settings
 from workbench.transfer.losses import relative_squares
@@ -52,6 +52,12 @@ class Options:
     judge_scales: int = 2
     """Discriminators: each sees the picture at half the size of the one before."""
 
+    def __post_init__(self) -> None:
+        at_least(self, crop=16, size=16, batch=1, widths=1, blocks=0, judge_width=1, judge_scales=1)
+        require(len(self.widths) == 3, f"widths = {self.widths}: give three")
+        least = 16 * 2 ** (self.judge_scales - 1)
+        require(self.crop >= least and self.crop % 4 == 0, f"crop = {self.crop}: give a multiple of 4 px, of {least} or more")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CycleOptions(Options):
@@ -66,6 +72,10 @@ class CycleOptions(Options):
     identity: float = 5.0
     pool: int = 50
     """Earlier results that the discriminators may be shown."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, cycle=0, identity=0, pool=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +93,11 @@ class OneSidedOptions(Options):
     """px. Side of these cells."""
     second_fakes: float = 0.5
     """Share of the discriminator's loss on fakes that photographs make, against 1 for results."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, content=0, colour=0, cell=1, second_fakes=0)
+        require(self.cell <= self.crop, f"cell = {self.cell}: give at most the {self.crop} px of a crop")
 
 
 class _Unpaired(Family):

@@ -27,7 +27,7 @@ from workbench.encoders.vae import SIDE, STRIDE, PatchEncoder, whole_patches
 from workbench.errors import require
 from workbench.generative import data
 from workbench.generative.trained import Trained
-from workbench.generative.training import Family, Losses, precision
+from workbench.generative.training import Family, Losses, at_least, precision
 from workbench.targets import StyleTarget
 from workbench.transfer import Settings
 
@@ -58,6 +58,11 @@ class Options:
     """px. Long side of the works: patches are cut from it downwards, to where the short side is one patch."""
     widths: tuple[int, ...] = (24, 48, 96, 128)
     latent: int = 64
+
+    def __post_init__(self) -> None:
+        at_least(self, perceptual=0, beta=0, warm_up=0, batch=1, size=SIDE, widths=1, latent=1)
+        most = SIDE.bit_length() - 2
+        require(len(self.widths) <= most, f"widths = {self.widths}: give at most {most}, for patches of {SIDE} px")
 
 
 class PatchDecoder(nn.Module):
