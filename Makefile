@@ -3,7 +3,8 @@
 # make lab    opens the first notebook in JupyterLab; an open tab survives a restart
 # make screenshots [WIDGETS="panel map"]   pictures of the widgets, light and dark, into runs/screenshots
 # make figures [CORPORA=dir]   re-makes what is in figures/
-# make evidence CORPORA=dir    the study of notebook 06 on van Gogh and Monet, into runs/evidence; two hours
+# make registration CORPORA=dir   fixes the study of notebook 06 in benchmarks/evidence/registration.json: commit it
+# make evidence CORPORA=dir    then the study on van Gogh and Monet, into runs/evidence; many hours
 # make networks CORPORA=dir    trains the networks that are compared, into runs/families; stops lose nothing
 # make families CORPORA=dir    what these networks paint, cost and are worth
 # make bench CORPORA=dir   measures the engine against a plain reference, into runs/bench; an hour or more
@@ -20,7 +21,7 @@ COMPARISON := $(BIN)/workbench run notebooks/05_comparison.ipynb
 NEEDED := import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13)
 MESSAGE := and f"Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12"
 
-.PHONY: demo test types tests lab screenshots figures evidence networks families bench faults strip clean venv browser
+.PHONY: demo test types tests lab screenshots figures registration evidence runs/evidence.json networks families bench faults strip clean venv browser
 
 demo: $(VENV)/.installed
 	$(COMPARISON) -p out=runs/demo
@@ -80,11 +81,18 @@ else
 endif
 	@ls figures
 
-evidence: $(VENV)/.installed
-	$(if $(CORPORA),,$(error make evidence CORPORA=dir: a folder with photos/, content/ and corpora/<artist>/))
+# What is registered is painted: the file of the first target is committed before the second is made.
+REGISTERED = benchmarks/evidence/registration.json
+runs/evidence.json: benchmarks/evidence/study.json
+	$(if $(CORPORA),,$(error CORPORA=dir is missing: a folder with photos/ and corpora/<artist>/))
 	@mkdir -p runs
 	sed 's|CORPORA|$(CORPORA)|g' benchmarks/evidence/study.json > runs/evidence.json
-	$(BIN)/workbench run notebooks/06_evidence.ipynb --settings runs/evidence.json \
+
+registration: $(VENV)/.installed runs/evidence.json
+	$(BIN)/workbench study register runs/evidence.json -o $(REGISTERED)
+
+evidence: $(VENV)/.installed runs/evidence.json
+	$(BIN)/workbench run notebooks/06_evidence.ipynb --settings runs/evidence.json -p registration=$(REGISTERED) \
 		-p pictures=runs/evidence_pictures -p out=runs/evidence
 
 # The networks of benchmarks/networks.json, into runs/families: some seven hours of one core, in any number of sittings.

@@ -468,3 +468,39 @@ class TestCudaOperations:
         handed = torch.ones_like(features)
         torch.autograd.grad([gram(features).sum(), features], x, [torch.ones(()), handed])
         assert torch.equal(handed, torch.ones_like(features))
+
+
+@pytest.fixture(scope="module")
+def gabor():
+    return encoders.load("gabor", device="cpu")
+
+
+class TestGabor:
+    @pytest.mark.parametrize(("octave", "turn"), [(1, 0), (2, 3), (3, 6)])
+    def test_a_wave_answers_in_the_channel_of_its_octave_and_direction(self, gabor, octave, turn):
+        """Lightness 50 + 20 cos has, about L* / 100, the amplitude .2, of which a complex filter keeps half."""
+        y, x = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
+        angle, wavelength = torch.tensor(torch.pi * turn / 8), 4.0 * 2 ** (octave - 1)
+        light = 50 + 20 * torch.cos(2 * torch.pi * (x * angle.cos() + y * angle.sin()) / wavelength)
+        linear = ((light + 16) / 116) ** 3
+        grey = (1.055 * linear ** (1 / 2.4) - 0.055).expand(1, 3, 128, 128)
+        found = gabor.features(grey, gabor.style_layers)
+        inside = {layer: x[0, :8, 4:-4, 4:-4].mean(dim=(1, 2)) for layer, x in found.items()}
+        strongest = max(((float(v.max()), layer, int(v.argmax())) for layer, v in inside.items()))
+        assert strongest[1:] == (f"octave{octave}", turn)
+        assert strongest[0] == pytest.approx(0.1, rel=0.02 if octave == 1 else 0.3)  # averaging into cells weakens waves
+
+    def test_what_is_flat_has_its_colour_and_no_waves(self, gabor):
+        found = gabor.features(torch.full((1, 3, 40, 56), 0.5), gabor.style_layers)
+        for step, x in zip((1, 2, 4, 8), found.values(), strict=True):
+            assert x.shape == (1, 11, 40 // step, 56 // step)
+            assert x[:, :8].abs().max() < 1e-5 and x[:, 8].mean() == pytest.approx(0.534, abs=0.002)
+            assert x[:, 9:].abs().max() < 1e-3
+        assert gabor.embed(torch.rand(2, 3, 20, 30)).shape == (2, 44)
+
+    def test_it_paints_nothing_and_is_the_same_everywhere(self, gabor):
+        with pytest.raises(UsageError, match="only compares"):
+            encoders.known("gabor", paints=True)
+        assert gabor.weights_sha256 == encoders.load("gabor", device="cpu").weights_sha256
+        with pytest.raises(UsageError, match="no layer"):
+            gabor.features(torch.rand(1, 3, 16, 16), ["relu1_1"])

@@ -89,7 +89,11 @@ class TestLogOdds:
         mine, other = (odds.of(works[0].load(), sources=[works[0]], genre="portrait") for works in (stripes, dots))
         assert mine.value > 0 > other.value and other.place == 0 and mine.place > 0
         assert mine.works == 6 and mine.compared == "portrait" and mine.low <= mine.median <= mine.high
-        assert odds.of(dots[0].load(), genre="cityscape").compared == "all genres"
+        assert odds.of(dots[0].load()).compared == "all genres"
+        few = odds.of(stripes[0].load(), sources=[stripes[0]], genre="cityscape")  # none of which he painted
+        assert few.value == mine.value and few.compared == "" and few.works == 0
+        assert np.isnan([few.place, few.depth, few.low, few.median, few.high]).all()
+        assert mine.depth == pytest.approx(2 * min(mine.place, 1 - mine.place))
         raw = odds.describe(stripes[1].load())
         assert raw == pytest.approx(
             odds._vectors(log_odds.embeddings.embed(stripes, encoder, "style", size=64).raw)[1], rel=1e-4

@@ -1,4 +1,4 @@
-"""`workbench study blind`, `workbench study tally` and `workbench study power`: a blind study that is given to people."""
+"""`workbench study`: register a study before it is painted; a blind study that is given to people."""
 
 import argparse
 from typing import Any
@@ -19,7 +19,7 @@ TRIALS = 60
 
 
 def declare(commands: Any) -> None:
-    text = "ask people which pictures are more like the artist"
+    text = "fix what a study is to show; ask people which pictures are more like the artist"
     study = commands.add_parser("study", help=text).add_subparsers(title=text, metavar="COMMAND", required=True)
 
     blind = add_command(study, "blind", _blind, "write a blind study as one HTML file, and the key that names the methods")
@@ -84,6 +84,16 @@ def declare(commands: Any) -> None:
         "answers", nargs="+", type=written, metavar="ANSWERS.json", help="files that the raters sent back, or folders of them"
     )
     tally.add_argument("--key", required=True, type=written, help="as workbench study blind wrote it")
+
+    register = add_command(
+        study, "register", _register, "fix endpoints, contrasts, exclusions and power of a study before anything is painted"
+    )
+    register.add_argument(
+        "design", type=written, metavar="DESIGN.json", help="the settings of notebook 06: contents, corpora, methods and so on"
+    )
+    register.add_argument(
+        "-o", "--out", required=True, type=written, help="the registration, .json: commit it, and give it to notebook 06"
+    )
 
     power = add_command(study, "power", _power, "say how likely a study of two methods finds a difference, by simulation")
     power.add_argument("--raters", nargs="+", type=count, default=[5, 10, 20, 40], metavar="N", help="(default: 5 10 20 40)")
@@ -151,6 +161,21 @@ def _tally(args: argparse.Namespace) -> None:
     keys = {args.key.resolve()}
     ballots = blind.each_once(blind.read(file, plan) for file in files if file.resolve() not in keys)
     print("\n".join(tally(plan, ballots)))
+
+
+def _register(args: argparse.Namespace) -> None:
+    check_out(args.out, ".json")
+    from workbench.study.registration import Design, register
+
+    design = Design.read(args.design)
+    made = register(design.study(), design)
+    made.save(args.out)
+    visible = {name: found["standard_deviations"] for name, found in made.power["visible"].items()}
+    print(f"{len(made.contrasts)} tests in one family, of {', '.join(made.compared) or 'nothing'}")
+    for name, found in made.power["visible"].items():
+        seen = "no difference" if visible[name] is None else f"a difference of {visible[name]:.2g} standard deviations"
+        print(f"{name}: {found['contents']} contents, which show {seen} with a power of {made.power['power']:.0%}")
+    print(f"{args.out}  sha256 {made.sha256}")
 
 
 def _power(args: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from workbench.encoders.base import Encoder
 from workbench.encoders.clip import load_clip
 from workbench.encoders.convolutional import CONTENT_LAYERS, STYLE_LAYERS, ConvolutionalEncoder, Pooling
 from workbench.encoders.embedded import load_distilled, load_embedded
+from workbench.encoders.gabor import load_gabor
 from workbench.encoders.lite0 import load_lite0
 from workbench.encoders.random import load_random
 from workbench.encoders.vae import load_vae
@@ -37,7 +38,7 @@ __all__ = [
 Precision = Literal["auto", "float32", "bfloat16"]
 PAINTING = ("embedded", "vgg19", "random", "embedded:FILE")
 """Encoders that a picture can be painted with."""
-ENCODERS = (*PAINTING, "lite0", "clip:MODEL/PRETRAINED", "vae:FILE")
+ENCODERS = (*PAINTING, "lite0", "gabor", "clip:MODEL/PRETRAINED", "vae:FILE")
 """All encoders, see `load`. Each of them can compare pictures: as retriever, and for searches and clusters."""
 RETRIEVER = "lite0"
 """The default encoder for retrieval, which compares pictures by what they show."""
@@ -72,14 +73,15 @@ def load(
     Args:
         name: "embedded" (distilled from VGG-19, in the package), "vgg19" (the reference), "random" (never trained, an
             untrained baseline), "embedded:FILE" (your own, from `workbench distil`), one for retrieval and clusters: "vae:FILE"
-            (your own, from `workbench train vae`), or one that can only retrieve: "lite0" (EfficientNet-Lite0, in the
-            package) or "clip:MODEL/PRETRAINED". See `ENCODERS`.
+            (your own, from `workbench train vae`), or one that can only compare: "lite0" (EfficientNet-Lite0, in the
+            package), "gabor" (fixed filters and colours) or "clip:MODEL/PRETRAINED". See `ENCODERS`.
         device: "auto", or a torch device.
         precision: of the convolutions; "auto" is bfloat16 where the processor has it, which is about twice as fast, and
-            float32 elsewhere. lite0, VAEs and CLIP ignore it. On NVIDIA's GPUs torch computes convolutions in float32 by TF32
-            unless torch.backends.cudnn.allow_tf32 is false.
+            float32 elsewhere. lite0, gabor, VAEs and CLIP ignore it. On NVIDIA's GPUs torch computes convolutions in float32
+            by TF32 unless torch.backends.cudnn.allow_tf32 is false.
         pooling: "max" or "average", which Gatys et al. (2016) prefer for synthesis; None is what suits the network: max
-            for vgg19, as it was trained and as retrieval needs it, average for the others. lite0, VAEs and CLIP ignore it.
+            for vgg19, as it was trained and as retrieval needs it, average for the others. lite0, gabor, VAEs and CLIP
+            ignore it.
 
     Raises:
         UsageError: unknown name, precision, pooling or device.
@@ -98,6 +100,8 @@ def load(
         return load_clip(name, device=where)
     if name == "lite0":
         return load_lite0(device=where)
+    if name == "gabor":
+        return load_gabor(device=where)
     if name.startswith("vae:"):
         return load_vae(name, written(name.removeprefix("vae:")), device=where)
     loaders: dict[str, tuple[Callable[..., Encoder], Pooling]]

@@ -180,7 +180,8 @@ def leak_maps(
 ) -> Figure:
     """Pictures in rows and columns, each (picture, heat (h, w) >= 0) faded to grey, with what leaked glowing over it.
 
-    Heat is a cosine above the threshold (`metrics.leak.Leak`); from .15 on it is drawn in full. None leaves a cell empty.
+    Heat is a cosine above the threshold (`metrics.margin_leak.MarginLeak`); from .15 on it is drawn in full. None leaves a cell
+    empty.
     """
     cells = [[None if cell is None else _glowing(*cell) for cell in row] for row in rows]
     return grid(cells, row_labels, column_labels, cell_captions=captions, title=title)

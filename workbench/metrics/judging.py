@@ -20,7 +20,9 @@ FAMILIES = (
 )
 """Genres that count as one."""
 MIN_GROUPS = 4
-"""Groups of held-out works of a genre, below which a picture of it is compared with all genres."""
+"""Groups of works of a genre, below which a picture of it is compared with none: other genres would tell subjects apart."""
+EVERY_GENRE, NO_PEERS = "all genres", ""
+"""What a picture is compared with whose genre is not known, and one of whose genre there are too few works."""
 FLAT = 1e-6
 """Standard deviation over the bank, in the unit of a descriptor, below which a dimension is left out."""
 
@@ -28,6 +30,19 @@ FLAT = 1e-6
 def family(genre: str) -> tuple[str, ...]:
     """The genres that count as one with `genre`: a self-portrait is a portrait."""
     return next((genres for genres in FAMILIES if genre in genres), (genre,))
+
+
+def peers(works: Sequence[Work], genre: str) -> tuple[np.ndarray, str]:
+    """(which of `works` a picture of `genre` is compared with, (n,) bool; `genre`, EVERY_GENRE or NO_PEERS).
+
+    Those of its family of genres; none, where these have fewer than four groups; all, for a picture without a genre.
+    """
+    if not genre:
+        return np.ones(len(works), dtype=bool), EVERY_GENRE
+    inside = np.array([work.genre in family(genre) for work in works], dtype=bool)
+    if len({work.group for work, alike in zip(works, inside, strict=True) if alike}) >= MIN_GROUPS:
+        return inside, genre
+    return np.zeros(len(works), dtype=bool), NO_PEERS
 
 
 def kind(encoder: Encoder) -> embeddings.Kind:
@@ -56,7 +71,7 @@ class Judge:
         self.deviation = np.where(self.varying, deviation, 1.0)
         self.points = self.of(held_out.works)
         self.groups = np.array([work.group for work in held_out])
-        self.between = _distances(self.points, self.points)
+        self.between = between(self.points, self.points)
         self._details = np.array([structure.detail(work.load(size)) for work in held_out])
 
     def _raw(self, works: Sequence[Work]) -> np.ndarray:
@@ -81,34 +96,42 @@ class Judge:
         return raw / np.linalg.norm(raw, axis=1, keepdims=True)
 
     def peers(self, genre: str) -> tuple[np.ndarray, str]:
-        """(places of the held-out works that a picture of `genre` is compared with, `genre` or "all genres").
+        """(places of the held-out works that a picture of `genre` is compared with, what these are; see `peers`)."""
+        inside, compared = peers(self.held_out.works, genre)
+        return np.flatnonzero(inside), compared
 
-        Those of its family of genres, or all, where fewer than four groups of these are held out.
+    def typicality(self, point: np.ndarray, genre: str) -> Typicality | None:
+        """How typical a picture of `genre` at `point` (D,) is among the held-out works of that genre; None without peers.
+
+        For a single work alone, or what was made after one. A mean of descriptors lies nearer to every work than the works lie
+        to each other, whatever was averaged, so that an average of anything would seem typical: use `log_odds` for these.
         """
-        inside = np.array([work.genre in family(genre) for work in self.held_out])
-        if len(set(self.groups[inside])) >= MIN_GROUPS:
-            return np.flatnonzero(inside), genre
-        return np.arange(len(inside)), "all genres"
-
-    def typicality(self, point: np.ndarray, genre: str) -> Typicality:
-        """How typical a picture of `genre` at `point` (D,) is among the held-out works of that genre."""
         places, _ = self.peers(genre)
-        to_real = _distances(point[None], self.points[places])[0]
+        if not len(places):
+            return None
+        to_real = between(point[None], self.points[places])[0]
         return typicality(to_real, self.between[np.ix_(places, places)], self.groups[places])
 
     def detail(self, picture: Tensor, genre: str) -> float:
-        """log2 of the detail of a picture of `genre` over the median of what unseen works have: -1 is half as much."""
+        """log2 of the detail of a picture of `genre` over the median of what unseen works have: -1 is half as much.
+
+        NaN without peers.
+        """
         places, _ = self.peers(genre)
+        if not len(places):
+            return float("nan")
         mine = structure.detail(images.resize(picture, self.size))
         return float(np.log2(max(mine, FLAT) / max(float(np.median(self._details[places])), FLAT)))
 
     def typicality_of_real(self, genre: str) -> list[Typicality]:
-        """How typical each held-out work of `genre` is among the others."""
+        """How typical each held-out work of `genre` is among the others; nothing without peers."""
         places, _ = self.peers(genre)
+        if not len(places):
+            return []
         return typicality_of_real(self.between[np.ix_(places, places)], self.groups[places])
 
 
-def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Root mean square difference over dimensions of every row of a (m, D) and b (n, D): (m, n)."""
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
     return np.sqrt(np.maximum(squares, 0) / a.shape[1])

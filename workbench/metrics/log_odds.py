@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
@@ -13,7 +14,7 @@ from workbench import images
 from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
-from workbench.metrics.judging import MIN_GROUPS, family
+from workbench.metrics.judging import peers
 from workbench.retrieval import descriptors, embeddings
 
 LAYERS = 4
@@ -37,7 +38,8 @@ class LogOdds:
     value: log-odds (nats) that the artist painted it, at equal prior odds; any real number. place: the share in [0, 1] of the
     artist's works that score less, each by a probe that was trained neither on that work's group nor on the picture's sources:
     0 is a miss, .5 typical, 1 a caricature. low, median, high: log-odds of these works, quantiles .1, .5 and .9.
-    works: how many these are; compared: of which genre, or "all genres".
+    works: how many these are; compared: of which genre, or "all genres" for a picture without one. Where there are too few
+    works of the genre, compared is "" and all but the value NaN.
     """
 
     value: float
@@ -47,6 +49,21 @@ class LogOdds:
     high: float
     works: int
     compared: str
+
+    @property
+    def depth(self) -> float:
+        """See `depth`."""
+        return float(depth(self.place))
+
+
+def depth(place: ArrayLike) -> np.ndarray:
+    """2 min(place, 1 - place), in [0, 1]: how deep a place lies in a range, from both sides. 0 at either end, 1 at the median.
+
+    Twice Tukey's depth in one dimension (1975, "Mathematics and the Picturing of Data"). Works that are new to the range have
+    .5 on average; what misses it and what overshoots it have 0 alike.
+    """
+    place = np.asarray(place, dtype=float)
+    return 2 * np.minimum(place, 1 - place)
 
 
 class Probe:
@@ -104,9 +121,13 @@ class Probe:
     def _coordinates(self, points: np.ndarray) -> np.ndarray:
         return ((np.asarray(points, dtype=np.float64) - self._centre) * self._scale) @ self._axes.T
 
+    def scored(self, model: LogisticRegression, points: np.ndarray) -> np.ndarray:
+        """Log-odds of new points (m, D) by one of `probes`: (m,)."""
+        return model.decision_function(self._coordinates(points))
+
     def scores(self, points: np.ndarray, without: Sequence[str] = ()) -> np.ndarray:
         """Log-odds of new points (m, D): (m,)."""
-        return self.probes(without)[0][1].decision_function(self._coordinates(points))
+        return self.scored(self.probes(without)[0][1], points)
 
     def held_out(self, without: Sequence[str] = ()) -> np.ndarray:
         """Log-odds of all points of the probe, (n,), each by a probe that was not trained on its group."""
@@ -126,7 +147,7 @@ class Probe:
         for out, model in self.probes(without):
             rows = out & among
             if rows.any():
-                mine = model.decision_function(self._coordinates(point[None]))[0]
+                mine = self.scored(model, point[None])[0]
                 theirs = model.decision_function(self._points[rows])
                 lower += float((theirs < mine).sum() + 0.5 * (theirs == mine).sum())
         return lower / int(among.sum())
@@ -145,17 +166,25 @@ class ArtistOdds:
     """
 
     def __init__(
-        self, encoder: Encoder, works: Sequence[Work], others: Sequence[Work], *, size: int = SIZE, show: bool = False
+        self,
+        encoder: Encoder,
+        works: Sequence[Work],
+        others: Sequence[Work],
+        *,
+        size: int = SIZE,
+        folds: int = FOLDS,
+        show: bool = False,
     ):
         """`others`: paintings by other artists, and photographs. UsageError without style layers, or where works are few."""
         require(len(encoder.style_layers) >= LAYERS, f"encoder {encoder.name} has no style layers to probe")
         self.encoder = encoder
         self.size = size
         self.works = tuple(works)
+        self.others = tuple(others)
         every = [*works, *others]
         raw = embeddings.embed(every, encoder, "style", size=size, show=show).raw
         his = np.arange(len(every)) < len(self.works)
-        self.probe = Probe(self._vectors(raw), his, [work.group for work in every])
+        self.probe = Probe(self._vectors(raw), his, [work.group for work in every], folds=folds)
 
     def _vectors(self, raw: np.ndarray) -> np.ndarray:
         """Means and log standard deviations of the first layers, (n, D), of "style" descriptors (n, .)."""
@@ -176,23 +205,24 @@ class ArtistOdds:
         """The log-odds of `picture` (1, 3, H, W) in [0, 1], and its place among his works of `genre`'s family.
 
         `sources`: works that it was made from, and its content where that is among the works; their groups are left out of
-        training. Where he has fewer than four groups of that genre, all his works count. UsageError when the sources leave
-        too few works to train on.
+        training. Where he has fewer than four groups of that genre, there is no place. UsageError when the sources leave too
+        few works to train on.
         """
+        return self.at(self.describe(picture), sources=sources, genre=genre)
+
+    def at(self, point: np.ndarray, *, sources: Sequence[Work] = (), genre: str = "") -> LogOdds:
+        """`of` a picture at `point` (D,): see `describe` and `points`."""
         without = sorted({work.group for work in sources})
-        point = self.describe(picture)
-        own = np.flatnonzero(self.probe.his)
-        alike = np.array([work.genre in family(genre) for work in self.works])
-        enough = bool(genre) and len(set(self.probe.groups[own[alike]])) >= MIN_GROUPS
+        value = float(self.probe.scores(point[None], without)[0])
+        alike, compared = peers(self.works, genre)
+        if not alike.any():
+            return LogOdds(value, *[float("nan")] * 4, 0, compared)
         among = np.zeros(len(self.probe.his), dtype=bool)
-        among[own[alike] if enough else own] = True
+        among[: len(self.works)] = alike
         low, median, high = np.quantile(self.probe.held_out(without)[among], (0.1, 0.5, 0.9))
-        return LogOdds(
-            float(self.probe.scores(point[None], without)[0]),
-            self.probe.place(point, among, without),
-            float(low),
-            float(median),
-            float(high),
-            int(among.sum()),
-            genre if enough else "all genres",
-        )
+        place = self.probe.place(point, among, without)
+        return LogOdds(value, place, float(low), float(median), float(high), int(among.sum()), compared)
+
+    def points(self, works: Sequence[Work]) -> np.ndarray:
+        """The points of `works`, (n, D)."""
+        return self._vectors(embeddings.embed(works, self.encoder, "style", size=self.size).raw)

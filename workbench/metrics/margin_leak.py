@@ -1,6 +1,6 @@
 """Motif leak by a margin: where a result is nearer to one of its sources than to anything else that the artist painted."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,9 @@ from workbench.corpora import Work
 from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.metrics.leak import CHANCE, SCALES, largest, patch_grids, rank_p
+
+Standing = list[tuple[np.ndarray, np.ndarray]]
+"""Of the patches of a picture at every scale: (the best group, its margin), both (h, w)."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class MarginLeaks:
 
     the best group less the second best of all groups, sources or not. p leaked when M(p) exceeds a threshold and the best
     group holds a source. The threshold is that which the patches of the artist's own works exceed in 5 % of cases, each work
-    compared with all groups but its own: it depends on the artist alone, not on how many sources a picture has. (`leak.Leaks`
-    takes the best source less the best other work, whose threshold rises with the number of sources.)
+    compared with all groups but its own: it depends on the artist alone, not on how many sources a picture has. (The best
+    source less the best other work would need a threshold that rises with the number of sources.)
 
     A motif that stands in two groups does not stand out, and what was copied turned by 90 degrees is not recognised.
     """
@@ -58,6 +61,7 @@ class MarginLeaks:
         self._group_of = {work.sha256: int(group) for work, group in zip(self.works, label, strict=True)}
         grids = [patch_grids(work.load(size), encoder) for work in self.works]
         self._patches, self._labels, self._own, self.thresholds = [], [], [], []
+        self._rates: dict[frozenset[int], np.ndarray] = {}
         for scale in range(len(SCALES)):
             flat = [grid[scale].flatten(0, 1) for grid in grids]
             self._patches.append(torch.cat(flat))
@@ -76,24 +80,34 @@ class MarginLeaks:
         top = best.topk(2, dim=1)
         return top.indices[:, 0].numpy(), (top.values[:, 0] - top.values[:, 1]).numpy()
 
+    def standing(self, picture: Tensor, like: tuple[int, int] | None = None) -> Standing:
+        """How the patches of `picture` (1, 3, H, W) in [0, 1], scaled to `like`, stand among the artist's works."""
+        like = images.fit(*(like or picture.shape[-2:]), self.size)
+        found = []
+        for scale, grid in enumerate(patch_grids(images.resize(picture, like), self.encoder)):
+            best, margin = self._margins(grid.flatten(0, 1), scale)
+            found.append((best.reshape(grid.shape[:2]), margin.reshape(grid.shape[:2])))
+        return found
+
     def measure(self, picture: Tensor, sources: Sequence[Work], *, content: Tensor | None = None) -> MarginLeak:
         """What `picture` (1, 3, H, W) in [0, 1] took from `sources`, works of the artist; see `leak.sources_of`.
 
         With its `content`, places where the content itself stands as near to a source do not count. UsageError for no source,
         or one that is no work of the artist.
         """
+        like = tuple(picture.shape[-2:])
+        return self.rated(self.standing(picture), sources, None if content is None else self.standing(content, like))
+
+    def rated(self, picture: Standing, sources: Sequence[Work], content: Standing | None = None) -> MarginLeak:
+        """`measure` of a picture and a content of one size whose patches are compared already: many sources cost one search."""
         groups = self._groups_of(sources)
-        like = images.fit(*picture.shape[-2:], self.size)
-        mine = patch_grids(images.resize(picture, like), self.encoder)
-        before = None if content is None else patch_grids(images.resize(content, like), self.encoder)
         rates, heats = [], []
         for scale, threshold in enumerate(self.thresholds):
-            excess = _leaked(self._margins(mine[scale].flatten(0, 1), scale), groups, threshold)
-            if before is not None:
-                already = _leaked(self._margins(before[scale].flatten(0, 1), scale), groups, threshold)
-                excess = np.where(already > 0, 0, excess)
+            excess = _leaked(picture[scale], groups, threshold)
+            if content is not None:
+                excess = np.where(_leaked(content[scale], groups, threshold) > 0, 0, excess)
             rates.append(float((excess > 0).mean()))
-            heats.append(torch.from_numpy(excess.astype(np.float32)).view(mine[scale].shape[:2]))
+            heats.append(torch.from_numpy(excess.astype(np.float32)))
         real = self.of_works(sources)
         unrelated = np.array([self._group_of[work.sha256] not in groups for work in self.works])
         real = real[unrelated] if unrelated.any() else real  # of all groups, each work is compared with the others
@@ -102,14 +116,14 @@ class MarginLeaks:
 
     def of_works(self, sources: Sequence[Work]) -> np.ndarray:
         """The rate of every work of the artist, (works,), each compared with all groups but its own: none of them copied."""
-        groups = self._groups_of(sources)
-        return np.mean(
-            [
+        groups = frozenset(self._groups_of(sources))
+        if groups not in self._rates:
+            each = [
                 [float((_leaked(found, groups, threshold) > 0).mean()) for found in own]
                 for own, threshold in zip(self._own, self.thresholds, strict=True)
-            ],
-            axis=0,
-        )
+            ]
+            self._rates[groups] = np.mean(each, axis=0)
+        return self._rates[groups]
 
     def _groups_of(self, sources: Sequence[Work]) -> set[int]:
         groups = {self._group_of.get(work.sha256, -1) for work in sources}
@@ -118,7 +132,7 @@ class MarginLeaks:
         return groups
 
 
-def _leaked(found: tuple[np.ndarray, np.ndarray], groups: set[int], threshold: float) -> np.ndarray:
-    """By how much the margin of each patch exceeds `threshold` where one of `groups` is the best, else 0: (P,)."""
+def _leaked(found: tuple[np.ndarray, np.ndarray], groups: Collection[int], threshold: float) -> np.ndarray:
+    """By how much the margin of each patch exceeds `threshold` where one of `groups` is the best, else 0."""
     best, margin = found
     return np.where(np.isin(best, list(groups)), margin - threshold, 0).clip(0)

@@ -1,18 +1,14 @@
-"""Sets of results against sets of real works: KID, MMD, Frechet distance, permutation tests, variety, coverage, deception rate.
+"""Sets of results against sets of real works: KID, MMD, Frechet distance, permutation tests, variety, density, coverage.
 
 All take descriptors, (n, D) float64, of whatever encoder judges; none needs more pictures than a study has.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.spatial.distance import cdist, pdist
-from scipy.stats import binomtest
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from workbench.errors import require
 from workbench.statistics import Moments, gaussian_w2
@@ -21,8 +17,6 @@ PERMUTATIONS = 2000
 """Relabellings of a permutation test."""
 CMMD_SIGMA, CMMD_SCALE = 10.0, 1000.0
 """Width of the Gaussian kernel of CMMD, and the factor its value is multiplied by (Jayasumana et al. 2024)."""
-PHOTOGRAPH = "a photograph"
-"""Name of the class of photographs, among the artists of a probe."""
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -126,11 +120,14 @@ def frechet(a: np.ndarray, b: np.ndarray, components: int) -> float:
     return float(gaussian_w2(m_a, s_a, Moments(m_b, s_b + torch.outer(m_b, m_b))) / s_b.trace())
 
 
-def variety(a: np.ndarray, b: np.ndarray, *, strata: Sequence[str] = (), seed: int = 0) -> tuple[float, float]:
-    """(ratio, p): mean distance between rows of `a` (m, D) over that between rows of `b` (n, D), and the p-value of so little.
+def variety(
+    a: np.ndarray, b: np.ndarray, *, strata: Sequence[str] = (), two_sided: bool = False, seed: int = 0
+) -> tuple[float, float]:
+    """(ratio, p): mean distance between rows of `a` (m, D) over that between rows of `b` (n, D), and its p-value.
 
-    Below 1 the results have lost variety. p, one-sided: how often a relabelling (see `discrepancy`) leaves the first set as
-    much less varied than the second. UsageError when a set has fewer than two rows.
+    Below 1 the results have lost variety, above 1 they are more scattered than works are. p: how often a relabelling (see
+    `discrepancy`) leaves the first set as much less varied than the second; two-sided, twice the smaller tail, at most 1.
+    UsageError when a set has fewer than two rows.
     """
     m, n = len(a), len(b)
     require(min(m, n) > 1, f"sets of {m} and {n}: variety needs two things in each")
@@ -144,8 +141,10 @@ def variety(a: np.ndarray, b: np.ndarray, *, strata: Sequence[str] = (), seed: i
     distances = cdist(both, both)
     value = less(first[None].astype(np.float64))[0]
     drawn = less(_relabelled(first, strata, seed))
-    as_little = (1 + (drawn <= value + 1e-12 * abs(value)).sum()) / (PERMUTATIONS + 1)
-    return float(pdist(a).mean() / pdist(b).mean()), float(as_little)
+    close = 1e-12 * abs(value)
+    little, much = ((1 + tail.sum()) / (PERMUTATIONS + 1) for tail in (drawn <= value + close, drawn >= value - close))
+    p = min(1.0, 2 * min(little, much)) if two_sided else little
+    return float(pdist(a).mean() / pdist(b).mean()), float(p)
 
 
 @dataclass(frozen=True)
@@ -175,45 +174,3 @@ def neighbourhoods(a: np.ndarray, b: np.ndarray, k: int) -> Neighbourhoods:
     first = np.arange(k)
     missed = float(np.prod((n - 1 - first) / (m + n - 1 - first)))
     return Neighbourhoods(float(inside.sum() / (k * m)), float(inside.any(axis=0).mean()), 1 - missed)
-
-
-@dataclass(frozen=True)
-class Deception:
-    """How many pictures a probe takes for the artist's. rate, low, high: with Wilson's 95 % interval, in [0, 1].
-
-    floor: of photographs it never saw; ceiling: of real works it never saw; normalised: (rate - floor) / (ceiling - floor),
-    NaN where the probe does not tell these apart.
-    """
-
-    rate: float
-    low: float
-    high: float
-    floor: float
-    ceiling: float
-
-    @property
-    def normalised(self) -> float:
-        span = self.ceiling - self.floor
-        return (self.rate - self.floor) / span if span > 0 else float("nan")
-
-
-def probe(works: Mapping[str, np.ndarray], photographs: np.ndarray, *, seed: int = 0) -> Pipeline:
-    """A linear probe of `works`, artist -> descriptors (n, D), and photographs: logistic regression, classes weighing the same.
-
-    After the deception rate of Sanakoyeu et al. (2018, section 4), whose network is trained on other paintings altogether.
-    """
-    require(len(photographs) > 0, "the probe needs photographs")
-    classes = {**works, PHOTOGRAPH: photographs}
-    points = np.concatenate(list(classes.values()))
-    names = np.repeat(list(classes), [len(found) for found in classes.values()])
-    regression = LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced", random_state=seed)
-    return make_pipeline(StandardScaler(), regression).fit(points, names)
-
-
-def deception(probe: Pipeline, artist: str, results: np.ndarray, photographs: np.ndarray, held_out: np.ndarray) -> Deception:
-    """The deception rate of `results` (n, D), beside that of photographs and works that the probe was not fitted to."""
-    require(artist in probe.classes_, f"the probe was not trained on an artist {artist!r}: {', '.join(probe.classes_)}")
-    deceived = [int((probe.predict(points) == artist).sum()) for points in (results, photographs, held_out)]
-    interval = binomtest(deceived[0], len(results)).proportion_ci(method="wilson")
-    rates = [count / len(points) for count, points in zip(deceived, (results, photographs, held_out), strict=True)]
-    return Deception(rates[0], float(interval.low), float(interval.high), rates[1], rates[2])

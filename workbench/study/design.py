@@ -1,8 +1,7 @@
-"""The design of a study: contents x methods x artists x seeds, crossed; what each cell aims at, and its picture."""
+"""The design of a study: contents x methods x artists x seeds x content weights, crossed; the picture of each cell."""
 
 import hashlib
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,13 +9,19 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from workbench import encoders, images, metrics, progress, targets
+from workbench import encoders, images, progress, targets
 from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
-from workbench.errors import UsageError, require
-from workbench.methods import Request, Run, registry
+from workbench.errors import require
+from workbench.generative import trained
+from workbench.methods import Run, registry
 from workbench.methods.kept import cached_picture, picture_path
+from workbench.methods.trained import TrainedMethod
+from workbench.metrics.judging import family
+from workbench.metrics.leak import sources_of
+from workbench.study import ways
 from workbench.study.blind import Item
+from workbench.study.ways import RANDOM, Way
 from workbench.targets import Selection, StyleTarget
 from workbench.transfer import Settings
 
@@ -24,14 +29,10 @@ HELD_OUT = 0.4
 """Share of a corpus that no method sees."""
 LEAST_HELD = 3
 """Series or lone works held out, below which a real work has nothing to be compared with."""
-RANDOM = "random"
-"""Name of a method: one painting of the artist, drawn at random, which retrieval has to beat."""
-WRONG = "wrong"
-"""Name of a method: a blend after another artist, which shows what is not specific to this one."""
-LEAST_DISTANCE = 1e-6
-"""Least content distance that is taken: that of the content itself is 0, whose logarithm is infinite."""
-LOW, HIGH = 0.02, 0.12
-"""Content weights alpha between which a method's own is sought."""
+ALPHAS = (0.03, 0.08, 0.24)
+"""Content weights that every cell is painted with, between which it is read at one content distance."""
+DRAWS = 5
+"""Draws of what is drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,23 @@ class Content:
 
 @dataclass(frozen=True)
 class Artist:
-    """An artist's works, and the file name or title of the one that the single-image method copies."""
+    """An artist's works, and the file name or title of the one that the single-image method copies.
+
+    genres: with these, only works of their families count, and only such contents are painted after him; () is all.
+    """
 
     corpus: Corpus
     single: str
+    genres: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        works = tuple(work for work in self.corpus if self.takes(work.genre))
+        require(bool(works), f"corpus {self.corpus.name!r} has no work of the genre {' or '.join(self.genres)}")
+        object.__setattr__(self, "corpus", replace(self.corpus, works=works))
+
+    def takes(self, genre: str) -> bool:
+        """Whether a content of `genre` is painted after him."""
+        return not self.genres or any(genre in family(own) for own in self.genres)
 
     @property
     def name(self) -> str:
@@ -64,8 +78,7 @@ class Artist:
         The single painting and its series stay in the bank. Which works are held out depends on `seed`. UsageError for a
         corpus that is too small.
         """
-        work = self.corpus.find(self.single)
-        kept = [other for other in self.corpus if other is work or (work.series and other.series == work.series)]
+        kept = self.striking
         share = HELD_OUT * len(self.corpus) / max(len(self.corpus) - len(kept), 1)
         require(share < 1, f"corpus {self.name!r} is too small for a study: most of it is the series of {self.single!r}")
         rest = self.corpus.exclude(kept)
@@ -77,15 +90,26 @@ class Artist:
         )
         return self.corpus.exclude(held.works), held
 
+    @property
+    def striking(self) -> list[Work]:
+        """The single painting and the others of its series."""
+        work = self.corpus.find(self.single)
+        return [other for other in self.corpus if other is work or (work.series and other.series == work.series)]
+
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One result of a study: `content` after `artist` by `method`, with the works that `seed` lets methods see."""
+    """One result of a study: `content` after `artist` by `method`, with the works that `seed` lets methods see.
+
+    level: place of its content weight among those of the study; draw: number of the draw, where works are drawn at random.
+    """
 
     artist: str
     content: str
     method: str
     seed: int
+    level: int = 0
+    draw: int = 0
 
     def by(self, method: str) -> "Cell":
         """The same by another method."""
@@ -104,7 +128,8 @@ class Study:
         settings: Settings,
         *,
         seeds: Sequence[int] = (0, 1),
-        alphas: Mapping[str, float] | None = None,
+        alphas: Sequence[float] = (),
+        draws: int = 1,
         folder: Path | None = None,
         retriever: Encoder | None = None,
         show: bool = False,
@@ -112,10 +137,12 @@ class Study:
         """A study of `contents` after `artists` by `methods`.
 
         Args:
-            methods: a target and a method in words, as `methods.Request` takes them, and "random" and "wrong".
+            methods: in words, see `ways.Way`.
             encoder: drives the transfers.
-            settings: of every transfer; its alpha counts where `alphas` (method -> alpha) has none.
-            seeds: each decides which works are held out, which painting is the random one, and which patches are drawn.
+            settings: of every transfer; its alpha counts where there are no `alphas`.
+            seeds: each decides which works are held out, which paintings are the random ones, and which patches are drawn.
+            alphas: content weights, ascending, with each of which every cell is painted by a method that heeds them.
+            draws: of what is drawn at random.
             folder: where pictures are kept; None keeps none.
             retriever: finds the works that fit a content; `encoders.retriever` unless another is given.
 
@@ -125,71 +152,154 @@ class Study:
             require(bool(given), f"a study needs at least one {what}")
             require(len(set(given)) == len(given), f"two {what}s of a study have one name: {', '.join(sorted(given))}")
         require(bool(methods) and bool(seeds), "a study needs at least one method and one seed")
+        self.alphas = tuple(alphas) or (settings.alpha,)
+        require(self.alphas[0] > 0 and list(self.alphas) == sorted(set(self.alphas)), "content weights: positive, ascending")
+        require(draws >= 1, f"{draws} draws: give at least 1")
         for method in methods:
-            if method not in (RANDOM, WRONG):
-                Request(settings=settings).asking(method)
-        require(WRONG not in methods or len(artists) > 1, "the method 'wrong' needs a second artist")
+            ways.check(method, settings)
+        wrong = any(ways.parse(method).wrong for method in methods)
+        require(not wrong or len(artists) > 1, "the method 'wrong' needs a second artist")
         self.contents = {content.name: content for content in contents}
         self.artists = {artist.name: artist for artist in artists}
         self.methods = tuple(methods)
         self.seeds = tuple(seeds)
+        self.draws = draws
         self.encoder = encoder
         self.retriever = retriever or encoders.retriever(encoder.device)
         self.settings = settings
-        self.alphas = dict(alphas or {})
         self.folder = folder
         self.show = show
-        self._selections: dict[tuple[str, str, int], Selection] = {}
+        self._retrievers: dict[str, Encoder] = {"": self.retriever}
+        self._selections: dict[tuple[str, str, int, str], Selection] = {}
+        self._targets: dict[Cell, StyleTarget] = {}
+        for name in self.artists:
+            require(bool(self.contents_of(name)), f"no content is of a genre that {name} is studied in")
+        self._check_networks()
+
+    def _check_networks(self) -> None:
+        """UsageError where a trained network learnt from works that a split holds out."""
+        for method in self.methods:
+            for (artist, seed), (_, held_out) in self.splits.items():
+                learnt = self._learnt(Cell(artist, "", method, seed)) & {work.sha256 for work in held_out}
+                require(not learnt, f"{method}: seed {seed} holds out {len(learnt)} works of {artist} that it learnt from")
 
     def __len__(self) -> int:
-        return len(self.artists) * len(self.contents) * len(self.methods) * len(self.seeds)
+        return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Cell]:
         """Every cell, those of one artist and seed together, because they share statistics."""
-        for artist, seed, content, method in itertools.product(self.artists, self.seeds, self.contents, self.methods):
-            yield Cell(artist, content, method, seed)
+        for artist, seed in self.splits:
+            for content in self.contents_of(artist):
+                for method in self.methods:
+                    yield from self.repeats(Cell(artist, content, method, seed))
+
+    def repeats(self, cell: Cell) -> Iterator[Cell]:
+        """`cell` with every content weight that makes a difference to its method, and every draw."""
+        way = self.way(cell)
+        levels = len(self.alphas) if "alpha" not in ways.painter(way, self.settings).ignores else 1
+        for draw in range(self.draws if way.drawn else 1):
+            for level in range(levels):
+                yield replace(cell, level=level, draw=draw)
+
+    def contents_of(self, artist: str) -> list[str]:
+        """The contents that are painted after `artist`."""
+        return [name for name, content in self.contents.items() if self.artists[artist].takes(content.genre)]
 
     def cells(self, artist: str, seed: int) -> list[Cell]:
         """A cell for every content, by the first method."""
-        return [Cell(artist, content, self.methods[0], seed) for content in self.contents]
+        return [Cell(artist, content, self.methods[0], seed) for content in self.contents_of(artist)]
+
+    def middle(self, cell: Cell) -> Cell:
+        """The first draw of `cell` with the middle content weight."""
+        found = [one for one in self.repeats(cell) if one.draw == 0]
+        return found[len(found) // 2]
+
+    def way(self, cell: Cell) -> Way:
+        """The method of `cell`, taken apart, the names of its artist and seed in place."""
+        way = ways.parse(cell.method)
+        method = way.method.replace("{artist}", self._after(cell, way)).replace("{seed}", str(cell.seed))
+        return replace(way, method=method)
+
+    def _after(self, cell: Cell, way: Way) -> str:
+        """The artist after whom `cell` is painted: for a wrong artist the next one."""
+        names = list(self.artists)
+        return names[(names.index(cell.artist) + 1) % len(names)] if way.wrong else cell.artist
 
     @cached_property
     def splits(self) -> dict[tuple[str, int], tuple[Corpus, Corpus]]:
         """(artist, seed) -> (bank, held out)."""
         return {(a.name, seed): a.split(seed) for a in self.artists.values() for seed in self.seeds}
 
-    def selection(self, artist: str, content: str, seed: int) -> Selection:
-        """The works of the artist's bank, weighted for a content."""
-        key = (artist, content, seed)
+    def selection(self, artist: str, content: str, seed: int, retriever: str = "") -> Selection:
+        """The works of the artist's bank, weighted for a content; by another retriever than the study's, if one is named."""
+        key = (artist, content, seed, retriever)
         if key not in self._selections:
+            if retriever not in self._retrievers:
+                self._retrievers[retriever] = encoders.load(retriever, device=str(self.encoder.device))
             bank, _ = self.splits[artist, seed]
-            self._selections[key] = Selection(bank, self.contents[content].picture, self.encoder, retriever=self.retriever)
+            found = self._retrievers[retriever]
+            self._selections[key] = Selection(bank, self.contents[content].picture, self.encoder, retriever=found)
         return self._selections[key]
 
     def target(self, cell: Cell) -> StyleTarget:
         """What the transfer of `cell` aims at. No work that is held out has a part in it."""
-        if cell.method == WRONG:
-            names = list(self.artists)
-            other = names[(names.index(cell.artist) + 1) % len(names)]
-            return replace(self.selection(other, cell.content, cell.seed).blend(), name=WRONG)
-        selection = self.selection(cell.artist, cell.content, cell.seed)
-        if cell.method == RANDOM:
-            return replace(targets.single(self._drawn(cell)), name=RANDOM, note="drawn at random")
-        request = Request(settings=self.settings).asking(cell.method)
-        return selection.choose(request.target, single=self.artists[cell.artist].single).combined(request.combine)
+        key = replace(cell, level=0)
+        if key not in self._targets:
+            self._targets[key] = self._target(key)
+        return self._targets[key]
 
-    def _drawn(self, cell: Cell) -> Work:
-        """A painting of the bank, another one for every content and seed."""
-        bank, _ = self.splits[cell.artist, cell.seed]
-        digest = hashlib.sha256(f"{cell.seed}/{cell.artist}/{cell.content}".encode()).digest()
-        return bank.works[int(np.random.default_rng(list(digest)).integers(len(bank)))]
+    def _target(self, cell: Cell) -> StyleTarget:
+        way = self.way(cell)
+        after = self._after(cell, way)
+        selection = self.selection(after, cell.content, cell.seed, way.retriever)
+        if way.choice == RANDOM:
+            target = replace(targets.single(self._shuffled(cell)[0]), name=RANDOM, note="drawn at random")
+        elif way.drawn:
+            like = selection.blend()
+            works = tuple(self._shuffled(cell)[: len(like.works)])
+            weights = like.weights[: len(works)]
+            target = StyleTarget(way.choice, works, tuple(w / sum(weights) for w in weights), "works drawn at random")
+        elif way.number:
+            best = np.argsort(-selection.similarities, kind="stable")[: way.number]
+            evenly = np.isin(np.arange(len(selection.corpus)), best).astype(float)
+            target = targets.weighted(way.choice, selection.corpus, evenly, "those that fit best, evenly")
+        else:
+            target = selection.target(way.choice, style=self.artists[after].single, tau=targets.TAU)
+        target = target.combined(way.combination)
+        return replace(target, name=f"{ways.WRONG}-{target.name}") if way.wrong else target
+
+    def _shuffled(self, cell: Cell) -> list[Work]:
+        """The works of the bank in another order for every content, seed and draw, the single painting and its series aside."""
+        striking = self.artists[cell.artist].striking
+        works = [work for work in self.splits[cell.artist, cell.seed][0] if work not in striking]
+        digest = hashlib.sha256(f"{cell.seed}/{cell.artist}/{cell.content}/{cell.draw}".encode()).digest()
+        return [works[i] for i in np.random.default_rng(list(digest)).permutation(len(works))]
+
+    def sources(self, cell: Cell) -> tuple[Work, ...]:
+        """The works of the cell's artist that its picture may have copied: those of its target, and what a network learnt from.
+
+        Of a wrong artist: those that the same method takes from the right one, which its picture cannot have copied.
+        """
+        if ways.parse(cell.method).wrong:
+            right = cell.method.removeprefix(f"{ways.WRONG}:")
+            cell = cell.by("blend" if right == ways.WRONG else right)
+        given, learnt = sources_of(self.target(cell)), self._learnt(cell)
+        more = (work for work in self.artists[cell.artist].corpus if work.sha256 in learnt and work not in given)
+        return (*given, *more)
+
+    def _learnt(self, cell: Cell) -> set[str]:
+        """SHA-256 of the works that the network of a cell, or any of its family, learnt from; empty for other methods."""
+        method = ways.painter(self.way(cell), self.settings)
+        if not isinstance(method, TrainedMethod):
+            return set()
+        files = [method.path] if method.path else sorted(trained.SHIPPED.glob(f"*{trained.SUFFIX}"))
+        networks = [found for found in map(trained.read, files) if found.family == method.family]
+        return {digest for network in networks for digest in network.header.get("works", ())}
 
     def settings_of(self, cell: Cell) -> Settings:
         """The settings of the transfer of `cell`."""
-        method = self.settings.method
-        if cell.method not in (RANDOM, WRONG):
-            method = Request(settings=self.settings).asking(cell.method).method
-        return replace(self.settings, method=method, alpha=self.alphas.get(cell.method, self.settings.alpha), seed=cell.seed)
+        settings = replace(self.settings, alpha=self.alphas[cell.level], seed=cell.seed)
+        return self.way(cell).settings(settings)
 
     def picture(self, cell: Cell) -> Tensor:
         """The result of `cell`, (1, 3, H, W) in [0, 1], painted if it is not kept yet."""
@@ -222,33 +332,3 @@ class Study:
 def _name(cell: Cell) -> str:
     """What the file of a result begins with."""
     return f"{cell.artist}_{cell.content}_{cell.seed}"
-
-
-def tuned(study: Study, judge: Encoder, *, low: float = LOW, high: float = HIGH) -> dict[str, float]:
-    """For every method of `study` the content weight alpha with which all keep the content equally well: method -> alpha.
-
-    `study` is that of the development split: other contents than those that are judged. Every cell is painted with two
-    weights, and the content distance, by `judge`, read between them: log d is taken as linear in log alpha. The distance
-    that all methods are to have is the mean (of logarithms) of what they have half way. No alpha leaves [low/2, 2 high].
-    """
-    if not 0 < low < high:
-        raise UsageError(f"content weights from {low} to {high}: give two positive numbers, the smaller one first")
-    found: dict[str, list[np.ndarray]] = {method: [] for method in study.methods}
-    for cell in progress.track(study, total=len(study), label="content weights", show=study.show):
-        pair = []
-        for alpha in (low, high):
-            study.alphas = {cell.method: alpha}
-            picture = study.picture(cell)
-            distance = metrics.content_distance(picture, study.contents[cell.content].picture, judge)
-            pair.append(max(distance, LEAST_DISTANCE))
-        found[cell.method].append(np.log(pair))
-    means = {method: np.mean(pairs, axis=0) for method, pairs in found.items()}
-    level = float(np.mean([pair.mean() for pair in means.values()]))
-    start, width = np.log(low), np.log(high / low)
-    alphas = {}
-    for method, (at_low, at_high) in means.items():
-        slope = (at_high - at_low) / width
-        way = (level - at_low) / slope if slope < 0 else width / 2  # more weight that does not help decides nothing
-        # Three digits: the last ones depend on the number of threads, and pictures are kept by their exact settings.
-        alphas[method] = float(f"{np.clip(np.exp(start + way), low / 2, 2 * high):.3g}")
-    return alphas

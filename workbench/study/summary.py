@@ -1,27 +1,79 @@
-"""From the tidy table of a study to what can be said of it: means with intervals, and paired differences with tests."""
+"""From the tidy table of a study to what can be said of it: methods at one content distance, means, registered contrasts."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kstest
 
-from workbench.study.intervals import Difference, Interval, bootstrap, compared
+from workbench.metrics.log_odds import depth
+from workbench.study.intervals import Interval, compared, interval
 from workbench.study.measures import CONTENT, OTHER, REAL
+from workbench.study.registration import LEVEL, POWER, Registration
 
 CONTROLS = (REAL, OTHER)
 """Methods whose rows are single works, with which no content is paired."""
-REFERENCES = ("single", "random")
-"""The method of Gatys et al., and one painting drawn at random, which retrieval has to beat."""
+CELL = ["artist", "content", "seed"]
+"""Columns that say which pictures are compared with each other."""
+COMMON, OWN, MISSED = "common", "its own", "not reached"
+"""Content distances of a row: that of all methods, that of a method without a content weight, none."""
+FIXED = ("seed", "level", "draw", "alpha", "key", "registration", "depth")
+"""Columns that are no measurements, or follow from one."""
+
+
+def levelled(results: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """`results` with one row for every cell and draw, at the content distance of its content and seed: column `at`.
+
+    Every measure is read between the content weights, linearly in the logarithm of the content distance. That distance is the
+    middle of the range that all methods `by` reach, all by default, or the median of their distances where there is no such
+    range. What is not reached is NaN, not extrapolated; a method without a content weight keeps its own distance.
+    """
+    if "content_distance" not in results:
+        return results.assign(at=OWN)
+    single = results["method"].isin((*CONTROLS, CONTENT))
+    numbers = [name for name in results.select_dtypes("number") if name not in FIXED]
+    rows = results[single].assign(at=OWN).to_dict("records")
+    for _, cell in results[~single].groupby(CELL, sort=False):
+        curves = [curve for _, curve in cell.groupby(["method", "draw"], sort=False)]
+        deciding = [_logs(curve) for curve in curves if len(curve) > 1 and (not by or curve["method"].iloc[0] in by)]
+        middle = _middle(deciding)
+        for curve in curves:
+            row = curve.iloc[0].to_dict()
+            if len(curve) == 1:
+                rows.append(row | {"at": OWN})
+                continue
+            x = _logs(curve)
+            order, reached = np.argsort(x), x.min() <= middle <= x.max()
+            found = {name: np.interp(middle, x[order], curve[name].to_numpy(float)[order]) for name in numbers}
+            found["content_distance"] = np.exp(middle)
+            found = found if reached else dict.fromkeys(numbers, np.nan)
+            rows.append(row | found | {"at": COMMON if reached else MISSED, "alpha": np.nan, "key": ""})
+    table = pd.DataFrame(rows)
+    if "place" in table:
+        table["depth"] = depth(table["place"])
+    return table
+
+
+def _logs(curve: pd.DataFrame) -> np.ndarray:
+    return np.log(np.maximum(curve["content_distance"].to_numpy(float), 1e-6))
+
+
+def _middle(curves: Sequence[np.ndarray]) -> float:
+    """The middle of the range that all `curves` of log distances reach, or the median of all their points; NaN of none."""
+    if not curves:
+        return float("nan")
+    low, high = max(curve.min() for curve in curves), min(curve.max() for curve in curves)
+    return float((low + high) / 2 if low <= high else np.median(np.concatenate(curves)))
 
 
 def arrays(results: pd.DataFrame, measure: str, artist: str) -> dict[str, np.ndarray]:
-    """`measure` of an artist's results: method -> (contents, seeds) float, NaN where it has no value; all in one order."""
+    """`measure` of an artist's results, the mean over draws: method -> (contents, seeds) float, NaN where it has no value."""
     own = results[(results["artist"] == artist) & ~results["method"].isin(CONTROLS)]
     own = own.reindex(columns=["method", "content", "seed", measure])
     contents, seeds = own["content"].unique(), own["seed"].unique()
     return {
-        str(method): part.pivot(index="content", columns="seed", values=measure)
+        str(method): part.groupby(["content", "seed"], sort=False)[measure]
+        .mean()
+        .unstack()
         .reindex(contents, columns=seeds)
         .to_numpy(float)
         for method, part in own.groupby("method", sort=False)
@@ -29,9 +81,9 @@ def arrays(results: pd.DataFrame, measure: str, artist: str) -> dict[str, np.nda
 
 
 def means(results: pd.DataFrame, measure: str, artist: str) -> dict[str, Interval]:
-    """method -> mean of `measure` over contents, with the interval of `intervals.bootstrap`; without any value, it is out.
+    """method -> mean of `measure` over contents, with its `intervals.interval`; a method without any value is left out.
 
-    Controls that are single works count each work once, by its mean over splits; works are drawn for the interval.
+    Controls that are single works count each work once, by its mean over splits; works are then the levels.
     """
     found = arrays(results, measure, artist)
     for control in CONTROLS:
@@ -39,53 +91,42 @@ def means(results: pd.DataFrame, measure: str, artist: str) -> dict[str, Interva
         works = own.groupby("content", sort=False)[measure].mean().to_numpy(float)[:, None]
         if len(works) > 1:
             found[control] = works
-    return {method: bootstrap(values) for method, values in found.items() if not np.isnan(values).all()}
+    return {method: interval(values) for method, values in found.items() if not np.isnan(values).all()}
 
 
-def against(results: pd.DataFrame, measure: str, artist: str, reference: str = REFERENCES[0]) -> dict[str, Difference]:
-    """method -> `measure` less that of `reference`, over the same contents and seeds: one family for Holm's correction.
+def contrasts(results: pd.DataFrame, registration: Registration, passed: dict[str, bool]) -> pd.DataFrame:
+    """The registered contrasts, a row each, all in one family for Holm's correction, from `levelled` results of the first
+    judge.
 
-    The untouched content is no method and takes no part. Empty where the study has no such reference.
+    passed: artist -> whether the judge passed the gate for him. A contrast without a value has no p and keeps its place in the
+    family, whose size was registered.
     """
-    found = arrays(results, measure, artist)
-    pairs = {
-        method: (values, found[reference])
-        for method, values in found.items()
-        if reference in found and method not in (reference, CONTENT) and not np.isnan(values - found[reference]).all()
-    }
-    return compared(pairs) if pairs else {}
+    pairs = {}
+    for one in registration.contrasts:
+        found = arrays(results, one.endpoint, one.artist)
+        pairs[one] = found[one.first], found[one.second]
+    differences = compared(pairs, confidence=1 - LEVEL, power=POWER, family=len(registration.contrasts)) if pairs else {}
+    rows = []
+    for one, d in differences.items():
+        row = {"artist": one.artist, "judge": results["judge"].iloc[0], "endpoint": one.endpoint}
+        row |= {"first": one.first, "second": one.second, "less": d.mean, "low": d.low, "high": d.high, "p": d.p}
+        row |= {"p_holm": d.p_holm, "visible": d.smallest, "contents": d.n, "left_out": len(pairs[one][0]) - d.n}
+        rows.append(row | {"judge_passed": passed[one.artist], "registration": registration.sha256})
+    return pd.DataFrame(rows)
 
 
-def uniform_p(results: pd.DataFrame, artist: str) -> dict[str, float]:
-    """method -> p-value of the Kolmogorov-Smirnov test that its percentiles are those of real works: uniform on 0..1.
-
-    One test for each seed, whose smallest p counts times the number of seeds (Bonferroni); contents are taken as independent.
-    NaN below two contents. A method that always lands in the middle is not like real works either, and no mean shows it.
-    """
-    found = {}
-    for method, values in arrays(results, "percentile", artist).items():
-        seeds = [column[~np.isnan(column)] for column in values.T]
-        p = [float(kstest(column, "uniform").pvalue) for column in seeds if len(column) > 1]
-        found[method] = min(1.0, min(p) * len(p)) if p else float("nan")
-    return found
-
-
-def table(results: pd.DataFrame, measures: Sequence[str], references: Sequence[str] = REFERENCES) -> pd.DataFrame:
-    """A row for every artist, measure and method: its mean and interval, and its difference from every reference with tests."""
+def table(results: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    """A row for every artist, measure and method: mean, interval and contents with a value. No tests: see `contrasts`."""
     rows = []
     for artist in results["artist"].unique():
-        even = uniform_p(results, artist)
         for measure in measures:
-            intervals = means(results, measure, artist)
-            differences = {r: against(results, measure, artist, r) for r in references if r in intervals}
-            for method, interval in intervals.items():
+            counts = {m: int((~np.isnan(v).all(axis=1)).sum()) for m, v in arrays(results, measure, artist).items()}
+            for method, found in means(results, measure, artist).items():
                 row = {"artist": artist, "judge": results["judge"].iloc[0], "measure": measure, "method": method}
-                row |= {"mean": interval.mean, "low": interval.low, "high": interval.high}
-                if measure == "percentile" and method in even:
-                    row["uniform_p"] = even[method]
-                for reference, of in differences.items():
-                    if d := of.get(method):
-                        row |= {f"less_{reference}": d.mean, f"less_{reference}_low": d.low, f"less_{reference}_high": d.high}
-                        row |= {f"less_{reference}_p_holm": d.p_holm, f"less_{reference}_visible": d.smallest}
-                rows.append(row)
+                row |= {"mean": found.mean, "low": found.low, "high": found.high, "contents": counts.get(method, np.nan)}
+                rows.append(row | {"registration": _one(results)})
     return pd.DataFrame(rows)
+
+
+def _one(results: pd.DataFrame) -> str:
+    return str(results["registration"].iloc[0]) if "registration" in results else ""

@@ -7,7 +7,7 @@ import pandas as pd
 
 from workbench import storage
 
-TEXT = ("artist", "content", "genre", "method", "measure", "judge", "driver", "compared_with", "key")
+TEXT = ("artist", "content", "genre", "method", "measure", "judge", "driver", "compared_with", "registration", "key")
 """Columns of text. An empty cell is an empty text there, and NaN in all other columns."""
 
 

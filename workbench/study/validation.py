@@ -1,6 +1,7 @@
 """Whether the measures can be believed: against the true painting, which is known of the synthetic painters."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from workbench import images
 from workbench.encoders import Encoder
 from workbench.metrics.distances import distances
 from workbench.study.design import Cell
-from workbench.study.intervals import Interval, bootstrap
+from workbench.study.intervals import Interval, interval
 from workbench.study.measures import Measures, Row
 
 TRUTH = "truth"
@@ -45,7 +46,7 @@ def planted(truth: Tensor, motif: Tensor) -> dict[str, Tensor]:
 def validated(
     measures: Measures, results: pd.DataFrame, truths: Mapping[tuple[str, str], Tensor], encoder: Encoder
 ) -> pd.DataFrame:
-    """The rows of all `results` whose truth is known, and of the truth and its planted failures, with their true errors.
+    """The rows of `results` whose truth is known, with the middle content weight, of the truth, and of its planted failures.
 
     truths: (artist, content) -> the painter's own picture, (1, 3, H, W) at the study's size. The errors `true_style`,
     `true_content` and `true_colour` are distances to the truth (`metrics.distances`), by `encoder`, which should be another
@@ -62,8 +63,10 @@ def validated(
                 found.append(measures.row(cell, method, picture) | _errors(picture, truth, encoder))
             same = (results[CELL] == [artist, content, seed]).all(axis=1)
             for row in results[same & results["method"].isin(study.methods)].to_dict("records"):
-                found.append(row | _errors(study.picture(cell.by(row["method"])), truth, encoder))
-    return pd.DataFrame(found)
+                made = replace(cell, method=row["method"], level=int(row["level"]), draw=int(row["draw"]))
+                if made == study.middle(made):
+                    found.append(row | _errors(study.picture(made), truth, encoder))
+    return pd.DataFrame(found).assign(registration=measures.registration)
 
 
 def _errors(picture: Tensor, truth: Tensor, encoder: Encoder) -> Row:
@@ -73,26 +76,26 @@ def _errors(picture: Tensor, truth: Tensor, encoder: Encoder) -> Row:
 def correlations(table: pd.DataFrame, names: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Interval]]:
     """measure -> error -> Spearman's rank correlation of the two over the results of `methods` for one content.
 
-    `table`: from `validated`. The mean over artists, contents and splits, whose units are their own, with a
-    bootstrap interval over artists and contents. 1: the measure puts the results in the order of their true errors; 0: it is
-    independent of them. Of `detail` the size counts. A measure that is the same for all results has no correlation.
+    `table`: from `validated`. The mean over artists, contents and splits, with an interval over contents. 1: the measure puts
+    the results in the order of their true errors; 0: it is independent of them. Larger counts as worse, but of `odds` and
+    `depth`; of `detail` the size counts. A measure that is the same for all results has no correlation.
     """
     cells = table[table["method"].isin(methods)].groupby(CELL, sort=False)
     found: dict[str, dict[str, Interval]] = {}
     for name in names:
         for kind in ERRORS:
             each = {cell: _spearman(_badness(own, name), own[f"true_{kind}"].to_numpy(float)) for cell, own in cells}
-            values = pd.Series(each).unstack().to_numpy(float)
+            values = pd.Series(each).rename_axis(CELL).groupby("content", sort=False).mean().to_numpy(float)
             if not np.isnan(values).all():
-                found.setdefault(name, {})[kind] = bootstrap(values)
+                found.setdefault(name, {})[kind] = interval(values)
     return found
 
 
 def rank_of_truth(table: pd.DataFrame, name: str) -> float:
     """How often the truth scores no worse by measure `name` than another picture of the same content, in [0, 1].
 
-    `table`: from `validated`. Worse is larger, and of `detail` larger in size; 1: the truth is always best. NaN where it has no
-    value.
+    `table`: from `validated`. Worse is larger, of `odds` and `depth` smaller, and of `detail` larger in size; 1: the truth is
+    always best. NaN where it has no value.
     """
     scores = table[CELL].assign(score=_badness(table, name))
     truth = table["method"] == TRUTH
@@ -103,7 +106,7 @@ def rank_of_truth(table: pd.DataFrame, name: str) -> float:
 def _badness(table: pd.DataFrame, name: str) -> np.ndarray:
     """Measure `name` of every row, (n,), larger being worse; NaN where it has none."""
     values = table.reindex(columns=[name])[name].to_numpy(float)
-    return np.abs(values) if name == "detail" else values
+    return np.abs(values) if name == "detail" else -values if name in ("odds", "depth") else values
 
 
 def _spearman(values: np.ndarray, errors: np.ndarray) -> float:
