@@ -189,6 +189,10 @@ class TestNetwork:
         assert all(picture.shape == (1, 3, 60, 80) for picture in painted.values())
         assert painted["warm"][:, 0].mean() > painted["cool"][:, 0].mean()  # red
         assert not torch.equal(painted["blend"], painted["barycentre"])
+        strangers = tuple(replace(work, sha256=f"{k:064}", metadata={}) for k, work in enumerate(works[:3]))
+        assert found.doubt(weighed) == found.doubt(targets.StyleTarget("blend", (works[0], strangers[0]), (0.6, 0.4))) == ""
+        assert "none of these paintings is known to the network net" in found.doubt(targets.whole(strangers))
+        assert "only 40% of" in found.doubt(targets.StyleTarget("blend", (works[0], strangers[0]), (0.4, 0.6)))
 
     @pytest.mark.parametrize("kind", ["one", "four", "grey"])
     def test_tiny_corpora_train(self, kind, corpus, photographs, encoder, tmp_path):

@@ -1,6 +1,7 @@
 """`workbench train`: a network learns from a corpus, with stops that lose nothing; `workbench export`: it goes elsewhere."""
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,9 +181,12 @@ def _write_code(args: argparse.Namespace, network: "Trained") -> Path:
 
     from workbench import storage, targets
     from workbench.generative import artist
+    from workbench.methods.trained import stranger
 
     corpus = open_corpus(args.corpus, args.code)
     target = targets.whole(corpus) if args.style is None else targets.single(corpus.find(args.style))
+    if doubt := stranger(network, target):
+        print(f"warning: {doubt}", file=sys.stderr, flush=True)
     code = artist.code_of(network, target).numpy()
     with storage.atomic(args.code) as temporary:
         if args.code.suffix.lower() == ".json":

@@ -186,7 +186,8 @@ def _transfer(args: argparse.Namespace) -> None:
     for guide in target.guides:
         print(guide.line)
     sys.stdout.flush()
-    for doubt in (target.enlarged(settings.painting_size(settings.size)), images.see_through(source)):
+    enlarged = target.enlarged(settings.painting_size(settings.size))
+    for doubt in (enlarged, images.see_through(source), method.doubt(target)):
         if doubt:
             print(f"warning: {doubt}", file=sys.stderr, flush=True)
     if args.resume:

@@ -84,6 +84,10 @@ class Method(ABC):
     def check_file(self, path: Path) -> None:  # noqa: B027 - most need nothing besides
         """UsageError where something is missing to write a file of this one of `suffixes`."""
 
+    def doubt(self, target: StyleTarget) -> str:
+        """A warning where this method does not paint after `target`; empty where it does."""
+        return ""
+
     @abstractmethod
     def begin(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings) -> Run:
         """A run that has made no step yet: for `content` (1, 3, H, W) in [0, 1], after the works of `target`."""

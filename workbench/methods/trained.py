@@ -139,6 +139,9 @@ class TrainedMethod(Method):
         found = trained.read(self.path)
         return found if known_share(found, target) >= KNOWN else None
 
+    def doubt(self, target: StyleTarget) -> str:
+        return "" if self.path is None else stranger(trained.read(self.path), target)
+
     def begin(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings) -> OneShot:
         self.check(target.name if target.name in _ANY else "blend", target.combine, settings)
         return _Pass(content, target, encoder, settings, self.network(target))
@@ -193,6 +196,16 @@ def known_share(network: Trained, target: StyleTarget) -> float:
     for work, weight in zip(target.works, target.weights, strict=True):
         share += weight * (work.sha256 in known or (bool(artist) and work.artist.casefold() == artist))
     return share
+
+
+def stranger(network: Trained, target: StyleTarget) -> str:
+    """A warning where `network` learnt from other works than those of `target`; empty where it knows most of their weight."""
+    share = known_share(network, target)
+    if share >= KNOWN:
+        return ""
+    knows = f"only {share:.0%} of the weight of these paintings is" if share else "none of these paintings is"
+    artist = network.header.get("artist") or "other works"
+    return f"{knows} known to the network {network.name}: it paints as it learnt from {artist}"
 
 
 def named(name: str) -> TrainedMethod | None:
