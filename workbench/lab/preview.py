@@ -78,8 +78,8 @@ class Preview:
         """Paint the present choice soon, unless it is shown already. Takes milliseconds; then the listeners are called."""
         asked = time.monotonic()
         with self._lock:
-            self._waiting = False
-            if self._busy():
+            self._waiting = self._busy()
+            if self._waiting:
                 return
             failed, self.error = self.error, ""
             job = self._job(asked)
@@ -96,8 +96,8 @@ class Preview:
                 self._thread.start()
 
     def refresh_if_measured(self) -> None:
-        """`refresh`, if it has waited for the works to be measured, and they are."""
-        if self._waiting and not self.session.measuring:
+        """`refresh`, if it has waited for the works to be measured, or for more important work, and that is done."""
+        if self._waiting and not self.session.measuring and not self._busy():
             self.refresh()
 
     def stop(self) -> None:
