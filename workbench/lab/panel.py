@@ -341,34 +341,34 @@ class TransferPanel(widgets.VBox):
             self._show()
 
     def _show(self) -> None:
+        exploration, preview = self.exploration, self.exploration.preview
+        running = self.runner.running  # first: what a run leaves behind is there before it ends
+        at_work = running and exploration.current
         self._fill_works()
-        exploration = self.exploration
-        shown, preview = exploration.shown, exploration.preview
-        previewed = preview.shown if shown is None and not self.runner.running else None
+        shown = exploration.shown
+        previewed = preview.shown if shown is None and not running else None
         if shown is not None:
-            said = f"after {_evaluations(shown)}" + ("" if exploration.at_work else f", {shown.label}")
-            self._draw(shown.picture, f"Picture so far: {said}", (shown.number, len(shown.losses)))
+            self._draw(shown.picture, f"Picture so far: after {_evaluations(shown)}", (shown.number, len(shown.losses)))
             self.curve.draw(shown.losses, shown.boundaries, shown.total_steps)
-            self._caption(shown.label if not exploration.at_work else f"{shown.number}: {shown.choice.label}")
+            _say(self.caption, f"{shown.number}: {shown.choice.label}" if at_work else shown.label)
         elif previewed is not None:
             self._draw(previewed.picture, previewed.line, previewed)
-            self._caption("a preview of these settings is being painted" if preview.working else previewed.line)
+            _say(self.caption, "a preview of these settings is being painted" if preview.working else previewed.line)
         else:
             self._draw_content()
-            self._caption("" if self.runner.running else preview.error)
+            _say(self.caption, "" if running else preview.error)
         if shown is None:
             self.curve.draw((), (), 0)
         self.progress.value = shown.done if shown is not None else 0.0
-        self._show_results(shown)
+        self._show_results(shown, running)
         self._show_notes()
         reason = self._reason()
-        ready = not (self.runner.running or reason)
-        can = {"run": ready, "stop": self.runner.running, "resume": ready and exploration.resumable}
+        can = {"run": not (running or reason), "stop": running, "resume": not (running or reason) and exploration.resumable}
         self.buttons.enabled = [name for name, possible in can.items() if possible]
         steps = previewed is not None and methods.get(self.session.choice.request.method).has_steps
-        self.properly.enabled = ["properly"] if steps and ready else []
+        self.properly.enabled = ["properly"] if steps and can["run"] else []
         self.properly.layout.display = "" if steps else "none"
-        self._show_state(shown, reason)  # last, so that who reads it finds the rest shown
+        self._show_state(shown, running, at_work, reason)  # last, so that who reads it finds the rest shown
 
     def _reason(self) -> str:
         """Why nothing can be started, or ""."""
@@ -385,24 +385,24 @@ class TransferPanel(widgets.VBox):
         for name, note in self.notes.items():
             _say(note, notes.get(name, ""), alert=True)
 
-    def _show_results(self, shown: Kept | None) -> None:
+    def _show_results(self, shown: Kept | None, running: bool) -> None:
         runner = self.runner
-        working = runner.number if runner.running else 0
-        titles = {k.number: k.choice.label + ", at work" if k.number == working else k.label for k in runner.kept}
-        items = [
-            Item(f"{k.number}-{len(k.losses)}", titles[k.number], marked=shown is not None and shown.number == k.number)
-            for k in runner.kept
-        ]
-        if working and working not in titles and runner.choice is not None:
-            items.append(Item(f"{working}-0", f"{working}: {runner.choice.label}, at work", marked=self.exploration.at_work))
+        kept, working = runner.kept, runner.number if running else 0
+        items = []
+        for one in kept:
+            title = f"{one.number}: {one.choice.label}, at work" if one.number == working else one.label
+            here = shown is not None and shown.number == one.number
+            items.append(Item(f"{one.number}-{len(one.losses)}", title, marked=here))
+        if working and working not in [one.number for one in kept] and runner.choice is not None:
+            items.append(Item(f"{working}-0", f"{working}: {runner.choice.label}, at work", marked=self.exploration.current))
         self._results.layout.display = "" if items else "none"
         new = [item.key for item in items] != [item["key"] for item in self.kept.items]
         self.kept.show(items)
-        self.compare.disabled = len(runner.kept) < 2
+        self.compare.disabled = len(kept) < 2
         if new and self.compare.value:
             self._compare_results()
 
-    def _show_state(self, shown: Kept | None, reason: str) -> None:
+    def _show_state(self, shown: Kept | None, running: bool, at_work: bool, reason: str) -> None:
         """Report in a line what the last action came to, what is missing, or how far the run is."""
         exploration, runner = self.exploration, self.runner
         if self._said:
@@ -410,14 +410,14 @@ class TransferPanel(widgets.VBox):
         elif exploration.error:
             _say(self.message, exploration.error, alert=True)
         elif shown is not None:
-            left = runner.seconds_left if exploration.at_work else None
+            left = runner.seconds_left if at_work else None
             ended = "done" if shown.complete else "stopped"
-            state = ended if not exploration.at_work else "at work" if left is None else f"about {left:.0f} s left"
+            state = ended if not at_work else "at work" if left is None else f"about {left:.0f} s left"
             loss = shown.losses[-1]["total"]
             _say(self.message, f"{_evaluations(shown)}, {state}" + (f", loss {loss:.3g}, lower is better" if loss else ""))
-        elif exploration.at_work:
+        elif at_work:
             _say(self.message, f"measuring paintings … {self.session.measured}")
-        elif runner.running:
+        elif running:
             _say(self.message, f"run {runner.number} is at work with other settings: press its picture under Results to see it")
         elif reason:
             _say(self.message, reason, alert=True)
@@ -425,9 +425,6 @@ class TransferPanel(widgets.VBox):
             _say(self.message, "stopped before the first evaluation")
         else:
             _say(self.message, "")
-
-    def _caption(self, text: str) -> None:
-        _say(self.caption, text)
 
     def _compare_results(self) -> None:
         pictures = {kept.label: kept.picture for kept in self.runner.kept[-MOST:]}
