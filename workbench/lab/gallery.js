@@ -84,7 +84,7 @@ function render({ model, el }) {
       const share = found.weight === null ? "" : `${(100 * found.weight).toFixed(found.weight < 0.0995 ? 1 : 0)}% `;
       cell.item.classList.toggle("marked", found.marked);
       cell.image.alt = found.title;
-      cell.title.textContent = share + found.title;
+      cell.title.textContent = share + found.title.replace(/[_.-]/g, "$&\u200b"); // where a long name may be broken
       cell.item.title = found.title + (found.note ? `, ${found.note}` : "");
       cell.note.textContent = found.note;
       cell.note.style.display = found.note ? "" : "none";

@@ -353,7 +353,7 @@ class TransferPanel(widgets.VBox):
             _say(self.caption, f"{shown.number}: {shown.choice.label}" if at_work else shown.label)
         elif previewed is not None:
             self._draw(previewed.picture, previewed.line, previewed)
-            _say(self.caption, "a preview of these settings is being painted" if preview.working else previewed.line)
+            _say(self.caption, "a preview of these settings is being painted" if preview.late else previewed.line)
         else:
             self._draw_content()
             _say(self.caption, "" if running else preview.error)
