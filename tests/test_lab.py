@@ -466,6 +466,20 @@ class TestStops:
         assert made == [0]  # nothing is made after the stop
         assert list(progress.track(range(3), total=3, label="", show=False)) == [0, 1, 2]
 
+    def test_loops_tell_a_watcher_how_far_they_are_whether_or_not_they_show_it(self, capsys):
+        told = []
+        with progress.watched(lambda *what: told.append(what)):
+            list(progress.track("abc", total=3, label="letters", show=False))
+        list(progress.track("abc", total=3, label="letters", show=False))  # outside, nobody is told
+        assert told == [("letters", k, 3) for k in (1, 2, 3)] and not capsys.readouterr().err
+
+    def test_in_jupyter_progress_is_a_bar_and_no_lines(self, monkeypatch, capsys):
+        bars = []
+        monkeypatch.setattr(progress, "interactive", lambda: True)
+        monkeypatch.setattr("tqdm.notebook.tqdm", lambda items, **options: bars.append(options) or items)
+        assert list(progress.track("abc", total=3, label="letters", show=True)) == ["a", "b", "c"]
+        assert bars == [{"total": 3, "desc": "letters", "leave": False}] and not capsys.readouterr().err
+
     def test_a_stop_takes_effect_inside_of_an_evaluation(self, encoder):
         stop = threading.Event()
         picture = torch.rand(1, 3, 64, 64).requires_grad_()
