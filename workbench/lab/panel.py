@@ -356,7 +356,7 @@ class TransferPanel(widgets.VBox):
             _say(self.caption, "a preview of these settings is being painted" if preview.late else previewed.line)
         else:
             self._draw_content()
-            _say(self.caption, "" if running else preview.error)
+            _say(self.caption, preview.error or "the content: not painted with these settings yet")
         if shown is None:
             self.curve.draw((), (), 0)
         self.progress.value = shown.done if shown is not None else 0.0
