@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 def until(condition: Callable[[], T], process: subprocess.Popen | None = None) -> T:
     """Wait until `condition()` is true, and return what it gave; not longer than the `process` lives that is to see to it."""
-    end = time.monotonic() + float(__import__("os").environ.get("P30_PATIENCE", PATIENCE))
+    end = time.monotonic() + PATIENCE
     while not (found := condition()) and time.monotonic() < end and (process is None or process.poll() is None):
         time.sleep(0.01)
     if not (found := found or condition()) and process is not None:
