@@ -373,16 +373,23 @@ def test_compare_paints_every_content_after_every_target_once(workbench, two_sty
 
 def test_compare_has_a_row_for_every_method_and_no_row_twice(workbench, two_styles, photograph, monkeypatch):
     drawn, grid = [], figures.grid
-    monkeypatch.setattr(
-        figures, "grid", lambda rows, labels, *rest, **more: drawn.append(labels) or grid(rows, labels, *rest, **more)
-    )
+    monkeypatch.setattr(figures, "grid", lambda *given, **more: drawn.append((*given[1:], more)) or grid(*given, **more))
     argv = ("compare", photograph, "--corpus", two_styles, *SMALL, "--pictures", "kept", "-o", "figure.png")
     rows = ("nearest", "gram:nearest", "neighbours:whole", "blend/barycentre")
-    status, _, err = workbench(*argv, "--method", "gram", "--method", "neighbours", "--targets", *rows)
+    status, out, err = workbench(*argv, "--method", "gram", "--method", "neighbours", "--targets", *rows)
     assert status == 0, err
     made = figures.read_provenance("figure.png")["parameters"]["targets"]
     assert made == ["gram:nearest", "neighbours:whole", "blend/barycentre", "neighbours:nearest"]
-    assert drawn == [["Content", "Nearest, Gram matrices", "Whole oeuvre", "Blend, barycentre", "Nearest"]]
+    ((labels, columns, more),) = drawn  # one content is one row: as wide as a page, and not as high as two
+    assert labels == ["photograph"]
+    assert columns == ["Content", "Nearest, Gram matrices", "Whole oeuvre", "Blend, barycentre", "Nearest"]
+    assert more["title"] == f"photograph after {Path(two_styles).name}"
+    ((content, nearest, whole, blend, again),) = more["cell_captions"]
+    assert content == "" and re.fullmatch(r"Work \d+", nearest) and again == nearest and whole == "12 paintings, evenly"
+    assert re.fullmatch(r"Work \d+ \d+%, Work \d+ \d+% and \d+ more", blend)
+    with Image.open("figure.png") as figure:
+        assert figure.height < 1.4 * figure.width  # it fits a page of A4
+    assert [line.partition(":")[0] for line in out.splitlines()[:4]] == [f"{k} of 4" for k in range(1, 5)]
     assert sorted(path.name.rpartition("_")[0] for path in Path("kept").iterdir()) == [
         "photograph_gram_blend-barycentre", "photograph_gram_nearest",
         "photograph_neighbours_nearest", "photograph_neighbours_whole",
@@ -1102,7 +1109,10 @@ def test_clusters_tell_two_hands_apart_and_draw_them(workbench, two_styles):
 def notebook(tmp_path):
     def write(*sources):
         node = nbformat.v4.new_notebook(metadata={"kernelspec": runs.tidy.KERNEL, "language_info": {"name": "python"}})
-        node.cells = [nbformat.v4.new_code_cell(source) for source in ("steps: int = 3\nout: str = ''", *sources)]
+        node.cells = [
+            nbformat.v4.new_code_cell(source)
+            for source in ("steps: int = 3\nout: str = ''\ncontent: str = ''\ncorpus: str = ''", *sources)
+        ]
         node.cells[0].metadata["tags"] = ["parameters"]
         path = tmp_path / "07_tiny.ipynb"
         nbformat.write(node, path)
@@ -1118,7 +1128,7 @@ def test_run_prints_the_folder_and_the_figures(workbench, notebook):
     status, out, err = workbench("run", path, "-p", "steps=5", "-p", "out=here", "--timeout", "60")
     assert status == 0, err
     assert out.splitlines() == ["here", *(str(Path("here", "figures", name)) for name in ("a.pdf", "a.png"))]
-    assert figures.read_provenance("here/figures/a.png")["parameters"] == {"steps": 5}
+    assert figures.read_provenance("here/figures/a.png")["parameters"]["steps"] == 5
     assert json.loads(Path("here/run.json").read_text())["status"] == "complete"
     Path("here/figures/other.png").write_text("of no run")
     status, out, err = workbench("run", path, "-p", "steps=4", "-p", "out=here")
@@ -1140,6 +1150,8 @@ def test_a_run_that_fails_says_where_and_exits_1(workbench, notebook):
         ("-p", "stps=5"),
         ("-p", "steps=many"),
         ("-p", "steps"),
+        ("-p", "content=no-such-file.jpg"),
+        ("-p", "corpus=no-such-folder"),
         ("--settings", "absent.json"),
         ("--out", "base", "-p", "out=here"),
     ],

@@ -33,7 +33,7 @@ class TestCluster:
         )
         result = clusters.cluster(noise)
         assert max(result.stability.values()) < clusters.MIN_STABILITY
-        assert "no k reaches" in result.chosen_because
+        assert "no k is stable" in result.chosen_because
 
     def test_clusters_do_not_depend_on_the_run(self):
         e = blobs(np.repeat([0, 1, 2], 10), spread=0.4)

@@ -158,6 +158,13 @@ def test_of_equal_files_the_described_one_stays(tmp_path):
     assert corpus.report.duplicates == (("a copy of original.png", "original.png"),)
 
 
+@pytest.mark.parametrize("copy", ["sunflowers copy.png", "sunflowers (1).png", "copy of sunflowers.png"])
+def test_of_equal_files_without_a_row_the_copy_does_not_stay(tmp_path, copy):
+    paint(tmp_path / "sunflowers.png")
+    shutil.copy(tmp_path / "sunflowers.png", tmp_path / copy)
+    assert ingest(tmp_path).report.duplicates == ((copy, "sunflowers.png"),)
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".webp", ".bmp"])
 def test_a_painting_counts_once_whatever_file_it_is_in(tmp_path, suffix):
     """Its pixels say what it is: another format, or a text in the file, makes no other painting of it. Also the second time."""

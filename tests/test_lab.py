@@ -198,8 +198,9 @@ class TestRuns:
             exploration.start()
             assert exploration.wait(PATIENCE) and not exploration.error
         assert [kept.label for kept in exploration.kept] == [
-            "blend, τ 0.1, 64 px", "blend, gram, τ 0.1, 64 px", "blend-barycentre, τ 0.1, 64 px",
-        ]  # fmt: skip
+            f"{number}: grace_hopper after {exploration.corpus().name}: {how}, 64 px"
+            for number, how in ((1, "blend, τ 0.1"), (2, "blend, gram, τ 0.1"), (3, "blend-barycentre, τ 0.1"))
+        ]
         assert len({kept.picture.numpy().tobytes() for kept in exploration.kept}) == 3
         titles = []
         monkeypatch.setattr(figures, "side_by_side", lambda panels: titles.append(panels[1].title))
@@ -218,7 +219,7 @@ class TestThirdMethod:
         assert exploration.wait(PATIENCE) and not exploration.error
         (kept,) = exploration.kept
         assert kept.complete and torch.equal(kept.picture, painted(exploration).image)
-        assert kept.label == "blend, colours, τ 0.1, 64 px" and isinstance(lab.snapshot(exploration), figures.Figure)
+        assert kept.label.endswith(": blend, colours, τ 0.1, 64 px") and isinstance(lab.snapshot(exploration), figures.Figure)
         assert (exploration.done, exploration.total_steps, exploration.boundaries) == (1, 1, ())
         assert exploration.seconds_left is None and not exploration.resumable
 
@@ -228,11 +229,11 @@ class TestThirdMethod:
         shown = {name for name, control in panel._named.items() if control.layout.display != "none"}
         assert {"size", "strength", "colour", "tau", "method"} <= shown
         assert not {"steps", "alpha", "beta", "tv", "brush", "looseness", "palette"} & shown
-        panel.run.click()
+        panel.buttons.press("run")
         until(lambda: "done" in panel.message.value)
-        until(lambda: panel.stop.disabled and panel.resume.disabled and not panel.run.disabled)
+        until(lambda: panel.buttons.enabled == ["run"])
         assert bytes(panel.image.data).startswith(b"\xff\xd8") and panel.progress.value == 1
-        assert [item["title"] for item in panel.kept.items] == ["1: blend, colours, τ 0.1, 64 px"]
+        assert [item["title"] for item in panel.kept.items] == [f"1: {exploration.choice.label}"]
         panel.method.value = "neighbours"
         assert panel.looseness.layout.display == panel.steps.layout.display == ""
 
@@ -258,7 +259,7 @@ class TestThirdMethod:
         assert list(panel.method.options) == list(methods.METHODS)
         panel.method.value = "negative"
         assert panel.looseness.layout.display == ""  # it does not say what it ignores
-        panel.run.click()
+        panel.buttons.press("run")
         until(lambda: exploration.kept)
         content = images.resize(inputs.content("grace_hopper"), 64)
         assert torch.allclose(exploration.kept[0].picture, 1 - content, atol=1e-6)
@@ -295,10 +296,21 @@ class TestChoice:
         settings = replace(SMALL, method="gram")
         assert choice.request == Request(**paintings, corpora=("umber",), where=("genre=portrait",), settings=settings)
 
-    def test_pinned_works_share_the_weight_whatever_the_target(self):
-        for target in ("blend", "single", "regions", "gram:whole"):
-            request = Choice(target=target, single="c.png", pinned=("a.png", "b.png")).request
-            assert (request.target, request.weights) == ("by-hand", (("a.png", 1.0), ("b.png", 1.0)))
+    @pytest.mark.parametrize("changes", [{}, {"tau": 10.0}, {"target": "whole"}, {"target": "single", "single": "work-09.png"}])
+    def test_pinned_works_are_kept_with_the_others_whatever_the_target(self, exploration, changes):
+        before = exploration.change(**changes) and exploration.target()
+        exploration.change(pinned=("work-03.png", "work-05.png"))
+        target = exploration.target()
+        plain = dict(zip((work.name for work in before.works), before.weights, strict=True))
+        pinned = {"work-03.png": 0.25, "work-05.png": 0.25}
+        expected = {name: plain.get(name, 0) / 2 + pinned.get(name, 0) for name in plain | pinned}
+        assert dict(zip((work.name for work in target.works), target.weights, strict=True)) == pytest.approx(expected)
+        assert target.name == before.name and "50% of the weight on 2 pinned" in target.note
+        assert list(target.weights) == sorted(target.weights, reverse=True)
+        exploration.change(target="regions")  # which takes none
+        assert exploration.choice.pinned == ()
+        with pytest.raises(UsageError, match="target regions takes no pinned works"):
+            exploration.change(pinned=("work-03.png",))
 
     def test_a_former_word_becomes_the_present_one_with_a_line_on_stderr(self, exploration, capsys):
         for before, now in (
@@ -332,9 +344,7 @@ class TestChoice:
         heaviest = exploration.target().works[0]
         exploration.change(exclude=(heaviest.name,))
         assert heaviest not in exploration.target().works
-        exploration.change(pinned=("work-03.png", "work-05.png"))
-        assert exploration.target().weights == (0.5, 0.5)
-        exploration.change(pinned=(), exclude=(), genre="portrait")
+        exploration.change(exclude=(), genre="portrait")
         assert len(exploration.target().works) == 6 and exploration.genres() == ["landscape", "portrait"]
 
     def test_a_work_may_be_left_out_that_the_genre_lacks(self, exploration):
@@ -456,6 +466,20 @@ class TestStops:
         assert made == [0]  # nothing is made after the stop
         assert list(progress.track(range(3), total=3, label="", show=False)) == [0, 1, 2]
 
+    def test_loops_tell_a_watcher_how_far_they_are_whether_or_not_they_show_it(self, capsys):
+        told = []
+        with progress.watched(lambda *what: told.append(what)):
+            list(progress.track("abc", total=3, label="letters", show=False))
+        list(progress.track("abc", total=3, label="letters", show=False))  # outside, nobody is told
+        assert told == [("letters", k, 3) for k in (1, 2, 3)] and not capsys.readouterr().err
+
+    def test_in_jupyter_progress_is_a_bar_and_no_lines(self, monkeypatch, capsys):
+        bars = []
+        monkeypatch.setattr(progress, "interactive", lambda: True)
+        monkeypatch.setattr("tqdm.notebook.tqdm", lambda items, **options: bars.append(options) or items)
+        assert list(progress.track("abc", total=3, label="letters", show=True)) == ["a", "b", "c"]
+        assert bars == [{"total": 3, "desc": "letters", "leave": False}] and not capsys.readouterr().err
+
     def test_a_stop_takes_effect_inside_of_an_evaluation(self, encoder):
         stop = threading.Event()
         picture = torch.rand(1, 3, 64, 64).requires_grad_()
@@ -474,18 +498,18 @@ class TestPanel:
 
     def test_the_panel_runs_stops_and_resumes_by_its_buttons(self, exploration):
         panel = TransferPanel(exploration)
-        assert panel.stop.disabled and panel.resume.disabled and not panel.run.disabled
+        assert panel.buttons.enabled == ["run"]
         panel.steps.max = 20_000
         panel.steps.value = 20_000
-        panel.run.click()
-        until(lambda: bytes(panel.image.data).startswith(b"\xff\xd8"))
-        assert not panel.stop.disabled and panel.run.disabled and panel.image.alt.startswith("Picture so far")
-        panel.stop.click()
-        until(lambda: not panel.resume.disabled)
+        panel.buttons.press("run")
+        until(lambda: panel.image.alt.startswith("Picture so far"))
+        assert panel.buttons.enabled == ["stop"] and bytes(panel.image.data).startswith(b"\xff\xd8")
+        panel.buttons.press("stop")
+        until(lambda: panel.buttons.enabled == ["run", "resume"])
         until(lambda: "stopped" in panel.message.value)
         assert len(panel.curve.series["total"]) == len(exploration.losses) and panel.curve.total == exploration.total_steps
         before = len(exploration.losses)
-        panel.resume.click()
+        panel.buttons.press("resume")
         until(lambda: len(exploration.losses) > before)
 
     def test_a_stop_before_the_first_evaluation_is_reported(self, held):
@@ -493,11 +517,11 @@ class TestPanel:
         panel = TransferPanel(exploration)
         until(lambda: panel.strip.gallery.items)
         library.hold()
-        panel.run.click()
+        panel.buttons.press("run")
         assert library.begun.wait(PATIENCE)
         panel.refresh()
         assert "measuring" in panel.message.value
-        panel.stop.click()
+        panel.buttons.press("stop")
         until(lambda: not exploration.running and "stopped" in panel.message.value)
 
     def test_controls_change_the_choice_and_the_strip_follows(self, exploration):
@@ -514,8 +538,6 @@ class TestPanel:
         settings = exploration.choice.settings
         assert (settings.alpha, settings.brush, settings.colour) == (1.0, 0.5, "content")
         assert (settings.beta, settings.tv, settings.strength) == (2.0, 0.1, 0.5)
-        panel.content.value = "/no/such/file"
-        assert exploration.choice.content == "grace_hopper" and "no file" in panel.message.value
 
     def test_pickers_show_what_there_is_and_a_press_chooses_it(self, exploration, two_styles):
         panel = TransferPanel(exploration, contents=(str(two_styles / "work-00.png"),))
@@ -538,11 +560,12 @@ class TestPanel:
         assert exploration.choice.retriever == "vae:one of mine.safetensors" and "vae:FILE" in panel.retriever.placeholder
         until(lambda: "cannot be read as a trained VAE" in panel.strip.message.value)
         panel.retriever.value = "lite"
-        assert "did you mean lite0?" in panel.message.value
+        assert "did you mean lite0?" in panel.notes["retriever"].value
         panel.encoder.value = "vae:one of mine.safetensors"
-        assert "only compares pictures, as a retriever" in panel.message.value
-        assert (panel.encoder.value, panel.retriever.value) == ("embedded", "vae:one of mine.safetensors")
+        assert "only compares pictures, as a retriever" in panel.notes["encoder"].value
+        assert (exploration.choice.encoder, exploration.choice.retriever) == ("embedded", "vae:one of mine.safetensors")
         panel.encoder.value, panel.retriever.value = "random", "random"
+        until(lambda: panel.buttons.enabled == ["run"])
         assert (exploration.choice.encoder, exploration.choice.retriever) == ("random", "random")
         assert "alert" not in panel.message.value
 
@@ -571,21 +594,152 @@ class TestPanel:
     def test_a_missing_single_painting_is_reported(self, exploration):
         panel = TransferPanel(exploration)
         panel.target.value = "single"
-        until(lambda: "single" in panel.strip.message.value)
-        panel.single.value = "work-04.png"
+        until(lambda: "single" in panel.strip.message.value and len(panel.strip.offered.items) == 12)
+        assert panel.strip.offered.layout.display == "" and panel.buttons.enabled == []
+        assert "target single needs style" in panel.notes["single"].value
+        panel.target.value = "blend"
+        until(lambda: panel.buttons.enabled == ["run"])
+        assert not panel.notes["single"].value and not panel.message.value and panel.strip.gallery.layout.display == ""
+        panel.target.value = "single"
+        panel.strip.offered.receive({"key": "work-04.png", "action": "choose"})
+        assert panel.single.value == "work-04.png" and [i["key"] for i in panel.strip.offered.items if i["marked"]] == [
+            "work-04.png"
+        ]
         assert exploration.target().works[0].name == "work-04.png"
         until(lambda: [item["key"] for item in panel.strip.gallery.items] == ["work-04.png"])
+
+    def test_a_wrong_text_stays_in_its_field_with_the_reason_and_nothing_can_be_started(self, exploration, tmp_path):
+        panel = TransferPanel(exploration)
+        until(lambda: panel.buttons.enabled == ["run"])
+        (tmp_path / "broken.jpg").write_text("no picture")
+        for name, text, reason in (
+            ("content", "/no/such/file", "is no file"),
+            ("content", str(tmp_path / "broken.jpg"), "broken.jpg"),
+            ("content", "", "empty"),
+            ("corpus", "no/such/folder", f"looked for in {Path.cwd()}"),
+            ("corpus", str(tmp_path / "broken.jpg"), "name the folder"),
+            ("encoder", "embeded", "did you mean embedded?"),
+            ("preview", "artst", "artst"),
+        ):
+            control, before = getattr(panel, name), exploration.choice
+            control.value = text
+            assert exploration.choice is before and control.value == text and reason in panel.notes[name].value
+            panel.tau.value = 0.5 if panel.tau.value != 0.5 else 0.2  # another control says nothing about it
+            panel.refresh()
+            assert reason in panel.notes[name].value and panel.buttons.enabled == [] and control.value == text
+            panel.copying.receive({"make": "Copy as code"})
+            assert not panel.copying.sound and reason in panel.copying.text
+            assert len(exploration.kept) == 0 and all(text != item["key"] for item in panel._pickers["content"].items)
+            control.value = getattr(exploration.choice, name)
+            assert not panel.notes[name].value and not panel.wrong
+            until(lambda: panel.buttons.enabled == ["run"])
+
+    def test_while_a_run_is_at_work_a_wrong_text_is_reported_too(self, held):
+        exploration, library = held
+        panel = TransferPanel(exploration)
+        until(lambda: panel.strip.gallery.items)
+        library.hold()
+        panel.buttons.press("run")
+        assert library.begun.wait(PATIENCE)
+        panel.content.value = "no-such-file.jpg"
+        assert "no-such-file.jpg" in panel.notes["content"].value and panel.buttons.enabled == ["stop"]
+        library.go.set()
+        until(lambda: exploration.kept and panel.buttons.enabled == [])
+        assert "no-such-file.jpg" in panel.notes["content"].value
+
+    def test_paths_as_people_write_them_are_taken(self, exploration, two_styles):
+        panel = TransferPanel(exploration)
+        panel.content.value = f"'{two_styles / 'work-00.png'}'"
+        assert not panel.wrong and exploration.choice.content == panel.content.value
+        panel.corpus.value = f' "{two_styles}" '
+        assert not panel.wrong and len(exploration.corpus()) == 12
+
+    def test_a_folder_without_pictures_is_reported_at_its_field_and_offered_no_more(self, exploration, tmp_path, two_styles):
+        (tmp_path / "not-a-picture.jpg").write_text("no")
+        panel = TransferPanel(exploration)
+        panel.corpus.value = str(tmp_path)
+        until(lambda: "no usable image" in panel.notes["corpus"].value)
+        assert panel.buttons.enabled == []
+        panel.corpus.value = str(two_styles)
+        until(lambda: panel.buttons.enabled == ["run"])
+        assert not panel.notes["corpus"].value and str(tmp_path) not in panel.corpus.options
+
+    def test_files_that_are_left_out_are_shown_with_their_reasons(self, exploration, two_styles, tmp_path):
+        for name in ("work-00.png", "work-01.png"):
+            (tmp_path / name).write_bytes((two_styles / name).read_bytes())
+        (tmp_path / "copy.png").write_bytes((two_styles / "work-00.png").read_bytes())
+        (tmp_path / "broken <scan>.jpg").write_text("no picture")
+        panel = TransferPanel(exploration)
+        panel.corpus.value = str(tmp_path)
+        until(lambda: "2 paintings; 2 files left out" in panel.left_out.value)
+        assert "broken &lt;scan&gt;.jpg" in panel.left_out.value and "the same picture as" in panel.left_out.value
+        panel.corpus.value = str(two_styles)
+        until(lambda: panel.left_out.layout.display == "none")
+
+    def test_a_button_starts_what_the_page_shows(self, exploration):
+        panel = TransferPanel(exploration)
+        until(lambda: panel.buttons.enabled == ["run"])
+        panel.buttons.receive({"press": "run", "values": {"tau": 0.5, "steps": 3, "nonsense": 1, "alpha": "much"}})
+        assert exploration.runner.choice.tau == panel.tau.value == 0.5 and exploration.choice.settings.steps == 3
+        until(lambda: panel.buttons.enabled == ["run"] and exploration.kept)
+        panel.buttons.receive({"press": "resume"})  # which is disabled
+        panel.buttons.receive({"press": "no such button"})
+        assert not exploration.running
+
+    def test_a_result_that_goes_on_has_a_new_thumbnail(self, exploration):
+        panel = TransferPanel(exploration)
+        until(lambda: panel.buttons.enabled == ["run"])
+        stops = iter([True])
+        exploration.listen(lambda: exploration.stop(0) if exploration.losses and next(stops, False) else None)
+        exploration.change(steps=30)
+        panel.buttons.press("run")
+        until(lambda: "resume" in panel.buttons.enabled)
+        (before,) = panel.kept.items
+        panel.buttons.press("resume")
+        until(lambda: "done" in panel.message.value)
+        (after,) = panel.kept.items
+        assert "stopped after" in before["title"] and "stopped" not in after["title"] and after["key"] != before["key"]
+
+    def test_a_result_is_saved_with_its_settings_inside(self, exploration, tmp_path, monkeypatch):
+        panel = TransferPanel(exploration)
+        until(lambda: panel.buttons.enabled == ["run"])
+        panel.buttons.press("run")
+        until(lambda: panel.kept.items and panel.buttons.enabled == ["run"])
+        monkeypatch.chdir(tmp_path)
+        for _ in range(2):
+            panel.kept.receive({"key": panel.kept.items[0]["key"], "action": "save"})
+            assert "saved as" in panel.message.value
+        first, second = sorted(tmp_path.glob("*.png"))
+        record = figures.read_provenance(second)
+        assert record["parameters"]["settings"]["steps"] == 4 and record["parameters"]["target"] == "blend" and record["works"]
+        assert first.read_bytes() == second.read_bytes() and "grace_hopper after" in first.name
+        assert torch.allclose(images.load(first), exploration.kept[0].picture, atol=1 / 255)
+
+    def test_a_painting_set_by_hand_leaves_pinned_ones_their_weights(self, exploration):
+        strip = WorksStrip(exploration)
+        exploration.change(target="whole", pinned=("work-03.png",))
+        until(lambda: strip.target and strip.target.name == "whole" and not exploration.measuring)
+        weights = lambda: {item["key"]: item["weight"] for item in strip.gallery.items}  # noqa: E731
+        pinned = weights()["work-03.png"]
+        strip.gallery.receive({"key": "work-05.png", "weight": 0.3})
+        until(lambda: strip.target.name == "by-hand" and not exploration.measuring)
+        assert weights()["work-03.png"] == pytest.approx(pinned) and weights()["work-05.png"] == pytest.approx(0.3)
+        assert sum(weights().values()) == pytest.approx(1)
+        strip.gallery.receive({"key": "work-05.png", "weight": 1.0})
+        until(lambda: weights()["work-05.png"] > 0.4)
+        assert weights()["work-03.png"] == pytest.approx(pinned)
 
     def test_results_are_kept_with_their_settings(self, exploration):
         panel = TransferPanel(exploration)
         for tau in (0.05, 1.0):
             panel.tau.value = tau
-            panel.run.click()
+            panel.buttons.press("run")
             exploration.wait(PATIENCE)
-            until(lambda: not panel.run.disabled)
+            until(lambda: panel.buttons.enabled == ["run"])
         until(lambda: len(panel.kept.items) == 2)
-        assert "0.05" in panel.kept.items[0]["title"] and panel.kept._read("0").startswith(b"\xff\xd8")
-        panel.kept.receive({"key": "0", "action": "use"})
+        first = panel.kept.items[0]["key"]
+        assert "0.05" in panel.kept.items[0]["title"] and panel.kept._read(first).startswith(b"\xff\xd8")
+        panel.kept.receive({"key": first, "action": "choose"})
         assert exploration.choice.tau == panel.tau.value == 0.05 and panel.kept.items[0]["marked"]
         panel.compare.value = True
         (compare,) = panel._compared.children
@@ -602,10 +756,11 @@ class TestPanel:
 
     def test_what_the_page_rounds_is_no_change(self, exploration):
         panel = TransferPanel(exploration)
-        panel.message.value = "something was said"
         before = exploration.choice
         panel.tau.value = exploration.choice.tau * (1 + 1e-12)
-        assert exploration.choice is before and "something" in panel.message.value
+        assert exploration.choice is before
+        panel.tau.value = 0.100714  # where a hand left it
+        assert exploration.choice.tau == 0.101
 
     def test_copying_shows_the_text_or_why_there_is_none(self, exploration):
         copying = TransferPanel(exploration).copying
@@ -618,6 +773,8 @@ class TestPanel:
         assert not copying.sound and "copy the code" in copying.text
         copying.receive({"make": "no such text"})
         assert copying.revision == 3
+        exploration.change(pinned=())
+        assert copying.text == ""  # it would tell of another choice
 
     def test_where_nobody_can_press_a_button_a_picture_is_shown(self, exploration):
         assert not lab.interactive()
@@ -642,11 +799,15 @@ class TestStrip:
         strip.gallery.receive({"key": first, "action": "out"})
         until(lambda: first not in keys())
         assert "1 left out" in strip.message.value
-        second = keys()[0]
-        strip.gallery.receive({"key": second, "action": "pin"})
-        assert exploration.choice.pinned == (second,)
-        until(lambda: keys() == [second])
-        assert strip.gallery.items[0]["marked"]
+        others, third = keys(), keys()[2]
+        strip.gallery.receive({"key": third, "action": "pin"})
+        assert exploration.choice.pinned == (third,)
+        until(lambda: keys()[0] == third)
+        assert strip.gallery.items[0]["marked"] and strip.gallery.items[0]["weight"] > 0.5 and set(keys()) == set(others)
+        exploration.change(tau=5)
+        until(lambda: strip.target.effective_number > 3)
+        assert keys()[0] == third  # it stays
+        exploration.change(tau=0.1)
         strip.back.click()
         until(lambda: keys()[0] == first)
         assert strip.back.disabled
@@ -658,11 +819,29 @@ class TestStrip:
         strip = WorksStrip(exploration)
         until(lambda: strip.gallery.items)
         library.hold()
+        before = strip.gallery.items
         exploration.change(corpus=str(tmp_path))
         assert "measuring" in strip.message.value  # and the caller has not waited
+        assert (
+            strip.gallery.items == before and strip.gallery.dimmed
+        )  # those of the former artist, who is not taken for the new
+        strip.gallery.receive({"key": before[0]["key"], "action": "out"})
+        assert exploration.choice.exclude == ()
         exploration.change(tau=10)  # the latest choice counts
         library.go.set()
         until(lambda: "effective number 6.0" in strip.message.value)
+        assert not strip.gallery.dimmed
+
+    def test_measuring_shows_how_far_it_is(self, exploration, tmp_path, corpus, monkeypatch):
+        for k, work in enumerate(corpus.works[:6]):
+            images.save(1 - work.load(64), tmp_path / f"new-{k}.png")
+        monkeypatch.setattr("workbench.lab.session.TELL_EVERY", 0)
+        strip, said = WorksStrip(exploration), []
+        until(lambda: strip.gallery.items)
+        strip.message.observe(lambda change: said.append(change["new"]), "value")
+        exploration.change(corpus=str(tmp_path))
+        until(lambda: not strip.gallery.dimmed and not exploration.measuring)
+        assert any("3 of 6" in line and "measuring" in line for line in said)
 
     def test_a_setting_needs_no_new_measurement(self, exploration):
         exploration.change(target="cluster")

@@ -281,10 +281,9 @@ class TestWidget:
         assert widget.points != before and widget.revision > revision
         assert [group["label"] for group in widget.groups] == ["landscape", "portrait"]
 
-    def test_after_a_script_has_changed_the_atlas_refresh_shows_it(self, atlas, widget):
+    def test_what_a_script_changes_in_the_atlas_is_shown(self, atlas, widget):
         atlas.change(projection="tsne", colour_by="year")
         atlas.select(["work-04.png", "work-01.png"])
-        widget.refresh()
         assert widget.wait(PATIENCE) and widget.projection == "tsne" and widget.selected == [1, 4] and "t-SNE" in widget.note
         assert widget.message == "2 of 12 paintings selected"
         again = CorpusMap(atlas)  # as after a reload: nothing is lost
@@ -381,11 +380,11 @@ class TestTargetOfAnExploration:
         widget = CorpusMap(atlas, trial)
         assert widget.wait(PATIENCE) and widget.takes_target
         widget.receive({"target": True})
-        assert "no work is selected" in widget.message and trial.choice.pinned == ()
+        assert "no work is selected" in widget.message and trial.choice.weights == ()
         widget.receive({"work": 3})
         widget.receive({"work": 8, "add": True})
         widget.receive({"target": True})
-        assert trial.choice.pinned == names(atlas, 3, 8) and trial.target().weights == (0.5, 0.5)
+        assert dict(trial.choice.weights) == dict.fromkeys(names(atlas, 3, 8), 1.0) and trial.target().weights == (0.5, 0.5)
         assert widget.message == "the target is now 2 paintings, evenly"
 
     def test_works_that_the_exploration_lacks_cannot_become_its_target(self, atlas, trial, two_styles, tmp_path):
@@ -399,7 +398,7 @@ class TestTargetOfAnExploration:
         ):
             trial.change(**changes)
             widget.receive({"target": True})
-            assert said in widget.message and trial.choice.pinned == ()
+            assert said in widget.message and trial.choice.weights == ()
         with pytest.raises(UsageError, match="no exploration"):
             lonely = CorpusMap(atlas)
             lonely.make_target()
@@ -416,7 +415,6 @@ class TestSizeOnThePage:
         widget = CorpusMap(atlas)
         assert widget.wait(PATIENCE)
         atlas.select(work.name for work in atlas.corpus)
-        widget.refresh()
         state = widget.get_state()
         size = sum(len(value) if isinstance(value, bytes | memoryview) else len(repr(value)) for value in state.values())
         assert len(state["sprites"]) > 10_000 and size < 1_500_000

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -74,6 +75,21 @@ def test_it_runs_to_the_end(stem, tmp_path):
         assert figures.read_provenance(path)["notebook"] == stem
     assert json.loads((result.folder / "metrics.json").read_text())
     assert (result.folder / "executed.ipynb").stat().st_size < 5e6  # widgets leave pictures, and pictures no more than that
+
+
+def test_a_corpus_without_metadata_has_no_genres_and_none_of_the_words_about_the_sample(two_styles, tmp_path):
+    for path in two_styles.glob("*.png"):
+        shutil.copy(path, tmp_path)
+    values = {"corpus": str(tmp_path), "k": 2}
+    result = runs.run(path_of("02_artist_corpus"), values, out=tmp_path / "runs", timeout=600, progress=False)
+    assert result.error is None
+    node = nbformat.read(result.folder / "executed.ipynb", as_version=4)
+    outputs = [output for cell in node.cells if cell.cell_type == "code" for output in cell.outputs]
+    said = "".join(output.get("text", "") + output.get("data", {}).get("text/markdown", "") for output in outputs)
+    assert "no work has a genre" in said and "On the sample" not in said and "NMI" not in said
+    assert not (result.folder / "figures" / "crosstab.png").exists()
+    prose = " ".join(cell.source for cell in node.cells if cell.cell_type == "markdown")
+    assert "On the sample" not in prose and "no genre:" not in said
 
 
 def times(text):

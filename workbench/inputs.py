@@ -18,6 +18,7 @@ COMPARED = 512
 def content_path(name: str) -> Path:
     """The file of a content image, `name` being a path or a sample photograph. UsageError when it is neither."""
     path = written(name)
+    require(bool(name.strip()), "content is empty: name an image file, or a sample photograph")
     if _exists(path.is_file):
         return path
     if name in samples.PHOTOGRAPHS:
@@ -35,14 +36,19 @@ def content(name: str, size: int | None = None) -> Tensor:
 
 def corpus(name: str, *, show: bool = False) -> Corpus:
     """The corpus in a folder or Parquet file, or of a sample painter, painted on the first call. UsageError for neither."""
+    return ingest(corpus_path(name) or samples.corpus_path(name), show=show)
+
+
+def corpus_path(name: str) -> Path | None:
+    """The folder or Parquet file of a corpus; None for a sample painter, who may yet have to paint. UsageError for neither."""
     path = written(name)
     require(bool(name.strip()), "corpus is empty: name a folder of paintings, or a sample painter")
     if _exists(path.is_dir) or (_exists(path.is_file) and path.suffix == ".parquet"):
-        return ingest(path, show=show)
+        return path
     if _exists(path.is_file):
         raise WorkbenchError(f"corpus {name} is a file: name the folder that holds the paintings")
     if name in samples.PAINTERS:
-        return ingest(samples.corpus_path(name), show=show)
+        return None
     raise UsageError(f"corpus {name!r} is no folder, and no sample painter{_near(name, samples.PAINTERS)}{where(name)}")
 
 

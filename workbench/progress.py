@@ -1,4 +1,4 @@
-"""Progress that suits where it is shown: a bar on a terminal, a plain line now and then elsewhere, or nothing."""
+"""Progress that suits where it is shown: a bar on a terminal or in Jupyter, a plain line now and then elsewhere, or nothing."""
 
 import os
 import signal
@@ -38,6 +38,17 @@ def stoppable(stop: threading.Event) -> Iterator[None]:
         _here.stop = before
 
 
+@contextmanager
+def watched(watcher: Callable[[str, int, int], None]) -> Iterator[None]:
+    """Within the block, in this thread, every `track` calls `watcher(label, items made, total)` after each item."""
+    before = getattr(_here, "watcher", None)
+    _here.watcher = watcher
+    try:
+        yield
+    finally:
+        _here.watcher = before
+
+
 def check() -> None:
     """Raise Stopped if this thread works within `stoppable` and its event is set: for what takes long inside of an item."""
     stop = getattr(_here, "stop", None)
@@ -45,17 +56,41 @@ def check() -> None:
         raise Stopped
 
 
-def _stopping(items: Iterable[T]) -> Iterator[T]:
-    for item in items:
+def _stopping(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+    for count, item in enumerate(items, start=1):
         yield item
+        if (watcher := getattr(_here, "watcher", None)) is not None:
+            watcher(label, count, total)
         check()  # before the next item is made, which is what takes time
 
 
+def interactive() -> bool:
+    """Whether this is a kernel with a front end, and not papermill, nbconvert or a script.
+
+    `workbench run` and papermill execute a notebook with nobody at the keyboard; so does a kernel that does not allow input.
+    """
+    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return False
+    parent = kernel.get_parent("shell") if hasattr(kernel, "get_parent") else {}
+    return bool(parent.get("content", {}).get("allow_stdin", False))
+
+
 def track(items: Iterable[T], *, total: int, label: str, show: bool) -> Iterator[T]:
-    """Yield `items`, showing on stderr how far along they are when `show` is true. See `stoppable`."""
-    items, label = _stopping(items), plain(label)
+    """Yield `items`, showing how far along they are when `show` is true: on stderr, or as a bar below a cell in Jupyter.
+
+    See `stoppable` and `watched`.
+    """
+    label = plain(label)
+    items = _stopping(items, total, label)
     if not show:
         yield from items
+        return
+    if interactive():
+        from tqdm.notebook import tqdm as bar
+
+        yield from bar(items, total=total, desc=label, leave=False)
         return
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=label, leave=False)

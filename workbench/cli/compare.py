@@ -17,7 +17,7 @@ from workbench.cli.parser import (
     open_corpus,
     retriever_option,
 )
-from workbench.cli.transfer import SETTINGS, in_flags
+from workbench.cli.transfer import SETTINGS, in_flags, settings_options, works_options
 from workbench.errors import UsageError, require
 from workbench.names import plain
 from workbench.paths import written
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from workbench.methods import Request
+    from workbench.targets import StyleTarget
     from workbench.transfer import Settings
 
 TARGETS = ("gram:single", "nearest", "blend", "regions", "whole", "gram:blend")
 DETAIL = 256
 """px. The side of a detail."""
+NAMED = 2
+"""Paintings that are named below a picture, the heaviest."""
 DPI = 100
 """Dots per inch of a figure without details, whose pictures are small and many."""
 
@@ -41,6 +44,7 @@ def declare(commands: Any) -> None:
     )
     parser.add_argument("contents", nargs="+", metavar="CONTENT", help="image files, or sample photographs")
     parser.add_argument("--corpus", required=True, help=CORPUS_HELP)
+    works_options(parser)
     parser.add_argument(
         "--targets",
         nargs="+",
@@ -59,7 +63,7 @@ def declare(commands: Any) -> None:
     parser.add_argument(
         "--pictures", type=written, metavar="DIR", help="keeps every result; those that are there are not made again"
     )
-    parser.add_argument("--title", default="", help="of the figure")
+    parser.add_argument("--title", default="", help="of the figure (default: what it shows)")
     parser.add_argument("--labels", nargs="+", metavar="NAME", help="what the contents are called in it, one for each")
     parser.add_argument(
         "--tau",
@@ -67,16 +71,11 @@ def declare(commands: Any) -> None:
         action="append",
         help="temperature of the targets that weigh paintings; several make a blend each (default: 0.1)",
     )
-    parser.add_argument(
-        "--detail", action="store_true", help=f"contents as rows, and {DETAIL} px of every result at 100 %% below it"
-    )
+    parser.add_argument("--detail", action="store_true", help=f"below every result {DETAIL} px of it at 100 %%")
     retriever_option(parser)
     index_option(parser)
     encoder_options(parser)
-    parser.option("--size", SETTINGS, "long side of the results, px", type=int)
-    parser.option("--steps", SETTINGS, "evaluations at full size; neighbours take 0.4 times as many at every scale", type=int)
-    parser.option("--alpha", SETTINGS, "weight of the content loss", type=float)
-    parser.option("--seed", SETTINGS, "random seed: of places of paintings, noise, patches", type=int)
+    settings_options(parser)
 
 
 def _rows(targets: list[str], methods: list[str], settings: "Settings") -> list[str]:
@@ -115,7 +114,8 @@ def _compare(args: argparse.Namespace) -> None:
         targets.check_tau(tau)
     chosen = _rows(args.targets, args.method or [], settings)
     try:
-        bare = Request(corpora=(args.corpus,), index=args.index, settings=settings)
+        works = {"where": tuple(args.where), "exclude": tuple(args.exclude)}
+        bare = Request(corpora=(args.corpus,), index=args.index, settings=settings, **works)
         asked = [bare.asking(words, style=args.style) for words in chosen]
         for request in asked:
             require(not request.missing, request.missing)
@@ -145,7 +145,8 @@ def _compare(args: argparse.Namespace) -> None:
     captions = [[""] * len(contents)]
     labels = ["Content"]
     networks: dict[str, str] = {}  # name -> SHA-256 of those that painted
-    for request in _with_temperatures(asked, taus):
+    requests, made_so_far = _with_temperatures(asked, taus), 0
+    for request in requests:
         request = replace(
             request,
             encoder=encoder.name,
@@ -154,10 +155,12 @@ def _compare(args: argparse.Namespace) -> None:
         row, caption = [], []
         for name, source, content in zip(args.contents, sources, contents, strict=True):
             target = library.target(replace(request, content=name))
-            print(f"{plain(source.stem)}, {target.label}: {target.note}", flush=True)
+            made_so_far += 1
+            which = f"{made_so_far} of {len(requests) * len(sources)}"
+            print(f"{which}: {plain(source.stem)}, {target.label}: {target.note}", flush=True)
             if doubt := target.enlarged(request.settings.painting_size(request.settings.size)):
                 print(f"warning: {doubt}", file=sys.stderr, flush=True)
-            caption.append(target.misfit)
+            caption.append(_named(target))
             run = methods.get(request.method).begin(content, target, encoder, request.settings)
             if (network := getattr(run, "network", None)) is not None:
                 networks[network.name] = network.sha256
@@ -167,6 +170,7 @@ def _compare(args: argparse.Namespace) -> None:
         several = f", τ = {request.temperature:g}" if _blends(request) and len(taus) > 1 else ""
         labels.append(figures.target_title(target, request.method) + several)
     parameters = {"corpus": args.corpus, "targets": chosen, "single": args.style, "tau": taus, **asdict(settings)}
+    parameters |= {name: list(value) for name, value in works.items() if value}
     del parameters["method"]  # every row has its own
     if args.index != "exact":
         parameters["index"] = shown(args.index)
@@ -177,14 +181,31 @@ def _compare(args: argparse.Namespace) -> None:
         {pv.shared(used.name): used.weights_sha256 for used in (encoder, retriever)} | networks,
     )
     dpi = DPI
-    misfits = captions if any(map(any, captions)) else None
+    title = args.title or f"{columns[0] if len(columns) == 1 else f'{len(columns)} pictures'} after {plain(corpus.name)}"
     if args.detail:
-        columns, labels, rows, misfits = labels, *_with_details(rows, columns, captions)
-    figure = figures.grid(rows, labels, columns, title=args.title, cell_captions=misfits)
+        columns, labels, rows, captions = labels, *_with_details(rows, columns, captions)
+    elif len(columns) < len(labels):  # as wide as a page rather than as high as two
+        columns, labels = labels, columns
+        rows, captions = ([list(row) for row in zip(*table, strict=True)] for table in (rows, captions))
+    figure = figures.grid(rows, labels, columns, title=title, cell_captions=captions)
     if args.detail:  # a pixel of a detail is one of the figure
         left, right, *_ = figure.axes[0].images[-1].get_extent()  # in inches
         dpi = rows[-1][-1].shape[-1] / (right - left)
     print(*figures.save(figure, args.out.with_suffix(""), {"command": "compare", **made}, dpi=dpi, suffixes=suffixes), sep="\n")
+
+
+def _named(target: "StyleTarget") -> str:
+    """The paintings of a target in short, for a caption; and where none fits, that first."""
+    works = list(zip(target.works, target.weights, strict=True))
+    many = len(works) > NAMED
+    if many and works[0][1] - works[-1][1] < 1e-6:
+        named = f"{len(works)} paintings, evenly"
+    elif len(works) == 1:
+        named = works[0][0].title
+    else:
+        named = ", ".join(f"{work.title} {weight:.0%}" for work, weight in works[:NAMED])
+        named += f" and {len(works) - NAMED} more" if many else ""
+    return "; ".join(filter(None, [target.misfit, named]))
 
 
 def _blends(request: "Request") -> bool:
@@ -205,11 +226,11 @@ def _with_temperatures(requests: list["Request"], taus: list[float]) -> list["Re
 
 def _with_details(
     pictures: list[list["Tensor"]], contents: list[str], captions: list[list[str]]
-) -> tuple[list[str], list[list["Tensor"]], list[list[str]] | None]:
+) -> tuple[list[str], list[list["Tensor"]], list[list[str]]]:
     """(labels, rows, captions): for every content its pictures, given row by row, and below them a detail of each."""
     from workbench import people
 
-    labels, rows, misfits = [], [], []
+    labels, rows, named = [], [], []
     for k, name in enumerate(contents):
         across = [row[k] for row in pictures]
         height, width = across[0].shape[-2:]
@@ -219,5 +240,5 @@ def _with_details(
         x = int(min(max((left + right) / 2 * width - DETAIL / 2, 0), max(width - DETAIL, 0)))
         labels += [name, "at 100 %"]
         rows += [across, [picture[..., y : y + DETAIL, x : x + DETAIL] for picture in across]]
-        misfits += [[row[k] for row in captions], [""] * len(across)]
-    return labels, rows, misfits if any(map(any, misfits)) else None
+        named += [[row[k] for row in captions], [""] * len(across)]
+    return labels, rows, named

@@ -44,12 +44,15 @@ def _seconds(text: str) -> float:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from workbench import runs
+    from workbench import inputs, runs
     from workbench.runs import record
 
     values, options = runs.parse(args.notebook, args.assignments), given(args, RUN)
     twice = "out" in options and values.get("out")
     require(not twice, "--out and -p out=FOLDER both say where the run goes; give one of them")
+    for name, look in (("content", inputs.content_path), ("corpus", inputs.corpus_path)):
+        if isinstance(value := values.get(name), str) and value:
+            look(value)  # now, and not in the fourth cell
     result = runs.run(args.notebook, values, **options)
     print(result.folder)
     for figure in record.listed(result.folder):

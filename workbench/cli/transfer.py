@@ -43,6 +43,44 @@ LISTED = 12
 """Paintings named on the terminal."""
 
 
+def works_options(parser: Any) -> None:
+    """Which works of a corpus are taken."""
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only works whose metadata say so; year=1888..1890"
+    )
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="PAINTING", help="a work to leave out, by file or title"
+    )
+
+
+def settings_options(parser: Any) -> None:
+    """The settings of a transfer, without its method."""
+    parser.option(
+        "--looseness", SETTINGS, "neighbours: blur, px, through which places are compared: 0 does not blur", type=float
+    )
+    parser.option(
+        "--palette", SETTINGS, "neighbours: how far colours move to the paintings' before places are compared", type=float
+    )
+    parser.option("--size", SETTINGS, "long side of the result, px", type=int)
+    parser.option("--steps", SETTINGS, "evaluations at full size; neighbours take 0.4 times as many at every scale", type=int)
+    parser.option("--alpha", SETTINGS, "weight of the content loss", type=float)
+    parser.option("--beta", SETTINGS, "weight of the style loss", type=float)
+    parser.option("--tv", SETTINGS, "weight of the total variation", type=float)
+    parser.option("--style-loss", SETTINGS, "how styles are compared")
+    parser.option(
+        "--softness", SETTINGS, "combine softmin: temperature among the paintings; 0 takes the nearest alone", type=float
+    )
+    parser.option("--bag", SETTINGS, "how many patches stand for all paintings, where patches are compared", type=int)
+    parser.option("--brush", SETTINGS, "size of the paintings over that of the picture: below 1 finer strokes", type=float)
+    parser.option("--strength", SETTINGS, "from the content's own style, 0, to that of the paintings, 1", type=float)
+    parser.option("--colour", SETTINGS, "whose colours the result has")
+    parser.option("--optimiser", SETTINGS, "what moves the pixels")
+    parser.option("--init", SETTINGS, "what it starts from: content, noise, or a method that paints at once, such as artist")
+    parser.option("--draft", SETTINGS, "whether embedded makes a draft for vgg19, which is quicker")
+    parser.option("--plateau", SETTINGS, "gain over 20 evaluations, as a share, below which it stops; 0 never does", type=float)
+    parser.option("--seed", SETTINGS, "random seed: of places of paintings, noise, patches", type=int)
+
+
 def declare(commands: Any) -> None:
     parser = add_command(commands, "transfer", _transfer, "paint a picture in the style of one painting, or of many")
     parser.add_argument("content", metavar="CONTENT", help="image file, or a sample photograph")
@@ -53,12 +91,7 @@ def declare(commands: Any) -> None:
         type=float,
         help="mixing weight of each of several --corpus, in their order (default: equal)",
     )
-    parser.add_argument(
-        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only works whose metadata say so; year=1888..1890"
-    )
-    parser.add_argument(
-        "--exclude", action="append", default=[], metavar="PAINTING", help="a work to leave out, by file or title"
-    )
+    works_options(parser)
     parser.add_argument("--without-copies", action="store_true", help="of works that are probably copies, the largest alone")
     parser.add_argument(
         "--preset",
@@ -95,30 +128,7 @@ def declare(commands: Any) -> None:
         "neighbours takes over places of the paintings, gram matches statistics, colours only colours; artist is a network in "
         "the package that knows the works, and NAME one that workbench train made",
     )
-    parser.option(
-        "--looseness", SETTINGS, "neighbours: blur, px, through which places are compared: 0 does not blur", type=float
-    )
-    parser.option(
-        "--palette", SETTINGS, "neighbours: how far colours move to the paintings' before places are compared", type=float
-    )
-    parser.option("--size", SETTINGS, "long side of the result, px", type=int)
-    parser.option("--steps", SETTINGS, "evaluations at full size; neighbours take 0.4 times as many at every scale", type=int)
-    parser.option("--alpha", SETTINGS, "weight of the content loss", type=float)
-    parser.option("--beta", SETTINGS, "weight of the style loss", type=float)
-    parser.option("--tv", SETTINGS, "weight of the total variation", type=float)
-    parser.option("--style-loss", SETTINGS, "how styles are compared")
-    parser.option(
-        "--softness", SETTINGS, "combine softmin: temperature among the paintings; 0 takes the nearest alone", type=float
-    )
-    parser.option("--bag", SETTINGS, "how many patches stand for all paintings, where patches are compared", type=int)
-    parser.option("--brush", SETTINGS, "size of the paintings over that of the picture: below 1 finer strokes", type=float)
-    parser.option("--strength", SETTINGS, "from the content's own style, 0, to that of the paintings, 1", type=float)
-    parser.option("--colour", SETTINGS, "whose colours the result has")
-    parser.option("--optimiser", SETTINGS, "what moves the pixels")
-    parser.option("--init", SETTINGS, "what it starts from: content, noise, or a method that paints at once, such as artist")
-    parser.option("--draft", SETTINGS, "whether embedded makes a draft for vgg19, which is quicker")
-    parser.option("--plateau", SETTINGS, "gain over 20 evaluations, as a share, below which it stops; 0 never does", type=float)
-    parser.option("--seed", SETTINGS, "random seed: of places of paintings, noise, patches", type=int)
+    settings_options(parser)
     parser.option(
         "--options",
         SETTINGS,

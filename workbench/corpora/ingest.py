@@ -57,8 +57,8 @@ def ingest(folder: str | Path, *, show: bool = False) -> Corpus:
     unread = _unpack_all(root, parquets, files, rows, show)
     warnings += unread
     named = {normal(name): row for name, row in rows.items()}
-    # In an order by which of equal files the one with a row stays.
-    files = dict(sorted(files.items(), key=lambda file: (normal(file[0]) not in named, file[0])))
+    # In an order by which of equal files the one with a row stays, else the one with the shortest name, which is no copy.
+    files = dict(sorted(files.items(), key=lambda file: (normal(file[0]) not in named, len(file[0]), file[0])))
     verdicts, rejected, duplicates = _sift(root, files, show)
     alike = _alike(verdicts)
     if not verdicts:

@@ -74,9 +74,9 @@ class IngestReport:
 
     Hidden files and what commonly lies beside images (metadata.csv, .json, .txt, .md, ...) are not seen; each row of a Parquet
     file with embedded images is. A duplicate has the very bytes, or the very pixels, of another file and is left out of the
-    works, so that no painting counts twice; of several equal files the one that metadata.csv names stays, else the first by
-    name. Probable copies look alike and are usable, all of them: `Corpus.split` keeps them together, `Corpus.without_copies`
-    leaves the smaller ones out. Files are named relative to the folder.
+    works, so that no painting counts twice; of several equal files the one that metadata.csv names stays, else the one with the
+    shortest name. Probable copies look alike and are usable, all of them: `Corpus.split` keeps them together,
+    `Corpus.without_copies` leaves the smaller ones out. Files are named relative to the folder.
     """
 
     seen: int

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, get_args
@@ -75,6 +75,7 @@ class Atlas:
         """
         names = tuple(work.name for work in corpus)
         require(clusters is None or clusters.embeddings.names == names, f"the clusters are of other works than {corpus.name!r}")
+        self._followers: list[Callable[[], None]] = []
         self.corpus = corpus
         self.encoder = encoder
         self.seed = seed
@@ -97,6 +98,15 @@ class Atlas:
             require(value is None or value in known, f"{name} = {value!r}: choose {', '.join(known)}")
             if value is not None:
                 setattr(self, name, value)
+        self._tell()
+
+    def follow(self, follower: Callable[[], None]) -> None:
+        """Call `follower()` after every change of the map or of the selection, in the thread that made it."""
+        self._followers.append(follower)
+
+    def _tell(self) -> None:
+        for follower in self._followers:
+            follower()
 
     # Where the works lie
 
@@ -220,13 +230,19 @@ class Atlas:
     def _select(self, works: Iterable[Work], add: bool) -> tuple[str, ...]:
         chosen = {work.name for work in works} | (set(self.selected) if add else set())
         self.selected = tuple(work.name for work in self.corpus if work.name in chosen)
+        self._tell()
         return self.selected
 
     def target(self) -> StyleTarget:
         """The selected works, evenly. UsageError when none is selected."""
         require(bool(self.selected), "no work is selected: select some on the map, or by name")
         chosen = np.isin([work.name for work in self.corpus], self.selected)
-        return targets.weighted("by-hand", self.corpus, chosen.astype(float), f"{chosen.sum()} works chosen on the map")
+        return targets.weighted(
+            "by-hand",
+            self.corpus,
+            chosen.astype(float),
+            f"{chosen.sum()} work{'' if chosen.sum() == 1 else 's'} chosen on the map",
+        )
 
     # On paper
 

@@ -1,13 +1,17 @@
 """The values of a transfer as the controls of a panel show them."""
 
-from dataclasses import dataclass, field
+from collections.abc import Hashable
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 
 from workbench import encoders, methods
 from workbench.errors import require
-from workbench.methods import Request, parse
+from workbench.methods import RETRIEVED, Request, parse
+from workbench.methods.library import target_key
+from workbench.paths import written
 from workbench.targets import TARGETS, TAU
-from workbench.transfer import Settings
+from workbench.transfer import INITS, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +33,9 @@ class Choice:
     exclude: tuple[str, ...] = ()
     """Works left out, by file name."""
     pinned: tuple[str, ...] = ()
-    """Works that share all the weight evenly, whatever the target; none leaves the target as it is."""
+    """Works kept whatever the target: they share half of the weight, and keep their weights while others are set by hand."""
     weights: tuple[tuple[str, float], ...] = ()
-    """Works with weights by hand, by file name, in place of those of the target; they go before pinned works."""
+    """Works with weights by hand, by file name, in place of those of the target and of the pins."""
     encoder: str = "embedded"
     """The encoder that a picture is painted with."""
     retriever: str = encoders.RETRIEVER
@@ -58,19 +62,46 @@ class Choice:
     def request(self) -> Request:
         """The request that these values make. Raises UsageError for values that do not go together."""
         target, combine, settings = parse(self.target, self.settings)
-        weights = self.weights or tuple((name, 1.0) for name in self.pinned)
-        target = "by-hand" if weights else target
+        target = "by-hand" if self.weights else target
         return Request(
             content=self.content,
             corpora=(self.corpus,),
             where=(f"genre={self.genre}",) if self.genre else (),
             exclude=self.exclude,
+            pinned=() if self.weights else self.pinned,
             target=target,
             combine=combine,
             style=self.single if target == "single" else "",
             tau=self.tau if "tau" in TARGETS[target].options else None,
-            weights=weights,
+            weights=self.weights,
             encoder=self.encoder,
-            retriever=self.retriever,
+            retriever=self.retriever if target in RETRIEVED else encoders.RETRIEVER,
             settings=settings,
         )
+
+    @cached_property
+    def key(self) -> Hashable:
+        """All that decides the picture: choices that differ in nothing else have the same one."""
+        request = self.request
+        ignored = methods.get(request.method).ignores
+        return target_key(request), *(getattr(request.settings, f.name) for f in fields(Settings) if f.name not in ignored)
+
+    @property
+    def label(self) -> str:
+        """The choice in short, for the caption of a picture: the content, the artist, and how the one is painted."""
+        request = self.request
+        combined = request.combine != "mean"
+        target = f"{request.target}-{request.combine}" if combined else request.target
+        pins = f", {len(request.pinned)} pinned" if request.pinned else ""
+        method = "" if combined or request.method == Settings().method else f", {Path(request.method).stem}"
+        tau = "" if request.tau is None else f", τ {request.tau:.3g}"
+        init = request.settings.init
+        start = "" if init in INITS or "init" in methods.get(request.method).ignores else f", from {Path(init).stem}"
+        how = f"{target}{pins}{method}{tau}, {request.settings.size} px{start}"
+        return f"{short(self.content)} after {short(self.corpus)}: {how}"
+
+
+def short(name: str) -> str:
+    """The name of a file or a folder without its path, as in a caption."""
+    path = written(name)
+    return path.stem if path.is_file() else path.name

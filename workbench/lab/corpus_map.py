@@ -33,7 +33,7 @@ class CorpusMap(anywidget.AnyWidget):
     """A view on an `Atlas`, `atlas`; with an `exploration`, the selected works can become its target.
 
     kind, projection, colour_by: as in the atlas; selected: places of works in the corpus. Setting one of these here changes the
-    atlas; after a change of the atlas itself, `refresh()`. Paintings are measured in a thread: `wait()` waits for it.
+    atlas, and the other way round. Paintings are measured in a thread: `wait()` waits for it.
     """
 
     _esm = page.script("corpus_map")
@@ -73,6 +73,7 @@ class CorpusMap(anywidget.AnyWidget):
         self.on_msg(lambda _, content, __: self.receive(content))
         self._count_selected()
         self._measure()
+        atlas.follow(self.refresh)
 
     def refresh(self) -> None:
         """Show the atlas as it is now."""
@@ -127,11 +128,13 @@ class CorpusMap(anywidget.AnyWidget):
             atlas.select(())
         else:
             raise ValueError
-        self.refresh()
         self._count_selected()
 
     def make_target(self) -> None:
-        """Pin the selected works in the exploration. UsageError without one, or where it lacks some of these works."""
+        """Give all the weight of the exploration to the selected works, evenly.
+
+        UsageError without an exploration, or where it lacks some of these works.
+        """
         exploration, target = self.exploration, self.atlas.target()
         require(
             exploration is not None, "no exploration is given: CorpusMap(atlas, exploration) can make the selection its target"
@@ -147,7 +150,7 @@ class CorpusMap(anywidget.AnyWidget):
             f"{len(hidden)} of the selected are left out of the exploration, by genre or by hand: let it take all works first"
         )
         require(not hidden, reason)
-        session.change(pinned=tuple(work.name for work in target.works))
+        session.change(pinned=(), weights=tuple((work.name, 1.0) for work in target.works))
         self.message = f"the target is now {_count(len(target.works), 'painting')}, evenly"
 
     def _place(self, value: Any) -> int:

@@ -2,6 +2,7 @@
 const STYLE = `
 .wb-gallery { color: var(--jp-content-font-color1, #1a1a1a); font-family: var(--jp-ui-font-family, sans-serif); font-size: 11px; line-height: 1.25; display: flex; gap: 8px; overflow-x: auto; padding: 3px; }
 .wb-gallery.wrap { flex-wrap: wrap; max-height: 460px; overflow-y: auto; }
+.wb-gallery.dimmed { opacity: 0.35; pointer-events: none; }
 .wb-gallery .item { flex: none; display: flex; flex-direction: column; width: calc(var(--height) + 8px); }
 .wb-gallery .pick { padding: 2px; border: 2px solid transparent; border-radius: 4px; background: none; color: inherit; font: inherit; display: block; width: 100%; box-sizing: border-box; }
 .wb-gallery button.pick { cursor: pointer; }
@@ -83,7 +84,7 @@ function render({ model, el }) {
       const share = found.weight === null ? "" : `${(100 * found.weight).toFixed(found.weight < 0.0995 ? 1 : 0)}% `;
       cell.item.classList.toggle("marked", found.marked);
       cell.image.alt = found.title;
-      cell.title.textContent = share + found.title;
+      cell.title.textContent = share + found.title.replace(/[_.-]/g, "$&\u200b"); // where a long name may be broken
       cell.item.title = found.title + (found.note ? `, ${found.note}` : "");
       cell.note.textContent = found.note;
       cell.note.style.display = found.note ? "" : "none";
@@ -149,11 +150,15 @@ function render({ model, el }) {
     see(message.picture);
   }
   model.on("msg:custom", receive);
+  const dim = () => root.classList.toggle("dimmed", model.get("dimmed"));
   model.on("change:items", update);
+  model.on("change:dimmed", dim);
   update();
+  dim();
   return () => {
     model.off("msg:custom", receive);
     model.off("change:items", update);
+    model.off("change:dimmed", dim);
     urls.forEach((url) => url && URL.revokeObjectURL(url));
   };
 }

@@ -49,6 +49,7 @@ class Gallery(anywidget.AnyWidget):
     height = traitlets.Int().tag(sync=True)
     wrap = traitlets.Bool().tag(sync=True)
     weighable = traitlets.Bool().tag(sync=True)
+    dimmed = traitlets.Bool().tag(sync=True)
 
     def __init__(
         self,
@@ -83,12 +84,14 @@ class Gallery(anywidget.AnyWidget):
     def receive(self, message: dict[str, Any]) -> None:
         """Handle a message from the page: {"want": [key, ...]}, {"key": key, "action": name}, or {"key": key, "weight": w}.
 
-        Unknown keys are ignored.
+        Unknown keys are ignored, and so is whatever is done to dimmed items, which are those of a former choice.
         """
         known = {item["key"] for item in self.items}
         for key in message.get("want", []):
             if key in known:
                 self.send({"picture": key}, buffers=[self._read(key)])
+        if self.dimmed:
+            return
         key, action = message.get("key"), message.get("action")
         names = {found["name"] for found in self.actions} | ({CHOOSE} if self.choosable else set())
         if key in known and action in names:

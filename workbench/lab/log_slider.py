@@ -19,6 +19,8 @@ class LogSlider(widgets.FloatLogSlider):
     def place(self, value: float) -> None:
         """Show `value`; what is below 10**low is shown as that."""
         value = max(value, 10**self.low)
+        if not self.moved(self.value, value):
+            return  # which a hand may be moving
         at = log10(value)
         with self.hold_trait_notifications():
             self.min = at - ceil((at - self.low) / self.step - 1e-9) * self.step
@@ -28,4 +30,9 @@ class LogSlider(widgets.FloatLogSlider):
     @staticmethod
     def moved(value: float, before: float) -> bool:
         """Whether `value` is another one than `before`, and not the same one rounded."""
-        return not isclose(value, before, rel_tol=1e-6)
+        return not any(isclose(found, before, rel_tol=1e-6) for found in (value, LogSlider.rounded(value)))
+
+    @staticmethod
+    def rounded(value: float) -> float:
+        """`value` to three significant digits: a place on a slider says no more."""
+        return float(f"{value:.3g}")

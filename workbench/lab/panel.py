@@ -2,32 +2,35 @@
 
 import html
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import ipywidgets as widgets
 from torch import Tensor
 
 from workbench import encoders, figures, images, inputs, methods, samples, targets
-from workbench.errors import WorkbenchError
+from workbench.errors import UsageError, WorkbenchError
 from workbench.figures.panels import SHOWN
+from workbench.lab.buttons import Button, Buttons
+from workbench.lab.choice import short
 from workbench.lab.copying import Copying
 from workbench.lab.exploration import Exploration
-from workbench.lab.gallery import Action, Gallery, Item
+from workbench.lab.gallery import CHOOSE, Action, Gallery, Item
 from workbench.lab.log_slider import LogSlider
 from workbench.lab.loss_curves import LossCurves
 from workbench.lab.picture import Picture
-from workbench.lab.preview import Previewed
 from workbench.lab.runner import Kept
 from workbench.lab.strip import WorksStrip
 from workbench.lab.swipe import MOST, Compare
 from workbench.lab.thumbnails import THUMBNAIL, cover, jpeg
-from workbench.paths import written
 from workbench.transfer import INITS
 
 COMBINATIONS = ("blend/barycentre", "blend/softmin", "blend/patches")
 """Targets on offer beside those of `targets.NAMES`; a notebook can choose any other."""
-WIDE = {"width": "330px"}
+LEFT, RIGHT = "360px", "420px"
+"""Width of the controls, and of the picture."""
+FILLS = {"width": "auto"}
 """Layout of a control. A dict gives each control a Layout of its own, so that one can be hidden alone."""
 STYLE = {"description_width": "76px"}
 """Style of a control."""
@@ -37,11 +40,37 @@ SMALL = 60
 """px. Height of the thumbnails of a picker."""
 SIZES = (128, 192, 256, 384, 512, 768, 1024)
 """px. Long sides on offer."""
-MEASURING = "measuring paintings …"
+LISTED = 20
+"""Lines on files of a corpus that are left out, at most."""
+TYPED = ("content", "corpus", "single", "encoder", "retriever", "preview")
+"""Controls that take any text, and keep a wrong one until it is mended."""
+SLIDERS = (widgets.IntSlider, widgets.FloatSlider, LogSlider)
+"""Controls whose latest value may still be on its way when a button is pressed."""
+TOOLTIPS = {
+    "content": "The photograph: an image file, or a sample. Relative paths begin where the kernel was started.",
+    "corpus": "The artist: a folder of paintings, or a sample painter. Relative paths begin where the kernel was started.",
+    "target": "Which paintings: one, the nearest, a blend by likeness, a style cluster, the whole oeuvre, or one per region. "
+    "Of several, /barycentre takes the typical painting between them, /softmin comes near to whichever is nearest, "
+    "/patches gives each place the most similar patch of all; without a word their statistics are averaged.",
+    "tau": "How widely the weight is spread: near 0 the nearest painting has all, large values approach the whole oeuvre.",
+    "alpha": "Weight of the content: more keeps the photograph, less lets the painting change it.",
+    "beta": "Weight of the style: more brings strokes and colours of the paintings.",
+    "tv": "Weight of smoothness: more removes speckles, and fine strokes with them.",
+    "brush": "Size of the strokes beside those in the paintings: 1 is their own size, 0.5 half of it.",
+    "looseness": "Blur, px, through which places are compared: more lets strokes leave the outlines.",
+    "palette": "How far the colours follow the paintings before strokes are painted, 0 to 1.",
+    "strength": "How much of the result is mixed into the photograph, 0 to 1.",
+    "preview": "A trained network that shows the choice at once; empty for none.",
+}
+"""What a control does, in a sentence or two."""
 
 
 class TransferPanel(widgets.VBox):
-    """Controls and pictures of an `Exploration`, `exploration`, which does the work and also works without a panel."""
+    """Controls and pictures of an `Exploration`, `exploration`, which does the work and also works without a panel.
+
+    All parts are views on the present choice: see `Exploration.shown`. Where that has not been painted, a preview is shown, or
+    the content. A text that names nothing stays in its field with the reason below; until it is mended nothing can be started.
+    """
 
     def __init__(
         self, exploration: Exploration | None = None, *, contents: tuple[str, ...] = (), corpora: tuple[str, ...] = ()
@@ -64,46 +93,16 @@ class TransferPanel(widgets.VBox):
         self.retriever = _typed("Retriever", _plain(encoders.ENCODERS), ", ".join(encoders.ENCODERS))
         self.preview = _typed("Preview", ("artist",), "the file of a network")
         self.size = _dropdown("Size, px", SIZES)
-        self.steps = widgets.IntSlider(description="Steps", min=1, max=300, layout=WIDE, style=STYLE)
+        self.steps = widgets.IntSlider(description="Steps", min=1, max=300, layout=FILLS, style=STYLE)
         self.alpha = _log_slider("Content α", -3, 1, 0.1)
         self.beta = _log_slider("Style β", -2, 1, 0.1)
-        self.tv = widgets.FloatSlider(description="Smooth", max=0.5, step=0.01, readout_format=".2f", layout=WIDE, style=STYLE)
-        self.looseness = widgets.FloatSlider(description="Looseness", max=8, step=0.25, layout=WIDE, style=STYLE)
-        self.palette = widgets.FloatSlider(description="Palette", max=1, step=0.05, layout=WIDE, style=STYLE)
-        self.brush = widgets.FloatSlider(description="Brush", min=0.1, max=2, step=0.05, layout=WIDE, style=STYLE)
-        self.strength = widgets.FloatSlider(description="Strength", max=1, step=0.05, layout=WIDE, style=STYLE)
+        self.tv = _slider("Smooth", 0, 0.5, 0.01)
+        self.looseness = _slider("Looseness", 0, 8, 0.25)
+        self.palette = _slider("Palette", 0, 1, 0.05)
+        self.brush = _slider("Brush", 0.1, 2, 0.05)
+        self.strength = _slider("Strength", 0, 1, 0.05)
         self.colour = _dropdown("Colour", ("style", "content", "luminance"))
         self.init = _dropdown("Start", INITS)
-        third = {"width": "108px"}
-        self.run = widgets.Button(description="Run", button_style="primary", icon="play", layout=third)
-        self.stop = widgets.Button(description="Stop", icon="stop", disabled=True, layout=third)
-        self.resume = widgets.Button(description="Resume", icon="forward", disabled=True, layout=third)
-        self.progress = widgets.FloatProgress(min=0, max=1, layout=WIDE)
-        self.message = widgets.HTML()
-        self.image, self.curve = Picture(), LossCurves()
-        self.caption = widgets.HTML()
-        self.properly = widgets.Button(description="Paint it properly", icon="paint-brush", layout={"width": "auto"})
-        self.properly.tooltip = "Start the optimisation from the preview"
-        self.copying = Copying({"Copy as code": self.exploration.code, "Copy as papermill": self.exploration.command})
-        self.strip = WorksStrip(self.exploration)
-        self.kept = Gallery(
-            "Results",
-            self._kept_thumbnail,
-            self._use,
-            choosable=True,
-            actions=(Action("use", "settings", "{title}: its settings"),),
-        )
-        self.compare = widgets.ToggleButton(description="Compare results", layout=widgets.Layout(width="auto"))
-        self._compared = widgets.VBox()
-        self._results = widgets.VBox(
-            [widgets.HBox([_heading("Results"), self.compare]), self.kept, self._compared],
-            layout=widgets.Layout(display="none"),
-        )
-        self._opened: str | None = None  # the corpus whose genres and titles the controls offer
-        self._updating = False  # while the controls are set to the choice, which must not change it
-        self._earlier: Kept | None = None  # an earlier result that is shown in place of the last
-        self._newer = True  # whether the choice has changed since a result was made or looked at
-        self._lock = threading.RLock()
         self._named: dict[str, Any] = {
             name: getattr(self, name)
             for name in (
@@ -111,71 +110,177 @@ class TransferPanel(widgets.VBox):
                 "looseness", "palette", "alpha", "beta", "tv", "brush", "strength", "colour", "init", "preview",
             )
         }  # fmt: skip
-        self._show_choice()
+        for name, tooltip in TOOLTIPS.items():
+            self._named[name].tooltip = tooltip
+        sliders = {name: control for name, control in self._named.items() if isinstance(control, SLIDERS)}
+        self.buttons = Buttons(
+            [
+                Button("run", "Run", "Paint these settings", primary=True),
+                Button("stop", "Stop", "End the run within a step; its picture is kept"),
+                Button("resume", "Resume", "Go on with the run that was stopped"),
+            ],
+            self._press,
+            sliders,
+        )
+        start = Button("properly", "Paint it properly", "Start the optimisation from the preview")
+        self.properly = Buttons([start], self._press, sliders)
+        self.progress = widgets.FloatProgress(min=0, max=1, layout=FILLS)
+        self.message, self.caption, self.left_out = _line(), _line(), _line()
+        self.notes = {name: _line() for name in TYPED}
+        self.image, self.curve = Picture(), LossCurves()
+        self.copying = Copying(
+            {
+                "Copy as code": lambda: self._sound(self.exploration.code),
+                "Copy as papermill": lambda: self._sound(self.exploration.command),
+            }
+        )
+        self.strip = WorksStrip(self.exploration)
+        self.kept = Gallery(
+            "Results",
+            self._kept_thumbnail,
+            self._use,
+            choosable=True,
+            actions=(Action("save", "save", "{title}: save it as a file in the current folder, with its settings inside"),),
+        )
+        self.compare = widgets.ToggleButton(description="Compare results", layout=widgets.Layout(width="auto"))
+        self._compared = widgets.VBox()
+        self._results = widgets.VBox(
+            [widgets.HBox([_heading("Results"), self.compare]), self.kept, self._compared],
+            layout=widgets.Layout(display="none"),
+        )
+        self.wrong: dict[str, str] = {}
+        """Controls whose text names nothing, and why."""
+        self._said = ""  # what the last action came to, where it says more than the state
+        self._alert = False  # whether that is a refusal
+        self._opened: str | None = None  # the corpus whose genres and titles the controls offer
+        self._updating = False  # while the controls are set to the choice, which must not change it
+        self._drawn: Hashable = None  # the picture on show
+        self._unreadable: set[str] = set()  # corpora that are offered no more
+        self._lock = threading.RLock()
+        self._follow()
         self._connect()
         super().__init__(self._arranged())
         self.session.listen(self.exploration.preview.refresh_if_measured)
         self.session.listen(self.refresh)
-        self.session.follow(self._show_choice)
-        self.session.follow(self._preview)
-        self._preview()
-        self.refresh()
+        self.session.follow(self._follow)
 
     def _arranged(self) -> list[widgets.Widget]:
         more = [self.size, self.steps, self.looseness, self.palette, self.alpha, self.beta, self.tv, self.brush, self.strength]
-        more += [self.colour, self.init, self.encoder, self.retriever, self.preview]
-        settings = widgets.Accordion([widgets.VBox(more)], titles=("Size, weights, brush, colour",), selected_index=None)
-        settings.layout.width = "334px"
-        left = [self._pickers["content"], self.content, self._pickers["corpus"], self.corpus, self.genre, self.target]
-        left += [
-            self.method,
-            self.single,
-            self.tau,
-            settings,
-            widgets.HBox([self.run, self.stop, self.resume]),
-            self.progress,
-            self.message,
-        ]
-        for gallery in self._pickers.values():
-            gallery.layout = widgets.Layout(width="345px")
-        about = widgets.HBox([self.caption, self.properly], layout={"flex_flow": "row wrap"})
-        right = widgets.VBox([self.image, about, self.curve], layout=widgets.Layout(margin="0 0 0 16px", width="420px"))
-        top = widgets.HBox([widgets.VBox(left, layout=widgets.Layout(flex="0 0 auto")), right])
+        more += [self.colour, self.init, *self._noted("encoder", "retriever", "preview")]
+        settings = widgets.Accordion(
+            [widgets.VBox(more)], titles=("Size, weights, brush, colour",), selected_index=None, layout=FILLS
+        )
+        left = [self._pickers["content"], *self._noted("content"), self._pickers["corpus"], *self._noted("corpus")]
+        left += [self.left_out, self.genre, self.target, self.method, *self._noted("single"), self.tau, settings]
+        left += [self.buttons, self.progress, self.message]
+        right = [self.image, self.caption, self.properly, self.curve]
+        top = widgets.HBox(
+            [
+                widgets.VBox(left, layout=widgets.Layout(flex="0 0 auto", width=LEFT)),
+                widgets.VBox(right, layout=widgets.Layout(margin="0 0 0 16px", width=RIGHT)),
+            ]
+        )
         top.layout.flex_flow = "row wrap"
         return [top, _heading("Which paintings"), self.strip, self._results, self.copying]
+
+    def _noted(self, *names: str) -> list[widgets.Widget]:
+        return [widget for name in names for widget in (self._named[name], self.notes[name])]
 
     def _connect(self) -> None:
         for name, control in self._named.items():
             control.observe(lambda change, name=name: self._changed(name, change["new"]), "value")
-        self.run.on_click(lambda _: self._act(self.exploration.start))
-        self.stop.on_click(lambda _: self._act(lambda: self.runner.stop(timeout=0)))
-        self.resume.on_click(lambda _: self._act(self.exploration.resume))
-        self.properly.on_click(lambda _: self._act(self.exploration.paint_properly))
         self.compare.observe(lambda _: self._compare_results(), "value")
 
     def _pick(self, name: str) -> Any:
         return lambda key, _: setattr(getattr(self, name), "value", key)
 
+    def _follow(self) -> None:
+        """Show the present choice, and have it previewed; while a run is at work, that is what counts."""
+        self._show_choice()
+        self.exploration.preview.refresh()
+        self.refresh()
+
+    # What the page does
+
+    def _changed(self, name: str, value: Any) -> None:
+        if self._updating:
+            return
+        if isinstance(self._named[name], LogSlider):
+            if not LogSlider.moved(value, self._value(name)):
+                return
+            value = LogSlider.rounded(value)
+        self.wrong.pop(name, None)
+        self._said = ""
+        try:
+            _check(name, value)
+            self.session.change(**{name: value})
+        except WorkbenchError as error:
+            if name in TYPED:
+                self.wrong[name] = str(error)
+            else:
+                self._show_choice()  # as it was
+                self._said, self._alert = str(error), True
+        self.refresh()
+
+    def _press(self, name: str) -> None:
+        """Do what a button says."""
+        exploration = self.exploration
+        actions = {"run": exploration.start, "resume": exploration.resume, "properly": exploration.paint_properly}
+        self._said = ""
+        try:
+            actions.get(name, lambda: self.runner.stop(timeout=0))()
+        except WorkbenchError as error:
+            self._said, self._alert = str(error), True
+        self.refresh()
+
+    def _use(self, key: str, action: str) -> None:
+        """Look at a result, with its settings, or save it."""
+        self._said = ""
+        kept = next((kept for kept in self.runner.kept if str(kept.number) == key.partition("-")[0]), None)
+        if action == CHOOSE:
+            self.wrong.clear()
+            if kept is not None:
+                self.exploration.open(kept)
+            elif self.runner.choice is not None:
+                self.session.choose(self.runner.choice)  # the run at work
+        elif kept is not None:
+            try:
+                self._said, self._alert = f"saved as {self.exploration.save(kept)}", False
+            except WorkbenchError as error:
+                self._said, self._alert = str(error), True
+        self.refresh()
+
+    def _sound(self, make: Any) -> str:
+        """`make()`, unless a field holds what it does not tell of."""
+        for reason in self.wrong.values():
+            raise UsageError(reason)
+        return make()
+
+    # The controls
+
     def _show_choice(self) -> None:
         """Set every control to the present choice; a value beyond what a control offers widens the control."""
-        self._updating = True
+        before, self._updating = self._updating, True
         try:
             for name, control in self._named.items():
                 value = self._value(name)
+                if name in self.wrong or name == "genre":
+                    continue
                 if isinstance(control, LogSlider):
                     control.place(value)
                     continue
                 if isinstance(control, (widgets.IntSlider, widgets.FloatSlider)):
                     control.min, control.max = min(control.min, value), max(control.max, value)
-                elif isinstance(control, widgets.Dropdown) and name != "genre" and value not in control.options:
+                elif isinstance(control, widgets.Dropdown) and value not in control.options:
                     control.options = sorted({*control.options, value})
-                if name != "genre":
-                    control.value = value
+                control.value = value
             self._fill_works()
             self._show_pickers()
             self._hide_ignored()
         finally:
-            self._updating = False
+            self._updating = before
+        if self.copying.text:  # which may repeat another choice
+            self.copying.text = ""
 
     def _value(self, name: str) -> Any:
         """A field of the choice, or of its settings."""
@@ -186,10 +291,11 @@ class TransferPanel(widgets.VBox):
         """Mark the chosen content and corpus, and offer those typed beside the samples."""
         for name, gallery in self._pickers.items():
             value, offered = self._value(name), self._offered[name]
+            offered[:] = [key for key in offered if key not in self._unreadable or key == value]
             if value not in offered:
                 offered.insert(0, value)
             getattr(self, name).options = offered
-            gallery.show(Item(key, _short(key), marked=key == value) for key in offered)
+            gallery.show(Item(key, short(key), marked=key == value) for key in offered)
 
     def _hide_ignored(self) -> None:
         """Hide the controls that make no difference to the present choice."""
@@ -201,75 +307,33 @@ class TransferPanel(widgets.VBox):
         shown["retriever"] = request.target in methods.RETRIEVED
         for name, visible in shown.items():
             self._named[name].layout.display = "" if visible else "none"
+            if not visible:
+                self.wrong.pop(name, None)
 
     def _fill_works(self) -> None:
-        """Offer the genres and the titles of the chosen corpus, once it is open."""
+        """Offer the genres and the titles of the chosen corpus, once it is open, and say which files are left out."""
         works = self.session.known_corpus()
         name = self.session.choice.corpus if works is not None else ""
-        if name == self._opened:
+        chosen = self.session.choice.genre
+        if name == self._opened and self.genre.value == chosen:
             return
         before, self._updating = self._updating, True
         try:
             genres = self.session.genres() if works is not None else []
-            chosen = self.session.choice.genre
             self.genre.options = [("all", ""), *((genre, genre) for genre in dict.fromkeys([*genres, *filter(None, [chosen])]))]
             self.genre.value = chosen
             self.single.options = [work.name for work in works or ()]
+            report = works.report if works is not None else None
+            out = report.lines()[1 : 1 + len(report.rejected) + len(report.duplicates)] if report else []
+            lines = "".join(f"<li>{html.escape(line)}</li>" for line in out[:LISTED])
+            more = f"<li>and {len(out) - LISTED} more</li>" if len(out) > LISTED else ""
+            summary = f"{len(works or ())} paintings; {len(out)} file{'' if len(out) == 1 else 's'} left out"
+            self.left_out.layout.display = "" if out else "none"
+            self.left_out.value = f"<details><summary>{summary}</summary><ul>{lines}{more}</ul></details>" if out else ""
         finally:
             self._updating, self._opened = before, name
 
-    def _changed(self, name: str, value: Any) -> None:
-        if self._updating or (name in ("tau", "alpha", "beta") and not LogSlider.moved(value, self._value(name))):
-            return
-        if name in self._offered and not _exists(name, value):
-            self._report(f"{name} {value!r}: no file or folder of that name, and no sample", alert=True)
-            return
-        try:
-            if name in ("encoder", "retriever"):
-                encoders.known(value, paints=name == "encoder")
-            self.session.change(**{name: value})
-        except WorkbenchError as error:
-            self._show_choice()  # as it was
-            self._report(str(error), alert=True)
-            return
-        self._report("")
-
-    def _act(self, action: Any) -> None:
-        self._earlier = None
-        try:
-            action()
-            self._newer = False
-        except WorkbenchError as error:
-            self._report(str(error), alert=True)
-        self.refresh()
-
-    def _preview(self) -> None:
-        """Have the present choice previewed; while a run is at work, its picture is what counts."""
-        if self.runner.running:
-            return
-        before, self._newer = self.exploration.preview.shown, True
-        self.exploration.preview.refresh()
-        if self.exploration.preview.shown is not before:
-            self.refresh()
-
-    def _use(self, key: str, action: str) -> None:
-        """Show an earlier result in place of the last, or take over its settings."""
-        kept = self.runner.kept[int(key)]
-        if action == "use":
-            self.session.choose(kept.choice)
-        self._earlier, self._newer = kept, False
-        self.refresh()
-
-    def _compare_results(self) -> None:
-        pictures = {f"{k + 1}: {kept.label}": kept.picture for k, kept in list(enumerate(self.runner.kept))[-MOST:]}
-        self._compared.children = (Compare(pictures),) if self.compare.value and len(pictures) > 1 else ()
-
-    def _kept_thumbnail(self, key: str) -> bytes:
-        return jpeg(images.resize(self.runner.kept[int(key)].picture, 2 * THUMBNAIL))
-
-    def _report(self, text: str, *, alert: bool = False) -> None:
-        role = "alert" if alert else "status"
-        self.message.value = f'<span role="{role}">{html.escape(text)}</span>'
+    # The picture and what is said of it
 
     def refresh(self) -> None:
         """Show the present state. Called while a run is at work, too, from the thread of that run."""
@@ -277,57 +341,116 @@ class TransferPanel(widgets.VBox):
             self._show()
 
     def _show(self) -> None:
+        exploration, preview = self.exploration, self.exploration.preview
+        running = self.runner.running  # first: what a run leaves behind is there before it ends
+        at_work = running and exploration.current
         self._fill_works()
-        runner = self.runner
-        running, losses = runner.running, runner.losses
-        self.run.disabled, self.stop.disabled, self.resume.disabled = running, not running, not runner.resumable
-        self.progress.value = runner.done
-        earlier = None if running else self._earlier
-        previewed = self.exploration.preview.shown if self._newer and not running else None
-        self._caption(previewed)
-        if previewed is not None:
-            self._draw(previewed.picture, previewed.line)
+        shown = exploration.shown
+        previewed = preview.shown if shown is None and not running else None
+        if shown is not None:
+            self._draw(shown.picture, f"Picture so far: after {_evaluations(shown)}", (shown.number, len(shown.losses)))
+            self.curve.draw(shown.losses, shown.boundaries, shown.total_steps)
+            _say(self.caption, f"{shown.number}: {shown.choice.label}" if at_work else shown.label)
+        elif previewed is not None:
+            self._draw(previewed.picture, previewed.line, previewed)
+            _say(self.caption, "a preview of these settings is being painted" if preview.late else previewed.line)
+        else:
+            self._draw_content()
+            _say(self.caption, preview.error or "the content: not painted with these settings yet")
+        if shown is None:
             self.curve.draw((), (), 0)
-        elif earlier is not None:
-            self._draw(earlier.picture, f"Picture so far: {earlier.label}")
-            self.curve.draw(earlier.losses, (), len(earlier.losses))
-        elif (picture := runner.picture) is not None:
-            self._draw(picture, f"Picture so far: after {_evaluations(losses)}, {runner.done:.0%} done")
-            self.curve.draw(losses, runner.boundaries, runner.total_steps)
-        kept = runner.kept
-        self._results.layout.display = "" if kept else "none"
-        shown = None if previewed else self._earlier or (kept[-1] if kept else None)
-        self.kept.show(Item(str(k), f"{k + 1}: {one.label}", marked=one is shown) for k, one in enumerate(kept))
-        self.compare.disabled = len(kept) < 2
-        self._show_state(running, losses)  # last, so that who reads it finds the rest shown
-
-    def _show_state(self, running: bool, losses: Sequence[Mapping[str, float]]) -> None:
-        """Report in a line how far the run is."""
-        runner = self.runner
-        if runner.error:
-            self._report(runner.error, alert=True)
-        elif losses:
-            left = runner.seconds_left
-            ended = "stopped" if runner.resumable else "done"
-            state = ended if not running else "at work" if left is None else f"about {left:.0f} s left"
-            loss = losses[-1]["total"]
-            self._report(f"{_evaluations(losses)}, {state}" + (f", loss {loss:.3g}" if loss else ""))
-        elif running:
-            self._report(MEASURING)
-        elif MEASURING in self.message.value:
-            self._report("stopped")
-
-    def _caption(self, previewed: Previewed | None) -> None:
-        """Say that the picture is a preview, or why there is none, and offer to paint it properly."""
-        text = previewed.line if previewed else "" if self.runner.running else self.exploration.preview.error
-        self.caption.value = f'<span role="status">{html.escape(text)}</span>' if text else ""
+        self.progress.value = shown.done if shown is not None else 0.0
+        self._show_results(shown, running)
+        self._show_notes()
+        reason = self._reason()
+        can = {"run": not (running or reason), "stop": running, "resume": not (running or reason) and exploration.resumable}
+        self.buttons.enabled = [name for name, possible in can.items() if possible]
         steps = previewed is not None and methods.get(self.session.choice.request.method).has_steps
+        self.properly.enabled = ["properly"] if steps and can["run"] else []
         self.properly.layout.display = "" if steps else "none"
+        self._show_state(shown, running, at_work, reason)  # last, so that who reads it finds the rest shown
 
-    def _draw(self, picture: Tensor, words: str) -> None:
+    def _reason(self) -> str:
+        """Why nothing can be started, or ""."""
+        return next(iter(self.wrong.values()), self.strip.error)
+
+    def _show_notes(self) -> None:
+        """Put the reason why a text names nothing under its field."""
+        notes = dict(self.wrong)
+        if self.strip.error and self.session.choice.request.target == "single":
+            notes.setdefault("single", self.strip.error)
+        elif self.strip.error and self.session.known_corpus() is None:
+            notes.setdefault("corpus", self.strip.error)
+            self._unreadable.add(self.session.choice.corpus)
+        for name, note in self.notes.items():
+            _say(note, notes.get(name, ""), alert=True)
+
+    def _show_results(self, shown: Kept | None, running: bool) -> None:
+        runner = self.runner
+        kept, working = runner.kept, runner.number if running else 0
+        items = []
+        for one in kept:
+            title = f"{one.number}: {one.choice.label}, at work" if one.number == working else one.label
+            here = shown is not None and shown.number == one.number
+            items.append(Item(f"{one.number}-{len(one.losses)}", title, marked=here))
+        if working and working not in [one.number for one in kept] and runner.choice is not None:
+            items.append(Item(f"{working}-0", f"{working}: {runner.choice.label}, at work", marked=self.exploration.current))
+        self._results.layout.display = "" if items else "none"
+        new = [item.key for item in items] != [item["key"] for item in self.kept.items]
+        self.kept.show(items)
+        self.compare.disabled = len(kept) < 2
+        if new and self.compare.value:
+            self._compare_results()
+
+    def _show_state(self, shown: Kept | None, running: bool, at_work: bool, reason: str) -> None:
+        """Report in a line what the last action came to, what is missing, or how far the run is."""
+        exploration, runner = self.exploration, self.runner
+        if self._said:
+            _say(self.message, self._said, alert=self._alert)
+        elif exploration.error:
+            _say(self.message, exploration.error, alert=True)
+        elif shown is not None:
+            left = runner.seconds_left if at_work else None
+            ended = "done" if shown.complete else "stopped"
+            state = ended if not at_work else "at work" if left is None else f"about {left:.0f} s left"
+            loss = shown.losses[-1]["total"]
+            _say(self.message, f"{_evaluations(shown)}, {state}" + (f", loss {loss:.3g}, lower is better" if loss else ""))
+        elif at_work:
+            _say(self.message, f"measuring paintings … {self.session.measured}")
+        elif running:
+            _say(self.message, f"run {runner.number} is at work with other settings: press its picture under Results to see it")
+        elif reason:
+            _say(self.message, reason, alert=True)
+        elif exploration.current:
+            _say(self.message, "stopped before the first evaluation")
+        else:
+            _say(self.message, "")
+
+    def _compare_results(self) -> None:
+        pictures = {kept.label: kept.picture for kept in self.runner.kept[-MOST:]}
+        self._compared.children = (Compare(pictures),) if self.compare.value and len(pictures) > 1 else ()
+
+    def _kept_thumbnail(self, key: str) -> bytes:
+        found = next((kept for kept in self.runner.kept if f"{kept.number}-{len(kept.losses)}" == key), None)
+        return b"" if found is None else jpeg(images.resize(found.picture, 2 * THUMBNAIL))
+
+    def _draw_content(self) -> None:
+        """Show the content, in place of a picture that is not painted yet."""
+        name = self.session.choice.content
+        try:
+            data = _content_cover(name, LARGEST // 2)
+        except WorkbenchError:
+            data = b""
+        with self.image.hold_sync():
+            self.image.alt = f"The content, not painted with these settings yet: {short(name)}"
+            self.image.data, self._drawn = data, name
+
+    def _draw(self, picture: Tensor, words: str, key: Hashable) -> None:
         with self.image.hold_sync():
             self.image.alt = words
-            self.image.data = jpeg(images.resize(picture, LARGEST) if max(picture.shape[-2:]) > LARGEST else picture)
+            if key != self._drawn:
+                self.image.data = jpeg(images.resize(picture, LARGEST) if max(picture.shape[-2:]) > LARGEST else picture)
+                self._drawn = key
 
 
 def snapshot(exploration: Exploration) -> figures.Figure:
@@ -353,31 +476,48 @@ def snapshot(exploration: Exploration) -> figures.Figure:
     return figures.side_by_side([figures.Panel("Content", content), result])
 
 
-def _evaluations(losses: Sequence[Mapping[str, float]]) -> str:
-    return f"{len(losses)} evaluation{'' if len(losses) == 1 else 's'}"
+def _evaluations(kept: Kept) -> str:
+    return f"{len(kept.losses)} evaluation{'' if len(kept.losses) == 1 else 's'}"
 
 
-def _content_cover(name: str) -> bytes:
-    return jpeg(images.resize(inputs.content(name, 2 * SMALL), 2 * SMALL))
+@lru_cache(maxsize=64)
+def _content_cover(name: str, size: int = 2 * SMALL) -> bytes:
+    return jpeg(images.resize(inputs.content(name, size), size))
 
 
 def _corpus_cover(name: str) -> bytes:
     return cover(name, 2 * SMALL)
 
 
-def _short(name: str) -> str:
-    """The name of a file or a folder without its path, as the title of a thumbnail."""
-    path = written(name)
-    return path.stem if path.is_file() else path.name
+def _check(name: str, value: str) -> None:
+    """WorkbenchError where the text of a control names nothing."""
+    if name == "content":
+        _content_cover(value)
+    elif name == "corpus":
+        inputs.corpus_path(value)
+    elif name in ("encoder", "retriever"):
+        encoders.known(value, paints=name == "encoder")
 
 
 def _heading(text: str) -> widgets.HTML:
     return widgets.HTML(f'<b role="heading" aria-level="3">{text}</b>')
 
 
+def _line() -> widgets.HTML:
+    return widgets.HTML(layout={"display": "none", "width": "auto"})
+
+
+def _say(line: widgets.HTML, text: str, *, alert: bool = False) -> None:
+    """Show `text` in a line of its own, which takes no room without one; long words are broken."""
+    role = "alert" if alert else "status"
+    words = f'<div role="{role}" style="line-height:1.4;overflow-wrap:anywhere">{html.escape(text)}</div>' if text else ""
+    if words != line.value:
+        line.value, line.layout.display = words, "" if text else "none"
+
+
 def _typed(description: str, options: tuple[str, ...] = (), placeholder: str = "a path") -> widgets.Combobox:
     return widgets.Combobox(
-        description=description, options=options, placeholder=placeholder, continuous_update=False, layout=WIDE, style=STYLE
+        description=description, options=options, placeholder=placeholder, continuous_update=False, layout=FILLS, style=STYLE
     )
 
 
@@ -387,17 +527,14 @@ def _plain(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _dropdown(description: str, options: Any) -> widgets.Dropdown:
-    return widgets.Dropdown(description=description, options=list(options), layout=WIDE, style=STYLE)
+    return widgets.Dropdown(description=description, options=list(options), layout=FILLS, style=STYLE)
+
+
+def _slider(description: str, low: float, high: float, step: float) -> widgets.FloatSlider:
+    return widgets.FloatSlider(
+        description=description, min=low, max=high, step=step, readout_format=".2f", layout=FILLS, style=STYLE
+    )
 
 
 def _log_slider(description: str, low: float, high: float, step: float) -> LogSlider:
-    return LogSlider(description, low, high, step, layout=WIDE, style=STYLE)
-
-
-def _exists(name: str, value: str) -> bool:
-    """Whether the text of a picker names a content or a corpus; a path half typed does not."""
-    if not value:
-        return False  # a field that is being cleared; and Path("") is the working directory
-    if name == "content":
-        return value in samples.PHOTOGRAPHS or written(value).is_file()
-    return value in samples.PAINTERS or written(value).is_dir()
+    return LogSlider(description, low, high, step, layout=FILLS, style=STYLE)

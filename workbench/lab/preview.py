@@ -68,6 +68,7 @@ class Preview:
         self._busy = busy
         self._wanted: _Job | None = None
         self._key: Hashable = None  # of what is shown, or under way
+        self._painted: Hashable = None  # key of what is shown
         self._waiting = False  # for the session to measure the works
         self._opened: tuple[Hashable, Tensor] | None = None
         self._stop = threading.Event()
@@ -78,8 +79,8 @@ class Preview:
         """Paint the present choice soon, unless it is shown already. Takes milliseconds; then the listeners are called."""
         asked = time.monotonic()
         with self._lock:
-            self._waiting = False
-            if self._busy():
+            self._waiting = self._busy()
+            if self._waiting:
                 return
             failed, self.error = self.error, ""
             job = self._job(asked)
@@ -96,8 +97,8 @@ class Preview:
                 self._thread.start()
 
     def refresh_if_measured(self) -> None:
-        """`refresh`, if it has waited for the works to be measured, and they are."""
-        if self._waiting and not self.session.measuring:
+        """`refresh`, if it has waited for the works to be measured, or for more important work, and that is done."""
+        if self._waiting and not self.session.measuring and not self._busy():
             self.refresh()
 
     def stop(self) -> None:
@@ -105,6 +106,11 @@ class Preview:
         with self._lock:
             self._wanted, self._key = None, None
             self._stop.set()
+
+    @property
+    def late(self) -> bool:
+        """Whether what is shown is of a former choice, and that of the present one under way."""
+        return self._painted != self._key
 
     @property
     def working(self) -> bool:
@@ -168,7 +174,7 @@ class Preview:
             with self._lock:
                 if self._key is None:
                     continue  # there is no preview any more
-                self.shown, self.error = shown, error
+                self.shown, self.error, self._painted = shown, error, job.key
             self.session.notify()
 
     def _paint(self, job: _Job) -> Previewed:

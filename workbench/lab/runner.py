@@ -6,7 +6,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from torch import Tensor
 
@@ -15,7 +14,6 @@ from workbench.errors import WorkbenchError, require
 from workbench.lab.choice import Choice
 from workbench.methods import Library, Run
 from workbench.targets import StyleTarget
-from workbench.transfer import INITS, Settings
 
 NOTIFY_EVERY = 0.2
 """Seconds between two notifications of a running transfer."""
@@ -25,32 +23,38 @@ PACE_STEPS = 20
 
 @dataclass(frozen=True)
 class Kept:
-    """A result and its choice. picture: (1, 3, H, W) in [0, 1]; losses: of every step; complete: whether it ran to its end."""
+    """A run as it is at some moment, with its choice.
 
+    number: of the run, from 1; picture: (1, 3, H, W) in [0, 1]; losses: of every step so far; boundaries: (steps before it,
+    name) of every stage; total_steps: from its start to its end; complete: whether it has come to its end.
+    """
+
+    number: int
     choice: Choice
     target: StyleTarget = field(repr=False)
     picture: Tensor = field(repr=False)
     losses: tuple[dict[str, float], ...] = field(repr=False)
+    boundaries: tuple[tuple[int, str], ...] = field(repr=False)
+    total_steps: int
     seconds: float
     complete: bool
 
     @property
+    def done(self) -> float:
+        """The share of the steps that are made, 0 to 1."""
+        return len(self.losses) / self.total_steps
+
+    @property
     def label(self) -> str:
-        """The choice in short."""
-        request = self.choice.request
-        implied = request.method == Settings().method or self.target.combine != "mean"
-        method = "" if implied else f", {request.method}"
-        tau = "" if request.tau is None else f", τ {request.tau:.3g}"
-        stopped = "" if self.complete else f", stopped after {len(self.losses)}"
-        init = request.settings.init
-        start = "" if init in INITS or "init" in methods.get(request.method).ignores else f", from {Path(init).stem}"
-        return f"{self.target.label}{method}{tau}, {request.settings.size} px{start}{stopped}"
+        """Its number and its choice in short, and where it was stopped."""
+        return f"{self.number}: {self.choice.label}" + ("" if self.complete else f", stopped after {len(self.losses)}")
 
 
 class Runner:
     """Runs the method of a choice in a thread; a stop takes effect within a step.
 
-    kept: the results, the latest last; error: one line on what ended the last run, or "".
+    kept: the results, the latest last, a run that was stopped and has gone on once; error: one line on what ended the last run,
+    or ""; choice: that of the last run, None before the first; number: how many runs were started.
     """
 
     def __init__(self, library: Library, notify: Callable[[], None]):
@@ -58,10 +62,10 @@ class Runner:
         self.library = library
         self.kept: list[Kept] = []
         self.error = ""
+        self.choice: Choice | None = None
+        self.number = 0
         self._notify = notify
-        self._choice = Choice()  # of the present run
         self._run: Run | None = None
-        self._kept_run: Run | None = None  # the run whose result is the last one kept
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._ended: deque[float] = deque(maxlen=PACE_STEPS)  # times at which the last steps ended, seconds
@@ -79,10 +83,19 @@ class Runner:
         return not self.running and run is not None and not run.finished
 
     @property
+    def present(self) -> Kept | None:
+        """The last run as it is now; None before its first step."""
+        run, choice = self._run, self.choice
+        if run is None or choice is None or not run.history:
+            return None
+        steps = tuple(run.boundaries), run.total_steps, run.seconds, run.finished
+        return Kept(self.number, choice, run.target, run.image, tuple(run.history), *steps)
+
+    @property
     def picture(self) -> Tensor | None:
         """The picture so far, (1, 3, H, W) in [0, 1]; None before the first step."""
-        run = self._run
-        return None if run is None or not run.history else run.image
+        present = self.present
+        return None if present is None else present.picture
 
     @property
     def losses(self) -> list[dict[str, float]]:
@@ -117,7 +130,8 @@ class Runner:
     def start(self, choice: Choice) -> None:
         """Begin a new run. Raises UsageError while one is at work."""
         require(not self.running, "a transfer is running: stop it first")
-        self._run, self._choice = None, choice
+        self._run, self.choice = None, choice
+        self.number += 1
         self._begin()
 
     def resume(self) -> None:
@@ -163,7 +177,8 @@ class Runner:
 
     def _paint(self) -> None:
         if self._run is None:
-            request, library = self._choice.request, self.library
+            assert self.choice is not None  # set by `start`
+            request, library = self.choice.request, self.library
             target, encoder = library.target(request), library.encoder(request.encoder)
             content = library.content(request.content, request.settings.size)
             self._run = methods.get(request.method).begin(content, target, encoder, request.settings)
@@ -178,14 +193,8 @@ class Runner:
             progress.check()
 
     def _keep(self) -> None:
-        run = self._run
-        if run is None or not run.history:
-            return
-        result = Kept(self._choice, run.target, run.image, tuple(run.history), run.seconds, run.finished)
-        if self.kept and self._kept_run is run:
-            self.kept.pop()  # the same run, stopped earlier
-        self._kept_run = run
-        self.kept.append(result)
+        if (present := self.present) is not None:
+            self.kept = [*(kept for kept in self.kept if kept.number != present.number), present]  # it may have stopped earlier
 
 
 def seconds_left(run: Run, ended: Sequence[float]) -> float | None:

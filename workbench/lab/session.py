@@ -1,11 +1,13 @@
 """The present choice, and the paintings that it stands for."""
 
 import threading
+import time
 import traceback
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import fields, replace
 from typing import Any
 
+from workbench import progress
 from workbench.corpora import Corpus
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.lab.choice import Choice
@@ -16,6 +18,8 @@ from workbench.transfer import INITS, Settings
 
 SLOW = ("cluster", "regions")
 """Targets that take more than the weights of measured works."""
+TELL_EVERY = 0.5
+"""Seconds between two notifications of works being measured, at least."""
 
 
 class Session:
@@ -27,6 +31,8 @@ class Session:
         self._listeners: list[Callable[[], None]] = []
         self._followers: list[Callable[[], None]] = []
         self._measuring: threading.Thread | None = None
+        self.measured = ""
+        """How far a thread of `target_soon` is, in words."""
         self._failure: tuple[Hashable, str] | None = None
         """Key of the target that could not be found, and the reason."""
 
@@ -51,7 +57,7 @@ class Session:
         """Change fields of the choice and of its settings by name; returns the new choice.
 
         Another corpus clears the genre, the single painting, and the works left out, pinned or weighted; another genre clears
-        pins and weights, and a pin, a target or τ the weights.
+        pins and weights, a target or τ the weights, and the target regions the pins, which it does not take.
         Where a method that paints the start (`Settings.init`) does not go with the change, the content is the start again.
         Raises UsageError for an unknown name and for values that do not go together; the choice then stays as it was.
         """
@@ -65,8 +71,10 @@ class Session:
             mine = {"exclude": (), "pinned": (), "weights": (), "genre": "", "single": "", **mine}
         elif mine.get("genre", self.choice.genre) != self.choice.genre:
             mine = {"pinned": (), "weights": (), **mine}
-        elif {"pinned", "target", "tau"} & mine.keys():
+        elif {"target", "tau"} & mine.keys():
             mine = {"weights": (), **mine}
+        if "regions" in mine.get("target", ""):
+            mine = {"pinned": (), **mine}
         try:
             choice = replace(self.choice, settings=settings, **mine)
         except UsageError:
@@ -76,9 +84,9 @@ class Session:
         self.choose(choice)
         return choice
 
-    def corpus(self) -> Corpus:
-        """All works of the chosen corpus."""
-        return self.library.corpus(self.choice.corpus)
+    def corpus(self, choice: Choice | None = None) -> Corpus:
+        """All works of the corpus of `choice`, or of the present one."""
+        return self.library.corpus((choice or self.choice).corpus)
 
     def known_corpus(self) -> Corpus | None:
         """The chosen corpus if it is open: opening a large folder, or painting a sample corpus, takes seconds."""
@@ -101,6 +109,7 @@ class Session:
         request = self.choice.request
         if self._failure is not None and self._failure[0] == target_key(request):
             raise WorkbenchError(self._failure[1])
+        require(not request.missing or self.known_corpus() is None, request.missing)
         quick = self.library.knows_selections(request) and request.target not in SLOW
         if quick or self.library.knows_target(request):
             return self.library.target(request)
@@ -117,15 +126,25 @@ class Session:
 
     def _measure(self, choice: Choice) -> None:
         self._failure = None
+        told = time.monotonic()
+
+        def tell(label: str, count: int, total: int) -> None:
+            nonlocal told
+            self.measured = f"{label}, {count} of {total}"
+            if time.monotonic() - told >= TELL_EVERY:
+                told = time.monotonic()
+                self.notify()
+
         try:
-            self.target(choice)
+            with progress.watched(tell):
+                self.corpus(choice) if choice.request.missing else self.target(choice)
         except WorkbenchError as error:
             self._failure = (target_key(choice.request), str(error))
         except Exception as error:  # a thread has no caller to raise it to
             self._failure = (target_key(choice.request), f"{type(error).__name__}: {error}")
             traceback.print_exc()
         finally:
-            self._measuring = None
+            self._measuring, self.measured = None, ""
             self.notify()
 
 

@@ -135,11 +135,18 @@ class Library:
     def target(self, request: Request) -> StyleTarget:
         """The works, and their weights, that `request` stands for. UsageError where something is missing for it."""
         require(not request.missing, request.missing)
-        return _kept(self._targets, target_key(request), lambda: self._target(request))
+        return _kept(self._targets, target_key(request), lambda: self._pinning(request))
 
     def knows_target(self, request: Request) -> bool:
         """Whether `target` takes no time."""
         return target_key(request) in self._targets
+
+    def _pinning(self, request: Request) -> StyleTarget:
+        target = self._target(request)
+        if not request.pinned:
+            return target
+        (works,) = self.works(request)
+        return targets.keeping(target, [works.find(name) for name in dict.fromkeys(request.pinned)])
 
     def _target(self, request: Request) -> StyleTarget:
         if request.target == "single":

@@ -32,6 +32,7 @@ class Request:
         corpora: folders of paintings, or sample painters; several are mixed, by `shares` or evenly.
         where: "COLUMN=VALUE" of metadata.csv that works must meet, "year=1888..1890" for a range.
         exclude: works left out, by file or title.
+        pinned: works kept whatever the target, by file or title: they share half of the weight, see targets.keeping.
         target: one of TARGETS.
         combine: how statistics of several works are combined: "mean", "barycentre", "softmin" or "patches".
         style: the one painting of the target single, by file or title.
@@ -48,6 +49,7 @@ class Request:
     shares: tuple[float, ...] = ()
     where: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    pinned: tuple[str, ...] = ()
     target: str = "blend"
     combine: Combination = "mean"
     style: str = ""
@@ -60,7 +62,7 @@ class Request:
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
-        for name in ("corpora", "shares", "where", "exclude"):
+        for name in ("corpora", "shares", "where", "exclude", "pinned"):
             value = getattr(self, name)
             require(not isinstance(value, str), f"{name} = {value!r}: give a list of them")
             object.__setattr__(self, name, tuple(value))
@@ -82,6 +84,9 @@ class Request:
         require(count > 0 or self.target == "single", f"target {self.target} needs a corpus: a folder, or a sample painter")
         require(count > 0 or not self.where, "where needs a corpus: it says which of its works to use")
         require(count > 0 or not self.exclude, "exclude needs a corpus: it says which of its works to leave out")
+        require(not self.pinned or count == 1, "pinned works need one corpus that they belong to")
+        whole = self.target not in ("regions", "by-hand")
+        require(not self.pinned or whole, f"target {self.target} takes no pinned works: choose another target, or pin none")
         for text in self.where:
             require("=" in text, f"where {text!r}: write COLUMN=VALUE")
         lone = self.target == "single" and count == 0 and bool(self.style)

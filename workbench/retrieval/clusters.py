@@ -100,8 +100,8 @@ def cluster(embeddings: Embeddings, k: int | None = None, *, k_max: int = 8, see
             best = f"best silhouette ({silhouette[chosen]:.2f})"
             because = f"k = {chosen}: {best} among the k with stability of at least {MIN_STABILITY}"
         else:
-            best = f"(best {stability[chosen]:.2f})"
-            because = f"k = {chosen}: the most stable, but no k reaches a stability of {MIN_STABILITY} {best}"
+            best = f"{stability[chosen]:.3f}, the best, is less than {MIN_STABILITY}"  # three digits: 0.598 is no 0.60
+            because = f"k = {chosen}: the most stable, though no k is stable: {best}"
     fitted = _kmeans(points, chosen, seed)
     order = np.argsort(-np.bincount(fitted.labels_, minlength=chosen), kind="stable")
     labels = np.argsort(order)[fitted.labels_]

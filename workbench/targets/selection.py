@@ -59,6 +59,8 @@ NEGLIGIBLE = 1e-3
 RESEMBLANCE = 0.4
 """Cosine from which a region counts as painted by the artist, however familiar it is: where the works of an artist repeat
 each other, nothing else is familiar."""
+PINNED = 0.5
+"""Share of the weight that pinned works have together."""
 EXHAUSTIVE = 4096
 """Points up to which a search returns all of them, so that weights are exact at every temperature."""
 LIMIT = 1024
@@ -191,6 +193,20 @@ def mix(parts: Sequence[tuple[float, StyleTarget]]) -> StyleTarget:
     note = " and ".join(f"{share / total:.0%} {target.name}" for share, target in parts)
     note += "".join(f"; {target.name}: {words}" for _, target in parts if (words := target.misfit))
     return StyleTarget("mix", tuple(works), tuple(weights[work] for work in works), note, combine)
+
+
+def keeping(target: StyleTarget, works: Sequence[Work]) -> StyleTarget:
+    """`target` with `works` kept in it: they share half of the weight evenly, the others have the rest in their proportions.
+
+    UsageError for a target of regions, which are matched with paintings one by one.
+    """
+    require(not target.guides, "regions take no pinned works: pin works of whole paintings")
+    weights = {work: (1 - PINNED) * weight for work, weight in zip(target.works, target.weights, strict=True)}
+    for work in works:
+        weights[work] = weights.get(work, 0.0) + PINNED / len(works)
+    order = sorted(weights, key=lambda work: -weights[work])
+    note = f"{target.note}; {PINNED:.0%} of the weight on {len(works)} pinned"
+    return replace(target, works=tuple(order), weights=tuple(weights[work] for work in order), note=note)
 
 
 class Selection:
