@@ -158,10 +158,12 @@ def _compare(args: argparse.Namespace) -> None:
             made_so_far += 1
             which = f"{made_so_far} of {len(requests) * len(sources)}"
             print(f"{which}: {plain(source.stem)}, {target.label}: {target.note}", flush=True)
-            if doubt := target.enlarged(request.settings.painting_size(request.settings.size)):
-                print(f"warning: {doubt}", file=sys.stderr, flush=True)
+            method = methods.get(request.method)
+            for doubt in (target.enlarged(request.settings.painting_size(request.settings.size)), method.doubt(target)):
+                if doubt:
+                    print(f"warning: {doubt}", file=sys.stderr, flush=True)
             caption.append(_named(target))
-            run = methods.get(request.method).begin(content, target, encoder, request.settings)
+            run = method.begin(content, target, encoder, request.settings)
             if (network := getattr(run, "network", None)) is not None:
                 networks[network.name] = network.sha256
             row.append(cached_picture(run, args.pictures, source.stem, show=True))
