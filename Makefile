@@ -95,7 +95,7 @@ evidence: $(VENV)/.installed runs/evidence.json
 	$(BIN)/workbench run notebooks/06_evidence.ipynb --settings runs/evidence.json -p registration=$(REGISTERED) \
 		-p pictures=runs/evidence_pictures -p out=runs/evidence
 
-# The networks of benchmarks/networks.json, into runs/families: some seven hours of one core, in any number of sittings.
+# The networks of benchmarks/networks.json, into runs/families: some six hours of one core, in any number of sittings.
 networks: $(VENV)/.installed
 	$(if $(CORPORA),,$(error make networks CORPORA=dir: a folder with photos/ and corpora/<artist>/))
 	$(BIN)/python benchmarks/networks.py --corpora "$(CORPORA)/corpora" --photos "$(CORPORA)/photos"
@@ -104,10 +104,14 @@ JUDGED = --corpus "$(CORPORA)/corpora/vincent-van-gogh" \
 	--contents "$(CORPORA)/content/mona_lisa.jpg" "$(CORPORA)/photos/shilly-trips-wf2003-wf-30.jpg"
 families: $(VENV)/.installed
 	$(if $(CORPORA),,$(error make families CORPORA=dir: a folder with photos/, content/ and corpora/<artist>/))
-	$(BIN)/python benchmarks/families.py $(JUDGED) --setups benchmarks/families.json \
+	$(BIN)/python benchmarks/families.py $(JUDGED) --setups benchmarks/families.json --runs runs/judged \
 		--labels "The Mona Lisa" "A valley" -o figures/families
-	$(BIN)/python benchmarks/tradeoff.py $(JUDGED) "$(CORPORA)/content/tubingen.jpg" --setups benchmarks/tradeoff.json
-	$(BIN)/python benchmarks/truth.py --setups benchmarks/truth_families.json --baseline old --scenes 20 --size 240
+	$(BIN)/python benchmarks/tradeoff.py $(JUDGED) "$(CORPORA)/content/tubingen.jpg" --setups benchmarks/tradeoff.json \
+		--baseline gram --out runs/tradeoff
+	$(BIN)/python benchmarks/truth.py --setups benchmarks/truth_families.json --painters nocturne noonday --baseline pix2pix \
+		--scenes 12 --size 240
+	$(BIN)/python benchmarks/trial.py --setups benchmarks/trial_families.json --contents "$(CORPORA)"/content/*.jpg \
+		--corpora "$(CORPORA)"/corpora/* --artists vincent-van-gogh --photographs "$(CORPORA)/photos" --size 320
 
 bench: $(VENV)/.installed
 	$(if $(CORPORA),,$(error make bench CORPORA=dir: a folder with photos/ and corpora/<artist>/))

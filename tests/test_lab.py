@@ -595,7 +595,8 @@ class TestPanel:
         panel = TransferPanel(exploration)
         panel.target.value = "single"
         until(lambda: "single" in panel.strip.message.value and len(panel.strip.offered.items) == 12)
-        assert panel.strip.offered.layout.display == "" and panel.buttons.enabled == []
+        until(lambda: panel.buttons.enabled == [])
+        assert panel.strip.offered.layout.display == ""
         assert "target single needs style" in panel.notes["single"].value
         panel.target.value = "blend"
         until(lambda: panel.buttons.enabled == ["run"])
