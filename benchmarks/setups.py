@@ -29,7 +29,7 @@ from workbench.generative import pix2pix, trained
 from workbench.generative.trained import Trained
 from workbench.methods import OneShot
 from workbench.methods.kept import cached_picture
-from workbench.methods.trained import TrainedMethod
+from workbench.methods.trained import KINDS, TrainedMethod
 from workbench.metrics.leak import sources_of
 from workbench.transfer import Settings, hypercolumns
 
@@ -140,10 +140,14 @@ def network(setup: Setup, painter: str) -> Path | None:
 
 
 def sources(setup: Setup, target: targets.StyleTarget, corpus: Corpus) -> tuple[Work, ...]:
-    """The works of `corpus` that a picture may owe something to: those of its target, and all that a network learnt from."""
-    path = network(setup, corpus.name)
+    """The works of `corpus` that a picture may owe something to: those of its target, and all that a network learnt from.
+
+    A network that paints the same after any target owes nothing to the works of one.
+    """
+    method = methods.get(setup.made_with({}, corpus.name).method)
+    path = method.path if isinstance(method, TrainedMethod) else None
     learnt = set(trained.read(path).header.get("works", ())) if path else set()
-    given = sources_of(target)
+    given = () if path and method.targets == KINDS["one-sided"].targets else sources_of(target)
     return (*given, *(work for work in corpus if work.sha256 in learnt and work not in given))
 
 

@@ -250,14 +250,16 @@ def test_a_network_is_named_by_its_painter_and_checked_with_its_target(scripts, 
             way.made_with({}, painter)
 
 
-def test_all_that_a_network_learnt_from_are_its_sources(scripts, untrained, corpus):
+def test_all_that_a_network_learnt_from_are_its_sources_and_what_it_ignores_is_none(scripts, untrained, corpus):
     setups, works = scripts("setups"), list(corpus)
     network, other = setups.parsed(
         [{"name": "a", "target": "whole", "settings": {"method": str(untrained)}}, {"name": "b", "target": "whole"}]
     )
     target = targets.single(works[3])
-    assert setups.sources(network, target, corpus) == (works[3], works[0], works[1])
+    assert setups.sources(network, target, corpus) == (works[0], works[1])
     assert setups.sources(other, target, corpus) == (works[3],)
+    shipped = setups.parsed([{"name": "c", "settings": {"method": "van-gogh"}}])[0]  # after any target, but of other works
+    assert setups.sources(shipped, target, corpus) == (works[3],)
 
 
 def test_truth_is_asked_about_photographs_and_scenes_and_regions_are_told(scripts, untrained, corpus, tmp_path):
