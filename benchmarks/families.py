@@ -98,7 +98,7 @@ def panel(one: Painted, known: Row) -> figures.Panel:
     minutes = float(known["training"])
     trained = f"trained {max(1, round(minutes))} min" if minutes > 0 else "no training" if minutes == 0 else "training unknown"
     return figures.Panel(
-        one.way.title or one.way.name, one.picture, lines=[*lines, f"{trained} · {_time(float(known['seconds']))}"]
+        one.way.title or one.way.name, one.picture, lines=[*lines, f"{trained} · {_time(float(known['cpu']))} of CPU"]
     )
 
 
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/families"), help="keeps the pictures and the table")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="writes OUT_CONTENT.jpg")
     parser.add_argument("--labels", nargs="+", metavar="NAME", help="what the contents are called in the figure, one for each")
-    parser.add_argument("--dpi", type=int, default=150)
+    parser.add_argument("--dpi", type=int, default=225)
     args = parser.parse_args()
     ways, contents, corpus = tradeoff.opened(args)
     labels = args.labels or [name.replace("_", " ").replace("-", " ").capitalize() for name in contents]
@@ -124,7 +124,6 @@ def main() -> None:
     provenance = {"command": "families", **tradeoff.made_of(args, ways, corpus, judge)}
     for name, label in zip(contents, labels, strict=True):
         panels = [panel(one, known.get(str(one.row["setup"]), {})) for one in made if one.row["content"] == name]
-        whose = corpus.works[0].artist or corpus.name
         whose, judged = corpus.works[0].artist or corpus.name, {"vgg19": "VGG-19"}.get(args.judge, args.judge)
         title = f"{label} after {whose}, {args.size} px, judged by {judged}"
         sheet = figures.side_by_side(panels, title=title)
