@@ -473,12 +473,23 @@ class TestStops:
         list(progress.track("abc", total=3, label="letters", show=False))  # outside, nobody is told
         assert told == [("letters", k, 3) for k in (1, 2, 3)] and not capsys.readouterr().err
 
-    def test_in_jupyter_progress_is_a_bar_and_no_lines(self, monkeypatch, capsys):
-        bars = []
+    def test_in_jupyter_progress_is_one_line_that_goes_and_no_widget(self, monkeypatch, capsys):
+        shown = []
+
+        class Line:
+            def update(self, data, raw):
+                shown.append(data)
+
         monkeypatch.setattr(progress, "interactive", lambda: True)
-        monkeypatch.setattr("tqdm.notebook.tqdm", lambda items, **options: bars.append(options) or items)
+        monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.0)
+        monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.append(data) or Line())
         assert list(progress.track("abc", total=3, label="letters", show=True)) == ["a", "b", "c"]
-        assert bars == [{"total": 3, "desc": "letters", "leave": False}] and not capsys.readouterr().err
+        lines = [data.pop("text/plain") for data in shown]
+        assert all(data == {} for data in shown) and lines[0] == lines[-1] == "" and not capsys.readouterr().err
+        assert (
+            all(line.startswith("letters: ") and f"| {k}/3 [" in line for k, line in enumerate(lines[1:-1], 1))
+            and len(lines) == 5
+        )
 
     def test_a_stop_takes_effect_inside_of_an_evaluation(self, encoder):
         stop = threading.Event()

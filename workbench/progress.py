@@ -15,6 +15,8 @@ from workbench.names import plain
 
 EVERY_SECONDS = 10.0
 """Seconds between two plain lines, at least."""
+REFRESH_SECONDS = 0.1
+"""Seconds between two states of a bar in a notebook, at least."""
 PATIENCE = 3.0
 """Seconds within which a second signal says no more than the first."""
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -77,6 +79,26 @@ def interactive() -> bool:
     return bool(parent.get("content", {}).get("allow_stdin", False))
 
 
+def _in_notebook(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+    """Yield `items` with one line of text below the cell, a bar with the time left, which is empty in the end.
+
+    It is no widget: one that is closed is missing, with an error in its place, when the page is loaded again.
+    """
+    from IPython.display import display
+
+    began = last = time.monotonic()
+    line = display({"text/plain": ""}, raw=True, display_id=True)
+    try:
+        for count, item in enumerate(items, start=1):
+            yield item
+            if time.monotonic() - last > REFRESH_SECONDS:
+                last = time.monotonic()
+                meter = tqdm.format_meter(count, total, last - began, prefix=label, ncols=80)
+                line.update({"text/plain": meter}, raw=True)
+    finally:
+        line.update({"text/plain": ""}, raw=True)
+
+
 def track(items: Iterable[T], *, total: int, label: str, show: bool) -> Iterator[T]:
     """Yield `items`, showing how far along they are when `show` is true: on stderr, or as a bar below a cell in Jupyter.
 
@@ -88,9 +110,7 @@ def track(items: Iterable[T], *, total: int, label: str, show: bool) -> Iterator
         yield from items
         return
     if interactive():
-        from tqdm.notebook import tqdm as bar
-
-        yield from bar(items, total=total, desc=label, leave=False)
+        yield from _in_notebook(items, total, label)
         return
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=label, leave=False)
