@@ -197,7 +197,7 @@ REFUSED = [
     (("--corpus", "empty"), 1, "no usable image in empty"),
     (("--photos", "empty"), 1, "no usable image in empty"),
     (("--corpus", "nowhere"), 2, "corpus 'nowhere' is no folder"),
-    (("-p", "crap=3"), 2, "no option 'crap': it has alpha"),
+    (("-p", "crap=3"), 2, "no option 'crap': did you mean crop?"),
     (("-p", "crop=wide"), 2, "option crop = 'wide'"),
     (("-p", "crop"), 2, "write NAME=VALUE"),
     (("--pairs", "empty"), 2, "empty holds no pair"),

@@ -247,7 +247,7 @@ class TestPanel:
             button(start, "Run").click()
             until(lambda: start.kernel_value("trial.runner.choice == trial.choice") == "True")
             shown = float(start.find(".widget-slider", has_text="τ").locator(".widget-readout").first.inner_text())
-            assert float(start.kernel_value("trial.runner.choice.tau")) == pytest.approx(shown, abs=1e-3)
+            assert float(start.kernel_value("trial.runner.choice.tau")) == pytest.approx(shown, rel=0.04)  # a press is 12 %
             button(start, "Stop").click()
             until(lambda: button(start, "Run").is_enabled())
 

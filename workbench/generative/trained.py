@@ -220,13 +220,17 @@ def train(
 
 def check_free(out: Path, resume: bool) -> None:
     """UsageError where a training into `out` would write over another's files, or has none of its own to go on from."""
-    with _alone(out):
+    with _alone(out) if _lock(out).exists() else nullcontext():  # a lock of its own would be written before all is checked
         _check_files(out, resume)
+
+
+def _lock(out: Path) -> Path:
+    return out.with_name(f".{out.stem}.lock")
 
 
 def _alone(out: Path) -> AbstractContextManager:
     """A block in which this process alone may train into `out`; UsageError where another does."""
-    return storage.alone(out.with_name(f".{out.stem}.lock"), f"another process is training into {out}: use another name")
+    return storage.alone(_lock(out), f"another process is training into {out}: use another name")
 
 
 def _check_files(out: Path, resume: bool) -> None:

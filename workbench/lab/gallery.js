@@ -109,7 +109,8 @@ function render({ model, el }) {
       else { urls.set(found.key, ""); wanted.push(found.key); }
     });
     for (let i = 0; i < wanted.length; i += 8) model.send({ want: wanted.slice(i, i + 8) });
-    if (focused && !document.contains(focused) && root.children.length) {
+    if (focused && root.contains(focused)) focused.focus({ preventScroll: true }); // an item that moves loses it
+    else if (focused && root.children.length) {
       stops(root.children[Math.min(Math.max(place, 0), root.children.length - 1)])[0]?.focus();
     }
     rove();
