@@ -1,7 +1,6 @@
 """`workbench compare`: several contents after one artist, a row for every choice of paintings, in one figure."""
 
 import argparse
-import sys
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from workbench.cli.parser import (
     load_retriever,
     open_corpus,
     retriever_option,
+    warn,
 )
 from workbench.cli.transfer import SETTINGS, in_flags, settings_options, works_options
 from workbench.errors import UsageError, require
@@ -159,9 +159,7 @@ def _compare(args: argparse.Namespace) -> None:
             which = f"{made_so_far} of {len(requests) * len(sources)}"
             print(f"{which}: {plain(source.stem)}, {target.label}: {target.note}", flush=True)
             method = methods.get(request.method)
-            for doubt in (target.enlarged(request.settings.painting_size(request.settings.size)), method.doubt(target)):
-                if doubt:
-                    print(f"warning: {doubt}", file=sys.stderr, flush=True)
+            warn(target.enlarged(request.settings.painting_size(request.settings.size)), method.doubt(target))
             caption.append(_named(target))
             run = method.begin(content, target, encoder, request.settings)
             if (network := getattr(run, "network", None)) is not None:

@@ -143,6 +143,12 @@ def check_out(out: Path, *suffixes: str) -> None:
         raise WorkbenchError(f"cannot write {out}: {error.strerror or error}") from error
 
 
+def warn(*doubts: str) -> None:
+    """Say each of `doubts` that is not empty, on stderr."""
+    for doubt in filter(None, doubts):
+        print(f"warning: {doubt}", file=sys.stderr, flush=True)
+
+
 def open_corpus(name: str, *writes: Path | None) -> "Corpus":
     """The corpus called `name`; files that are left out are not left out in silence.
 

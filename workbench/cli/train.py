@@ -1,7 +1,6 @@
 """`workbench train`: a network learns from a corpus, with stops that lose nothing; `workbench export`: it goes elsewhere."""
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from workbench.cli.parser import (
     given,
     load_encoder,
     open_corpus,
+    warn,
 )
 from workbench.errors import UsageError, require
 from workbench.paths import written
@@ -185,8 +185,7 @@ def _write_code(args: argparse.Namespace, network: "Trained") -> Path:
 
     corpus = open_corpus(args.corpus, args.code)
     target = targets.whole(corpus) if args.style is None else targets.single(corpus.find(args.style))
-    if doubt := stranger(network, target):
-        print(f"warning: {doubt}", file=sys.stderr, flush=True)
+    warn(stranger(network, target))
     code = artist.code_of(network, target).numpy()
     with storage.atomic(args.code) as temporary:
         if args.code.suffix.lower() == ".json":

@@ -22,6 +22,7 @@ from workbench.cli.parser import (
     load_retriever,
     open_corpus,
     retriever_option,
+    warn,
 )
 from workbench.cli.presets import DEFAULT, PRESETS
 from workbench.cli.stopping import CHECKPOINT_EVERY, advance
@@ -197,9 +198,7 @@ def _transfer(args: argparse.Namespace) -> None:
         print(guide.line)
     sys.stdout.flush()
     enlarged = target.enlarged(settings.painting_size(settings.size))
-    for doubt in (enlarged, images.see_through(source), method.doubt(target)):
-        if doubt:
-            print(f"warning: {doubt}", file=sys.stderr, flush=True)
+    warn(enlarged, images.see_through(source), method.doubt(target))
     if args.resume:
         run.resume(args.checkpoint)
 
