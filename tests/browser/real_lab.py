@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE = 300
+PATIENCE = 120
 """Seconds until a wait is given up: the machine may be slow and busy."""
 FORGOTTEN = 600
 """Seconds after which an unused server ends by itself, in case the tests were killed."""

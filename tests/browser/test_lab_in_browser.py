@@ -98,6 +98,33 @@ def until(condition, seconds=real_lab.PATIENCE):
     return found
 
 
+def settled(read, seconds=0.5):
+    """What `read()` gives as soon as it has given the same for so long."""
+    value, since = read(), time.monotonic()
+    while time.monotonic() - since < seconds:
+        if (now := read()) != value:
+            value, since = now, time.monotonic()
+        time.sleep(0.05)
+    return value
+
+
+def grasp(notebook, bar, share):
+    """Press the mouse on the handle of a range input, which stands at `share` of its way; returns the box of the input.
+
+    Pictures that load above it may move it between the measuring and the pressing: a person would try again, too.
+    """
+    mouse = notebook.page.mouse
+    for _ in range(5):
+        bar.scroll_into_view_if_needed()
+        box = settled(bar.bounding_box)
+        mouse.move(box["x"] + 8 + share * (box["width"] - 16), box["y"] + box["height"] / 2)
+        mouse.down()
+        if bar.evaluate("bar => document.activeElement === bar") and bar.bounding_box() == box:
+            break
+        mouse.up()
+    return box
+
+
 def button(notebook, text):
     return notebook.find("button", has_text=re.compile(rf"^\s*{text}\s*$")).first
 
@@ -270,15 +297,11 @@ class TestPreview:
         source, before = image.get_attribute("src"), shown()
         slider(preview, "τ").press("End")
         until(lambda: image.get_attribute("src") != source and shown() != before and drawn(image))
-        weights = strip(preview)
+        weights = settled(lambda: strip(preview))
         last, before = list(weights)[-1], shown()
-        bar = preview.find(f'.wb-gallery .item[data-key="{last}"] input')
-        bar.scroll_into_view_if_needed()
-        box, mouse = bar.bounding_box(), preview.page.mouse
-        y = box["y"] + box["height"] / 2
-        mouse.move(box["x"] + 8 + weights[last] / 100 * (box["width"] - 16), y)
-        mouse.down()
-        mouse.move(box["x"] + box["width"] * 0.75, y, steps=5)
+        bar, mouse = preview.find(f'.wb-gallery .item[data-key="{last}"] input'), preview.page.mouse
+        box = grasp(preview, bar, weights[last] / 100)
+        mouse.move(box["x"] + box["width"] * 0.75, box["y"] + box["height"] / 2, steps=5)
         until(lambda: strip(preview)[last] > 60)  # before the mouse is let go
         assert list(strip(preview)) == list(weights)
         mouse.up()
