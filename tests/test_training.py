@@ -256,6 +256,18 @@ class TestFiles:
         assert json.loads(state["state"])["step"] == 6
         assert json.loads((tmp_path / "net.json").read_text())["status"].startswith("failed: the loss of painter")
 
+    def test_a_measure_that_is_not_a_number_is_null_in_the_record(self, tmp_path):
+        """JSON has no NaN: other programs refuse a file with one."""
+
+        class Unmeasurable(Line):
+            def measure(self, painter):
+                return {"error": math.nan, "worst": math.inf}
+
+        out = tmp_path / "line.safetensors"
+        trained.train(Training(Unmeasurable(), Plan(steps=2)), out)
+        record = json.loads(out.with_suffix(".json").read_text(), parse_constant=pytest.fail)
+        assert [row["error"] for row in record["history"]] == [None] * len(record["history"]) != []
+
     @pytest.mark.parametrize("player", ["painter", "rival"])
     def test_of_a_step_in_which_weights_have_moved_nothing_is_kept(self, tmp_path, player):
         class Poisoned(Line):

@@ -4,6 +4,7 @@ import glob
 import hashlib
 import importlib
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -329,13 +330,15 @@ class _Course:
             "seconds": round(training.seconds, 1),
             "cpu_seconds": round(training.cpu_seconds, 1),
             "header": training.family.header(),
-            "history": training.history,
+            "history": [
+                {name: value if math.isfinite(value) else None for name, value in row.items()} for row in training.history
+            ],
             **({"provenance": self.made} if self.made else {}),
         }
         with training.averaged(), torch.no_grad():
             sheet = training.family.samples(training.family.painter)
         described, shown = _beside(self.out)
-        storage.write_text(described, json.dumps(record, indent=1) + "\n")
+        storage.write_text(described, json.dumps(record, indent=1, allow_nan=False) + "\n")
         if sheet is not None:
             rows = torch.cat([torch.cat(list(row), dim=-1) for row in sheet], dim=-2)
             metadata = {PNG_KEY: provenance.text({**self.made, "steps": training.step})} if self.made else {}
