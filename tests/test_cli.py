@@ -37,6 +37,7 @@ from workbench.corpora import ingest
 from workbench.encoders import Encoder
 from workbench.generative import families
 from workbench.methods import optimisation
+from workbench.provenance import sha256
 from workbench.retrieval import embeddings
 
 SMALL = ("--size", "64", "--steps", "4", "--device", "cpu")  # two evaluations where neighbours are matched,
@@ -1014,6 +1015,8 @@ def test_embed_refuses_what_does_not_go_together(workbench, two_styles, options,
         (("search", "CORPUS", "china", "--where", "artist"), "write COLUMN=VALUE"),
         (("search", "CORPUS", "china", "--where", "artist=Giotto"), "no work meets --where artist=Giotto"),
         (("search", "lancedb:museum", "china", "--index", "lancedb:museum"), "is searched by itself"),
+        (("search", "lancedb:museum", "china", "-o", "found.png"), "-o draws pictures"),
+        (("search", "CORPUS", "china", "-o", "found.txt"), ".png"),
     ],
 )
 def test_the_other_commands_refuse_too(workbench, two_styles, argv, says):
@@ -1040,12 +1043,18 @@ def test_nothing_is_written_into_a_corpus(workbench, two_styles, argv):
 
 
 def test_search_finds_a_painting_by_itself(workbench, two_styles):
-    status, out, _ = workbench("search", two_styles, two_styles / "work-04.png", "-k", "3", "--device", "cpu")
+    asked = ("search", two_styles, two_styles / "work-04.png", "-k", "3", "--device", "cpu")
+    status, out, _ = workbench(*asked)
     assert status == 0
     lines = out.splitlines()
     assert len(lines) == 3 and lines[0] == "+1.000  work-04.png  Work 4"
     similarities = [float(line.split()[0]) for line in lines]
     assert similarities == sorted(similarities, reverse=True)
+    status, drawn, _ = workbench(
+        "search", two_styles, two_styles / "work-04.png", "-k", "3", "--device", "cpu", "-o", "found.png"
+    )
+    assert status == 0 and drawn.splitlines() == [*lines, "found.png", "found.pdf"]
+    assert figures.read_provenance("found.png")["inputs"]["content"]["sha256"] == sha256(two_styles / "work-04.png")
     by = [
         workbench("search", two_styles, two_styles / "work-04.png", "--device", "cpu", *which)[1]
         for which in ((), ("--encoder", "lite0"), ("--encoder", "embedded"))

@@ -20,14 +20,21 @@ from workbench.errors import require
 from workbench.paths import written
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
     from workbench.corpora import Corpus
     from workbench.figures import Figure
     from workbench.retrieval.clusters import Clustering
+    from workbench.retrieval.index import Match
 
 WORKERS = "workbench.retrieval.workers:embed"
 EMBED = "workbench.retrieval.embeddings:embed"
 CLUSTER = "workbench.retrieval.clusters:cluster"
 SEARCH = "workbench.retrieval.centred:CentredIndex.search"
+FOUND_SIZE = 480
+"""px. Long side of the pictures on a contact sheet of what a search found."""
 SHEET_LIMIT = 24
 """Works of each cluster on a contact sheet, at most: three rows."""
 
@@ -47,6 +54,9 @@ def declare(commands: Any) -> None:
         "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only works whose metadata say so; year=1888..1890"
     )
     index_option(search)
+    search.add_argument(
+        "-o", "--out", metavar="SHEET", type=written, help="draw a contact sheet of what is found, as .png and .pdf"
+    )
     clusters = add_command(commands, "clusters", _clusters, "divide a corpus into clusters of style")
     clusters.option("-k", CLUSTER, "how many; chosen by silhouette and stability when not given", type=count)
     clusters.option("--kind", EMBED, "what the clusters are made of; style unless given")
@@ -115,6 +125,8 @@ def _check_kind(kind: str) -> None:
 
 
 def _search(args: argparse.Namespace) -> None:
+    if args.out:
+        check_out(args.out, ".png", ".pdf")
     from workbench import images, inputs
     from workbench.retrieval import descriptors, filling, stores
     from workbench.retrieval.centred import K
@@ -122,6 +134,9 @@ def _search(args: argparse.Namespace) -> None:
     held = [name for name in args.corpus if name.partition(":")[0] in stores.STORES]
     words = held[0] if held else args.index
     stores.parse(words)
+    require(
+        not (held and args.out), f"-o draws pictures, and {stores.shown(words)} has none: name the corpora, and it as --index"
+    )
     alone = not held or (len(args.corpus) == 1 and args.index == "exact")
     require(alone, f"{stores.shown(words)} is searched by itself; to add works to it, name their corpora, and it as --index")
     options = {"k": K, "where": _values(args.where)} | given(args, SEARCH)
@@ -142,6 +157,29 @@ def _search(args: argparse.Namespace) -> None:
             print(f"{match.similarity:+.3f}  {work['corpus']}/{work['file']}  {titled}")
         else:
             print(f"{match.similarity:+.3f}  {work['file']}  {work['title']}")
+    if args.out:
+        from workbench import figures
+        from workbench import provenance as pv
+
+        parameters = {"corpora": args.corpus, "encoder": encoder.identity, "content": args.content, "where": args.where}
+        inputs_read = {"content": inputs.content_path(args.content), **{f"corpus {c.name}": c.root for c in corpora}}
+        made = pv.provenance(parameters, None, inputs_read, {pv.shared(encoder.name): encoder.weights_sha256})
+        sheet = _found_sheet(content, matches, corpora)
+        print(*figures.save(sheet, args.out.with_suffix(""), {"command": "search", **made}), sep="\n")
+
+
+def _found_sheet(content: "Tensor", matches: "Sequence[Match]", corpora: "Sequence[Corpus]") -> "Figure":
+    """A contact sheet of the content and of the works that were found, the most similar first."""
+    from workbench import figures, images
+
+    whose = {corpus.name: corpus for corpus in corpora}
+    pictures, captions = [images.to_pil(images.resize(content, FOUND_SIZE))], ["The picture that was asked about"]
+    for match in matches:
+        work = whose[match.metadata["corpus"]][match.metadata["file"]]
+        artist = match.metadata.get("artist", "") if len(corpora) > 1 else ""
+        pictures.append(images.to_pil(work.load(FOUND_SIZE)))
+        captions.append(f"{match.similarity:+.2f} {', '.join(filter(None, (work.title, artist)))}")
+    return figures.contact_sheet(pictures, captions, title=f"Nearest works of {', '.join(whose)}")
 
 
 def _values(texts: list[str]) -> dict[str, list[str]]:
