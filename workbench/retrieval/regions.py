@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import ndimage
-from scipy.sparse.linalg import svds
 from torch import Tensor
 
 from workbench import images, people
@@ -170,6 +169,8 @@ def _principal(rows: Tensor) -> Tensor:
     Directions with less than 1e-4 of the largest singular value are left out. ARPACK finds the few that are asked for in an
     eighth of the time of a whole decomposition.
     """
+    from scipy.sparse.linalg import svds  # loaded where it is used, as scikit-learn is
+
     if not rows.any():
         return rows.new_zeros(rows.shape[1], 1)
     k = min(COMPONENTS, min(rows.shape) - 1)
