@@ -115,9 +115,11 @@ assert not heavy, heavy
     assert all(line.startswith("workbench: ") for line in done.stderr.splitlines())
 
 
-def test_what_a_notebook_imports_leaves_out_what_takes_seconds_and_few_use():
+def test_what_is_imported_leaves_out_what_takes_seconds_and_is_not_used():
     code = """
 import sys
+from workbench import runs  # papermill's kernels, and a misspelt parameter, need no torch
+print({"torch", "matplotlib", "scipy"} & set(sys.modules) or "")
 from workbench import encoders, figures, lab, methods, runs, targets, transfer
 heavy = {"nbformat", "papermill", "torchvision", "open_clip", "torch._dynamo", "sklearn", "pandas", "scipy.stats"}
 print(heavy & set(sys.modules) or "")

@@ -44,15 +44,18 @@ def _seconds(text: str) -> float:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from workbench import inputs, runs
+    from workbench import runs
     from workbench.runs import record
 
     values, options = runs.parse(args.notebook, args.assignments), given(args, RUN)
     twice = "out" in options and values.get("out")
     require(not twice, "--out and -p out=FOLDER both say where the run goes; give one of them")
-    for name, look in (("content", inputs.content_path), ("corpus", inputs.corpus_path)):
-        if isinstance(value := values.get(name), str) and value:
-            look(value)  # now, and not in the fourth cell
+    if values.get("content") or values.get("corpus"):  # looked at now, and not in the fourth cell
+        from workbench import inputs
+
+        for name, look in (("content", inputs.content_path), ("corpus", inputs.corpus_path)):
+            if isinstance(value := values.get(name), str) and value:
+                look(value)
     result = runs.run(args.notebook, values, **options)
     print(result.folder)
     for figure in record.listed(result.folder):

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench import figures, images
 from workbench import provenance as pv
 from workbench.errors import UsageError, WorkbenchError, require
-from workbench.figures import Figure
 from workbench.runs import record
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from workbench.figures import Figure
 
 BROKEN = "broken"
 """Status of a folder whose run.json is no record of a run."""
@@ -371,7 +371,7 @@ def _order(value: object) -> tuple:
 
 def multiples(
     entries: Sequence[Entry], across: str, down: str = "", *, metric: str = "", picture: str = "", title: str | None = None
-) -> Figure:
+) -> "Figure":
     """Small multiples of a sweep: one picture per run, columns by the parameter `across`, rows by `down` (none: one row).
 
     `picture` is a name as of `Entry.names`, by default the first of each run; `metric` is written below. Values stand in order,
@@ -379,6 +379,8 @@ def multiples(
     says so. Raises UsageError, with the nearest known one, for a parameter, a metric or a picture that no run has; for more
     than 12 columns or 24 rows; and when no picture can be read.
     """
+    from workbench import figures
+
     require(bool(entries), "there are no runs to lay out: change the filter")
     for name in filter(None, (across, down)):
         _known(name, (name for entry in entries for name in entry.parameters), "no run has the parameter")
@@ -416,6 +418,8 @@ def _values(entries: Sequence[Entry], name: str, most: int) -> dict[object, Any]
 
 def _cell(entries: Sequence[Entry], metric: str, picture: str) -> tuple[Any, str]:
     """The picture of the newest of `entries` that has one, and what is written below it."""
+    from workbench import images
+
     for entry in entries:
         path = entry.picture(picture)
         try:

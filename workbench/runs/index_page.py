@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench import figures, images
 from workbench.errors import WorkbenchError
 from workbench.runs import record
 from workbench.runs.browsing import Archive, Entry, multiples, spelled
@@ -79,6 +78,8 @@ class Page:
             return ""
         key = (path, path.stat().st_mtime_ns)
         if key not in self._thumbnails:
+            from workbench import images
+
             try:
                 picture = images.read(path, enough=THUMBNAIL).image.convert("RGB")
             except WorkbenchError:
@@ -96,6 +97,8 @@ class Page:
         Where others vary as well, every combination of these gets a figure of its own. Runs that cannot be laid out, such as
         those of more values than fit, get none.
         """
+        from workbench import figures
+
         if not self.varied:
             return
         *others, down, across = ["", *self.varied]

@@ -13,17 +13,18 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from IPython import get_ipython
 
-from workbench import figures, images
 from workbench import provenance as pv
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.runs import dependencies, record
 from workbench.runs.declarations import Parameter, declared, resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _open: "Session | None" = None  # the session that waits for finish; a kernel runs one notebook
 
@@ -49,6 +50,8 @@ def begin(namespace: dict[str, Any], notebook: str) -> "Session":
         require(0 <= seed < 2**32, f"{notebook}: parameter seed must be at least 0 and below 2**32, not {seed}")
     namespace.update(parameters)
     if isinstance(seed, int):
+        import torch  # takes two seconds, and not every notebook has a seed
+
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
@@ -122,6 +125,8 @@ class Session:
 
         `suffixes` as of `figures.save`: a sheet of many pictures is a fifth as large as ".jpg".
         """
+        from workbench import figures
+
         require(
             re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None,
             f"figure name {name!r} must consist of letters, digits, '.', '_' and '-'",
@@ -132,8 +137,10 @@ class Session:
         self._note(figures=sorted({*record.read(self.folder)["figures"], *saved}))
         return paths
 
-    def picture(self, image: torch.Tensor, name: str) -> Path:
+    def picture(self, image: "Tensor", name: str) -> Path:
         """Save one picture (1, 3, H, W) in [0, 1] as `name`.png in the run folder, with the provenance so far inside."""
+        from workbench import images
+
         stamp = pv.text({"notebook": self.notebook, **self._provenance})
         return images.save(image, self.folder / f"{name}.png", metadata={"workbench": stamp})
 
@@ -204,7 +211,7 @@ def _shown(folder: Path) -> str:
 
 def _plain(value: Any, name: str) -> Any:
     """`value` as JSON has it."""
-    if isinstance(value, np.generic | np.ndarray | torch.Tensor):
+    if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
         return {str(key): _plain(item, f"{name}.{key}") for key, item in sorted(value.items())}
