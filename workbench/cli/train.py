@@ -124,6 +124,7 @@ def _train(args: argparse.Namespace) -> None:
     begin = None
     if args.begin is not None:
         begin = trained.read(trained.find(args.begin))
+        warn(trained.ambiguity(args.begin))
         require(begin.family == args.family, f"--begin {args.begin}: a network of the family {begin.family}, not {args.family}")
     training = Training(family, plan, begin=begin and begin.network.state_dict(), show=True, accelerator=together)
     parameters = {"corpus": args.corpus, "photos": args.photos, "options": args.options, **vars(plan)}
@@ -166,6 +167,7 @@ def _export(args: argparse.Namespace) -> None:
     from workbench.generative import export, trained
 
     network = trained.read(trained.find(args.network))
+    warn(trained.ambiguity(args.network))
     require(args.code is None or network.family == "artist", f"--code: a network of the family {network.family} takes no code")
     if args.out is not None:
         print(export.onnx(network, args.out))

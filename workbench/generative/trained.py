@@ -167,6 +167,17 @@ def find(name: str) -> Path:
     raise UsageError(f"no trained network {name}: no such file, and none in the package ({known or 'there is none'})")
 
 
+def ambiguity(name: str) -> str:
+    """A warning where `find` takes a file and the package has another network of this name; empty elsewhere."""
+    path = out_path(name)
+    shipped = SHIPPED / path.name
+    if path.suffix == Path(name).suffix or not (path.is_file() and shipped.is_file() and path.parent == Path()):
+        return ""
+    if provenance.sha256(path) == provenance.sha256(shipped):
+        return ""
+    return f"{name} is taken for the file {path}, not for the network of the package: write {path} if it is meant"
+
+
 def names_in_package() -> list[str]:
     """The networks of the package, as `find` takes them."""
     return sorted(found.stem for found in SHIPPED.glob(f"*{SUFFIX}"))

@@ -140,7 +140,9 @@ class TrainedMethod(Method):
         return found if known_share(found, target) >= KNOWN else None
 
     def doubt(self, target: StyleTarget) -> str:
-        return "" if self.path is None else stranger(trained.read(self.path), target)
+        if self.path is None:
+            return ""
+        return "; ".join(filter(None, [trained.ambiguity(self.name), stranger(trained.read(self.path), target)]))
 
     def begin(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings) -> OneShot:
         self.check(target.name if target.name in _ANY else "blend", target.combine, settings)
