@@ -46,6 +46,7 @@ def declare(commands: Any) -> None:
     text = "embed in parts, each a file of FOLDER, by several processes: for corpora of many thousands"
     embed.add_argument("--shards", type=written, metavar="FOLDER", help=text)
     embed.option("--workers", WORKERS, "processes that make the shards (default: one for each core)", type=count)
+    embed.option("--on", WORKERS, "where they run: here; ray, on this machine; or ray:ADDRESS, a cluster")
     index_option(embed)
     search = add_command(commands, "search", _search, "find the paintings that show most nearly what a picture shows")
     search.option("-k", SEARCH, "how many", type=count)
@@ -84,7 +85,7 @@ def _embed(args: argparse.Namespace) -> None:
     _check_kind(options["kind"])
     stores.parse(args.index)
     is_indexed = args.index != "exact"
-    require(bool(args.shards) or not parts, "--workers is about --shards FOLDER, which is not given")
+    require(bool(args.shards) or not parts, "--workers and --on are about --shards FOLDER, which is not given")
     require(not (args.shards and args.out), "--shards and -o both say where vectors go; give one of them")
     at_default = options["kind"] == "content" and "size" not in options
     require(not is_indexed or at_default, "an --index holds vectors of --kind content at the encoder's own size")
