@@ -6,7 +6,7 @@ Servers of Chroma, PostgreSQL and Redis are started from wheels (extra `stores`)
 table and writes benchmarks/stores.json, in which the rows of other stores and sizes stay.
 
 Points are drawn, 512 numbers each as of lite0: 64 independent directions, of standard deviations 1, 1/√2, 1/√3, …, around one
-of 200 motifs, which are spread likewise, and a little noise in all 512. Two hundred more, or the first of them, are the queries.
+of 200 motifs, which are spread likewise, and a little noise in all 512. Two hundred more, or the first of these, are queries.
 "by artist" asks for the works of one artist in a hundred. Recall is the share of the ten nearest, by all cosines, among the ten
 found. Latency is that of one query at a time, from one process. Size is on disk, of Redis in memory.
 """
