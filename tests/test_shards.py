@@ -102,7 +102,14 @@ class TestWorkers:
 def ray():
     """A Ray on this machine with two cores. Tests are skipped, by name, where it is not installed."""
     ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'artist-workbench[cluster]'")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    for left in (2, 1, 0):
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+            break
+        except Exception:  # a bare one, where it has not started after thirty seconds
+            ray.shutdown()
+            if not left:
+                raise
     yield ray
     ray.shutdown()
 
