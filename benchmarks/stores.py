@@ -6,9 +6,9 @@ Servers of Chroma, PostgreSQL and Redis are started from wheels (extra `stores`)
 table and writes benchmarks/stores.json, in which the rows of other stores and sizes stay.
 
 Points are drawn, 512 numbers each as of lite0: 64 independent directions, of standard deviations 1, 1/√2, 1/√3, …, around one
-of 200 motifs, which are spread likewise, and a little noise in all 512. Two hundred more are the queries. "by artist" asks for
-the works of one artist in a hundred. Recall is the share of the ten nearest, by all cosines, among the ten found. Latency is
-that of one query at a time, from one process. Size is on disk, of Redis in memory.
+of 200 motifs, which are spread likewise, and a little noise in all 512. Two hundred more, or the first of these, are queries.
+"by artist" asks for the works of one artist in a hundred. Recall is the share of the ten nearest, by all cosines, among the ten
+found. Latency is that of one query at a time, from one process. Size is on disk, of Redis in memory.
 """
 
 import argparse
@@ -82,10 +82,15 @@ def asked(index: Index, queries: np.ndarray, truth: np.ndarray, where: dict[str,
 
 
 def nearest(vectors: np.ndarray, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The places of the K nearest among `rows`, by all cosines: (queries, K)."""
-    some = vectors[rows]
-    cosines = queries @ some.T / np.linalg.norm(some, axis=1)
-    return rows[np.argsort(-cosines, axis=1, kind="stable")[:, :K]]
+    """The places of the K nearest among `rows`, by all cosines, a batch of rows at a time: (queries, K)."""
+    best, places = np.full((len(queries), K), -np.inf, dtype=np.float32), np.zeros((len(queries), K), dtype=np.int64)
+    for start in range(0, len(rows), BATCH):
+        some = rows[start : start + BATCH]
+        cosines = np.hstack([best, queries @ vectors[some].T / np.linalg.norm(vectors[some], axis=1)])
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, :K]
+        best = np.take_along_axis(cosines, order, axis=1)
+        places = np.take_along_axis(np.hstack([places, np.broadcast_to(some, (len(queries), len(some)))]), order, axis=1)
+    return places
 
 
 def megabytes(store: str, index: Any, folder: Path) -> float | None:
@@ -99,8 +104,8 @@ def megabytes(store: str, index: Any, folder: Path) -> float | None:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
-def measured(store: str, count: int, limit: float) -> dict[str, Any]:
-    vectors, queries = points(count), points(QUERIES, seed=2)
+def measured(store: str, count: int, limit: float, asking: int) -> dict[str, Any]:
+    vectors, queries = points(count), points(QUERIES, seed=2)[:asking]
     everything, one = np.arange(count), np.arange(0, count, ARTISTS)
     servers = Servers()
     try:
@@ -109,6 +114,7 @@ def measured(store: str, count: int, limit: float) -> dict[str, Any]:
         row: dict[str, Any] = {"fill s": round(fill(index, vectors, limit), 1)}
         size = megabytes(store, index, servers.folder)
         row["MB"] = None if size is None else round(size, 1)
+        row["queries"] = len(queries)
         row["all"] = asked(index, queries, nearest(vectors, queries, everything), None)
         row["by artist"] = asked(index, queries, nearest(vectors, queries, one), {"artist": artist(0)})
         return row
@@ -133,13 +139,14 @@ def main() -> None:
     parser.add_argument(
         "--limit", type=float, default=180, help="seconds after which filling a store is given up (default: 180)"
     )
+    parser.add_argument("--queries", type=int, default=QUERIES, help=f"how many (default: {QUERIES}, which is the most)")
     parser.add_argument("-o", "--out", type=Path, default=OUT)
     args = parser.parse_args()
     found = json.loads(args.out.read_text()) if args.out.exists() else {"k": K, "dimensions": DIMENSIONS, "points": {}}
     print(f"{'store':12}{'points':>9}{'fill s':>9}{'MB':>9}{'recall':>8}{'ms':>8}{'95 %':>8}   by artist: recall, ms, 95 %")
     for count in args.points:
         for store in args.stores:
-            row = measured(store, count, args.limit)
+            row = measured(store, count, args.limit, args.queries)
             row["load"] = round(os.getloadavg()[0], 1)  # what else the machine did
             row["versions"] = {name: importlib.metadata.version(name.replace("_", "-")) for name in NEEDS[store]}
             found["points"].setdefault(str(count), {})[store] = row

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
+from vector_servers import Servers
 
 from workbench import encoders, images, inputs
 from workbench.corpora import ingest
@@ -49,6 +50,14 @@ def cache():
     """The folder of the cache."""
     torch.set_num_threads(1)
     return Path(os.environ["WORKBENCH_CACHE"])
+
+
+@pytest.fixture(scope="session")
+def servers():
+    """Servers of vector stores, each started when it is first asked for."""
+    started = Servers()
+    yield started
+    started.stop()
 
 
 @pytest.fixture

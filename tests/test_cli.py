@@ -145,7 +145,8 @@ def test_the_help_of_transfer_tells_the_defaults_and_choices_of_the_settings(cap
 
 
 @pytest.mark.parametrize(
-    "command", ["corpus check", "corpus split", "embed", "search", "clusters", "run", "distil", "bench", "compare"]
+    "command",
+    ["corpus check", "corpus split", "corpus genres", "embed", "search", "clusters", "run", "distil", "bench", "compare"],
 )
 def test_every_help_is_written(capsys, command):
     with pytest.raises(SystemExit) as end:
@@ -960,6 +961,36 @@ def test_split_refuses(workbench, two_styles, changes, expected, says):
     status, out, err = workbench("corpus", "split", two_styles, *changes)
     assert (status, out) == (expected, "") and says in the_line(err)
     assert list(Path().iterdir()) == []
+
+
+def test_proposed_genres_stand_beside_what_a_person_gave(workbench, two_styles, tmp_path):
+    mine = shutil.copytree(two_styles, tmp_path / "mine")
+    with (two_styles / "metadata.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert all(row["genre"] for row in rows)
+    for row in rows[::2]:
+        row["genre"] = ""
+    with (mine / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    before = (mine / "metadata.csv").read_bytes()
+    command = ("corpus", "genres", mine, "--from", two_styles, "-k", "1", "--device", "cpu", "-o")
+    status, out, _ = workbench(*command, "new.csv")
+    assert status == 0 and "6 of 12 works have no genre; 6 proposals have a confidence" in out
+    assert (mine / "metadata.csv").read_bytes() == before
+    with Path("new.csv").open(encoding="utf-8") as file:
+        written = {row["file_name"]: row for row in csv.DictReader(file)}
+    for work in ingest(two_styles):  # each work votes for its own copy
+        row = written[work.name]
+        assert row["title"] == work.metadata["title"]
+        assert (row["genre"], row["genre_proposed"]) in ((work.genre, ""), ("", work.genre))
+    status, _, err = workbench(*command, "new.csv")
+    assert status == 2 and "there is such a file" in the_line(err)
+    status, _, err = workbench(*command, mine / "new.csv")
+    assert status == 2 and "part of the corpus" in the_line(err)
+    status, _, err = workbench("corpus", "genres", two_styles, "--from", mine, "-o", "other.csv")
+    assert status == 2 and "every work" in the_line(err)
 
 
 def test_embed_writes_the_vectors_in_the_order_of_the_corpus(workbench, two_styles):

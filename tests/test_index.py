@@ -8,7 +8,7 @@ from naive_search import check, naive
 
 from workbench.errors import UsageError
 from workbench.retrieval.centred import CentredIndex, centred
-from workbench.retrieval.index import ExactIndex
+from workbench.retrieval.index import ExactIndex, where_of
 
 
 class TestExactIndex:
@@ -91,3 +91,14 @@ class TestExtremes:
         index = ExactIndex()
         index.upsert(["a"], np.ones((1, 2)))
         assert index.search(np.ones(2), 1, {"genre": [None]}) == []
+
+
+def test_a_filter_in_words_has_the_values_of_every_column():
+    assert where_of(["artist=Claude Monet", "year=1888..1890", "artist=", "note=a=b"]) == {
+        "artist": ["Claude Monet", ""],
+        "year": ["1888", "1889", "1890"],
+        "note": ["a=b"],
+    }
+    assert where_of([]) == {}
+    with pytest.raises(UsageError, match="write COLUMN=VALUE"):
+        where_of(["artist"])

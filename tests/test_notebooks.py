@@ -8,8 +8,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from vector_servers import check_installed
 
-from workbench import figures, runs
+from workbench import encoders, figures, images, inputs, runs, samples
+from workbench.retrieval import descriptors, filling
+from workbench.retrieval.index import ExactIndex
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 EXPECTED = {
@@ -23,6 +26,7 @@ EXPECTED = {
     "07_blind_study",
     "08_generative",
     "09_diffusion",
+    "10_museum",
 }
 NOTEBOOKS = sorted({path.stem for path in FOLDER.glob("*.ipynb")} | EXPECTED)
 
@@ -83,13 +87,37 @@ def test_a_corpus_without_metadata_has_no_genres_and_none_of_the_words_about_the
     values = {"corpus": str(tmp_path), "k": 2}
     result = runs.run(path_of("02_artist_corpus"), values, out=tmp_path / "runs", timeout=600, progress=False)
     assert result.error is None
-    node = nbformat.read(result.folder / "executed.ipynb", as_version=4)
-    outputs = [output for cell in node.cells if cell.cell_type == "code" for output in cell.outputs]
-    said = "".join(output.get("text", "") + output.get("data", {}).get("text/markdown", "") for output in outputs)
+    node, said = executed(result.folder)
     assert "no work has a genre" in said and "On the sample" not in said and "NMI" not in said
     assert not (result.folder / "figures" / "crosstab.png").exists()
     prose = " ".join(cell.source for cell in node.cells if cell.cell_type == "markdown")
     assert "On the sample" not in prose and "no genre:" not in said
+
+
+def executed(folder):
+    """(the executed notebook, the text that its cells put out)."""
+    node = nbformat.read(folder / "executed.ipynb", as_version=4)
+    outputs = [output for cell in node.cells if cell.cell_type == "code" for output in cell.outputs]
+    return node, "".join(output.get("text", "") + output.get("data", {}).get("text/markdown", "") for output in outputs)
+
+
+def test_a_museum_in_postgresql_answers_as_one_in_memory(servers, tmp_path):
+    check_installed("postgresql")
+    values = json.loads(settings_of("10_museum").read_text()) | {
+        "content": "china",
+        "where": ["artist=nocturne"],
+        "index": f"{servers.place('postgresql')}#museum",
+    }
+    result = runs.run(path_of("10_museum"), values, out=tmp_path, timeout=600, progress=False)
+    assert result.error is None
+    _, said = executed(result.folder)
+    made = json.loads((result.folder / "metrics.json").read_text())
+    museum, retriever = [inputs.corpus(name) for name in samples.PAINTERS], encoders.retriever("cpu")
+    query = descriptors.describe(images.resize(inputs.content("china"), retriever.embedding_size), retriever, "content")
+    nearest = filling.fill(ExactIndex(), museum, retriever).search(query, 11)
+    artists = [match.metadata["artist"] for match in nearest]
+    assert made["found"] == {name: artists.count(name) / 11 for name in made["held"]}
+    assert f"{sum(map(len, museum))} works in postgresql:" in said and set(made["to_truth"]) >= {"all artists", "nocturne"}
 
 
 def times(text):

@@ -1,13 +1,14 @@
 """A corpus in shards: equal to the embedding in one piece, resumed by hashes, whoever makes them."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from workbench.errors import UsageError, WorkbenchError
-from workbench.retrieval import embeddings, filling, shards, workers
+from workbench.retrieval import embeddings, filling, on_ray, shards, workers
 from workbench.retrieval.index import ExactIndex
 
 OPTIONS = {"encoder": "embedded", "precision": "float32", "device": "cpu", "size": 48, "count": 5}
@@ -71,11 +72,19 @@ class TestShards:
         from_shards = filling.fill(ExactIndex(), [corpus], encoder, descriptors=found)
         assert np.array_equal(from_shards.vectors(range(12)), filled.vectors(range(12)))
 
-    def test_no_works_and_no_such_kind_are_refused(self, corpus, tmp_path):
+    def test_no_works_no_such_kind_and_no_such_place_are_refused(self, corpus, tmp_path):
         with pytest.raises(WorkbenchError, match="no works"):
             workers.embed([], tmp_path)
         with pytest.raises(UsageError, match="choose content"):
             workers.embed(corpus, tmp_path, kind="moon", **OPTIONS)
+        for place in ("moon", "here:1", ""):
+            with pytest.raises(UsageError, match="choose here, ray"):
+                workers.embed(corpus, tmp_path, on=place, **OPTIONS)
+
+    def test_ray_is_asked_for_by_its_extra(self, corpus, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ray", None)
+        with pytest.raises(UsageError, match=r"artist-workbench\[cluster\]"):
+            workers.embed(corpus, tmp_path, on="ray", **OPTIONS)
 
 
 @pytest.mark.slow
@@ -87,3 +96,61 @@ class TestWorkers:
         pooled = workers.embed(corpus, tmp_path / "two", workers=2, **OPTIONS)
         assert np.array_equal(alone(corpus.works), pooled(corpus.works))
         assert {path.name for path in (tmp_path / "one").iterdir()} == {path.name for path in (tmp_path / "two").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """A Ray on this machine with two cores. Tests are skipped, by name, where it is not installed."""
+    ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'artist-workbench[cluster]'")
+    for left in (2, 1, 0):
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+            break
+        except Exception:  # a bare one, where it has not started after thirty seconds
+            ray.shutdown()
+            if not left:
+                raise
+    yield ray
+    ray.shutdown()
+
+
+@pytest.mark.slow
+class TestRay:
+    def test_it_makes_the_shards_that_this_process_makes(self, ray, corpus, tmp_path):
+        alone = workers.embed(corpus, tmp_path / "one", workers=1, **OPTIONS)
+        spread = workers.embed(corpus, tmp_path / "two", workers=2, on="ray", **OPTIONS)
+        assert np.array_equal(alone(corpus.works), spread(corpus.works))
+        assert {path.name for path in (tmp_path / "one").iterdir()} == {path.name for path in (tmp_path / "two").iterdir()}
+
+    def test_it_makes_what_is_missing_or_damaged_alone(self, ray, corpus, tmp_path):
+        before = workers.embed(corpus, tmp_path, workers=1, **OPTIONS)(corpus.works)
+        kept = sorted(tmp_path.glob("*.safetensors"))
+        kept[0].write_bytes(kept[0].read_bytes()[:-1])
+        times = [path.stat().st_mtime_ns for path in kept]
+        again = workers.embed(corpus, tmp_path, on="ray", **OPTIONS)
+        assert [path.stat().st_mtime_ns == time for path, time in zip(kept, times, strict=True)] == [False, True, True]
+        assert np.array_equal(before, again(corpus.works))
+
+    def test_a_picture_that_cannot_be_read_costs_its_shard_alone(self, ray, corpus, tmp_path):
+        gone = replace(corpus[1], path=tmp_path / "gone.png", sha256="1" * 64)
+        with pytest.raises(WorkbenchError, match=r"gone\.png"):
+            workers.embed((gone, *corpus.works), tmp_path / "s", on="ray", **OPTIONS)
+        assert len(list((tmp_path / "s").glob("*.safetensors"))) == 2 and not (tmp_path / "s" / shards.MANIFEST).exists()
+
+
+class TestMachines:
+    """What a machine of a cluster checks before it makes a shard, and who asks it; without Ray."""
+
+    def test_another_network_makes_no_shard(self, encoder, tmp_path):
+        job = workers.Job(tmp_path, "random", "content", 48, "cpu", "float32")
+        asked = on_ray._Encoding(job, embeddings.key(encoder, "content", 48))
+        found = asked({"shard": np.array([None]), "pictures": np.array([b""]), "problem": np.array([""])})
+        assert "other weights" in found["problem"][0] and not list(tmp_path.iterdir())
+
+    def test_another_decoder_makes_no_shard(self, corpus, encoder, tmp_path):
+        (shard,) = shards.divide(corpus.works, encoder, "content", 48)
+        assert "another version" in on_ray._decode({"shard": shard}, 48, "Pillow of old")["problem"]
+
+    def test_an_address_where_nothing_answers_is_told_at_once(self):
+        with pytest.raises(WorkbenchError, match=r"does not answer at 127\.0\.0\.1:1: "):
+            on_ray._start(None, "127.0.0.1:1")

@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 from naive_search import check, naive
-from vector_servers import NEEDS, Servers, check_installed
+from vector_servers import NEEDS, check_installed
 
 from workbench.errors import UsageError, WorkbenchError
 from workbench.retrieval import stores
@@ -23,13 +23,6 @@ IN_A_FOLDER = {"lancedb": "lancedb:{}/museum", "qdrant": "qdrant:{}/museum", "mi
 ONE_PROCESS = ("qdrant", "milvus")
 """Stores in a folder that one process opens at a time."""
 numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def servers():
-    started = Servers()
-    yield started
-    started.stop()
 
 
 @pytest.fixture(params=NEEDS)

@@ -1,4 +1,4 @@
-"""`workbench corpus check`, `workbench corpus split` and `workbench corpus fetch`."""
+"""`workbench corpus check`, `workbench corpus split`, `workbench corpus genres` and `workbench corpus fetch`."""
 
 import argparse
 import csv
@@ -7,11 +7,12 @@ import json
 import os
 from typing import Any
 
-from workbench.cli.parser import CORPUS_HELP, add_command, check_out, count, given, open_corpus
+from workbench.cli.parser import CORPUS_HELP, add_command, check_out, count, encoder_options, given, load_encoder, open_corpus
 from workbench.errors import require
 from workbench.paths import written
 
 SPLIT = "workbench.corpora:Corpus.split"
+GENRES = "workbench.retrieval.genres:propose"
 FETCH = "workbench.corpora.museums:fetch"
 
 
@@ -26,6 +27,14 @@ def declare(commands: Any) -> None:
     split.option("--seed", SPLIT, "of the draw", type=int)
     split.add_argument("--without-copies", action="store_true", help="of probable copies, take the largest alone")
     split.add_argument("-o", "--out", required=True, type=written, help="the list to write, .json or .csv")
+    genres = add_command(corpus, "genres", _corpus_genres, "propose genres for the works that have none, by labelled works")
+    genres.add_argument("corpus", metavar="DIR", help=CORPUS_HELP)
+    text = "corpora of which the works with a genre vote"
+    genres.add_argument("--from", required=True, nargs="+", dest="labelled", metavar="LABELLED", help=text)
+    genres.option("-k", GENRES, "how many of them vote for a work", type=count)
+    encoder_options(genres, retrieves="lite0")
+    text = "metadata with genre_proposed and genre_confidence, .csv: a new file; what the corpus says stays as it is"
+    genres.add_argument("-o", "--out", required=True, type=written, help=text)
     fetch = add_command(
         corpus, "fetch", _corpus_fetch, "fetch an artist's open-access works from museums; 1 when one could not be read"
     )
@@ -61,6 +70,46 @@ def _corpus_fetch(args: argparse.Namespace) -> int:
     return 1 if report.stopped or report.failed else 0
 
 
+def _corpus_genres(args: argparse.Namespace) -> None:
+    check_out(args.out, ".csv")
+    require(not args.out.exists(), f"cannot write {args.out}: there is such a file; choose another")
+    from workbench import inputs, storage
+    from workbench.retrieval import genres
+
+    corpus = open_corpus(args.corpus, args.out)
+    unknown = [work for work in corpus if not work.genre]
+    require(bool(unknown), f"every work of {corpus.name} has a genre: there is none to propose")
+    labelled = [work for name in args.labelled for work in inputs.corpus(name, show=True) if work.genre]
+    encoder, options = load_encoder(args, style=False), given(args, GENRES)
+    found = genres.propose(unknown, labelled, encoder, **options, show=True)
+    right, chance = genres.precision(labelled, encoder, **options)
+    proposed = {
+        work.name: {"genre_proposed": genre, "genre_confidence": f"{confidence:.2f}"}
+        for work, (genre, confidence) in zip(unknown, found, strict=True)
+    }
+    columns = [column for column in corpus.columns if column not in ("genre_proposed", "genre_confidence")]
+    table = io.StringIO()
+    writer = csv.DictWriter(
+        table, ["file_name", *columns, "genre_proposed", "genre_confidence"], extrasaction="ignore", lineterminator="\n"
+    )
+    writer.writeheader()
+    for work in corpus:
+        known = {column: work.metadata.get(column, "") for column in columns}
+        writer.writerow({"file_name": _inert(work.name), **known, **proposed.get(work.name, {})})
+    storage.write_text(args.out, table.getvalue())
+    sure = sum(confidence >= 0.7 for _, confidence in found)
+    print(f"{len(unknown)} of {len(corpus)} works have no genre; {sure} proposals have a confidence of 0.70 or more")
+    print(
+        f"of the {len(labelled)} works that vote {right:.0%} are right by the others, {chance:.0%} by the most frequent genre"
+    )
+    print(args.out)
+
+
+def _inert(name: str) -> str:
+    """The same file by a name that is no formula to a spreadsheet."""
+    return f"./{name}" if name[0] in "=+-@" else name
+
+
 def _corpus_split(args: argparse.Namespace) -> None:
     check_out(args.out, ".json", ".csv")
     from workbench import storage
@@ -75,9 +124,7 @@ def _corpus_split(args: argparse.Namespace) -> None:
         text = json.dumps(parts, indent=2, ensure_ascii=False) + "\n"
     else:
         table = io.StringIO()
-        # "./" is the same file, and no formula to a spreadsheet.
-        names = ((f"./{name}" if name[0] in "=+-@" else name, part) for part, held in parts.items() for name in held)
-        rows = sorted(names)
+        rows = sorted((_inert(name), part) for part, held in parts.items() for name in held)
         csv.writer(table, lineterminator="\n").writerows([("file_name", "split"), *rows])
         text = table.getvalue()
     storage.write_text(args.out, text)

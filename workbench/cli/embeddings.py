@@ -1,7 +1,6 @@
 """`workbench embed`, `workbench search` and `workbench clusters`: a corpus by what it shows and how it is painted."""
 
 import argparse
-import re
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli.parser import (
@@ -47,6 +46,7 @@ def declare(commands: Any) -> None:
     text = "embed in parts, each a file of FOLDER, by several processes: for corpora of many thousands"
     embed.add_argument("--shards", type=written, metavar="FOLDER", help=text)
     embed.option("--workers", WORKERS, "processes that make the shards (default: one for each core)", type=count)
+    embed.option("--on", WORKERS, "where they run: here; ray, on this machine; or ray:ADDRESS, a cluster")
     index_option(embed)
     search = add_command(commands, "search", _search, "find the paintings that show most nearly what a picture shows")
     search.option("-k", SEARCH, "how many", type=count)
@@ -85,7 +85,7 @@ def _embed(args: argparse.Namespace) -> None:
     _check_kind(options["kind"])
     stores.parse(args.index)
     is_indexed = args.index != "exact"
-    require(bool(args.shards) or not parts, "--workers is about --shards FOLDER, which is not given")
+    require(bool(args.shards) or not parts, "--workers and --on are about --shards FOLDER, which is not given")
     require(not (args.shards and args.out), "--shards and -o both say where vectors go; give one of them")
     at_default = options["kind"] == "content" and "size" not in options
     require(not is_indexed or at_default, "an --index holds vectors of --kind content at the encoder's own size")
@@ -130,6 +130,7 @@ def _search(args: argparse.Namespace) -> None:
     from workbench import images, inputs
     from workbench.retrieval import descriptors, filling, stores
     from workbench.retrieval.centred import K
+    from workbench.retrieval.index import where_of
 
     held = [name for name in args.corpus if name.partition(":")[0] in stores.STORES]
     words = held[0] if held else args.index
@@ -139,7 +140,7 @@ def _search(args: argparse.Namespace) -> None:
     )
     alone = not held or (len(args.corpus) == 1 and args.index == "exact")
     require(alone, f"{stores.shown(words)} is searched by itself; to add works to it, name their corpora, and it as --index")
-    options = {"k": K, "where": _values(args.where)} | given(args, SEARCH)
+    options = {"k": K, "where": where_of(args.where)} | given(args, SEARCH)
     content = inputs.content(args.content, inputs.COMPARED)
     encoder = load_encoder(args, style=False)
     corpora = [open_corpus(name) for name in args.corpus if not held]
@@ -180,17 +181,6 @@ def _found_sheet(content: "Tensor", matches: "Sequence[Match]", corpora: "Sequen
         pictures.append(images.to_pil(work.load(FOUND_SIZE)))
         captions.append(f"{match.similarity:+.2f} {', '.join(filter(None, (work.title, artist)))}")
     return figures.contact_sheet(pictures, captions, title=f"Nearest works of {', '.join(whose)}")
-
-
-def _values(texts: list[str]) -> dict[str, list[str]]:
-    """column -> the values that --where allows it; a range stands for the whole numbers in it."""
-    allowed: dict[str, list[str]] = {}
-    for text in texts:
-        column, equals, value = text.partition("=")
-        require(bool(equals), f"--where {text!r}: write COLUMN=VALUE")
-        span = re.fullmatch(r"(\d{1,4})\.\.(\d{1,4})", value)
-        allowed.setdefault(column, []).extend(map(str, range(int(span[1]), int(span[2]) + 1)) if span else [value])
-    return allowed
 
 
 def _clusters(args: argparse.Namespace) -> None:

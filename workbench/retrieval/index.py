@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -214,6 +215,20 @@ def query_of(vector: np.ndarray, dimensions: int | None) -> np.ndarray:
 def _check_dimensions(given: int, dimensions: int | None) -> None:
     wanted = f"a vector of {given} numbers in an index of {dimensions}: use the encoder that the index was made with"
     require(dimensions is None or given == dimensions, wanted)
+
+
+def where_of(texts: Iterable[str]) -> dict[str, list[str]]:
+    """Texts "COLUMN=VALUE" as a filter: any of the values of a column. "year=1888..1890" stands for the whole numbers in it.
+
+    Raises UsageError for a text without "=".
+    """
+    allowed: dict[str, list[str]] = {}
+    for text in texts:
+        column, equals, value = text.partition("=")
+        require(bool(equals), f"where {text!r}: write COLUMN=VALUE")
+        span = re.fullmatch(r"(\d{1,4})\.\.(\d{1,4})", value)
+        allowed.setdefault(column, []).extend(map(str, range(int(span[1]), int(span[2]) + 1)) if span else [value])
+    return allowed
 
 
 def best(matches: Iterable[Match], k: int) -> list[Match]:

@@ -1,4 +1,7 @@
-"""Who makes the shards of a corpus: this process, or a pool of processes. Both leave the same files, see `shards`."""
+"""Who makes the shards of a corpus: this process, a pool of processes, or a Ray cluster (see `on_ray`).
+
+All leave the same files, see `shards`.
+"""
 
 import multiprocessing
 import os
@@ -49,6 +52,7 @@ def embed(
     kind: Kind = "content",
     *,
     workers: int | None = None,
+    on: str = "here",
     size: int | None = None,
     count: int = WORKS,
     device: str = "auto",
@@ -60,12 +64,15 @@ def embed(
     Args:
         encoder: by name, see `encoders.load`. size: long side of the pictures, by default `Encoder.embedding_size`.
         workers: processes; by default one for each core, and one on a GPU. One is this process.
+        on: "here"; "ray", for a Ray that is started on this machine; or "ray:ADDRESS", for a cluster (extra [cluster]).
         show: progress on stderr.
 
-    Raises UsageError for another kind, WorkbenchError without works and, once the other shards are made, for a file
+    Raises UsageError for another kind or place, WorkbenchError without works and, once the other shards are made, for a file
     that cannot be read.
     """
     require(kind in KINDS, f"embedding {kind!r}: choose {', '.join(KINDS)}")
+    place, _, address = on.partition(":")
+    require(place in ("here", "ray") and (place == "ray" or on == place), f"on {on!r}: choose here, ray or ray:ADDRESS")
     works, folder = tuple(corpus), Path(folder).absolute()
     if not works:
         raise WorkbenchError("no works to embed")
@@ -73,10 +80,14 @@ def embed(
     job = Job(folder, encoder, kind, size or network.embedding_size, network.device.type, precision)
     shards = divide(works, network, kind, job.size, count)
     missing = [shard for shard in shards if not shard.is_made(folder)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(workers or (1 if network.device.type == "cuda" else cores), max(len(missing), 1))
     if missing:
-        made = here(job, missing, workers)
+        if place == "ray":
+            from workbench.retrieval import on_ray
+
+            made = on_ray.make_each(job, missing, workers, address)
+        else:
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            made = here(job, missing, min(workers or (1 if network.device.type == "cuda" else cores), len(missing)))
         problems = [told for told in progress.track(made, total=len(missing), label=f"shards of {count}", show=show) if told]
         if problems:
             raise WorkbenchError(problems[0] + (f"; and {len(problems) - 1} more" if len(problems) > 1 else ""))
