@@ -57,6 +57,7 @@ def test_it_is_committed_stripped_and_in_the_common_form(stem):
     assert f'runs.begin(globals(), "{stem}")' in code[1].source
     assert ast.unparse(ast.parse(code[-1].source).body[-1]).startswith("run.finish(")
     assert all(cell.source.strip() for cell in node.cells), "a cell is empty"
+    assert not [text for text in prose if "On the sample" in text or "on the sample" in text], "a corpus of one's own reads it"
 
 
 @pytest.mark.parametrize("stem", NOTEBOOKS)
