@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -185,7 +186,17 @@ class TestCorpora:
         monkeypatch.setattr(works, "_paint_work", fail)
         with pytest.raises(WorkbenchError, match="No space left"):
             samples.corpus_path(PAINTER)
-        assert not list(works.cache_dir("samples", "failing").iterdir())
+        assert [path.suffix for path in works.cache_dir("samples", "failing").iterdir()] == [".lock"]
+
+    def test_of_those_that_ask_at_once_one_paints(self, monkeypatch):
+        painted, few = [], works._commissions(PAINTER)[:1]
+        monkeypatch.setattr(works, "fingerprint", lambda: "at once")
+        monkeypatch.setattr(works, "_commissions", lambda name: few)
+        paint = works._paint_work
+        monkeypatch.setattr(works, "_paint_work", lambda *given: painted.append(given) or paint(*given))
+        with ThreadPoolExecutor(3) as pool:
+            found = set(pool.map(samples.corpus_path, [PAINTER] * 3))
+        assert len(found) == len(painted) == 1
 
     def test_the_fingerprint_follows_the_source(self, monkeypatch, tmp_path):
         (tmp_path / "corpora.py").write_text("a = 1\n")

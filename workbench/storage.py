@@ -170,6 +170,25 @@ def alone(lock: Path, refusal: str) -> Iterator[None]:
 
 
 @contextmanager
+def in_turn(lock: Path) -> Iterator[None]:
+    """A block in which one process at a time may be: others wait. Where the system has no such locks, nobody waits.
+
+    The file `lock` stays: who deleted it while others wait for it would let in one more.
+    """
+    try:
+        import fcntl
+
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = lock.open("a")
+    except (ImportError, OSError):
+        yield
+        return
+    with held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def atomic(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces `path` when the block ends well, and vanishes when it does not.
 

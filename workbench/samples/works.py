@@ -24,7 +24,7 @@ from workbench.samples.photographs import PHOTOGRAPHS, annotated, known
 from workbench.samples.portraits import portrait
 from workbench.samples.scene import Picture
 from workbench.samples.still_lifes import still_life
-from workbench.storage import cache_dir
+from workbench.storage import cache_dir, in_turn
 
 SIZE = 400
 """px. Long side of a work."""
@@ -180,9 +180,16 @@ def corpus_path(painter_name: str, progress: Callable[[int, int], None] | None =
     known("painter", painter_name, PAINTERS)
     cache = cache_dir("samples", fingerprint())
     folder = cache / painter_name
-    if (folder / "metadata.csv").is_file():
-        return folder
-    works = _commissions(painter_name)
+    if not (folder / "metadata.csv").is_file():
+        with in_turn(cache / f".{painter_name}.lock"):  # painting takes a quarter of a minute, and once is enough
+            if not (folder / "metadata.csv").is_file():
+                _paint_corpus(painter_name, cache, progress)
+    return folder
+
+
+def _paint_corpus(painter_name: str, cache: Path, progress: Callable[[int, int], None] | None) -> None:
+    """Paint all works of a painter into its folder in `cache`, whole or not at all."""
+    folder, works = cache / painter_name, _commissions(painter_name)
     unfinished = cache / f".{painter_name}-{uuid.uuid4().hex[:12]}"
     try:
         unfinished.mkdir()
@@ -207,7 +214,6 @@ def corpus_path(painter_name: str, progress: Callable[[int, int], None] | None =
         raise WorkbenchError(f"cannot write the works of {painter_name} to {folder}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return folder
 
 
 def a_single(painter_name: str) -> str:
