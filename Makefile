@@ -36,9 +36,8 @@ test:
 types:
 	$(BIN)/mypy
 
-# A process more than there are cores: some wait, for a kernel, a server or a browser.
 tests:
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") --dist loadfile --no-loadscope-reorder --durations=40
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=40
 
 lab: $(VENV)/.installed $(VENV)/.token
 	@echo "To open it from elsewhere: the token is in $(VENV)/.token"
