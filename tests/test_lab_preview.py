@@ -204,6 +204,13 @@ class TestPreview:
 class TestPanel:
     """The picture follows the controls."""
 
+    def test_a_preview_that_ends_before_the_panel_is_made_is_shown(self, exploration, monkeypatch):
+        exploration.target()
+        arranged = TransferPanel._arranged
+        monkeypatch.setattr(TransferPanel, "_arranged", lambda panel: exploration.preview.wait(PATIENCE) and arranged(panel))
+        panel = TransferPanel(exploration)
+        until(lambda: "preview by the network nobody" in panel.caption.value)
+
     def test_moving_tau_changes_the_picture_and_a_run_takes_its_place(self, exploration):
         exploration.target()
         panel = TransferPanel(exploration)

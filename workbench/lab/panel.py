@@ -157,12 +157,12 @@ class TransferPanel(widgets.VBox):
         self._drawn: Hashable = None  # the picture on show
         self._unreadable: set[str] = set()  # corpora that are offered no more
         self._lock = threading.RLock()
-        self._follow()
         self._connect()
         super().__init__(self._arranged())
         self.session.listen(self.exploration.preview.refresh_if_measured)
         self.session.listen(self.refresh)
         self.session.follow(self._follow)
+        self._follow()  # last: it begins a preview, of whose end nobody would hear before
 
     def _arranged(self) -> list[widgets.Widget]:
         more = [self.size, self.steps, self.looseness, self.palette, self.alpha, self.beta, self.tv, self.brush, self.strength]
