@@ -15,9 +15,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Bytecode is written when a module is first imported: most of the packages never are.
-# What is imported is compiled once and kept, also where the environment says that nothing is to be written: else every process
-# compiles torch and all others anew, which takes longer than loading them.
+# A module is compiled when it is first imported: most of the packages never are. It is kept even where the environment says that
+# nothing is to be written, for otherwise every process compiles torch and all others anew, which takes longer than loading them.
 export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 COMPARISON := $(BIN)/workbench run notebooks/05_comparison.ipynb
