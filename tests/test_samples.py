@@ -168,7 +168,8 @@ class TestCorpora:
         assert samples.corpus_path(PAINTER, progress=lambda done, total: seen.append(done)) == folder
         assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before and not seen
 
-    def test_changed_source_makes_new_works_and_progress_is_told(self, folder, monkeypatch):
+    def test_changed_source_makes_new_works_and_progress_is_told(self, folder, monkeypatch, tmp_path):
+        monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
         few = works._commissions(PAINTER)[:2]
         monkeypatch.setattr(works, "_commissions", lambda name: few)
         monkeypatch.setattr(works, "fingerprint", lambda: "another")
@@ -188,9 +189,9 @@ class TestCorpora:
             samples.corpus_path(PAINTER)
         assert [path.suffix for path in works.cache_dir("samples", "failing").iterdir()] == [".lock"]
 
-    def test_of_those_that_ask_at_once_one_paints(self, monkeypatch):
+    def test_of_those_that_ask_at_once_one_paints(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
         painted, few = [], works._commissions(PAINTER)[:1]
-        monkeypatch.setattr(works, "fingerprint", lambda: "at once")
         monkeypatch.setattr(works, "_commissions", lambda name: few)
         paint = works._paint_work
         monkeypatch.setattr(works, "_paint_work", lambda *given: painted.append(given) or paint(*given))

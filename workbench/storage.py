@@ -16,9 +16,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from workbench.errors import UsageError, WorkbenchError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,12 +152,8 @@ def alone(lock: Path, refusal: str) -> Iterator[None]:
     The file `lock` exists as long. The system forgets a lock when its process ends, however it ends. Where it has none of this
     kind (Windows), or nothing can be written, nobody is refused.
     """
-    try:
-        import fcntl
-
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        held = lock.open("a")
-    except (ImportError, OSError):
+    held = _lock_file(lock)
+    if held is None:
         yield
         return
     with held:
@@ -175,17 +176,24 @@ def in_turn(lock: Path) -> Iterator[None]:
 
     The file `lock` stays: who deleted it while others wait for it would let in one more.
     """
-    try:
-        import fcntl
-
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        held = lock.open("a")
-    except (ImportError, OSError):
+    held = _lock_file(lock)
+    if held is None:
         yield
         return
     with held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield
+
+
+def _lock_file(lock: Path) -> IO[str] | None:
+    """The file `lock`, open; None where the system has no locks of this kind, or nothing can be written."""
+    if fcntl is None:
+        return None
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return lock.open("a")
+    except OSError:
+        return None
 
 
 @contextmanager
