@@ -1083,9 +1083,7 @@ def test_search_finds_a_painting_by_itself(workbench, two_styles):
     assert len(lines) == 3 and lines[0] == "+1.000  work-04.png  Work 4"
     similarities = [float(line.split()[0]) for line in lines]
     assert similarities == sorted(similarities, reverse=True)
-    status, drawn, _ = workbench(
-        "search", two_styles, two_styles / "work-04.png", "-k", "3", "--device", "cpu", "-o", "found.png"
-    )
+    status, drawn, _ = workbench(*asked, "-o", "found.png")
     assert status == 0 and drawn.splitlines() == [*lines, "found.png", "found.pdf"]
     assert figures.read_provenance("found.png")["inputs"]["content"]["sha256"] == sha256(two_styles / "work-04.png")
     by = [
