@@ -126,6 +126,16 @@ def serve(folder: Path, **environment: str) -> Iterator[Server]:
         _end(process)
 
 
+TRACEBACK = re.compile(r"Traceback \(most recent call last\).*\n(?:[ \t]+.*\n)*(\S.*)\n")
+GONE = ("tornado.websocket.WebSocketClosedError", "tornado.iostream.StreamClosedError")
+"""What the server logs where a page is loaded again while a message is on its way to it."""
+
+
+def raised(log: str) -> list[str]:
+    """The tracebacks of a server's log, but for those of a page that is gone."""
+    return [found[0] for found in TRACEBACK.finditer(log) if not found[1].startswith(GONE)]
+
+
 def _lab_places(folder: Path) -> dict[str, str]:
     return {"user_settings_dir": str(folder / "settings"), "workspaces_dir": str(folder / "workspaces")}
 

@@ -31,7 +31,7 @@ class Lab:
     def __init__(self, server, browser):
         self.server, self.browser = server, browser
         self.notebooks: list[real_lab.Notebook] = []
-        self._read = 0
+        self._known = 0
 
     def open(self, name):
         context = {"permissions": ["clipboard-read", "clipboard-write"]}
@@ -43,9 +43,9 @@ class Lab:
         found = [f"{n.name}: {problem}" for n in self.notebooks for problem in n.problems]
         for notebook in self.notebooks:
             notebook.problems.clear()
-        log = self.server.log.read_text()
-        new, self._read = log[self._read :], len(log)
-        return found + ([new] if "Traceback (most recent call last)" in new else [])
+        raised = real_lab.raised(self.server.log.read_text())
+        found, self._known = found + raised[self._known :], len(raised)
+        return found
 
 
 @pytest.fixture(scope="module")
