@@ -21,6 +21,10 @@ from workbench.corpora import ingest
 from workbench.generative import trained
 from workbench.generative.artist import Artist, Options
 from workbench.generative.training import Plan, Training
+from workbench.runs.declarations import no_grammar_of_iris
+
+with no_grammar_of_iris():  # or every process of the tests loads it
+    import nbformat  # noqa: F401
 
 # No example is held to a time: a machine that does other things as well may be slow at any of them.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,7 +12,7 @@ from workbench.generative import scenes
 from workbench.study.choosing import COLLAPSED, Row, listed, recommend
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-SIZE = 96
+SIZE = 64
 
 
 def row(label, odds=1.0, *, each=None, leak=0.01, variety=1.0, held_out=0.5):
@@ -69,7 +69,7 @@ def hit_rate():
 def found(hit_rate, encoder):
     """A construction, its rows, the most leak that is allowed, and the log-odds of held-out works."""
     mine = scenes.pairs("nocturne", 24, size=SIZE)
-    strangers = scenes.pairs("umber", 8, size=SIZE, held_out=True)
+    strangers = scenes.pairs("umber", 6, size=SIZE, held_out=True)
     others = [*(pair.painted for pair in strangers), *(pair.scene for pair in strangers)]
     made = hit_rate.construct(mine, others, 0, works=16, held_out=5, photographs=3, free=5)
     return made, *hit_rate.measured(made, encoder, SIZE)

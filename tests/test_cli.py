@@ -117,15 +117,21 @@ assert not heavy, heavy
 
 def test_what_is_imported_leaves_out_what_takes_seconds_and_is_not_used():
     code = """
+import pathlib
 import sys
 from workbench import runs  # papermill's kernels, and a misspelt parameter, need no torch
 print({"torch", "matplotlib", "scipy"} & set(sys.modules) or "")
 from workbench import encoders, figures, lab, methods, runs, targets, transfer
 heavy = {"nbformat", "papermill", "torchvision", "open_clip", "torch._dynamo", "sklearn", "pandas", "scipy.stats"}
 print(heavy & set(sys.modules) or "")
+from workbench.runs import declarations
+declarations.read(pathlib.Path(sys.argv[1]))
+print({"rfc3987_syntax", "papermill"} & set(sys.modules) or "")
+import rfc3987_syntax  # for all others it is there
 """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert told.stdout.strip() == "", told.stderr
+    notebook = Path(__file__).parents[1] / "notebooks" / "00_start_here.ipynb"
+    told = subprocess.run([sys.executable, "-c", code, str(notebook)], capture_output=True, text=True)
+    assert (told.returncode, told.stdout.strip()) == (0, ""), told.stderr
 
 
 def test_the_help_of_transfer_tells_the_defaults_and_choices_of_the_settings(capsys):

@@ -24,7 +24,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SMALL = {"widths": (16, 24), "vae_widths": (8, 8, 16), "text_width": 16}
 SIZE = 40
 SCENES = 4
-PLANS = Plan(steps=50, report_every=50, rate=3.0), Plan(steps=50, report_every=50, rate=3.0)
+PLANS = Plan(steps=24, report_every=24, rate=4.0), Plan(steps=24, report_every=24, rate=4.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -174,7 +174,7 @@ class TestTraining:
 
         def stopping(self, draw):
             steps.append(1)
-            if len(steps) == 20:
+            if len(steps) == 10:
                 raise KeyboardInterrupt
             yield from losses(self, draw)
 
@@ -185,7 +185,7 @@ class TestTraining:
         with pytest.raises(KeyboardInterrupt):
             small.build(tmp_path, *PLANS, **options)
         small.build(tmp_path, *PLANS, **options)
-        assert len(steps) == 20 + 50 - 19
+        assert len(steps) == 10 + 24 - 9
         assert bases.load(tmp_path / "model").identity == bases.load(model).identity
 
 

@@ -9,10 +9,11 @@ import ast
 import difflib
 import io
 import json
+import sys
 import tokenize
 import typing
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -115,9 +116,27 @@ def parameters(notebook: str | Path) -> list[Parameter]:
     return declared(tagged[0].source, notebook.name)
 
 
+@contextmanager
+def no_grammar_of_iris() -> Iterator[None]:
+    """Within the block jsonschema, which nbformat needs, is loaded without its check of IRIs: notebooks have none.
+
+    The check's grammar is compiled when its module is loaded, which takes two seconds.
+    """
+    name = "rfc3987_syntax"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # documented: an import of it fails, and jsonschema does without
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
 def read(notebook: Path) -> "nbformat.NotebookNode":
     """Read a notebook file as version 4. Raises WorkbenchError when it is absent or no notebook."""
-    import nbformat  # takes seconds
+    with no_grammar_of_iris():
+        import nbformat
 
     try:
         return nbformat.read(notebook, as_version=4)

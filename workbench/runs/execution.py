@@ -47,11 +47,11 @@ def run(
     Raises UsageError, before anything is written or started, when a parameter does not fit. A notebook that fails raises
     nothing: see the result. KeyboardInterrupt is recorded as "interrupted" and raised again.
     """
-    from workbench.runs import kernel  # with papermill, which takes seconds to import
-
     notebook = Path(notebook)
     given = {**(read_settings(Path(settings)) if settings else {}), **values}
     parameters = check(notebook, given)
+    from workbench.runs import kernel  # takes a second to import, and is not needed for a notebook that is refused
+
     folder = _folder(notebook, parameters, Path(out))
     made = pv.provenance(parameters, parameters.get("seed"), {}, {})
     bar = progress is True and sys.stderr.isatty()

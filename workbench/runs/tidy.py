@@ -47,6 +47,6 @@ def strip(notebook: str | Path) -> Path:
         cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    import nbformat  # takes seconds
+    import nbformat  # loaded by `read`
 
     return write_text(notebook, nbformat.writes(node) + "\n")
