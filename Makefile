@@ -148,7 +148,9 @@ $(VENV)/.installed-dev: pyproject.toml
 	$(INSTALL) -e ".[dev]"
 	@touch $(VENV)/.installed $@
 
-# Makes .venv unless a sound one is there: one with pip and a Python that serves.
+# Makes .venv unless a sound one is there: one with pip and a Python that serves. The pip that comes with Python 3.11 takes half as
+# long again to install all this as the present one; where none is to be had, the old one serves.
 venv:
 	@$(BIN)/python -c '$(NEEDED))' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || { \
-		$(PYTHON) -c '$(NEEDED) $(MESSAGE))' && $(PYTHON) -m venv --clear $(VENV); }
+		$(PYTHON) -c '$(NEEDED) $(MESSAGE))' && $(PYTHON) -m venv --clear $(VENV) && \
+		{ $(INSTALL) --upgrade pip 2>/dev/null; true; }; }

@@ -206,19 +206,19 @@ def test_the_loss_on_held_out_works_falls_and_prior_preservation_holds_the_class
     """On a base that knows the noun, over seeds: with and without class images held-out works are learnt, but without them the
     loss on what the base made of the noun rises more."""
     learnt = small_diffusion.learnt()
-    options = {"class_images": 8, "class_steps": 8, "captions": "plain", "dropout": 0.0, "snr": 0.0, "batch": 2, "rank": 8}
+    options = {"class_images": 6, "class_steps": 6, "captions": "plain", "dropout": 0.0, "snr": 0.0, "batch": 2, "rank": 8}
 
     def course(prior, seed):
         made = family(base=small_diffusion.base.load(learnt, dtype=torch.float32), seed=seed, **options)
         losses = made.losses
         made.losses = lambda draw: losses(draw) if prior else (("painter", made._loss(made._drawn(draw), draw)) for _ in (0,))
-        made.rates = {"painter": 1.5e-2}
-        first, last = finished(Training(made, Plan(steps=40, seed=seed, report_every=40)))
+        made.rates = {"painter": 2e-2}
+        first, last = finished(Training(made, Plan(steps=30, seed=seed, report_every=30)))
         assert last["held-out"] < 0.985 * first["held-out"] and last["training"] < 0.985 * first["training"]
         return last["prior"] - first["prior"]
 
     held, let_go = (sum(course(prior, seed) for seed in range(2)) / 2 for prior in (True, False))
-    assert let_go > 0.02 and held < 0.6 * let_go
+    assert let_go > 0.01 and held < 0.6 * let_go
 
 
 def test_checkpointing_changes_memory_and_no_gradient(family):

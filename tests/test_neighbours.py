@@ -399,7 +399,7 @@ class TestTransfers:
         settings = Settings(size=320, steps=10)  # two scales of 4
         whole, paths = Transfer(content, blend, encoder, settings), []
         for iterate in whole:
-            if iterate.step in (2, 4, 6):
+            if iterate.step in (2, 6):
                 paths.append(whole.checkpoint(tmp_path / f"{iterate.step}.safetensors"))
         for path in paths:
             assert torch.equal(Transfer(content, blend, encoder, settings).resume(path).run().image, whole.image)

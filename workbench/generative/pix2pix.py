@@ -292,7 +292,7 @@ def learning_from(
     if len(corpora) == 1 and corpora[0] in PAINTERS:
         learnt, new = (
             ScenePairs(scenes.pairs(corpora[0], count, size=options.size, held_out=held_out, show=show))
-            for count, held_out in ((options.scenes, False), (MEASURED_ON, True))
+            for count, held_out in ((options.scenes, False), (min(MEASURED_ON, options.scenes), True))
         )
         return Pix2pix(learnt, new, works, encoder, options, seed=seed)
     learn, out = data.split_works(works)
