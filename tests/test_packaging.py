@@ -154,4 +154,4 @@ def test_only_the_comparison_is_published(project):
     (project / ".venv" / ".installed").touch()
     told = make(project, "figures")
     assert told.returncode == 0, told.stderr
-    assert {path.name for path in (project / "figures").iterdir()} == {"sample_comparison.png", "sample_comparison.pdf"}
+    assert {path.name for path in (project / "figures").iterdir()} == {"sample_comparison.png"}

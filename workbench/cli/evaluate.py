@@ -25,7 +25,12 @@ def declare(commands: Any) -> None:
     )
     parser.add_argument("what", choices=WHAT, help="what is evaluated")
     parser.add_argument("lora", metavar="FILE|FOLDER", help="checkpoints of one training: .safetensors files, of any trainer")
-    parser.add_argument("--base", required=True, metavar="MODEL", help="Stable Diffusion, a folder or a name on the hub")
+    parser.add_argument(
+        "--base",
+        required=True,
+        metavar="MODEL",
+        help="Stable Diffusion, a folder or a name on the hub; small: what comes with the package",
+    )
     parser.add_argument("--download", action="store_true", help="fetch the base from the hub if it is not here")
     parser.add_argument("--corpus", required=True, help=f"{CORPUS_HELP}: the artist's works, those learnt from and others")
     parser.add_argument("--contents", nargs="+", required=True, metavar="CONTENT", help="photographs: files, or samples")

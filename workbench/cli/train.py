@@ -48,7 +48,10 @@ def declare(commands: Any) -> None:
     )
     parser.add_argument("--pairs", metavar="DIR", type=written, help="where these pictures are kept (default: NAME.pairs)")
     parser.add_argument(
-        "--base", metavar="MODEL", default="", help="dreambooth: Stable Diffusion, a folder or a name on the hub"
+        "--base",
+        metavar="MODEL",
+        default="",
+        help="dreambooth: Stable Diffusion, a folder or a name on the hub; small: what comes with the package",
     )
     parser.add_argument("--token", default="", metavar="WORD", help="dreambooth: the artist's word (default: sks)")
     parser.add_argument("--download", action="store_true", help="dreambooth: fetch the base from the hub if it is not here")

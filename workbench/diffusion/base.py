@@ -25,6 +25,8 @@ PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenize
 """Folders of a base model that decide what it paints."""
 PIPELINES = {"StableDiffusionPipeline": "Stable Diffusion", "StableDiffusionXLPipeline": "Stable Diffusion XL"}
 """Kinds of base models, by the class in model_index.json."""
+SMALL = "small"
+"""Name of the model that comes with the package, for trying things out: see its card, small/README.md."""
 GENERATIONS = {768: "1", 1024: "2"}
 """Generations of Stable Diffusion, by the width of what its text encoder gives."""
 
@@ -228,7 +230,7 @@ def quiet() -> Iterator[None]:
 def load(
     name: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, download: bool = False
 ) -> Base:
-    """The base model called `name`: a folder in the layout of diffusers, a single .safetensors file, or a name on the hub.
+    """The base model called `name`: a folder in the layout of diffusers, a single .safetensors file, a name on the hub, or SMALL.
 
     A single file needs the configurations of its kind in a folder of the same name without the suffix. `dtype`: of the weights,
     by default bfloat16 where the device has it in hardware, else float32. `download`: whether what is missing may be fetched
@@ -292,6 +294,8 @@ def _folder(name: str, download: bool) -> Path:
     path = Path(name)
     if path.is_dir():
         return path
+    if name == SMALL:
+        return Path(__file__).parent / SMALL
     hub_name = name.count("/") <= 1 and not name.startswith((".", "/", "~")) and "\\" not in name
     require(hub_name, f"base {name}: no such folder")
     errors = library("huggingface_hub.errors")
