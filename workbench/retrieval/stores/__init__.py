@@ -18,6 +18,8 @@ STORES = {
     "redis": ("redis_sets", "RedisSets", "redis://HOST:PORT"),
     "qdrant": ("qdrant", "Qdrant", "qdrant:http://HOST:PORT"),
     "milvus": ("milvus", "Milvus", "milvus:FILE.db"),
+    "weaviate": ("weaviate", "Weaviate", "weaviate:http://HOST:PORT"),
+    "pinecone": ("pinecone", "Pinecone", "pinecone:CLOUD/REGION"),
 }
 """The first word -> (module, class, how it is written)."""
 NAME = "works"

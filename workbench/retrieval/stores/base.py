@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -148,6 +149,11 @@ def package(name: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         what = f"the package {error.name} is not installed"
         raise WorkbenchError(f"index {extra}: {what}; pip install 'artist-workbench[{extra}]'") from error
+
+
+def uuids(ids: Iterable[str]) -> list[str]:
+    """Ids as stores take them that know no others."""
+    return [str(uuid.uuid5(uuid.NAMESPACE_URL, id)) for id in ids]
 
 
 def shown(text: str) -> str:
