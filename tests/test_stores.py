@@ -16,10 +16,10 @@ from naive_search import check, naive
 from vector_servers import ELSEWHERE, NEEDS, check_installed, drop
 
 from workbench.errors import UsageError, WorkbenchError
+from workbench.names import without_passwords
 from workbench.retrieval import stores
 from workbench.retrieval.index import ExactIndex
 from workbench.retrieval.stores import open_index
-from workbench.retrieval.stores.base import shown
 
 IN_A_FOLDER = {"lancedb": "lancedb:{}/museum", "qdrant": "qdrant:{}/museum", "milvus": "milvus:{}/museum.db"}
 ONE_PROCESS = ("qdrant", "milvus")
@@ -372,7 +372,7 @@ class TestWords:
 
     def test_passwords_are_never_shown(self):
         for text in ("postgresql://me:secret@host/db", "redis://:secret@host", "postgresql://host/db?user=me&password=secret"):
-            assert "secret" not in shown(text) and "host" in shown(text)
+            assert "secret" not in without_passwords(text) and "host" in without_passwords(text)
             with pytest.raises(UsageError) as refused:
                 stores.parse(f"nosuch{text}")
             assert "secret" not in str(refused.value)
