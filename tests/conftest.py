@@ -80,9 +80,11 @@ def ctrl_c():
 def ray():
     """A Ray on this machine with two cores. Tests are skipped, by name, where it is not installed."""
     ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'artist-workbench[cluster]'")
+    folders = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    seen = {"env_vars": {"PYTHONPATH": os.pathsep.join(folders)}}  # modules of the tests, where a task is imported
     for left in (2, 1, 0):
         try:
-            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=seen)
             break
         except Exception:  # a bare one, where it has not started after thirty seconds
             ray.shutdown()
