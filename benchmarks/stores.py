@@ -28,7 +28,7 @@ from workbench.retrieval.index import Index
 from workbench.retrieval.stores import open_index
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from vector_servers import NEEDS, Servers
+from vector_servers import ELSEWHERE, NEEDS, Servers
 
 OUT = Path(__file__).with_name("stores.json")
 DIMENSIONS, LATENT, MOTIFS, ARTISTS = 512, 64, 200, 100
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument(
         "--points", type=int, nargs="+", default=[100_000], help="how many (default: 100000; 1000000 takes hours)"
     )
-    parser.add_argument("--stores", nargs="+", choices=NEEDS, default=list(NEEDS))
+    parser.add_argument("--stores", nargs="+", choices=NEEDS, default=[store for store in NEEDS if store not in ELSEWHERE])
     parser.add_argument(
         "--limit", type=float, default=180, help="seconds after which filling a store is given up (default: 180)"
     )

@@ -76,6 +76,24 @@ def ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(scope="module")
+def ray():
+    """A Ray on this machine with two cores. Tests are skipped, by name, where it is not installed."""
+    ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'artist-workbench[cluster]'")
+    folders = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    seen = {"env_vars": {"PYTHONPATH": os.pathsep.join(folders)}}  # modules of the tests, where a task is imported
+    for left in (2, 1, 0):
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=seen)
+            break
+        except Exception:  # a bare one, where it has not started after thirty seconds
+            ray.shutdown()
+            if not left:
+                raise
+    yield ray
+    ray.shutdown()
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder with the real corpora and weights; tests that need it are skipped, visibly, where it is absent."""

@@ -1099,6 +1099,22 @@ def test_search_finds_a_painting_by_itself(workbench, two_styles):
     assert by[0] == by[1] != by[2]
 
 
+def test_two_folders_of_one_name_are_two_corpora(workbench, two_styles, tmp_path):
+    """Their works are found, named and drawn as what they are, also where file names are the same."""
+    for artist, works in (("monet", (4, 6)), ("degas", (5, 7))):
+        folder = tmp_path / artist / "paintings"
+        folder.mkdir(parents=True)
+        for i, work in enumerate(works, 1):
+            shutil.copy(two_styles / f"work-0{work}.png", folder / f"{i}.png")
+    corpora = (tmp_path / "monet" / "paintings", tmp_path / "degas" / "paintings")
+    status, out, _ = workbench("search", *corpora, two_styles / "work-04.png", "-k", "9", "--device", "cpu", "-o", "sheet.png")
+    lines = [line.split()[1] for line in out.splitlines()[:4]]
+    assert status == 0 and lines[0] == "monet/paintings/1.png"
+    assert sorted(lines) == [f"{artist}/paintings/{i}.png" for artist in ("degas", "monet") for i in (1, 2)]
+    inputs = figures.read_provenance("sheet.png")["inputs"]
+    assert {"corpus monet/paintings", "corpus degas/paintings"} < set(inputs)
+
+
 def test_a_museum_is_one_index_of_several_artists(workbench, two_styles, tmp_path):
     pytest.importorskip("lancedb")
     picture = two_styles / "work-04.png"

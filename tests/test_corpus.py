@@ -7,6 +7,7 @@ import shutil
 import sys
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from workbench import images, inputs
-from workbench.corpora import Corpus, IngestReport, Work, ingest
+from workbench.corpora import Corpus, IngestReport, Work, ingest, told_apart
 from workbench.errors import UsageError, WorkbenchError
 
 
@@ -579,6 +580,15 @@ def test_what_is_not_found_names_the_nearest(gallery):
 
 
 # Parts
+
+
+def test_names_of_corpora_are_told_apart_by_the_folders_above(gallery):
+    def at(path):
+        return replace(gallery, name=Path(path).name, root=Path(path))
+
+    folders = ["/museum/monet/works", "/museum/degas/works", "/old/degas/works", "/museum/umber"]
+    assert told_apart(list(map(at, folders))) == ["monet/works", "museum/degas/works", "old/degas/works", "umber"]
+    assert told_apart([at("/a/x"), at("/a/x")]) == ["a/x", "a/x"] and told_apart([]) == []
 
 
 def test_select(gallery):

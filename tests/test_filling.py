@@ -10,7 +10,7 @@ from workbench import targets
 from workbench.encoders import Encoder
 from workbench.errors import UsageError
 from workbench.methods import Library, Request
-from workbench.methods.library import part
+from workbench.methods.library import parts
 from workbench.retrieval import embeddings, familiarity, filling
 from workbench.retrieval.descriptors import describe
 from workbench.retrieval.index import ExactIndex
@@ -169,7 +169,7 @@ class TestSelection:
         library = Library(contents={"photo": corpus[4].load(64)}, corpora={"museum": museum}, encoders={"colours": Colours(),
                           "embedded": Colours()})  # fmt: skip
         target = library.target(asked)
-        assert set(target.works) <= set(part(museum, asked)) and len(target.works) > 1
+        assert set(target.works) <= set(parts([museum], asked)[0]) and len(target.works) > 1
         (chosen,) = library.selections(asked)
         assert chosen.indexed.where == {"corpus": ["museum"], "artist": ["Cool"],
                                         "year": [f"190{i}" for i in range(1, 10, 2)]}  # fmt: skip

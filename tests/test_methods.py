@@ -183,6 +183,32 @@ class TestLibrary:
         with pytest.raises(UsageError, match="where"):
             library.works(request(where=("genre=portrait", "year=1901..1901")))
 
+    def test_of_several_corpora_where_leaves_those_with_a_work_that_meets_it(self, corpus):
+        def of(name, artist, first, last):
+            works = [replace(work, metadata={**work.metadata, "artist": artist}) for work in corpus.works[first:last]]
+            return replace(corpus, name=name, works=tuple(works))
+
+        bare = replace(corpus, name="c", works=tuple(replace(work, metadata={}) for work in corpus.works[10:]))
+        library = Library(corpora={"a": of("a", "Ada", 0, 5), "b": of("b", "Ben", 5, 10), "c": bare})
+
+        def left(*where, **more):
+            asked = request(corpora=("a", "b", "c"), target="whole", where=where, **more)
+            return {found.name: len(found) for found in library.works(asked)}
+
+        assert left("artist=Ada") == {"a": 5}
+        assert left("artist=Ada", "artist=Ben") == {"a": 5, "b": 5}
+        assert left("year=1904..1906") == {"a": 1, "b": 2}
+        assert left("artist=Ben", "genre=portrait") == {"b": 2} and left() == {"a": 5, "b": 5, "c": 2}
+        for where, says in (
+            (("artist=Cid",), "no work with artist 'Cid'"),
+            (("place=Arles",), "no metadata column 'place'"),
+            (("artist=Ada", "year=1909..1909"), "no work of corpus 'a' or 'b' or 'c' meets all of where at once"),
+        ):
+            with pytest.raises(UsageError, match=says):
+                left(*where)
+        with pytest.raises(UsageError, match="corpus 'b' has a share, and no work that meets where"):
+            left("artist=Ada", shares=(1, 1, 1))
+
     def test_several_corpora_are_mixed_by_shares(self, library, corpus):
         library = Library(
             contents={"photo": library.content("photo")},

@@ -18,6 +18,16 @@ from workbench.errors import WorkbenchError
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4, SHA-256 of "abc"
 
 
+ADDRESSES = [
+    "postgresql://me:hidden@db.example.org/museum#works",
+    "postgresql://me:hid:den@hidden@db.example.org/museum",
+    "redis://:hidden@db.example.org:6379",
+    "postgresql://db.example.org/museum?user=me&password=hidden&sslmode=require",
+    "qdrant:https://db.example.org?api_key=hidden",
+]
+"""Addresses of servers, each with a password or key of which no part may be written down."""
+
+
 class TestProvenance:
     def test_it_holds_what_is_needed_to_make_the_result_again(self, tmp_path):
         content = tmp_path / "abc.txt"
@@ -70,6 +80,12 @@ class TestProvenance:
     )
     def test_paths_out_of_the_folder_are_reduced_and_nothing_else_is(self, value, kept):
         assert pv.shared(value) == kept
+
+    @pytest.mark.parametrize("address", ADDRESSES)
+    def test_it_has_no_password_wherever_one_is_given(self, address):
+        parameters = {"index": address, "more": [{"of": (address, f"lancedb:x {address}")}]}
+        text = pv.text(pv.provenance(parameters, None, {}, {pv.shared(address): ABC}))
+        assert "hidden" not in text and "db.example.org" in text
 
     @given(st.lists(st.text("abcde ", min_size=1).filter(str.strip), min_size=1, max_size=4))
     def test_no_folder_of_an_absolute_path_is_left(self, parts):

@@ -14,6 +14,7 @@ import numpy as np
 import papermill
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from papermill.exceptions import PapermillExecutionError
@@ -25,6 +26,7 @@ from workbench.errors import UsageError, WorkbenchError
 from workbench.runs import declarations, kernel, record
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+ADDRESS = "postgresql://me:hidden@db.example.org/museum"
 CELL = """\
 from typing import Literal
 content: str = "china"  # a path or a sample's name
@@ -161,6 +163,22 @@ class TestParameters:
             runs.check(path, values)
         assert message in str(caught.value) and "\n" not in str(caught.value)
         assert caught.value.exit_code == 2
+
+    @pytest.mark.parametrize("given", [{"index": ADDRESS}, {"places": {"a": [ADDRESS]}}])
+    def test_a_password_is_refused_before_anything_is_written(self, notebook, tmp_path, given):
+        path = notebook("index: str = ''\nplaces: dict[str, list[str]] = {}", "1 + 1")
+        grid = tmp_path / "grid.yaml"
+        grid.write_text(yaml.safe_dump({"notebook": path.name, "vary": {name: [value] for name, value in given.items()}}))
+        own = notebook(f"index: str = {ADDRESS!r}", name="own.ipynb")  # in the cell itself
+        for attempt in (
+            lambda: runs.run(path, given, out=tmp_path / "runs"),
+            lambda: runs.read_grid(grid),
+            lambda: runs.run(own, {}, out=tmp_path / "runs"),
+        ):
+            with pytest.raises(UsageError, match="holds a password or a key") as refused:
+                attempt()
+            assert "hidden" not in str(refused.value) and "\n" not in str(refused.value)
+        assert not (tmp_path / "runs").exists()
 
     def test_a_parameter_without_a_default_is_required(self, notebook):
         path = notebook("corpus: str\nsize: int = 8")
@@ -306,6 +324,11 @@ class TestSession:
             inside = figures.read_provenance(path)
             assert inside["seed"] == 3 and inside["weights"] == made["weights"] and inside["notebook"] == "n"
             assert str(tmp_path) not in json.dumps(inside)
+
+    def test_a_password_in_the_cell_is_refused_and_nothing_is_recorded(self, begin, tmp_path):
+        with pytest.raises(UsageError, match="parameter index holds a password or a key") as refused:
+            begin(f"index: str = {ADDRESS!r}")
+        assert "hidden" not in str(refused.value) and not list(tmp_path.iterdir())
 
     def test_identical_runs_write_identical_figures(self, begin, tmp_path):
         written = []

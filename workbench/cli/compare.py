@@ -103,7 +103,6 @@ def _compare(args: argparse.Namespace) -> None:
     from workbench import provenance as pv
     from workbench.methods import Library, Request
     from workbench.methods.kept import cached_picture
-    from workbench.retrieval.stores import shown
     from workbench.transfer import Settings
 
     for method in args.method or ():
@@ -173,7 +172,7 @@ def _compare(args: argparse.Namespace) -> None:
     parameters |= {name: list(value) for name, value in works.items() if value}
     del parameters["method"]  # every row has its own
     if args.index != "exact":
-        parameters["index"] = shown(args.index)
+        parameters["index"] = args.index
     made = pv.provenance(
         {**parameters, "encoder": encoder.identity, "retriever": retriever.identity},
         settings.seed,

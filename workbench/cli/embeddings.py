@@ -16,6 +16,7 @@ from workbench.cli.parser import (
     open_corpus,
 )
 from workbench.errors import require
+from workbench.names import without_passwords
 from workbench.paths import written
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _embed(args: argparse.Namespace) -> None:
 
         index = stores.open_index(args.index)
         filling.fill(index, [corpus], encoder, descriptors=found, show=True)
-        print(f"{len(index)} works in {stores.shown(args.index)}")
+        print(f"{len(index)} works in {without_passwords(args.index)}")
     if found or (is_indexed and not args.out):
         return
     space = embeddings.embed(corpus, encoder, **options, show=True)
@@ -128,6 +129,7 @@ def _search(args: argparse.Namespace) -> None:
     if args.out:
         check_out(args.out, ".png", ".pdf")
     from workbench import images, inputs
+    from workbench.corpora import told_apart
     from workbench.retrieval import descriptors, filling, stores
     from workbench.retrieval.centred import K
     from workbench.retrieval.index import where_of
@@ -136,26 +138,31 @@ def _search(args: argparse.Namespace) -> None:
     words = held[0] if held else args.index
     stores.parse(words)
     require(
-        not (held and args.out), f"-o draws pictures, and {stores.shown(words)} has none: name the corpora, and it as --index"
+        not (held and args.out),
+        f"-o draws pictures, and {without_passwords(words)} has none: name the corpora, and it as --index",
     )
     alone = not held or (len(args.corpus) == 1 and args.index == "exact")
-    require(alone, f"{stores.shown(words)} is searched by itself; to add works to it, name their corpora, and it as --index")
+    require(
+        alone, f"{without_passwords(words)} is searched by itself; to add works to it, name their corpora, and it as --index"
+    )
     options = {"k": K, "where": where_of(args.where)} | given(args, SEARCH)
     content = inputs.content(args.content, inputs.COMPARED)
     encoder = load_encoder(args, style=False)
     corpora = [open_corpus(name) for name in args.corpus if not held]
     index = stores.open_index(words)
+    names = told_apart(corpora)
     described = descriptors.describe(images.resize(content, encoder.embedding_size).to(encoder.device), encoder, "content")
     if held:
         matches = index.search(described - filling.centre(index, encoder), **options)
     else:
         matches = filling.fill(index, corpora, encoder, show=True).search(described, **options)
     require(bool(matches) or not args.where, f"no work meets {' '.join(f'--where {text}' for text in args.where)}")
+    known = {id: names[place] for id, (_, place) in filling.works_of(corpora).items()}
     for match in matches:
         work = match.metadata
         if held or len(corpora) > 1:
             titled = ", ".join(filter(None, (work["title"], work.get("artist"))))
-            print(f"{match.similarity:+.3f}  {work['corpus']}/{work['file']}  {titled}")
+            print(f"{match.similarity:+.3f}  {known.get(match.id, work['corpus'])}/{work['file']}  {titled}")
         else:
             print(f"{match.similarity:+.3f}  {work['file']}  {work['title']}")
     if args.out:
@@ -163,7 +170,10 @@ def _search(args: argparse.Namespace) -> None:
         from workbench import provenance as pv
 
         parameters = {"corpora": args.corpus, "encoder": encoder.identity, "content": args.content, "where": args.where}
-        inputs_read = {"content": inputs.content_path(args.content), **{f"corpus {c.name}": c.root for c in corpora}}
+        inputs_read = {
+            "content": inputs.content_path(args.content),
+            **{f"corpus {name}": c.root for name, c in zip(names, corpora, strict=True)},
+        }
         made = pv.provenance(parameters, None, inputs_read, {pv.shared(encoder.name): encoder.weights_sha256})
         sheet = _found_sheet(content, matches, corpora)
         print(*figures.save(sheet, args.out.with_suffix(""), {"command": "search", **made}), sep="\n")
@@ -172,15 +182,17 @@ def _search(args: argparse.Namespace) -> None:
 def _found_sheet(content: "Tensor", matches: "Sequence[Match]", corpora: "Sequence[Corpus]") -> "Figure":
     """A contact sheet of the content and of the works that were found, the most similar first."""
     from workbench import figures, images
+    from workbench.corpora import told_apart
+    from workbench.retrieval import filling
 
-    whose = {corpus.name: corpus for corpus in corpora}
+    known = filling.works_of(corpora)
     pictures, captions = [images.to_pil(images.resize(content, FOUND_SIZE))], ["The picture that was asked about"]
     for match in matches:
-        work = whose[match.metadata["corpus"]][match.metadata["file"]]
+        work, _ = known[match.id]
         artist = match.metadata.get("artist", "") if len(corpora) > 1 else ""
         pictures.append(images.to_pil(work.load(FOUND_SIZE)))
         captions.append(f"{match.similarity:+.2f} {', '.join(filter(None, (work.title, artist)))}")
-    return figures.contact_sheet(pictures, captions, title=f"Nearest works of {', '.join(whose)}")
+    return figures.contact_sheet(pictures, captions, title=f"Nearest works of {', '.join(told_apart(corpora))}")
 
 
 def _clusters(args: argparse.Namespace) -> None:

@@ -5,11 +5,11 @@ import math
 import sys
 from typing import Any
 
-from workbench.cli.parser import add_command, given
+from workbench.cli.parser import add_command, count, given
 from workbench.errors import WorkbenchError, require
 from workbench.paths import written
 
-RUN = "workbench.runs:run"
+RUN, SWEEP = "workbench.runs:run", "workbench.runs:sweep"
 
 
 def declare(commands: Any) -> None:
@@ -30,6 +30,8 @@ def declare(commands: Any) -> None:
     )
     text = "folder that receives <notebook>/<run-id>, and <notebook>/sweep.csv and index.html"
     parser.option("--out", RUN, text, type=written)
+    parser.option("--workers", SWEEP, "runs at a time, each in a process of its own", type=count)
+    parser.option("--on", SWEEP, "where they are made: here; ray, on this machine; or ray:ADDRESS, a cluster")
     parser.add_argument("--retry", action="store_true", help="make failed runs again, though nothing has changed")
 
 
@@ -68,7 +70,7 @@ def _sweep(args: argparse.Namespace) -> None:
     from workbench import runs
     from workbench.runs import index_page
 
-    grid, options = runs.read_grid(args.grid), given(args, RUN)
+    grid, options = runs.read_grid(args.grid), given(args, RUN) | given(args, SWEEP)
     failed = kept = number = 0
     for number, one in enumerate(runs.sweep(grid, retry=args.retry, **options), 1):
         varied = ", ".join(f"{name} = {value!r}" for name, value in one.varied.items())

@@ -392,7 +392,6 @@ def _stamp(
     """Metadata that says what decided the picture: enough to make it again, and to tell whether it was finished."""
     from workbench import provenance as pv
     from workbench.figures.files import PNG_KEY
-    from workbench.retrieval.stores import shown
 
     encoder, target, settings = run.encoder, run.target, run.settings
     parameters = {
@@ -410,7 +409,7 @@ def _stamp(
     if retriever is not None:
         parameters["retriever"] = retriever.identity
     if request.index != "exact":
-        parameters["index"] = shown(request.index)
+        parameters["index"] = request.index
     if "tau" in request.options:
         parameters["tau"] = request.temperature
     used = [e for e in (encoder, getattr(run, "draft", None), retriever) if e is not None]

@@ -4,7 +4,7 @@ import difflib
 import random
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -248,6 +248,16 @@ class Corpus:
             held.update(work.name for work in groups[smallest])
         inside = tuple(work for work in self.works if work.name in held)
         return self.exclude(inside), replace(self, works=inside)
+
+
+def told_apart(corpora: Sequence[Corpus]) -> list[str]:
+    """The names of corpora, of which those that are alike begin with as many of the folders above as tell them apart."""
+    names = [corpus.name for corpus in corpora]
+    above = [corpus.root.relative_to(corpus.root.anchor).parts[:-1] for corpus in corpora]
+    for depth in range(1, max(map(len, above), default=0) + 1):
+        longer = ["/".join((*folders[-depth:], corpus.name)) for folders, corpus in zip(above, corpora, strict=True)]
+        names = [more if names.count(name) > 1 else name for name, more in zip(names, longer, strict=True)]
+    return names
 
 
 def _pixels(work: Work) -> int:

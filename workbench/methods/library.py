@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from workbench import encoders, images, inputs, provenance, targets
-from workbench.corpora import Corpus, Work
+from workbench.corpora import Corpus, Work, told_apart
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.methods.request import RETRIEVED, Request
@@ -84,12 +84,12 @@ class Library:
             return self._encoders[name]
 
     def works(self, request: Request) -> list[Corpus]:
-        """The works of every corpus that `where` and `exclude` leave."""
+        """The works of every corpus that `where` and `exclude` leave; of several corpora those without any are left out."""
         opened = [self.corpus(name) for name in request.corpora]
         for name in request.exclude:
             if not any(corpus.named(name) for corpus in opened):
                 opened[0].find(name)  # which says what is near
-        return [part(corpus, request) for corpus in opened]
+        return parts(opened, request)
 
     def selections(self, request: Request) -> list[Selection]:
         """For every corpus its works, which are measured where the target looks for those that fit the content."""
@@ -156,7 +156,8 @@ class Library:
         chosen = [selection.target(request.target, **options).combined(request.combine) for selection in selections]
         if len(chosen) == 1:
             return chosen[0]
-        named = [replace(target, name=s.corpus.name) for target, s in zip(chosen, selections, strict=True)]
+        names = told_apart([selection.corpus for selection in selections])
+        named = [replace(target, name=name) for target, name in zip(chosen, names, strict=True)]
         return targets.mix(list(zip(request.shares or [1.0] * len(named), named, strict=True)))
 
     def _painting(self, request: Request) -> Work:
@@ -196,24 +197,43 @@ def _measured(selections: Sequence[Selection]) -> bool:
     return all(selection.measured for selection in selections)
 
 
-def part(corpus: Corpus, request: Request) -> Corpus:
-    """The works of `corpus` that `where` and `exclude` leave: any of a column's values, and all of the columns."""
-    criteria: dict[str, list[str]] = {}
+def parts(corpora: Sequence[Corpus], request: Request) -> list[Corpus]:
+    """The works of `corpora` that `where` and `exclude` leave: any of a column's values, and all of the columns.
+
+    A corpus in which no work meets `where` is left out. UsageError for a value that no work of any has, where nothing is left,
+    and where one is left out that has a share.
+    """
+    criteria: dict[str, set[tuple[int, str]]] = {}
     for text in request.where:
         column, _, value = text.partition("=")
-        criteria.setdefault(column, []).append(value)
-    left = corpus
-    for column, values in criteria.items():
-        spans = [re.fullmatch(r"(\d+)\.\.(\d+)", value) for value in values]
-        found = [corpus.between(column, *map(int, span.groups())) for span in spans if span]
-        plain = [value for value, span in zip(values, spans, strict=True) if not span]
-        found += [corpus.select(**{column: plain})] if plain else []
-        names = {work.name for one in found for work in one}
-        require(any(work.name in names for work in left), f"no work of corpus {corpus.name!r} meets all of where at once")
-        left = replace(left, works=tuple(work for work in left if work.name in names))
-    out = [corpus.find(name) for name in request.exclude if corpus.named(name)]
-    out = [work for work in out if work in left.works]
-    return left.exclude(out) if out else left
+        criteria.setdefault(column, set()).update(_meeting(corpora, column, value))
+    left = []
+    for i, corpus in enumerate(corpora):
+        works = tuple(work for work in corpus if all((i, work.name) in met for met in criteria.values()))
+        require(bool(works) or not request.shares, f"corpus {corpus.name!r} has a share, and no work that meets where")
+        out = [corpus.find(name) for name in request.exclude if corpus.named(name)]
+        out = [work for work in out if work in works]
+        if works:
+            part = replace(corpus, works=works)
+            left.append(part.exclude(out) if out else part)
+    names = " or ".join(repr(corpus.name) for corpus in corpora)
+    require(bool(left), f"no work of corpus {names} meets all of where at once")
+    return left
+
+
+def _meeting(corpora: Sequence[Corpus], column: str, value: str) -> set[tuple[int, str]]:
+    """(place of the corpus, name) of the works whose `column` is `value`, or within it. UsageError where there are none."""
+    found, problem = set(), None
+    span = re.fullmatch(r"(\d+)\.\.(\d+)", value)
+    for i, corpus in enumerate(corpora):
+        try:
+            met = corpus.between(column, *map(int, span.groups())) if span else corpus.select(**{column: value})
+            found |= {(i, work.name) for work in met}
+        except UsageError as error:
+            problem = problem or error
+    if problem is not None and not found:
+        raise problem
+    return found
 
 
 def lone_work(path: Path) -> Work:

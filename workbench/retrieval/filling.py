@@ -44,13 +44,18 @@ def fill(
     Raises UsageError for an index of another encoder or size of pictures, and for points that are no works.
     """
     descriptors = descriptors or (lambda works: embeddings.embed(works, encoder, "content", show=show).raw)
-    works = {_id(work, corpus): (work, corpus) for corpus in corpora for work in corpus}
+    works = works_of(corpora)
     if not index.about:
         require(not len(index), "the index holds points that are no works: choose another #NAME")
         mean = _mean([work for work, _ in works.values()], descriptors).astype("<f4")
         index.about = json.dumps({"holds": holds(encoder), "centre": base64.b64encode(mean.tobytes()).decode()})
     mean = centre(index, encoder)
     ids = list(works)
+
+    def columns(id: str) -> dict[str, Value]:
+        work, place = works[id]
+        return _columns(work, corpora[place])
+
     for batch in _batches(ids):
         present = index.present(batch)
         missing = [id for id in batch if id not in present]
@@ -59,9 +64,17 @@ def fill(
         vectors = descriptors([works[id][0] for id in missing]) - mean
         inside = np.flatnonzero(vectors.any(axis=1)).tolist()  # a work that is the mean has no direction
         if inside:
-            index.upsert([missing[i] for i in inside], vectors[inside], [_columns(*works[missing[i]]) for i in inside])
+            index.upsert([missing[i] for i in inside], vectors[inside], [columns(missing[i]) for i in inside])
     index.optimise()
     return CentredIndex(ids, index, mean, {"corpus": [corpus.name for corpus in corpora], **(where or {})})
+
+
+def works_of(corpora: Sequence[Corpus]) -> dict[str, tuple[Work, int]]:
+    """The ids of the works of `corpora` as points -> the work, and the place of its corpus.
+
+    File and corpus are no key: two folders may have one name.
+    """
+    return {_id(work, corpus): (work, place) for place, corpus in enumerate(corpora) for work in corpus}
 
 
 def holds(encoder: Encoder) -> str:

@@ -4,10 +4,7 @@ All machines must have this package and see the corpus and the shards under the 
 or precision would give other vectors says so, and makes none.
 """
 
-import importlib
-import os
 import platform
-import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,8 +13,8 @@ import numpy as np
 import torch
 from safetensors.numpy import load, save
 
-from workbench import images
-from workbench.errors import UsageError, WorkbenchError
+from workbench import images, tasks
+from workbench.errors import WorkbenchError
 from workbench.retrieval import embeddings
 from workbench.retrieval.shards import Shard, describe
 from workbench.retrieval.workers import Job
@@ -35,11 +32,7 @@ def make_each(job: Job, shards: Sequence[Shard], workers: int | None, address: s
 
     Raises UsageError where ray is not installed, WorkbenchError where the cluster does not answer, or a process of it dies.
     """
-    ray = _ray()
-    begun = not ray.is_initialized()
-    try:
-        if begun:
-            _start(ray, address)
+    with tasks.cluster(address) as ray:
         ray.data.DataContext.get_current().enable_progress_bars = False
         gpus = int(job.device == "cuda")
         every = int(ray.cluster_resources().get("GPU" if gpus else "CPU", 1))
@@ -51,38 +44,6 @@ def make_each(job: Job, shards: Sequence[Shard], workers: int | None, address: s
         made = decoded.map_batches(_Encoding, fn_constructor_args=(job, wanted), batch_size=1, compute=pool, **resources)
         for row in made.iter_rows():
             yield row["problem"]
-    except ray.exceptions.RayError as error:
-        raise WorkbenchError(f"Ray: {_last_line(error)}; shards that are made are kept") from error
-    finally:
-        if begun:
-            ray.shutdown()
-
-
-def _ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports how it is used unless told not to
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # progress and problems are reported here
-    try:
-        importlib.import_module("ray.data")
-        return importlib.import_module("ray")
-    except ImportError as error:
-        raise UsageError("ray is not installed: pip install 'artist-workbench[cluster]'") from error
-
-
-def _start(ray: Any, address: str) -> None:
-    """Connect to the cluster at `address`, or start one on this machine. WorkbenchError where that fails."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        if port.isdecimal():  # where nothing answers, Ray itself would try for minutes
-            socket.create_connection((host, int(port)), timeout=10).close()
-        local = {} if address else {"include_dashboard": False}
-        ray.init(address=address or "local", log_to_driver=False, logging_level="error", **local)
-    except Exception as error:  # Ray raises a bare Exception where it does not start in time
-        where = f"at {address}" if address else "on this machine"
-        raise WorkbenchError(f"Ray does not answer {where}: {_last_line(error)}") from error
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _absolute(shard: Shard) -> Shard:

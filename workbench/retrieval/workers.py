@@ -3,19 +3,14 @@
 All leave the same files, see `shards`.
 """
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import torch
-
-from workbench import encoders, progress
+from workbench import encoders, progress, tasks
 from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import WorkbenchError, require
@@ -71,8 +66,7 @@ def embed(
     that cannot be read.
     """
     require(kind in KINDS, f"embedding {kind!r}: choose {', '.join(KINDS)}")
-    place, _, address = on.partition(":")
-    require(place in ("here", "ray") and (place == "ray" or on == place), f"on {on!r}: choose here, ray or ray:ADDRESS")
+    place, address = tasks.place_of(on)
     works, folder = tuple(corpus), Path(folder).absolute()
     if not works:
         raise WorkbenchError("no works to embed")
@@ -107,21 +101,5 @@ def make(job: Job, shard: Shard) -> str:
 
 
 def here(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[str]:
-    """`make` of every shard, as they are done, by `workers` processes."""
-    if workers == 1:
-        yield from (make(job, shard) for shard in shards)
-        return
-    # Processes that are started anew: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _single_threaded) as pool:
-        try:
-            for done in as_completed([pool.submit(make, job, shard) for shard in shards]):
-                yield done.result()
-        except BrokenProcessPool as error:
-            raise WorkbenchError("a process was killed, perhaps for its memory: use fewer workers; shards are kept") from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _single_threaded() -> None:
-    torch.set_num_threads(1)
+    """`make` of every shard, as they are done, by `workers` processes, each with one thread."""
+    return (told for _, told in tasks.each(make, job, shards, workers=workers, threads=1))

@@ -22,6 +22,7 @@ from pydantic import AllowInfNan, Strict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from workbench.errors import UsageError, WorkbenchError
+from workbench.names import without_passwords
 
 if typing.TYPE_CHECKING:
     import nbformat
@@ -231,8 +232,8 @@ def _is_ellipsis(node: ast.expr) -> bool:
 def check(notebook: str | Path, values: Mapping[str, object]) -> dict[str, typing.Any]:
     """Resolve every parameter of the notebook: the given values, then the defaults.
 
-    Raises UsageError for an unknown name (with the nearest one), a value that does not fit the annotation, and a required
-    parameter without a value; WorkbenchError for a notebook whose parameters cannot be read.
+    Raises UsageError for an unknown name (with the nearest one), a value that does not fit the annotation or holds a password,
+    and a required parameter without a value; WorkbenchError for a notebook whose parameters cannot be read.
     """
     return resolve(parameters(notebook), values, Path(notebook).name)
 
@@ -246,11 +247,22 @@ def resolve(known: Iterable[Parameter], values: Mapping[str, object], name: str)
     for parameter in known.values():
         if parameter.name not in values and parameter.required:
             raise UsageError(f"{name}: parameter {parameter.name} ({parameter.annotation}) has no default; give a value")
+        value = values.get(parameter.name, parameter.default)
+        if _holds_password(value):
+            how = "a run writes its parameters down; leave it out of the address, and set a variable such as PGPASSWORD"
+            raise UsageError(f"{name}: parameter {parameter.name} holds a password or a key: {how}")
         try:
-            resolved[parameter.name] = parameter.checked(values.get(parameter.name, parameter.default))
+            resolved[parameter.name] = parameter.checked(value)
         except ValueError as error:
             raise UsageError(f"{name}: {error}") from error
     return resolved
+
+
+def _holds_password(value: object) -> bool:
+    if isinstance(value, str):
+        return without_passwords(value) != value
+    inside = [*value.keys(), *value.values()] if isinstance(value, Mapping) else value
+    return isinstance(inside, list | tuple) and any(map(_holds_password, inside))
 
 
 def _lookup(known: Mapping[str, Parameter], given: str, name: str) -> Parameter:

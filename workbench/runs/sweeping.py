@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
+from workbench import tasks
 from workbench.errors import UsageError, require
 from workbench.runs import dependencies, index_page, record
 from workbench.runs.declarations import check
-from workbench.runs.execution import run
+from workbench.runs.execution import RunResult, run
 from workbench.runs.live import Table
 from workbench.runs.swept import SweptRun
 from workbench.storage import write_text
@@ -70,34 +71,67 @@ def read_grid(path: str | Path) -> Grid:
     return grid
 
 
-def sweep(grid: Grid, *, out: str | Path = "runs", retry: bool = False, progress: bool = True) -> Iterator[SweptRun]:
+def sweep(
+    grid: Grid,
+    *,
+    out: str | Path = "runs",
+    retry: bool = False,
+    progress: bool = True,
+    workers: int = 1,
+    on: str = "here",
+) -> Iterator[SweptRun]:
     """Yield every run of `grid` once it is complete or has failed; runs that need not be made again come first.
 
     A run below `out` is kept as long as everything that it depends on is as it was (see `dependencies`); otherwise it is made
     again, and `why` says for what reason. The next run starts when one has failed. `retry` makes failed runs again.
     `out`/<notebook>/ gets sweep.csv and index.html after every run, and overview.png and .pdf at the end: pictures, with the
     last of `vary` across and the one before down. `progress` shows a table with the time left, in a terminal or a notebook.
+
+    `workers` runs are made at a time, by processes of this machine or, `on` a Ray, as its tasks: see `tasks.each`. Each kernel
+    has sockets of its own.
     """
+    tasks.place_of(on)
+    require(workers >= 1, f"workers = {workers}: give at least 1")
     base = Path(out) / grid.notebook.stem
     runs = plan(grid, base, retry)
     page = index_page.Page(base, grid.notebook.stem, list(grid.vary))
     with Table(grid.notebook.stem, runs, progress) as table:
         try:
-            for one in sorted(runs, key=lambda one: not one.is_kept):
-                if not one.is_kept:
-                    one.begin()
-                    result = run(grid.notebook, one.values, out=out, progress=table.cell(one))
-                    one.end(result.folder, result.error, result.seconds)
-                    _write_table(base, runs)
-                    if time.monotonic() - page.written > PAGE_EVERY:
-                        page.write(runs)
-                    table.show()
+            yield from (one for one in runs if one.is_kept)
+            wanted = [one for one in runs if not one.is_kept]
+            following = iter(wanted)
+            for one in itertools.islice(following, workers):
+                one.begin()
+            for place, result in _made(grid, wanted, out, table, workers, on):
+                one = wanted[place]
+                one.end(result.folder, result.error, result.seconds)
+                _write_table(base, runs)
+                if time.monotonic() - page.written > PAGE_EVERY:
+                    page.write(runs)
+                table.show()
                 yield one
+                for one in itertools.islice(following, 1):
+                    one.begin()
         finally:
             _write_table(base, runs)
             page.write(runs)
         page.draw_overviews(runs)
         page.write(runs)
+
+
+def _made(
+    grid: Grid, wanted: Sequence[SweptRun], out: str | Path, table: Table, workers: int, on: str
+) -> Iterator[tuple[int, RunResult]]:
+    """(place, result) of every run, as they end. This process tells the table of every cell."""
+    if workers == 1 and on == "here":
+        each = (run(grid.notebook, one.values, out=out, progress=table.cell(one)) for one in wanted)
+        return enumerate(each)
+    return tasks.each(_make, (grid.notebook, out), [one.values for one in wanted], workers=workers, on=on)
+
+
+def _make(shared: tuple[Path, str | Path], values: Mapping[str, Any]) -> RunResult:
+    notebook, out = shared
+    return run(notebook, values, out=out, progress=False)
 
 
 def plan(grid: Grid, base: Path, retry: bool = False) -> list[SweptRun]:

@@ -41,7 +41,7 @@ class SweptRun:
 def seconds_left(runs: Sequence[SweptRun]) -> float | None:
     """What the runs that are not made yet will take, each as long as the mean of the others; None where there is no other.
 
-    Runs that this sweep made count, or else those that were kept.
+    As many go on at a time as do so now. Runs that this sweep made count, or else those that were kept.
     """
     took = [one for one in runs if one.seconds is not None and one.status == "complete"]
     took = [one for one in took if not one.is_kept] or took
@@ -54,7 +54,7 @@ def seconds_left(runs: Sequence[SweptRun]) -> float | None:
             left += max(each - (time.monotonic() - one.began), 0.0)
         elif one.status == "waiting":
             left += each
-    return left
+    return left / max(sum(one.status == "running" for one in runs), 1)
 
 
 def summary(runs: Sequence[SweptRun]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from workbench import encoders, images, progress, targets
+from workbench import encoders, images, progress, targets, tasks
 from workbench.corpora import Corpus, Work
 from workbench.encoders import Encoder
 from workbench.errors import require
@@ -319,10 +320,19 @@ class Study:
         cached_picture(run, self.folder, _name(cell))
         return Item(cell.method, cell.artist, cell.content, cell.seed, str(path))
 
-    def paint(self) -> None:
-        """Paint every cell that is not kept yet. Ctrl-C raises KeyboardInterrupt, and what is finished is kept."""
-        for cell in progress.track(self, total=len(self), label="painting", show=self.show):
-            self.picture(cell)
+    def paint(self, *, workers: int = 1, on: str = "here") -> None:
+        """Paint every cell that is not kept yet. Ctrl-C raises KeyboardInterrupt, and what is finished is kept.
+
+        `workers` cells are painted at a time, by processes of this machine or, `on` a Ray, as its tasks: see `tasks.each`. The
+        pictures are those of one process, from file to file, and need the folder.
+        """
+        alone = workers == 1 and on == "here"
+        require(alone or self.folder is not None, "pictures painted by other processes need a folder to be kept in")
+        quiet = copy(self)
+        quiet.show = False
+        painted = tasks.each(_paint, quiet, list(self), workers=workers, on=on)
+        for _ in progress.track(painted, total=len(self), label="painting", show=self.show):
+            pass
 
     def content_picture(self, cell: Cell) -> Tensor:
         """The untouched content of `cell` at the size of its result, (1, 3, H, W) in [0, 1]."""
@@ -332,3 +342,7 @@ class Study:
 def _name(cell: Cell) -> str:
     """What the file of a result begins with."""
     return f"{cell.artist}_{cell.content}_{cell.seed}"
+
+
+def _paint(study: Study, cell: Cell) -> None:
+    study.picture(cell)

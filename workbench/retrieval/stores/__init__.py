@@ -8,8 +8,8 @@ import importlib
 import re
 
 from workbench.errors import require
+from workbench.names import without_passwords
 from workbench.retrieval.index import ExactIndex, Index
-from workbench.retrieval.stores.base import shown
 
 STORES = {
     "lancedb": ("lance", "Lance", "lancedb:FOLDER"),
@@ -18,6 +18,8 @@ STORES = {
     "redis": ("redis_sets", "RedisSets", "redis://HOST:PORT"),
     "qdrant": ("qdrant", "Qdrant", "qdrant:http://HOST:PORT"),
     "milvus": ("milvus", "Milvus", "milvus:FILE.db"),
+    "weaviate": ("weaviate", "Weaviate", "weaviate:http://HOST:PORT"),
+    "pinecone": ("pinecone", "Pinecone", "pinecone:CLOUD/REGION"),
 }
 """The first word -> (module, class, how it is written)."""
 NAME = "works"
@@ -32,10 +34,12 @@ def parse(words: str) -> tuple[str, str, str]:
         return words, "", ""
     store, _, rest = words.partition(":")
     written = ", ".join(["exact", *(how for _, _, how in STORES.values())])
-    require(store in STORES, f"index {shown(words)!r}: choose {written}")
+    require(store in STORES, f"index {without_passwords(words)!r}: choose {written}")
     rest, _, name = rest.partition("#")
-    require(bool(rest.strip("/ ")), f"index {shown(words)!r}: write {STORES[store][2]}")
-    require(bool(NAMES.fullmatch(name or NAME)), f"index {shown(words)!r}: a name has 3 to 48 letters, digits and _")
+    require(bool(rest.strip("/ ")), f"index {without_passwords(words)!r}: write {STORES[store][2]}")
+    require(
+        bool(NAMES.fullmatch(name or NAME)), f"index {without_passwords(words)!r}: a name has 3 to 48 letters, digits and _"
+    )
     return store, f"{store}:{rest}" if rest.startswith("//") else rest, name or NAME
 
 

@@ -2,7 +2,7 @@
 
 import importlib
 import json
-import re
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.names import without_passwords
 from workbench.retrieval.index import Match, Value, Where, best, check_k, points_of, query_of, tags, wanted
 
 Row = tuple[str, np.ndarray, str, list[str]]
@@ -138,7 +139,7 @@ class Store(ABC):
             raise
         except Exception as error:
             says = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-            raise WorkbenchError(shown(f"index {self.place}: {says}")) from error
+            raise WorkbenchError(without_passwords(f"index {self.place}: {says}")) from error
 
 
 def package(name: str, extra: str) -> Any:
@@ -150,6 +151,6 @@ def package(name: str, extra: str) -> Any:
         raise WorkbenchError(f"index {extra}: {what}; pip install 'artist-workbench[{extra}]'") from error
 
 
-def shown(text: str) -> str:
-    """`text` without the passwords of the addresses in it."""
-    return re.sub(r"(password=)[^&\s]*", r"\1…", re.sub(r"(//[^/@\s:]*):[^/@\s]*@", r"\1@", text))
+def uuids(ids: Iterable[str]) -> list[str]:
+    """Ids as stores take them that know no others."""
+    return [str(uuid.uuid5(uuid.NAMESPACE_URL, id)) for id in ids]

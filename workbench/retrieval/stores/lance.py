@@ -11,7 +11,7 @@ from workbench.retrieval.stores.base import Row, Store, package
 
 APPROXIMATE = 10_000
 """Points from which on a search is approximate."""
-PROBES, REFINE = 16, 4
+PROBES, REFINE = 32, 4
 """Parts of the index that a search reads, and points that are compared exactly for each that is asked for."""
 
 

@@ -1,6 +1,7 @@
 """Milvus: an index as a collection of a server, or of a file, by Milvus Lite."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ EF = 200
 
 
 class Milvus(Store):
-    """A collection at a URL, or in a file whose name ends in .db, for one process at a time. A batch is one request."""
+    """A collection at a URL, or in a file whose name ends in .db, for one process at a time. A token may be in MILVUS_TOKEN."""
 
     batch = 2000
 
@@ -24,7 +25,7 @@ class Milvus(Store):
         place = self.place
         require(place.startswith(("http://", "https://")) or place.endswith(".db"), f"index milvus:{place}: a file ends in .db")
         self._types = package("pymilvus", "milvus").DataType
-        return package("pymilvus", "milvus").MilvusClient(place)
+        return package("pymilvus", "milvus").MilvusClient(place, token=os.environ.get("MILVUS_TOKEN", ""))
 
     def look(self) -> tuple[int, str] | None:
         if not self.client.has_collection(self.name):

@@ -1,13 +1,12 @@
 """Qdrant: an index as a collection of a server, or of a folder, which the client itself then searches, exactly."""
 
 import os
-import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from workbench.retrieval.stores.base import Row, Store, package
+from workbench.retrieval.stores.base import Row, Store, package, uuids
 
 EXACT = 4096
 """Points up to which a server is asked to compare all."""
@@ -51,11 +50,11 @@ class Qdrant(Store):
         lengths = np.linalg.norm(vectors, axis=1).tolist()  # which the store does not keep
         held = zip(ids, texts, tags, lengths, strict=True)
         payloads = [{"id": id, "metadata": text, "tags": some, "length": length} for id, text, some, length in held]
-        batch = self._models.Batch(ids=_uuids(ids), vectors=np.stack(vectors).tolist(), payloads=payloads)
+        batch = self._models.Batch(ids=uuids(ids), vectors=np.stack(vectors).tolist(), payloads=payloads)
         self.client.upsert(self.name, batch, wait=True)
 
     def remove(self, ids: list[str]) -> None:
-        self.client.delete(self.name, self._models.PointIdsList(points=_uuids(ids)), wait=True)
+        self.client.delete(self.name, self._models.PointIdsList(points=uuids(ids)), wait=True)
 
     def nearest(self, vector: np.ndarray, k: int, allowed: list[list[str]]) -> Iterable[tuple[str, float, str]]:
         m = self._models
@@ -65,10 +64,5 @@ class Qdrant(Store):
         return [(point.payload["id"], point.score, point.payload["metadata"]) for point in found.points]
 
     def fetch(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Any]]:
-        for point in self.client.retrieve(self.name, _uuids(ids), with_payload=["id", "length"], with_vectors=vectors):
+        for point in self.client.retrieve(self.name, uuids(ids), with_payload=["id", "length"], with_vectors=vectors):
             yield point.payload["id"], np.multiply(point.vector, point.payload["length"]) if vectors else None
-
-
-def _uuids(ids: Iterable[str]) -> list[str]:
-    """Ids as Qdrant takes them."""
-    return [str(uuid.uuid5(uuid.NAMESPACE_URL, id)) for id in ids]

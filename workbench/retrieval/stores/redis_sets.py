@@ -1,6 +1,7 @@
 """Redis 8: an index as a vector set, in the memory of a server, which keeps it on disk as far as it is set up to."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,12 +16,13 @@ EF = 400
 
 
 class RedisSets(Store):
-    """A vector set, and under NAME:about what it holds. A batch is one transaction."""
+    """A vector set, and under NAME:about what it holds. A batch is one transaction. The password may be in REDIS_PASSWORD."""
 
     batch = 500
 
     def connect(self) -> Any:
-        client = package("redis", "redis").Redis.from_url(self.place, socket_connect_timeout=10, socket_timeout=600)
+        options = {"password": os.environ.get("REDIS_PASSWORD"), "socket_connect_timeout": 10, "socket_timeout": 600}
+        client = package("redis", "redis").Redis.from_url(self.place, **options)
         client.ping()
         return client
 

@@ -1,0 +1,21 @@
+"""Tasks for the tests of `workbench.tasks`, in a module that a new process imports at once."""
+
+import os
+import signal
+from pathlib import Path
+
+import torch
+
+from workbench.errors import WorkbenchError
+
+
+def seen(shared, item):
+    """What a task finds where it runs."""
+    if item == shared.get("bad"):
+        raise WorkbenchError(f"item {item} is bad")
+    names = ("OMP_NUM_THREADS", "WORKBENCH_CACHE")
+    return shared["of"] * item, str(Path.cwd()), torch.get_num_threads(), [os.environ.get(name) for name in names]
+
+
+def die(shared, item):
+    os.kill(os.getpid(), signal.SIGKILL)
