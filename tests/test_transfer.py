@@ -203,6 +203,22 @@ class TestControls:
         assert float(along) > 0.9  # the content's hues
         assert metrics.style_distance(running.optimised, running.style_moments(), encoder).gram < 0.7 * before
 
+    @pytest.mark.parametrize("method", ["neighbours", "gram"])
+    @pytest.mark.parametrize("init", ["content", "noise"])
+    def test_a_grey_content_after_grey_works_stays_grey(self, content, corpus, encoder, tmp_path, method, init):
+        """No colour comes from nowhere: losses over features leave chroma free where neither side has any."""
+        for name in ("work-00.png", "work-01.png", "work-02.png"):
+            images.save(colour.luminance(corpus[name].load(96)), tmp_path / name)
+        grey, chosen = colour.luminance(content), Settings(**SMALL, method=method, init=init)
+        running = Transfer(grey, targets.single(ingest(tmp_path)["work-01.png"]), encoder, chosen)
+        running.run()
+        chroma = lambda image: float((image.amax(dim=1) - image.amin(dim=1)).max())  # noqa: E731
+        assert chroma(running.image) < 2 / 255 and float(running.image.std()) > 0.05
+        coloured = Transfer(grey, targets.single(corpus["work-01.png"]), encoder, chosen)
+        coloured.run()
+        assert chroma(coloured.image) > 0.1  # colours of a painting come through
+        assert coloured.problem.finished(coloured.picture).equal(coloured.image) and not coloured.problem.grey
+
     def test_paintings_in_the_colours_of_the_content_leave_it_nearer_to_its_own(self, content, target, encoder):
         far, near = (
             Transfer(content, target, encoder, Settings(method="gram", size=64, steps=30, colour=c)).run().image

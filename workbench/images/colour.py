@@ -12,6 +12,8 @@ from workbench.statistics import psd_sqrt
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luma: ITU-R BT.601."""
+GREY = 6 / 255
+"""Difference between the channels of a pixel, in [0, 1], up to which a picture is grey: JPEG leaves so much in a grey scan."""
 NARROWEST = 1e-4
 """Smallest variance of colours in [0, 1] along a direction that is scaled: below it a picture has one colour."""
 
@@ -34,6 +36,11 @@ def luminance(image: Tensor) -> Tensor:
     """The luma of `image` (N, 3, H, W) in all three channels: a grey picture of the same shape."""
     weights = torch.tensor(LUMA, dtype=image.dtype, device=image.device)
     return torch.einsum("c,nchw->nhw", weights, image)[:, None].expand_as(image).contiguous()
+
+
+def is_grey(image: Tensor) -> bool:
+    """Whether `image` (N, 3, H, W) in [0, 1] has no colour anywhere, as an etching or a photograph in black and white."""
+    return bool((image.amax(dim=1) - image.amin(dim=1)).max() <= GREY)
 
 
 def with_luminance(image: Tensor, grey: Tensor) -> Tensor:

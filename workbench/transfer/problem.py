@@ -41,6 +41,12 @@ class Problem:
         self.by_neighbours = settings.method == "neighbours"
         self.target = target if self.by_neighbours else target.with_people_joined()
         self.recolour = _recolouring(content, settings)
+        self.is_colourless = settings.colour != "luminance" and _is_colourless(content, target)
+
+    @property
+    def grey(self) -> bool:
+        """Whether the losses see luminance alone. Of a grey content after grey works they would leave colours free."""
+        return self.settings.colour == "luminance" or self.is_colourless
 
     @cached_property
     def faces(self) -> tuple[people.Face, ...]:
@@ -54,8 +60,9 @@ class Problem:
         if settings.colour == "luminance":
             return colour.luminance(self.content)
         if self.by_neighbours and settings.colour == "style" and settings.palette * settings.strength:
-            return colour.TowardsColoursOf(colours_of(self.target), settings.palette * settings.strength)(self.content)
-        return self.content
+            source = colour.TowardsColoursOf(colours_of(self.target), settings.palette * settings.strength)(self.content)
+            return colour.luminance(source) if self.grey else source
+        return colour.luminance(self.content) if self.grey else self.content
 
     def content_at(self, size: int) -> Tensor:
         """`source` with long side `size` px."""
@@ -66,6 +73,7 @@ class Problem:
         """`picture` (1, 3, H, W), which the losses see, as it is to be shown: in the content's colours where these are kept."""
         if self.settings.colour == "luminance":
             return colour.with_luminance(images.resize(self.content, tuple(picture.shape[-2:])), picture)
+        picture = colour.luminance(picture) if self.grey else picture
         return picture.clamp(0, 1)
 
     def objective(self, size: int, encoder: Encoder, *, gram: losses.Gram = statistics.gram, show: bool = False) -> Objective:
@@ -177,6 +185,18 @@ def _colours(work: Work) -> tuple[Tensor, Tensor]:
     """The colours of `work`; see colour.colours."""
     progress.check()
     return colour.colours(work.load(THUMBNAIL))
+
+
+def _is_colourless(content: Tensor, target: StyleTarget) -> bool:
+    """Whether neither the content nor any work of the target has a colour."""
+    small = images.fit(*content.shape[-2:], min(THUMBNAIL, max(content.shape[-2:])))
+    return colour.is_grey(images.resize(content, small)) and all(map(_is_grey, target.works))
+
+
+@lru_cache(maxsize=4096)
+def _is_grey(work: Work) -> bool:
+    progress.check()
+    return colour.is_grey(work.load(THUMBNAIL))
 
 
 def _recolouring(content: Tensor, settings: Settings) -> colour.Recolouring | None:

@@ -200,7 +200,7 @@ class Transfer:
                 space,
                 optimiser,
                 self.picture,
-                grey=self.settings.colour == "luminance",
+                grey=self.problem.grey,
                 losses=self.history[-1] if self.history else None,
             )
         return known
@@ -209,13 +209,13 @@ class Transfer:
         content = self.problem.content_at(self.stages[0].size)
         if self.start is not None:
             start = images.resize(self.start.to(content), tuple(content.shape[-2:])).clamp(0, 1)
-            return colour.luminance(start) if self.settings.colour == "luminance" else start
+            return colour.luminance(start) if self.problem.grey else start
         if self.settings.init == "content":
             return content
         height, width = content.shape[-2:]
         generator = torch.Generator().manual_seed(self.settings.seed)
         noise = torch.rand(1, 3, height, width, generator=generator).to(self.content.device)
-        return colour.luminance(noise) if self.settings.colour == "luminance" else noise
+        return colour.luminance(noise) if self.problem.grey else noise
 
     def _enlarged(self, content: Tensor) -> Tensor:
         """The picture so far, as large as `content`, whose detail it gets where it began as a coarse copy of it."""
@@ -248,7 +248,8 @@ class Transfer:
     def fingerprint(self) -> str:
         """SHA-256 of all that decides the result: content, target, encoder, settings, and the picture it started from."""
         encoders = [encoder for encoder in (self.encoder, self.draft) if encoder is not None]
-        return checkpoint.fingerprint(self.content, self.target, encoders, self.settings, self._start_sha256())
+        identity = self._start_sha256() + ("grey" if self.problem.is_colourless else "")
+        return checkpoint.fingerprint(self.content, self.target, encoders, self.settings, identity)
 
     def _start_sha256(self) -> str:
         return "" if self.start is None else hashlib.sha256(self.start.cpu().contiguous().numpy().tobytes()).hexdigest()
