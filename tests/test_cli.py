@@ -1206,6 +1206,46 @@ def test_a_run_that_fails_says_where_and_exits_1(workbench, notebook):
     assert json.loads((folder / "run.json").read_text())["status"] == "failed"
 
 
+def test_the_help_of_run_lists_the_parameters_of_a_notebook(workbench, notebook, capsys):
+    with pytest.raises(SystemExit):
+        workbench("run", notebook("pass"), "--help")
+    said = capsys.readouterr().out
+    assert "steps: int = 3" in said and "corpus: str = ''" in said and "--timeout" in said
+    status, out, err = workbench("run", "nowhere.ipynb", "--help")
+    assert (status, out) == (1, "") and "nowhere.ipynb" in the_line(err)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks, and pipes")
+def test_two_runs_never_share_a_folder(workbench, notebook):
+    with storage.alone(Path("here/.at-work"), "the folder is taken"):
+        status, out, err = workbench("run", notebook("pass"), "-p", "out=here")
+    assert (status, out) == (2, "") and "another run is at work in here" in the_line(err)
+    assert list(Path("here").iterdir()) == []  # it wrote nothing into the folder of the other
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks, and pipes")
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("run", "NOTEBOOK", "--settings", "PIPE"),
+        ("run", "PIPE"),
+        ("sweep", "PIPE"),
+        ("study", "register", "PIPE", "-o", "registration.json"),
+        ("study", "blind", "PIPE", "--corpora", "CORPUS", "--contents", "china", "--contact", "a@b", "-o", "study.html"),
+        ("study", "tally", "PIPE", "--key", "PIPE"),
+        ("distil", "--data", "CORPUS", "--recipe", "PIPE", "--out", "own.safetensors"),
+        ("transfer", "PIPE", "--corpus", "CORPUS", "-o", "out.png"),
+        ("search", "CORPUS", "PIPE"),
+    ],
+)
+def test_a_file_without_an_end_is_refused_at_once(workbench, notebook, two_styles, argv):
+    """A pipe that nobody writes to would be waited for for ever."""
+    os.mkfifo("pipe.ipynb")
+    known = {"NOTEBOOK": str(notebook("pass")), "PIPE": "pipe.ipynb", "CORPUS": str(two_styles)}
+    status, _, err = workbench(*(known.get(word, word) for word in argv))
+    assert status in (1, 2) and "pipe.ipynb" in the_line(err), err
+
+
 @pytest.mark.parametrize(
     "argv",
     [
@@ -1273,6 +1313,8 @@ def test_a_sweep_runs_every_combination_tells_of_failures_and_goes_on(workbench,
         ("notebook: 07_tiny.ipynb\nvary: {steps: 1}", "needs a list"),
         ("notebook: 07_tiny.ipynb\nvary: {steps: [1]}\nfixed: {steps: 2}", "both varied and fixed"),
         ("notebook: 07_tiny.ipynb\nvaried: {steps: [1]}", "key 'varied'"),
+        ("notebook: 07_tiny.ipynb\nvary: {steps: [1, 2.5]}", "steps"),
+        (f"notebook: 07_tiny.ipynb\nvary: {{steps: {[*range(1000)]}, scale: {[*range(1000)]}}}", "1,000,000 combinations"),
         ("notebook: 07_tiny.ipynb\nfixed: {out: here}", "--out"),
         ("notebook: [", "not YAML"),
     ],

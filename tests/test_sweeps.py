@@ -335,3 +335,32 @@ def test_two_kernels_run_at_once_over_sockets_of_their_own(tmp_path):
     told = [json.loads(Path(name).read_text()) for name in names]
     assert {one["transport"] for one in told} == {"ipc"}
     assert len({one["ip"] for one in told}) == 2 and len({result.folder for result in results}) == 2
+
+
+def test_a_table_only_grows(project):
+    """Runs of another grid keep their rows, a run that is made again has one, and torn numbers cost their numbers alone."""
+
+    def table(grid_of, **made_of):
+        grid = runs.Grid(Path("05_tiny.ipynb"), grid_of, {})
+        planned = sweeping.plan(grid, Path("runs/05_tiny"))
+        for one in planned:
+            if not one.is_kept:
+                one.begin()
+                one.end(made(one.values, **made_of), None, 1.0)
+        sweeping._write_table(Path("runs/05_tiny"), planned)
+        return pd.read_csv("runs/05_tiny/sweep.csv", dtype=str, keep_default_na=False)
+
+    first = table({"tau": [0.1, 0.2]}, picture=0.5)
+    assert list(first.tau) == ["0.1", "0.2"]
+    second = table({"content": ["=x.png", "content.png"]}, picture=0.25)
+    assert list(second.content) == ["", "'=x.png", "content.png"]  # nothing in it is a formula
+    assert list(second.folder)[:1] == list(first.folder)[1:]  # tau = 0.1 is what content.png has been painted with, too
+    shutil.rmtree(Path("runs/05_tiny") / second.folder[0])
+    (Path("runs/05_tiny") / second.folder[2] / "metrics.json").write_text('{"torn')
+    third = table({"tau": [0.1, 0.2]}, picture=0.125)
+    assert sorted(third.tau) == ["", "0.1", "0.2"] and len(set(third.folder)) == 3
+
+
+def test_numbers_of_a_grid_are_read_as_people_write_them(project):
+    Path("grid.yaml").write_text("notebook: 05_tiny.ipynb\nvary: {tau: [1e-2, 1E1, .5, 2]}\n")
+    assert runs.read_grid("grid.yaml").vary == {"tau": [0.01, 10.0, 0.5, 2]}

@@ -5,6 +5,9 @@ import re
 # Control characters, among them those that terminals obey; marks that turn the direction of writing; bytes that are not UTF-8.
 _OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+FORMULAS = "=+-@\t\r"
+"""What a cell begins with that a spreadsheet computes."""
+
 
 def plain(text: str) -> str:
     """`text` on one line, without anything that a terminal obeys: breaks become blanks, all else its number, as in \\x1b."""
@@ -15,6 +18,16 @@ def without_passwords(text: str) -> str:
     """`text` without the passwords and keys in the addresses of servers that it holds, such as "postgresql://me:secret@host"."""
     text = re.sub(r"(//[^/?#\s:@]*):[^/\s]*@", r"\1@", text)
     return re.sub(r"((?:password|api_?key|token|secret)=)[^&\s]*", r"\1…", text, flags=re.IGNORECASE)
+
+
+def inert(text: str) -> str:
+    """`text` for a cell of a table: a spreadsheet would take what begins like a formula for one. See `as_it_was`."""
+    return f"'{text}" if text[:1] in FORMULAS and text else text
+
+
+def as_it_was(cell: str) -> str:
+    """The text that `inert` made a cell of."""
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in FORMULAS and cell[1:] else cell
 
 
 def _spelt(sign: re.Match[str]) -> str:

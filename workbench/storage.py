@@ -1,6 +1,7 @@
 """Files that are either whole or absent, and the cache of results that can be computed again."""
 
 import atexit
+import errno
 import hashlib
 import json
 import os
@@ -253,6 +254,17 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
+
+
+def read_text(path: str | os.PathLike, encoding: str = "utf-8") -> str:
+    """The text of a file that a person names.
+
+    OSError as of `Path.read_text`, and for a pipe or a device, which may never end.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return path.read_text(encoding=encoding)
 
 
 def opened(path: str | os.PathLike) -> None:

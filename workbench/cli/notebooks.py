@@ -3,17 +3,34 @@
 import argparse
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from workbench.cli.parser import add_command, count, given
 from workbench.errors import WorkbenchError, require
+from workbench.names import plain
 from workbench.paths import written
 
 RUN, SWEEP = "workbench.runs:run", "workbench.runs:sweep"
 
 
+def _parameters(words: Sequence[str]) -> str:
+    """The parameters of the notebook in a command line that asks for help, a line for each; "" without a notebook."""
+    notebook = next((word for word in words if word.endswith(".ipynb")), None)
+    if notebook is None:
+        return ""
+    from workbench.runs.declarations import parameters
+
+    lines = [f"parameters of {plain(notebook)}, for -p NAME=VALUE:"]
+    for one in parameters(written(notebook)):
+        default = "required" if one.required else f"{one.default!r}"
+        lines += [f"  {one.name}: {one.annotation} = {default}", *([f"      {one.comment}"] if one.comment else [])]
+    return "\n".join(map(plain, lines))
+
+
 def declare(commands: Any) -> None:
     parser = add_command(commands, "run", _run, "execute a notebook into a run folder, its parameters checked first")
+    parser.more_help = _parameters
     parser.add_argument("notebook", metavar="NOTEBOOK", type=written)
     parser.add_argument(
         "-p", dest="assignments", metavar="NAME=VALUE", action="append", default=[], help="set a parameter; may be repeated"

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -28,6 +28,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options, allow_abbrev=False)
         self._borrowed: list[tuple[argparse.Action, str, str]] = []
         self._listed: list[tuple[argparse.Action, str]] = []
+        self.more_help: Callable[[Sequence[str]], str] | None = None
+        """What the help says besides for a command line."""
         self.add_argument("--debug", action="store_true", help="print the traceback of an error")
 
     def option(self, flag: str, owner: str, text: str, *, name: str = "", **options: Any) -> argparse.Action:
@@ -59,6 +61,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         """argparse's, but UsageError for an option that does not exist, with the one that is spelt most like it."""
+        if self.more_help is not None and {"-h", "--help"} & set(args or ()):
+            self.epilog = self.more_help(args)
+            self.formatter_class = argparse.RawDescriptionHelpFormatter
         found, unknown = super().parse_known_args(args, namespace)
         for word in unknown:
             flag = word.partition("=")[0]

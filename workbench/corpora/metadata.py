@@ -10,6 +10,7 @@ from pathlib import Path
 from workbench.corpora.works import METADATA, listed
 from workbench.errors import WorkbenchError
 from workbench.names import plain
+from workbench.storage import read_text
 
 TABLES = (METADATA, "metadata.jsonl")
 """The names of tables. Where both lie in one folder, the first is read."""
@@ -23,10 +24,8 @@ def read_table(table: Path) -> list[tuple[int, dict[str, str]]]:
     but "1889.0" is one to which pandas gave a float because a value is missing. Raises WorkbenchError, naming the table, and
     the line where there is one, for what cannot be read, and without a column file_name.
     """
-    if not table.is_file():  # a pipe would be waited for, a device has no end
-        raise WorkbenchError(f"{table} is not a regular file")
     try:
-        text = table.read_text(encoding="utf-8-sig")  # Excel puts a byte order mark before UTF-8
+        text = read_text(table, "utf-8-sig")  # Excel puts a byte order mark before UTF-8
     except UnicodeDecodeError as error:
         raise WorkbenchError(f"{table} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
     except OSError as error:

@@ -21,6 +21,7 @@ from pathlib import Path
 from pydantic import AllowInfNan, Strict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from workbench import storage
 from workbench.errors import UsageError, WorkbenchError
 from workbench.names import without_passwords
 
@@ -140,10 +141,18 @@ def read(notebook: Path) -> "nbformat.NotebookNode":
         import nbformat
 
     try:
-        return nbformat.read(notebook, as_version=4)
+        return nbformat.reads(storage.read_text(notebook), as_version=4)
     except OSError as error:
         raise WorkbenchError(f"cannot read {notebook}: {error.strerror}; give the path of a notebook") from error
-    except (ValueError, AttributeError, KeyError, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
+    except (
+        ValueError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        RecursionError,
+        nbformat.ValidationError,
+        nbformat.reader.NotJSONError,
+    ) as error:
         raise WorkbenchError(f"{notebook} is not a Jupyter notebook") from error
 
 

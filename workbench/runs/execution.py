@@ -10,11 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from workbench import provenance as pv
+from workbench import storage
 from workbench.errors import UsageError, WorkbenchError
 from workbench.runs import dependencies, record
 from workbench.runs.declarations import check
+
+LOCK = ".at-work"
+"""File name of the lock on a folder that was named for a run."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,24 @@ def run(
     notebook = Path(notebook)
     given = {**(read_settings(Path(settings)) if settings else {}), **values}
     parameters = check(notebook, given)
+    if given.get("out"):
+        folder = _folder(notebook, parameters, Path(out))
+        with storage.alone(folder / LOCK, f"another run is at work in {folder}: give another folder as out"):
+            return _run(notebook, folder, parameters, given, timeout, progress)
+    return _run(notebook, _folder(notebook, parameters, Path(out)), parameters, given, timeout, progress)
+
+
+def _run(
+    notebook: Path,
+    folder: Path,
+    parameters: Mapping[str, Any],
+    given: Mapping[str, object],
+    timeout: float | None,
+    progress: bool | Callable[[int, int], None],
+) -> RunResult:
+    """Execute `notebook` into `folder`, which no other run writes to."""
     from workbench.runs import kernel  # takes a second to import, and is not needed for a notebook that is refused
 
-    folder = _folder(notebook, parameters, Path(out))
     made = pv.provenance(parameters, parameters.get("seed"), {}, {})
     bar = progress is True and sys.stderr.isatty()
     watch = kernel.Watch(progress if callable(progress) else _lines(notebook.stem) if progress and not bar else None)
@@ -83,10 +103,10 @@ def run(
 def read_settings(path: Path) -> dict[str, object]:
     """Read parameter values from a JSON object. Raises UsageError when the file does not hold one."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(storage.read_text(path))
     except OSError as error:
         raise UsageError(f"cannot read the settings {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"the settings {path} are not JSON: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"the settings {path} must be a JSON object of parameter names and values")

@@ -4,6 +4,8 @@ A sweep leaves, beside its run folders, a table of all numbers, a page to look a
 """
 
 import itertools
+import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,21 +14,30 @@ from typing import Any
 
 import yaml
 
-from workbench import tasks
-from workbench.errors import UsageError, require
+from workbench import storage, tasks
+from workbench.errors import UsageError, WorkbenchError, require
+from workbench.names import inert
 from workbench.runs import dependencies, index_page, record
-from workbench.runs.declarations import check
+from workbench.runs.declarations import check, parameters, resolve
 from workbench.runs.execution import RunResult, run
 from workbench.runs.live import Table
 from workbench.runs.swept import SweptRun
-from workbench.storage import write_text
 
 TABLE = "sweep.csv"
 """File name of the table of a sweep, beside its run folders."""
 PAGE_EVERY = 10.0
 """Seconds between two versions of the page, at least."""
+MOST = 10_000
+"""Combinations of a grid, at most."""
 KEYS = ("notebook", "vary", "fixed")
 """What a grid may have."""
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML's safe loader, to which 1e-2 is a number, as it is to everybody, and not a text for want of a point."""
+
+
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), [*"-+0123456789"])
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,10 @@ class Grid:
     notebook: Path
     vary: dict[str, list]
     fixed: dict[str, Any]
+
+    def __len__(self) -> int:
+        """How many runs there are, without making them up."""
+        return math.prod(len(values) for values in self.vary.values())
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The parameters of every run, the last of `vary` changing fastest."""
@@ -50,10 +65,10 @@ def read_grid(path: str | Path) -> Grid:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(storage.read_text(path), _Yaml)
     except OSError as error:
         raise UsageError(f"cannot read the grid {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"the grid {path} is not YAML: {' '.join(str(error).split())}") from error
     require(isinstance(content, Mapping) and "notebook" in content, f"the grid {path} names no notebook")
     unknown = [key for key in content if key not in KEYS]
@@ -66,8 +81,13 @@ def read_grid(path: str | Path) -> Grid:
     require("out" not in {**vary, **fixed}, f"{path}: out is chosen for every run; give --out for all of them")
     beside = path.parent / str(content["notebook"])
     grid = Grid(beside if beside.is_file() else Path(str(content["notebook"])), dict(vary), dict(fixed))
-    for values in grid:
-        check(grid.notebook, values)
+    require(len(grid) <= MOST, f"the grid {path} has {len(grid):,} combinations, and a sweep {MOST:,} at most: vary less")
+    known = {parameter.name: parameter for parameter in parameters(grid.notebook)}
+    first = {name: values[0] for name, values in vary.items()}
+    resolve(known.values(), {**fixed, **first}, grid.notebook.name)
+    for name, values in vary.items():  # each by itself: what one parameter may be depends on no other
+        for value in values[1:]:
+            resolve([known[name]], {name: value}, grid.notebook.name)
     return grid
 
 
@@ -167,13 +187,42 @@ def _candidates(base: Path, parameters: Mapping[str, Any], before: Mapping[str, 
 
 
 def _write_table(base: Path, runs: Sequence[SweptRun]) -> None:
-    """One row for each run that was made, one column for each variable."""
+    """One row for each run that was made, a column for each variable. Runs of other grids over the notebook keep theirs."""
     rows = [
-        {**one.varied, "status": one.status, "seconds": one.seconds, "folder": one.folder.name, **record.numbers(one.folder)}
+        {**one.varied, "status": one.status, "seconds": one.seconds, "folder": one.folder.name, **_numbers(one.folder)}
         for one in runs
         if one.folder is not None
     ]
     import pandas as pd
 
     # As objects, so that whole numbers stay whole where a run that failed has none.
-    write_text(base / TABLE, pd.DataFrame(rows, dtype=object).to_csv(index=False))
+    table = pd.DataFrame(rows, dtype=object)
+    if (others := _other_rows(base, {_which(row["folder"]) for row in rows})) is not None:
+        table = pd.concat([others, table], ignore_index=True)
+    table = table.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    storage.write_text(base / TABLE, table.to_csv(index=False))
+
+
+def _other_rows(base: Path, ours: set[str]) -> Any:
+    """The rows of the table that is there which are of runs with other parameters than `ours`; None without any."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(base / TABLE, dtype=object, keep_default_na=False)
+        keep = [_which(name) not in ours and (base / name).is_dir() for name in table["folder"]]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or none of ours
+        return None
+    return table[keep] if any(keep) else None
+
+
+def _which(folder: str) -> str:
+    """The hash of the parameters in the name of a run folder: see `record.run_folder`."""
+    return "".join(folder.split("-")[2:3])
+
+
+def _numbers(folder: Path) -> dict[str, float]:
+    """What the run measured; nothing where its file is torn, as by a machine that lost its power."""
+    try:
+        return record.numbers(folder)
+    except WorkbenchError:
+        return {}

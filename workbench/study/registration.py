@@ -81,7 +81,7 @@ class Design:
     def read(cls, path: Path) -> "Design":
         """The design in a JSON file, such as the settings of notebook 06. UsageError for what is none."""
         try:
-            given = json.loads(path.read_text(encoding="utf-8"))
+            given = json.loads(storage.read_text(path))
             return cls(**{name: value for name, value in given.items() if name not in _APART})
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"{path} is no design of a study: {error}") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from workbench import storage
+from workbench.names import as_it_was, inert
 
 TEXT = ("artist", "content", "genre", "method", "measure", "judge", "driver", "compared_with", "registration", "key")
 """Columns of text. An empty cell is an empty text there, and NaN in all other columns."""
@@ -13,7 +14,8 @@ TEXT = ("artist", "content", "genre", "method", "measure", "judge", "driver", "c
 
 def write_table(path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]]) -> None:
     """Write `table`, or its rows, as CSV, atomically; a cell without a value stays empty."""
-    text = pd.DataFrame(table).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    cells = pd.DataFrame(table).map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    text = cells.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     storage.write_text(path, text)
 
 
@@ -21,4 +23,4 @@ def read_table(path: Path) -> pd.DataFrame:
     """The table that `write_table` wrote: text columns as str, the others as numbers."""
     table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""], encoding="utf-8")
     text = [name for name in TEXT if name in table]
-    return table.fillna(dict.fromkeys(text, ""))
+    return table.fillna(dict.fromkeys(text, "")).map(lambda cell: as_it_was(cell) if isinstance(cell, str) else cell)

@@ -8,9 +8,9 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 from workbench.errors import WorkbenchError, require
+from workbench.storage import read_text
 from workbench.study.blind.plan import Plan, Version
 
 FORMAT = 1
@@ -102,7 +102,7 @@ class Ballot:
 def read(path: str | os.PathLike, plan: Plan) -> Ballot:
     """The answers in a file that the page made. Raises WorkbenchError when it is damaged, or answers another plan."""
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        record = json.loads(read_text(path, "utf-8-sig"))
         stored, number, rater, display = record["plan"], record["version"], record["rater"], record["display"]
         answers = tuple(Answer(**answer) for answer in record["answers"])
         numbers = [number, *(answer.seconds for answer in answers)]

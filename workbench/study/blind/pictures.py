@@ -1,6 +1,7 @@
 """What a blind study shows: results in a table, contents, and works of the artists that no result was made from."""
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 from workbench import provenance
 from workbench.corpora import Corpus, Work
 from workbench.errors import WorkbenchError, require
+from workbench.storage import read_text
 from workbench.study.blind.plan import Check, Item
 
 UNTOUCHED = "content"
@@ -49,8 +51,7 @@ def read_table(path: Path, methods: Sequence[str] = ()) -> Table:
     table, UsageError for a method that no row has.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(io.StringIO(read_text(path, "utf-8-sig"), newline="")))
     except OSError as error:
         raise WorkbenchError(f"cannot read the table {path}: {error.strerror}") from error
     except (ValueError, csv.Error) as error:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from workbench.errors import WorkbenchError, require
-from workbench.storage import write_text
+from workbench.storage import read_text, write_text
 
 ARTIST, CONTENT = "artist", "content"
 """Keys of the two questions: which picture is more like the artist, and which keeps more of the content."""
@@ -173,7 +173,7 @@ class Plan:
     def load(cls, path: str | os.PathLike) -> "Plan":
         """Read what `save` wrote. Raises WorkbenchError when the file is missing, no plan, or was changed since."""
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = json.loads(read_text(path))
             stored = content.pop("hash")
             if content.pop("format") != FORMAT:
                 raise WorkbenchError(f"{path} was written by another version of the workbench: make the plan again")
