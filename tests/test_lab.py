@@ -755,7 +755,62 @@ class TestPanel:
         assert exploration.choice.tau == panel.tau.value == 0.05 and panel.kept.items[0]["marked"]
         panel.compare.value = True
         (compare,) = panel._compared.children
-        assert isinstance(compare, Compare) and len(compare.names) == 2
+        assert isinstance(compare, Compare) and compare.names[0] == "content" and len(compare.names) == 3
+        assert (compare.left, compare.right) == (0, 2)  # the last result over the content, with a divider to drag
+        panel.content.value = "china"  # of which there is no result, and which has another shape
+        assert panel._compared.children == () and panel.compare.disabled
+        panel.kept.receive({"key": first, "action": "choose"})
+        assert panel._compared.children and not panel.compare.disabled
+
+    def test_every_control_says_in_a_sentence_what_it_does(self, exploration):
+        panel = TransferPanel(exploration)
+        for name, control in panel._named.items():
+            assert control.tooltip and control.tooltip.rstrip().endswith("."), name
+        assert all(button["tooltip"] for button in panel.buttons.buttons) and panel.compare.tooltip and panel.upload.tooltip
+        until(lambda: "effective number</span>" in panel.strip.message.value)
+
+    def test_what_makes_a_picture_less_is_said(self, exploration, tmp_path):
+        """Paintings with fewer pixels than asked, and a content that can be seen through."""
+        panel = TransferPanel(exploration)
+        until(lambda: not exploration.measuring)
+        panel.refresh()
+        assert panel.doubts.value == ""
+        panel.size.value = 128
+        panel.refresh()
+        assert "12 of 12 paintings have fewer pixels than asked, 128 px; the smallest has 64 px" in panel.doubts.value
+        Image.new("RGBA", (40, 30), (200, 30, 30, 128)).save(tmp_path / "cut-out.png")
+        panel.content.value = str(tmp_path / "cut-out.png")
+        until(lambda: not exploration.measuring)
+        panel.refresh()
+        assert "cut-out.png has transparency" in panel.doubts.value and "12 of 12" in panel.doubts.value
+        panel.size.value = 64
+        assert "12 of 12" not in panel.doubts.value and "transparency" in panel.doubts.value
+
+    def test_an_uploaded_picture_becomes_the_content(self, exploration, two_styles, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        panel = TransferPanel(exploration)
+        picture = (two_styles / "work-04.png").read_bytes()
+
+        def send(name, content, parts=3):
+            size = -(-len(content) // parts)
+            for k in range(parts):
+                panel.upload.receive({"name": name, "part": k, "of": parts}, [content[k * size : (k + 1) * size]])
+
+        send("mine.png", picture)
+        assert panel.content.value == exploration.choice.content == str(Path("uploads", "mine.png"))
+        assert Path("uploads/mine.png").read_bytes() == picture
+        send("mine.png", (two_styles / "work-05.png").read_bytes(), parts=1)
+        assert exploration.choice.content == str(Path("uploads", "mine-2.png"))  # nothing is written over
+        send("mine.png", picture)
+        assert exploration.choice.content == str(Path("uploads", "mine.png"))
+        send("../../.evil\n.png", picture)
+        assert Path(exploration.choice.content).parent == Path("uploads") and Path("uploads/evil .png").is_file()
+        before = exploration.choice
+        send("notes.png", b"no picture")
+        assert "notes.png" in panel.message.value and 'role="alert"' in panel.message.value and exploration.choice == before
+        panel.upload.receive({"name": "mine.png", "part": 1, "of": 2}, [b"a second part without a first"])
+        assert sorted(path.name for path in Path("uploads").iterdir()) == ["evil .png", "mine-2.png", "mine.png"]
+        until(lambda: not exploration.measuring)
 
     def test_a_choice_beyond_what_the_controls_offer_is_shown_as_it_is(self, two_styles):
         settings = Settings(size=100, steps=900, alpha=50.0, brush=4.0, plateau=0)

@@ -19,11 +19,13 @@ THEMES = ("light", "dark")
 
 SETUP = """\
 SIZE = {size}
+import time
+
 from workbench import encoders, inputs, lab, runs
 
-def explore(target="blend", run=False, **changes):
+def explore(target="blend", run=False, steps=40, **changes):
     trial = lab.Exploration()
-    trial.change(target=target, size=SIZE, steps=40, **changes)
+    trial.change(target=target, size=SIZE, steps=steps, **changes)
     if run:
         trial.start()
         trial.wait()
@@ -53,6 +55,32 @@ class Widget:
 
 WIDGETS = {
     "panel": Widget("lab.TransferPanel(explore(run=True))"),
+    "panel-preview": Widget("lab.TransferPanel(explore())", press=(".jupyter-widget-Collapse-header",)),
+    "panel-at-work": Widget(
+        """\
+trial = explore(steps=300)
+trial.start()
+while len(trial.losses) < 40:
+    time.sleep(0.1)
+lab.TransferPanel(trial)"""
+    ),
+    "panel-refusing": Widget(
+        """\
+panel = lab.TransferPanel(explore())
+panel.content.value, panel.encoder.value = "~/pictures/no such file.jpg", "vgg16"
+panel"""
+    ),
+    "panel-compared": Widget(
+        """\
+trial = explore(run=True)
+trial.change(target="regions", colour="content", exclude=(trial.target().works[0].name,))
+trial.start()
+trial.wait()
+panel = lab.TransferPanel(trial)
+panel.compare.value = True
+panel"""
+    ),
+    "panel-narrow": Widget("lab.TransferPanel(explore('single', run=True))", width=640),  # 1280 px at 200 %
     "strip": Widget("lab.WorksStrip(explore())"),
     "regions": Widget("lab.WorksStrip(explore('regions'))"),
     "map": Widget(

@@ -158,7 +158,7 @@ def _compare(args: argparse.Namespace) -> None:
             which = f"{made_so_far} of {len(requests) * len(sources)}"
             print(f"{which}: {plain(source.stem)}, {target.label}: {target.note}", flush=True)
             method = methods.get(request.method)
-            warn(target.enlarged(request.settings.painting_size(request.settings.size)), method.doubt(target))
+            warn(*method.doubts(target, request.settings, source))
             caption.append(_named(target))
             run = method.begin(content, target, encoder, request.settings)
             if (network := getattr(run, "network", None)) is not None:

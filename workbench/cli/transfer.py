@@ -197,8 +197,7 @@ def _transfer(args: argparse.Namespace) -> None:
     for guide in target.guides:
         print(guide.line)
     sys.stdout.flush()
-    enlarged = target.enlarged(settings.painting_size(settings.size))
-    warn(enlarged, images.see_through(source), method.doubt(target))
+    warn(*method.doubts(target, settings, source))
     if args.resume:
         run.resume(args.checkpoint)
 

@@ -24,6 +24,7 @@ from workbench.lab.runner import Kept
 from workbench.lab.strip import WorksStrip
 from workbench.lab.swipe import MOST, Compare
 from workbench.lab.thumbnails import THUMBNAIL, cover, jpeg
+from workbench.lab.upload import FOLDER, Upload, keep
 from workbench.transfer import INITS
 
 COMBINATIONS = ("blend/barycentre", "blend/softmin", "blend/patches")
@@ -60,6 +61,16 @@ TOOLTIPS = {
     "looseness": "Blur, px, through which places are compared: more lets strokes leave the outlines.",
     "palette": "How far the colours follow the paintings before strokes are painted, 0 to 1.",
     "strength": "How much of the result is mixed into the photograph, 0 to 1.",
+    "genre": "Only works of this genre, as metadata.csv has it.",
+    "method": "How it is painted: neighbours takes over places of the paintings, gram statistics of whole ones, colours the "
+    "palette alone, strokes lays brush strokes; networks paint at once.",
+    "single": "The one painting, by file name or title; a picture below chooses it, too.",
+    "encoder": "The network whose features are matched.",
+    "retriever": "The network that says which paintings fit the photograph.",
+    "size": "Long side of the result. Twice as large takes about four times as long.",
+    "steps": "Evaluations at full size; most of the change comes in the first thirty.",
+    "colour": "Whose colours: those of the paintings, or the photograph's, or only light and dark from the paintings.",
+    "init": "What it starts from: the photograph, noise, or what a network paints at once.",
     "preview": "A trained network that shows the choice at once; empty for none.",
 }
 """What a control does, in a sentence or two."""
@@ -125,7 +136,8 @@ class TransferPanel(widgets.VBox):
         start = Button("properly", "Paint it properly", "Start the optimisation from the preview")
         self.properly = Buttons([start], self._press, sliders)
         self.progress = widgets.FloatProgress(min=0, max=1, layout=FILLS)
-        self.message, self.caption, self.left_out = _line(), _line(), _line()
+        self.message, self.caption, self.left_out, self.doubts = _line(), _line(), _line(), _line()
+        self.upload = Upload(self._take, f"A picture from this machine; it is kept in the folder {FOLDER}")
         self.notes = {name: _line() for name in TYPED}
         self.image, self.curve = Picture(), LossCurves()
         self.copying = Copying(
@@ -142,7 +154,9 @@ class TransferPanel(widgets.VBox):
             choosable=True,
             actions=(Action("save", "save", "{title}: save it as a file in the current folder, with its settings inside"),),
         )
-        self.compare = widgets.ToggleButton(description="Compare results", layout=widgets.Layout(width="auto"))
+        self.compare = widgets.ToggleButton(
+            description="Compare", tooltip="The content and its results under one slider", layout=widgets.Layout(width="auto")
+        )
         self._compared = widgets.VBox()
         self._results = widgets.VBox(
             [widgets.HBox([_heading("Results"), self.compare]), self.kept, self._compared],
@@ -155,6 +169,8 @@ class TransferPanel(widgets.VBox):
         self._opened: str | None = None  # the corpus whose genres and titles the controls offer
         self._updating = False  # while the controls are set to the choice, which must not change it
         self._drawn: Hashable = None  # the picture on show
+        self._compared_content = ""
+        self._doubted: tuple[Hashable, str] = None, ""
         self._unreadable: set[str] = set()  # corpora that are offered no more
         self._lock = threading.RLock()
         self._connect()
@@ -170,10 +186,10 @@ class TransferPanel(widgets.VBox):
         settings = widgets.Accordion(
             [widgets.VBox(more)], titles=("Size, weights, brush, colour",), selected_index=None, layout=FILLS
         )
-        left = [self._pickers["content"], *self._noted("content"), self._pickers["corpus"], *self._noted("corpus")]
+        left = [self._pickers["content"], *self._noted("content"), self.upload, self._pickers["corpus"], *self._noted("corpus")]
         left += [self.left_out, self.genre, self.target, self.method, *self._noted("single"), self.tau, settings]
         left += [self.buttons, self.progress, self.message]
-        right = [self.image, self.caption, self.properly, self.curve]
+        right = [self.image, self.caption, self.doubts, self.properly, self.curve]
         top = widgets.HBox(
             [
                 widgets.VBox(left, layout=widgets.Layout(flex="0 0 auto", width=LEFT)),
@@ -248,6 +264,14 @@ class TransferPanel(widgets.VBox):
                 self._said, self._alert = f"saved as {self.exploration.save(kept)}", False
             except WorkbenchError as error:
                 self._said, self._alert = str(error), True
+        self.refresh()
+
+    def _take(self, name: str, content: bytes) -> None:
+        """Make an uploaded picture the content."""
+        try:
+            self.content.value = str(keep(name, content))
+        except WorkbenchError as error:
+            self._said, self._alert = str(error), True
         self.refresh()
 
     def _sound(self, make: Any) -> str:
@@ -359,6 +383,7 @@ class TransferPanel(widgets.VBox):
             _say(self.caption, preview.error or "the content: not painted with these settings yet")
         if shown is None:
             self.curve.draw((), (), 0)
+        _say(self.doubts, self._doubts(shown))
         self.progress.value = shown.done if shown is not None else 0.0
         self._show_results(shown, running)
         self._show_notes()
@@ -369,6 +394,22 @@ class TransferPanel(widgets.VBox):
         self.properly.enabled = ["properly"] if steps and can["run"] else []
         self.properly.layout.display = "" if steps else "none"
         self._show_state(shown, running, at_work, reason)  # last, so that who reads it finds the rest shown
+
+    def _doubts(self, shown: Kept | None) -> str:
+        """What the picture on show, or the one that would be painted, lacks through no fault of its own."""
+        strip = self.strip
+        target = shown.target if shown is not None else None if strip.error or strip.gallery.dimmed else strip.target
+        if target is None:
+            return ""
+        key, request = (self.session.choice.key, target), self.session.choice.request
+        if key != self._doubted[0]:  # the content is a file, which need not be opened five times a second
+            try:
+                source = inputs.content_path(request.content)
+                doubts = methods.get(request.method).doubts(target, request.settings, source)
+            except WorkbenchError:  # the file is gone
+                doubts = []
+            self._doubted = key, "; ".join(doubts)
+        return self._doubted[1]
 
     def _reason(self) -> str:
         """Why nothing can be started, or ""."""
@@ -398,8 +439,8 @@ class TransferPanel(widgets.VBox):
         self._results.layout.display = "" if items else "none"
         new = [item.key for item in items] != [item["key"] for item in self.kept.items]
         self.kept.show(items)
-        self.compare.disabled = len(kept) < 2
-        if new and self.compare.value:
+        self.compare.disabled = not self._comparable()
+        if new or self.compare.disabled or self._compared_content != self.session.choice.content:
             self._compare_results()
 
     def _show_state(self, shown: Kept | None, running: bool, at_work: bool, reason: str) -> None:
@@ -426,9 +467,23 @@ class TransferPanel(widgets.VBox):
         else:
             _say(self.message, "")
 
+    def _comparable(self) -> list[Kept]:
+        """The results of the present content: others show something else, perhaps in another shape."""
+        content = self.session.choice.content
+        return [kept for kept in self.runner.kept if kept.choice.content == content][1 - MOST :]
+
     def _compare_results(self) -> None:
-        pictures = {kept.label: kept.picture for kept in self.runner.kept[-MOST:]}
-        self._compared.children = (Compare(pictures),) if self.compare.value and len(pictures) > 1 else ()
+        """Lay the content and its results under one slider, where that is asked for: the last one over the content."""
+        self._compared_content = self.session.choice.content
+        results = self._comparable() if self.compare.value else []
+        if not results:
+            self._compared.children = ()
+            return
+        size = max(max(kept.picture.shape[-2:]) for kept in results)
+        content = images.resize(inputs.content(self._compared_content, size), size)
+        compare = Compare({"content": content} | {kept.label: kept.picture for kept in results})
+        compare.right = len(results)
+        self._compared.children = (compare,)
 
     def _kept_thumbnail(self, key: str) -> bytes:
         found = next((kept for kept in self.runner.kept if f"{kept.number}-{len(kept.losses)}" == key), None)

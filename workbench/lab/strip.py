@@ -19,6 +19,7 @@ SHOWN = 24
 """Works in the strip, at most."""
 OFFERED = 200
 """Works to choose a single one from, at most."""
+EFFECTIVE = "How many paintings of equal weight would be as concentrated: 1 / sum of the squared weights"
 ACTIONS = (
     Action("pin", "pin", "{title}: keep it with the others, at half of the weight; again lets it go"),
     Action("out", "out", "{title}: leave it out"),
@@ -88,7 +89,8 @@ class WorksStrip(widgets.VBox):
         count = len(target.works)
         words = [f"{count} work{'' if count == 1 else 's'}", *([f"{len(choice.exclude)} left out"] if choice.exclude else [])]
         words += [f"effective number {target.effective_number:.1f}"] if "effective number" not in target.note else []
-        self._report(html.escape(", ".join([*words, target.note])))
+        said = html.escape(", ".join([*words, target.note]))
+        self._report(said.replace("effective number", f'<span title="{EFFECTIVE}">effective number</span>', 1))
         places = {item["key"]: place for place, item in enumerate(self.gallery.items)} if choice.weights else {}
         found = zip(target.works, target.weights, strict=True)  # the heaviest first
         heaviest = sorted(found, key=lambda one: places.get(one[0].name, len(places)))[: self.shown]  # none moves while dragged

@@ -88,6 +88,11 @@ class Method(ABC):
         """A warning where this method does not paint after `target`; empty where it does."""
         return ""
 
+    def doubts(self, target: StyleTarget, settings: Settings, content: Path) -> list[str]:
+        """What makes a picture less than it could be: paintings that are too small, a content that is transparent, `doubt`."""
+        enlarged = target.enlarged(settings.painting_size(settings.size))
+        return [text for text in (enlarged, images.see_through(content), self.doubt(target)) if text]
+
     @abstractmethod
     def begin(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings) -> Run:
         """A run that has made no step yet: for `content` (1, 3, H, W) in [0, 1], after the works of `target`."""
