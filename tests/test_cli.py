@@ -381,6 +381,36 @@ def test_compare_paints_every_content_after_every_target_once(workbench, two_sty
     assert Path("figure.png").read_bytes() == before
 
 
+def test_compare_takes_what_transfer_takes(workbench, two_styles, photograph, tmp_path):
+    """Every option of transfer that does not concern one picture alone; and what comes of those about paintings."""
+
+    def options(command):
+        parser = cli._parser()._subparsers._group_actions[0].choices[command]
+        return {flag for action in parser._actions for flag in action.option_strings}
+
+    lacking = options("transfer") - options("compare")
+    assert lacking == {"--target", "--combine", "--preset", "--weigh", "--checkpoint", "--resume"}  # --targets says the first
+    other = tmp_path / "other"
+    other.mkdir()
+    images.save(images.load(two_styles / "work-00.png").flip(3), other / "mine.png")
+    mask = Image.new("L", (64, 48))
+    mask.paste(255, (0, 0, 32, 48))
+    mask.save(tmp_path / "mask.png")
+    argv = ("compare", photograph, "--corpus", two_styles, *SMALL, "-o", "figure.png")
+    more = ("--targets", "whole", "regions", "--mask", tmp_path / "mask.png")
+    status, out, err = workbench(*argv, *more, "--exclude", "Work 1", "--column")
+    assert status == 0, err
+    made = figures.read_provenance("figure.png")
+    assert made["parameters"]["exclude"] == ["Work 1"]
+    assert made["inputs"]["mask"]["sha256"] == sha256(tmp_path / "mask.png")
+    mixed = (*argv[:4], "--corpus", other, *argv[4:], "--share", "1", "--share", "3", "--targets", "whole", "--without-copies")
+    status, out, err = workbench(*mixed)
+    assert status == 0 and f"mix: 25% {two_styles.name} and 75% other" in out, err
+    assert figures.read_provenance("figure.png")["parameters"]["corpus"] == [two_styles.name, "other"]
+    status, _, err = workbench(*argv[:2], two_styles / "work-01.png", *argv[2:], *more)
+    assert status == 2 and "several" in the_line(err)
+
+
 def test_compare_has_a_row_for_every_method_and_no_row_twice(workbench, two_styles, photograph, monkeypatch):
     drawn, grid = [], figures.grid
     monkeypatch.setattr(figures, "grid", lambda *given, **more: drawn.append((*given[1:], more)) or grid(*given, **more))

@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from matplotlib.text import Text
 
 from workbench import figures, inputs, methods, samples, targets, transfer
+from workbench.cli import compare
 from workbench.errors import UsageError, WorkbenchError
+from workbench.figures import canvas
 from workbench.methods.kept import cached_picture
 from workbench.study import comparison
 
@@ -143,3 +146,40 @@ class TestInputs:
             inputs.corpus(str(tmp_path))
         with pytest.raises(UsageError, match="single is empty"):
             inputs.striking_work(str(two_styles))
+
+
+def compared(contents, ways, shape, **how):
+    """A figure of `workbench compare` over pictures of one `shape` (height, width)."""
+    pictures = [[torch.rand(1, 3, *shape) for _ in range(contents)] for _ in range(ways + 1)]
+    captions = [
+        [""] * contents,
+        *([["Wheat Field with Cypresses 31%, The Sea at Les Saintes 12% and 7 more"] * contents] * ways),
+    ]
+    labels = ["Content", *(f"Way {k}, τ = 0.1" for k in range(ways))]
+    names = [f"A long name of content {k}" for k in range(contents)]
+    return compare.drawn(pictures, labels, names, captions, "Three pictures after Vincent van Gogh", **how)
+
+
+class TestFigureOfCompare:
+    """A figure for a paper: whatever is compared, it fits the page, and nothing on it is too small to read."""
+
+    @pytest.mark.parametrize("shape", [(60, 90), (90, 60), (64, 64), (20, 120), (120, 20)])
+    @pytest.mark.parametrize(("contents", "ways"), [(1, 1), (1, 3), (1, 7), (2, 3), (3, 6), (5, 2), (8, 1)])
+    def test_it_fits_a_page_of_a4(self, contents, ways, shape):
+        figure = compared(contents, ways, shape)
+        width, height = figure.get_size_inches()
+        scale = 180 / 25.4 / canvas.PAGE  # the text of A4 is 180 mm wide and 257 mm high
+        assert width * scale <= 180 / 25.4 and height * scale <= 257 / 25.4
+        assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) * scale >= 5
+
+    @pytest.mark.parametrize("shape", [(60, 90), (90, 60), (64, 64)])
+    @pytest.mark.parametrize("ways", [1, 2, 5])
+    def test_narrow_it_fits_a_column(self, ways, shape):
+        figure = compared(1, ways, shape, narrow=True)
+        width, height = figure.get_size_inches()
+        assert height / width <= 240 / 88
+        assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) * (88 / 25.4) / width >= 5
+
+    def test_what_does_not_fit_a_column_is_refused(self):
+        with pytest.raises(UsageError, match="--column: 28 pictures are too many"):
+            compared(4, 6, (90, 60), narrow=True)

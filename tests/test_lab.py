@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import anywidget
 import pytest
 import torch
 import yaml
@@ -766,7 +767,7 @@ class TestPanel:
         panel = TransferPanel(exploration)
         for name, control in panel._named.items():
             assert control.tooltip and control.tooltip.rstrip().endswith("."), name
-        assert all(button["tooltip"] for button in panel.buttons.buttons) and panel.compare.tooltip and panel.upload.tooltip
+        assert all(button["tooltip"] for button in panel.buttons.buttons) and panel.compare.tooltip and panel.upload.hint
         until(lambda: "effective number</span>" in panel.strip.message.value)
 
     def test_what_makes_a_picture_less_is_said(self, exploration, tmp_path):
@@ -994,6 +995,13 @@ class TestCompare:
 
 class TestScripts:
     """What a page loads."""
+
+    def test_no_anywidget_has_a_tooltip_which_the_page_would_refuse(self):
+        found = [anywidget.AnyWidget]
+        for kind in found:
+            found += kind.__subclasses__()
+        ours = [kind for kind in found if kind.__module__.startswith("workbench.")]
+        assert len(ours) > 6 and not [kind for kind in ours if "tooltip" in kind.class_own_traits()]
 
     @pytest.mark.parametrize("path", sorted(Path(lab.__file__).parent.glob("*.js")), ids=lambda path: path.name)
     def test_a_script_has_no_address_and_no_import(self, path):

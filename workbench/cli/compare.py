@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli.parser import (
-    CORPUS_HELP,
     add_command,
     check_out,
     encoder_options,
@@ -13,11 +12,17 @@ from workbench.cli.parser import (
     index_option,
     load_encoder,
     load_retriever,
-    open_corpus,
     retriever_option,
     warn,
 )
-from workbench.cli.transfer import SETTINGS, in_flags, settings_options, works_options
+from workbench.cli.transfer import (
+    SETTINGS,
+    corpora_options,
+    in_flags,
+    open_corpora,
+    options_option,
+    settings_options,
+)
 from workbench.errors import UsageError, require
 from workbench.names import plain
 from workbench.paths import written
@@ -25,6 +30,7 @@ from workbench.paths import written
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from workbench.figures import Figure
     from workbench.methods import Request
     from workbench.targets import StyleTarget
     from workbench.transfer import Settings
@@ -34,6 +40,10 @@ DETAIL = 256
 """px. The side of a detail."""
 NAMED = 2
 """Paintings that are named below a picture, the heaviest."""
+ACROSS = 2
+"""Pictures side by side in a column of a paper."""
+COLUMN = 2.7
+"""Height over width of a column of A4: 240 mm over 88 mm."""
 DPI = 100
 """Dots per inch of a figure without details, whose pictures are small and many."""
 
@@ -43,8 +53,7 @@ def declare(commands: Any) -> None:
         commands, "compare", _compare, "paint several pictures after one artist, target by target, in one figure"
     )
     parser.add_argument("contents", nargs="+", metavar="CONTENT", help="image files, or sample photographs")
-    parser.add_argument("--corpus", required=True, help=CORPUS_HELP)
-    works_options(parser)
+    corpora_options(parser, required=True)
     parser.add_argument(
         "--targets",
         nargs="+",
@@ -59,6 +68,9 @@ def declare(commands: Any) -> None:
         "not take the target of a row paints after the whole instead",
     )
     parser.add_argument("--style", metavar="PAINTING", default="", help="the painting of the target single")
+    parser.add_argument(
+        "--mask", metavar="FILE", type=written, help="regions: a picture that paints each part of the one CONTENT in a colour"
+    )
     parser.add_argument("-o", "--out", required=True, type=written, help="the figure, as .png and .pdf, or as .jpg")
     parser.add_argument(
         "--pictures", type=written, metavar="DIR", help="keeps every result; those that are there are not made again"
@@ -71,11 +83,13 @@ def declare(commands: Any) -> None:
         action="append",
         help="temperature of the targets that weigh paintings; several make a blend each (default: 0.1)",
     )
+    parser.add_argument("--column", action="store_true", help=f"for one column of a paper: {ACROSS} pictures across")
     parser.add_argument("--detail", action="store_true", help=f"below every result {DETAIL} px of it at 100 %%")
     retriever_option(parser)
     index_option(parser)
     encoder_options(parser)
     settings_options(parser)
+    options_option(parser)
 
 
 def _rows(targets: list[str], methods: list[str], settings: "Settings") -> list[str]:
@@ -99,6 +113,7 @@ def _rows(targets: list[str], methods: list[str], settings: "Settings") -> list[
 
 def _compare(args: argparse.Namespace) -> None:
     check_out(args.out, ".png", ".pdf", ".jpg")
+    require(not (args.column and args.detail), "--detail needs the width of a page: leave --column out")
     from workbench import figures, images, inputs, methods, targets
     from workbench import provenance as pv
     from workbench.methods import Library, Request
@@ -113,9 +128,13 @@ def _compare(args: argparse.Namespace) -> None:
         targets.check_tau(tau)
     chosen = _rows(args.targets, args.method or [], settings)
     try:
-        works = {"where": tuple(args.where), "exclude": tuple(args.exclude)}
-        bare = Request(corpora=(args.corpus,), index=args.index, settings=settings, **works)
-        asked = [bare.asking(words, style=args.style) for words in chosen]
+        require(args.mask is None or args.mask.is_file(), f"--mask {args.mask}: no such file")
+        require(args.mask is None or len(args.contents) == 1, "--mask marks the regions of one content, and there are several")
+        works = {"where": tuple(args.where), "exclude": tuple(args.exclude), "shares": tuple(args.share or ())}
+        also = {"style": args.style, "mask": str(args.mask or "")}
+        mixed = "whole" if len(args.corpus) > 1 else "blend"  # the target that is asked for replaces it
+        bare = Request(corpora=tuple(args.corpus), target=mixed, index=args.index, settings=settings, **works)
+        asked = [bare.asking(words, **also) for words in chosen]
         for request in asked:
             require(not request.missing, request.missing)
     except UsageError as error:
@@ -130,13 +149,15 @@ def _compare(args: argparse.Namespace) -> None:
     if args.pictures:
         check_out(args.pictures / "picture.png")
     encoder = load_encoder(args, style=True)
-    corpus = open_corpus(args.corpus, args.out, args.pictures and args.pictures / "picture.png")
+    corpora = open_corpora(args, args.out, args.pictures and args.pictures / "picture.png")
+    works["exclude"] = tuple(args.exclude)
+    asked = [replace(one, exclude=works["exclude"]) for one in asked]
     if args.style and any(one.target == "single" for one in asked):
-        corpus.find(args.style)
+        corpora[args.corpus[0]].find(args.style)
     contents = [inputs.content(name, settings.size) for name in args.contents]
     retriever = load_retriever(args, encoder)
     library = Library(
-        corpora={args.corpus: corpus},
+        corpora=corpora,
         encoders={encoder.name: encoder, retriever.name: retriever},
         show=True,
     )
@@ -168,29 +189,62 @@ def _compare(args: argparse.Namespace) -> None:
         captions.append(caption)
         several = f", τ = {request.temperature:g}" if _blends(request) and len(taus) > 1 else ""
         labels.append(figures.target_title(target, request.method) + several)
-    parameters = {"corpus": args.corpus, "targets": chosen, "single": args.style, "tau": taus, **asdict(settings)}
+    corpus = args.corpus[0] if len(args.corpus) == 1 else args.corpus
+    parameters = {"corpus": corpus, "targets": chosen, "single": args.style, "tau": taus, **asdict(settings)}
     parameters |= {name: list(value) for name, value in works.items() if value}
+    parameters |= {"mask": also["mask"]} if also["mask"] else {}
     del parameters["method"]  # every row has its own
     if args.index != "exact":
         parameters["index"] = args.index
     made = pv.provenance(
         {**parameters, "encoder": encoder.identity, "retriever": retriever.identity},
         settings.seed,
-        {f"content {i}": source for i, source in enumerate(sources, 1)},
+        {f"content {i}": source for i, source in enumerate(sources, 1)} | ({"mask": args.mask} if args.mask else {}),
         {pv.shared(used.name): used.weights_sha256 for used in (encoder, retriever)} | networks,
     )
     dpi = DPI
-    title = args.title or f"{columns[0] if len(columns) == 1 else f'{len(columns)} pictures'} after {plain(corpus.name)}"
-    if args.detail:
-        columns, labels, rows, captions = labels, *_with_details(rows, columns, captions)
-    elif len(columns) < len(labels):  # as wide as a page rather than as high as two
-        columns, labels = labels, columns
-        rows, captions = ([list(row) for row in zip(*table, strict=True)] for table in (rows, captions))
-    figure = figures.grid(rows, labels, columns, title=title, cell_captions=captions)
+    names = " and ".join(plain(corpus.name) for corpus in corpora.values())
+    title = args.title or f"{columns[0] if len(columns) == 1 else f'{len(columns)} pictures'} after {names}"
+    figure = drawn(rows, labels, columns, captions, title, detail=args.detail, narrow=args.column)
     if args.detail:  # a pixel of a detail is one of the figure
         left, right, *_ = figure.axes[0].images[-1].get_extent()  # in inches
-        dpi = rows[-1][-1].shape[-1] / (right - left)
+        dpi = min(rows[-1][-1].shape[-1], DETAIL) / (right - left)
     print(*figures.save(figure, args.out.with_suffix(""), {"command": "compare", **made}, dpi=dpi, suffixes=suffixes), sep="\n")
+
+
+def drawn(
+    rows: list[list["Tensor"]],
+    ways: list[str],
+    contents: list[str],
+    captions: list[list[str]],
+    title: str,
+    *,
+    detail: bool = False,
+    narrow: bool = False,
+) -> "Figure":
+    """The figure: `rows` of pictures (1, 3, H, W), of every way those of all contents, with a caption for each.
+
+    It fits a page of A4, as wide as the text; or, where it is to be `narrow`, a column. UsageError where that is too much.
+    """
+    from workbench import figures
+
+    if narrow:
+        pictures = [row[k] for k in range(len(contents)) for row in rows]
+        named = [f"{contents[k]}: {way}" if len(contents) > 1 else way for k in range(len(contents)) for way in ways]
+        below = [row[k] for k in range(len(contents)) for row in captions]
+        texts = [f"{name}. {caption}" if caption else name for name, caption in zip(named, below, strict=True)]
+        figure = figures.contact_sheet(pictures, texts, title=title, columns=min(ACROSS, len(pictures)))
+        width, height = figure.get_size_inches()
+        most = int(len(pictures) * COLUMN * width / height)
+        require(height <= COLUMN * width, f"--column: {len(pictures)} pictures are too many for a column; some {most} fit")
+        return figure
+    if detail:
+        lines, rows, captions = _with_details(rows, contents, captions)
+        return figures.grid(rows, lines, ways, title=title, cell_captions=captions)
+    if len(contents) < len(ways):  # as wide as a page rather than as high as two
+        rows, captions = ([list(row) for row in zip(*table, strict=True)] for table in (rows, captions))
+        ways, contents = contents, ways
+    return figures.grid(rows, ways, contents, title=title, cell_captions=captions)
 
 
 def _named(target: "StyleTarget") -> str:

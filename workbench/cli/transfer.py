@@ -32,6 +32,7 @@ from workbench.paths import written
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from workbench.corpora import Corpus
     from workbench.encoders import Encoder
     from workbench.methods import Method, Request, Run
     from workbench.transfer import Settings
@@ -51,6 +52,40 @@ def works_options(parser: Any) -> None:
     )
     parser.add_argument(
         "--exclude", action="append", default=[], metavar="PAINTING", help="a work to leave out, by file or title"
+    )
+
+
+def corpora_options(parser: Any, **options: Any) -> None:
+    """The corpora, how much each counts, and which of their works are taken; `options`: of --corpus."""
+    parser.add_argument("--corpus", action="append", help=f"{CORPUS_HELP}; given several times, they are mixed", **options)
+    parser.add_argument(
+        "--share",
+        action="append",
+        type=float,
+        help="mixing weight of each of several --corpus, in their order (default: equal)",
+    )
+    works_options(parser)
+    parser.add_argument("--without-copies", action="store_true", help="of works that are probably copies, the largest alone")
+
+
+def open_corpora(args: argparse.Namespace, *writes: Path | None) -> "dict[str, Corpus]":
+    """The corpora of `corpora_options` by name. Works left out as copies are added to `args.exclude`."""
+    opened = {name: open_corpus(name, *writes) for name in args.corpus or ()}
+    if args.without_copies:
+        copies = [work.name for corpus in opened.values() for work in set(corpus) - set(corpus.without_copies())]
+        args.exclude += sorted(copies)
+    return opened
+
+
+def options_option(parser: Any) -> None:
+    """Options that a method has of its own."""
+    parser.option(
+        "--options",
+        SETTINGS,
+        "NAME=VALUE, of strokes: strokes=4000 objective=gram hand=default bristles=0 picture=4096 (long side of the picture "
+        "that is written); of a LoRA: how it restyles, such as noise=.4 guidance=4",
+        action="extend",
+        nargs="+",
     )
 
 
@@ -85,15 +120,7 @@ def settings_options(parser: Any) -> None:
 def declare(commands: Any) -> None:
     parser = add_command(commands, "transfer", _transfer, "paint a picture in the style of one painting, or of many")
     parser.add_argument("content", metavar="CONTENT", help="image file, or a sample photograph")
-    parser.add_argument("--corpus", action="append", help=f"{CORPUS_HELP}; given several times, they are mixed")
-    parser.add_argument(
-        "--share",
-        action="append",
-        type=float,
-        help="mixing weight of each of several --corpus, in their order (default: equal)",
-    )
-    works_options(parser)
-    parser.add_argument("--without-copies", action="store_true", help="of works that are probably copies, the largest alone")
+    corpora_options(parser)
     parser.add_argument(
         "--preset",
         default=DEFAULT,
@@ -130,14 +157,7 @@ def declare(commands: Any) -> None:
         "the package that knows the works, and NAME one that workbench train made",
     )
     settings_options(parser)
-    parser.option(
-        "--options",
-        SETTINGS,
-        "NAME=VALUE, of strokes: strokes=4000 objective=gram hand=default bristles=0 picture=4096 (long side of the picture "
-        "that is written); of a LoRA: how it restyles, such as noise=.4 guidance=4",
-        action="extend",
-        nargs="+",
-    )
+    options_option(parser)
     parser.add_argument(
         "--checkpoint", metavar="FILE", type=written, help=f"write the state every {CHECKPOINT_EVERY} steps, and when stopped"
     )
@@ -154,7 +174,7 @@ def _transfer(args: argparse.Namespace) -> None:
     for out in outs:
         check_out(out)
     _check_checkpoint(args, outs)
-    from workbench import figures, images, inputs, methods, metrics, progress
+    from workbench import figures, inputs, methods, metrics, progress
     from workbench.figures.files import PNG_KEY
     from workbench.transfer import Diverged, Settings
 
@@ -177,11 +197,8 @@ def _transfer(args: argparse.Namespace) -> None:
     encoder = load_encoder(args, style=True)
     retrieves = request.target in methods.RETRIEVED
     retriever = load_retriever(args, encoder) if retrieves else None
-    opened = {name: open_corpus(name, *outs, args.checkpoint) for name in request.corpora}
-    if args.without_copies:
-        copies = [work.name for corpus in opened.values() for work in set(corpus) - set(corpus.without_copies())]
-        args.exclude += sorted(copies)
-        request = replace(request, exclude=tuple(args.exclude))
+    opened = open_corpora(args, *outs, args.checkpoint)
+    request = replace(request, exclude=tuple(args.exclude))
     library = methods.Library(
         corpora=opened,
         encoders={request.encoder: encoder, **({request.retriever: retriever} if retriever is not None else {})},

@@ -15,6 +15,7 @@ from workbench.figures.canvas import (
     MUTED,
     PAGE,
     SMALL,
+    TITLE,
     Canvas,
     Figure,
     as_picture,
@@ -27,6 +28,10 @@ from workbench.figures.canvas import (
 
 GAP = 0.14
 """Inches between cells."""
+TALLEST = 1.4 * PAGE
+"""Inches. Height of a grid, if its cells can be that small: a page of A4 is 1.41 times as high as wide."""
+NARROWEST = 0.9
+"""Inches. Width of a cell, at least: no caption is legible below less."""
 CAPTION_LINES = 3
 """Lines of a caption, at most."""
 
@@ -127,8 +132,9 @@ def grid(
 ) -> Figure:
     """A sweep: pictures in rows and columns of equal cells, with the labels on the left and on top.
 
-    A cell may be None (a run that is missing) and stays empty. Raises UsageError without pictures, or when labels or
-    captions do not match the pictures.
+    A cell may be None (a run that is missing) and stays empty. Cells are as large as fits a page of A4.
+
+    Raises UsageError without pictures, or when labels or captions do not match the pictures.
     """
     columns = _check_grid(rows, row_labels, column_labels, cell_captions)
     pictures = [
@@ -141,18 +147,20 @@ def grid(
     gutter = min(max((text_width(str(label), BODY, True) for label in row_labels), default=0.0), 1.1)
     left = MARGIN + gutter + (0.1 if gutter else 0.0)
     gap = 0.08
+    texts = list(cell_captions or [()] * len(rows))
     width = min((PAGE - left - MARGIN + gap) / columns - gap, 2.4)
+    while width > NARROWEST and _height(width, tallness, column_labels, texts) > TALLEST:
+        width *= 0.97
     canvas = Canvas(left + columns * (width + gap) - gap + MARGIN)
     y = canvas.title(title)
 
-    heads = [wrap(label, width, BODY, 3, bold=True) for label in column_labels]
-    depth = max((len(head) for head in heads), default=0) * line_height(BODY)
+    heads, depth = _heads(column_labels, width)
     for j, head in enumerate(heads):
         top = y + depth - len(head) * line_height(BODY)
         canvas.write(head, left + j * (width + gap) + width / 2, top, bold=True, align="center")
     y += depth + (0.03 if depth else 0.0)
     for i, row in enumerate(pictures):
-        captions = set_items(cell_captions[i], width, SMALL) if cell_captions else []
+        captions = set_items(texts[i], width, SMALL)
         height = width * tallness
         if row_labels:
             label = wrap(row_labels[i], gutter, BODY, 5, bold=True)
@@ -166,6 +174,21 @@ def grid(
         depth = max((len(caption) for caption in captions), default=0) * line_height(SMALL)
         y += height + (depth + 0.04 if depth else 0.0) + gap
     return canvas.close(y - gap + MARGIN)
+
+
+def _heads(labels: Sequence[str], width: float) -> tuple[list[list[str]], float]:
+    """The lines over each column of a grid, and the height of the tallest, in inches."""
+    heads = [wrap(label, width, BODY, 3, bold=True) for label in labels]
+    return heads, max((len(head) for head in heads), default=0) * line_height(BODY)
+
+
+def _height(width: float, tallness: float, labels: Sequence[str], captions: Sequence[Sequence[str]]) -> float:
+    """Inches that a grid with cells of this width takes, with a title of one line."""
+    height = 2 * MARGIN + line_height(TITLE) + 0.1 + _heads(labels, width)[1]
+    for row in captions:
+        lines = max(map(len, set_items(row, width, SMALL)), default=0)
+        height += width * tallness + (lines * line_height(SMALL) + 0.04 if lines else 0.0) + 0.08
+    return height
 
 
 def _check_grid(

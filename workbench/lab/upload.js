@@ -10,7 +10,7 @@ const PART = 1 << 19; // bytes; a message has a limit
 function render({ model, el }) {
   make("style", { textContent: STYLE }, el);
   const root = make("div", { className: "wb-upload" }, el);
-  const button = make("button", { type: "button", textContent: "Upload …", title: model.get("tooltip") }, root);
+  const button = make("button", { type: "button", textContent: "Upload …", title: model.get("hint") }, root);
   const input = make("input", { type: "file", accept: "image/*", hidden: true }, root);
   const status = make("span", { textContent: "or drop a picture here" }, root);
   status.setAttribute("role", "status");

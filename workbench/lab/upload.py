@@ -23,13 +23,13 @@ class Upload(anywidget.AnyWidget):
 
     _esm = page.script("upload")
 
-    tooltip = traitlets.Unicode().tag(sync=True)
+    hint = traitlets.Unicode().tag(sync=True)  # not tooltip, with which a page refuses an anywidget
     most = traitlets.Int(MOST).tag(sync=True)
 
-    def __init__(self, taken: Callable[[str, bytes], None], tooltip: str = ""):
+    def __init__(self, taken: Callable[[str, bytes], None], hint: str = ""):
         self._taken = taken
         self._parts: list[bytes] = []
-        super().__init__(tooltip=tooltip)
+        super().__init__(hint=hint)
         self.on_msg(lambda _, content, buffers: self.receive(content, buffers))
 
     def receive(self, message: dict[str, Any], buffers: list[Any]) -> None:

@@ -132,13 +132,15 @@ class Request:
         implied = self.method == ("gram" if combined else Settings().method)
         return ("" if implied else f"{self.method}:") + self.target + combined
 
-    def asking(self, words: str, *, style: str = "") -> "Request":
-        """The same request for what `words` name instead (see `parse`). `style`: the one painting, if they name single.
+    def asking(self, words: str, *, style: str = "", mask: str = "") -> "Request":
+        """The same request for what `words` name instead (see `parse`), with what goes with their target.
 
-        Fields that the other target would ignore are cleared.
+        `style`: the one painting, if they name single; `mask` for regions. Fields that the other target
+        would ignore are cleared.
         """
         target, combine, settings = parse(words, self.settings)
-        given = {name: getattr(self, name) for name in ONLY_WITH} | ({"style": style} if style else {})
+        also = {"style": style, "mask": mask}
+        given = {name: also.get(name) or getattr(self, name) for name in ONLY_WITH}
         kept = {name: value if target in ONLY_WITH[name] else EMPTY[name] for name, value in given.items()}
         return replace(self, target=target, combine=combine, settings=settings, **kept)
 
