@@ -954,7 +954,9 @@ def test_a_checkpoint_of_another_transfer_is_refused(workbench, two_styles, phot
 
 def test_check_reports_every_file_and_fails_when_one_was_rejected(workbench, two_styles, tmp_path):
     status, out, _ = workbench("corpus", "check", two_styles)
-    assert status == 0 and out.splitlines() == ["12 files seen: 12 usable, 0 rejected, 0 duplicates"]
+    counted, small = out.splitlines()
+    assert status == 0 and counted == "12 files seen: 12 usable, 0 rejected, 0 duplicates"
+    assert "12 of 12 paintings have fewer pixels than asked, 512 px; the smallest has 64 px" in small
     folder = tmp_path / "mixed"
     folder.mkdir()
     (folder / "a.png").write_bytes((two_styles / "work-00.png").read_bytes())

@@ -2,7 +2,10 @@
 
 import io
 import math
+import os
 import shlex
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -491,6 +494,45 @@ class TestStops:
             all(line.startswith("letters: ") and f"| {k}/3 [" in line for k, line in enumerate(lines[1:-1], 1))
             and len(lines) == 5
         )
+
+    def test_in_jupyter_a_small_picture_grows_below_the_line_and_goes(self, exploration, corpus, encoder, monkeypatch):
+        places = []
+
+        class Place(list):
+            def update(self, data, raw):
+                self.append(data)
+
+        def display(data, **_):
+            places.append(Place([data]))
+            return places[-1]
+
+        monkeypatch.setattr(progress, "interactive", lambda: True)
+        monkeypatch.setattr(progress, "DRAW_SECONDS", 0.0)
+        monkeypatch.setattr("IPython.display.display", display)
+        settings = Settings(method="gram", size=64, steps=4, plateau=0)
+        Transfer(corpus[0].load(64), targets.single(corpus[1]), encoder, settings).run(show=True)
+        drawn = next(place for place in places if any("image/jpeg" in data for data in place))
+        sizes = [Image.open(io.BytesIO(data["image/jpeg"])).size for data in drawn if "image/jpeg" in data]
+        assert sizes == [(64, 48)] * 4 and drawn[-1] == {"text/plain": ""}
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+    @pytest.mark.parametrize("at_work", ["trial.start()", "trial.target_soon()", "lab.CorpusMap(atlas)"])
+    def test_a_script_that_ends_while_a_thread_works_ends_well(self, two_styles, at_work, tmp_path):
+        """An interpreter that ends amid the work of torch aborts: status 134."""
+        script = f"""
+import time
+from workbench import encoders, inputs, lab
+trial = lab.Exploration(lab.Choice(corpus={str(two_styles)!r}, target="blend", preview=""))
+trial.change(size=256, steps=300)
+atlas = lab.Atlas(inputs.corpus({str(two_styles)!r}), encoders.load("embedded", device="cpu"))
+{at_work}
+time.sleep(0.5)
+"""
+        environment = os.environ | {"WORKBENCH_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        ended = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=PATIENCE
+        )
+        assert ended.returncode == 0 and "Traceback" not in ended.stderr, ended.stderr
 
     def test_a_stop_takes_effect_inside_of_an_evaluation(self, encoder):
         stop = threading.Event()

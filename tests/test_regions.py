@@ -105,14 +105,21 @@ class TestFromMask:
         with pytest.raises(UsageError, match=says):
             regions.from_mask(tmp_path / "mask.png", patchwork(), encoder)
 
-    @pytest.mark.parametrize("kind", ["one colour", "white on transparent", "16-bit labels"])
+    @pytest.mark.parametrize("labels", [(0, 1), (3, 1, 2), (0, 1000, 65535)])
+    def test_whole_numbers_of_16_bits_are_labels(self, tmp_path, encoder, labels):
+        """As programs for annotation write them: scaled to 8 bits they would all be black."""
+        values = np.repeat(np.array(labels, np.uint16), 96 // len(labels))[None].repeat(64, axis=0)
+        Image.fromarray(values).save(tmp_path / "mask.png")
+        found = regions.from_mask(tmp_path / "mask.png", patchwork(64, 96), encoder)
+        assert len(np.unique(found.labels)) == len(labels)
+        assert [len(np.unique(part)) for part in np.array_split(found.labels, len(labels), axis=1)] == [1] * len(labels)
+
+    @pytest.mark.parametrize("kind", ["one colour", "white on transparent"])
     def test_a_mask_of_one_region_is_refused(self, encoder, tmp_path, kind):
         mask = Image.new("RGB", (40, 30), (9, 9, 9))
         if kind == "white on transparent":
             mask = Image.new("RGBA", (40, 30), (255, 255, 255, 0))
             mask.paste((255, 255, 255, 255), (0, 0, 20, 30))
-        elif kind == "16-bit labels":
-            mask = Image.fromarray((np.arange(1200).reshape(30, 40) // 400).astype(np.uint16))
         mask.save(tmp_path / "mask.png")
         with pytest.raises(UsageError, match="a single region"):
             regions.from_mask(tmp_path / "mask.png", patchwork(), encoder)

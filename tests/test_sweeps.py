@@ -361,6 +361,14 @@ def test_a_table_only_grows(project):
     assert sorted(third.tau) == ["", "0.1", "0.2"] and len(set(third.folder)) == 3
 
 
+def test_another_number_of_threads_makes_it_again(project, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    made(**READS)
+    assert reason() == ""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert reason() == "1 threads are now 2"
+
+
 def test_numbers_of_a_grid_are_read_as_people_write_them(project):
     Path("grid.yaml").write_text("notebook: 05_tiny.ipynb\nvary: {tau: [1e-2, 1E1, .5, 2]}\n")
     assert runs.read_grid("grid.yaml").vary == {"tau": [0.01, 10.0, 0.5, 2]}

@@ -1,5 +1,6 @@
 """Progress that suits where it is shown: a bar on a terminal or in Jupyter, a plain line now and then elsewhere, or nothing."""
 
+import atexit
 import os
 import signal
 import sys
@@ -17,12 +18,26 @@ EVERY_SECONDS = 10.0
 """Seconds between two plain lines, at least."""
 REFRESH_SECONDS = 0.1
 """Seconds between two states of a bar in a notebook, at least."""
+DRAW_SECONDS = 2.0
+"""Seconds between two pictures there, at least."""
 PATIENCE = 3.0
 """Seconds within which a second signal says no more than the first."""
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """What asks a process to end: Ctrl-C, kill, and a terminal that is closed."""
 T = TypeVar("T")
 _here = threading.local()
+
+
+_working: dict[threading.Thread, threading.Event] = {}
+"""The threads within `stoppable`, besides the main one."""
+
+
+@atexit.register
+def _end_work() -> None:
+    """Stop these threads, and wait for them: an interpreter that ends amid torch's work aborts."""
+    for thread, stop in list(_working.items()):
+        stop.set()
+        thread.join()
 
 
 class Stopped(Exception):
@@ -34,10 +49,15 @@ def stoppable(stop: threading.Event) -> Iterator[None]:
     """Within the block, in this thread, every `track` and every `check` raises Stopped once `stop` is set."""
     before = getattr(_here, "stop", None)
     _here.stop = stop
+    here = threading.current_thread()
+    if here is not threading.main_thread():
+        _working[here] = stop
     try:
         yield
     finally:
         _here.stop = before
+        if before is None:
+            _working.pop(here, None)
 
 
 @contextmanager
@@ -79,15 +99,19 @@ def interactive() -> bool:
     return bool(parent.get("content", {}).get("allow_stdin", False))
 
 
-def _in_notebook(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+def _in_notebook(items: Iterable[T], total: int, label: str, picture: Callable[[T], bytes] | None) -> Iterator[T]:
     """Yield `items` with one line of text below the cell, a bar with the time left, which is empty in the end.
+
+    So is the place of the `picture` of the latest item, a JPEG.
 
     It is no widget: one that is closed is missing, with an error in its place, when the page is loaded again.
     """
     from IPython.display import display
 
     began = last = time.monotonic()
+    drawn = began
     line = display({"text/plain": ""}, raw=True, display_id=True)
+    small = display({"text/plain": ""}, raw=True, display_id=True) if picture is not None else None
     try:
         for count, item in enumerate(items, start=1):
             yield item
@@ -95,14 +119,21 @@ def _in_notebook(items: Iterable[T], total: int, label: str) -> Iterator[T]:
                 last = time.monotonic()
                 meter = tqdm.format_meter(count, total, last - began, prefix=label, ncols=80)
                 line.update({"text/plain": meter}, raw=True)
+            if picture is not None and time.monotonic() - drawn > DRAW_SECONDS:
+                drawn = time.monotonic()
+                small.update({"image/jpeg": picture(item), "text/plain": label}, raw=True)
     finally:
         line.update({"text/plain": ""}, raw=True)
+        if small is not None:
+            small.update({"text/plain": ""}, raw=True)
 
 
-def track(items: Iterable[T], *, total: int, label: str, show: bool) -> Iterator[T]:
+def track(
+    items: Iterable[T], *, total: int, label: str, show: bool, picture: Callable[[T], bytes] | None = None
+) -> Iterator[T]:
     """Yield `items`, showing how far along they are when `show` is true: on stderr, or as a bar below a cell in Jupyter.
 
-    See `stoppable` and `watched`.
+    There the `picture` of an item, a small JPEG, is shown as well, now and then. See `stoppable` and `watched`.
     """
     label = plain(label)
     items = _stopping(items, total, label)
@@ -110,7 +141,7 @@ def track(items: Iterable[T], *, total: int, label: str, show: bool) -> Iterator
         yield from items
         return
     if interactive():
-        yield from _in_notebook(items, total, label)
+        yield from _in_notebook(items, total, label, picture)
         return
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=label, leave=False)

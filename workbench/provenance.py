@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -51,7 +52,7 @@ def provenance(
         "parameters": {name: shared(value) for name, value in parameters.items()},
         "seed": seed,
         "versions": versions(),
-        "platform": {"system": platform.system(), "machine": platform.machine()},
+        "platform": {"system": platform.system(), "machine": platform.machine(), "threads": threads()},
         "inputs": {name: describe(name, value) for name, value in inputs.items()},
         "weights": {name: checked(name, value) for name, value in weights.items()},
         **checkout(),
@@ -72,6 +73,14 @@ def versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             found[name] = None
     return found
+
+
+def threads() -> int:
+    """How many threads compute here: another number sums in another order, and a picture is then off by a few levels."""
+    if (torch := sys.modules.get("torch")) is not None:
+        return torch.get_num_threads()
+    number = os.environ.get("OMP_NUM_THREADS", "")
+    return int(number) if number.isdecimal() and int(number) else os.cpu_count() or 1
 
 
 def checkout() -> dict:

@@ -141,7 +141,7 @@ def take(server: real_lab.Server, browser, name: str, size: int) -> list[Path]:
     """The pictures of one widget, one for each theme. AssertionError for an error of the page."""
     widget = WIDGETS[name]
     server.write(f"{name}.ipynb", [SETUP.format(size=size), widget.code])
-    window = {"width": widget.width, "height": 2400}  # all of a widget is to be on it
+    window = {"width": widget.width, "height": 3000}  # all of a widget is to be on it
     notebook = real_lab.Notebook(server, browser, f"{name}.ipynb", viewport=window, device_scale_factor=2)
     try:
         if notebook.page.locator("#jp-left-stack").is_visible():

@@ -33,8 +33,8 @@ class Lab:
         self.notebooks: list[real_lab.Notebook] = []
         self._known = 0
 
-    def open(self, name):
-        context = {"permissions": ["clipboard-read", "clipboard-write"]}
+    def open(self, name, **context):
+        context |= {"permissions": ["clipboard-read", "clipboard-write"]}
         self.notebooks.append(real_lab.Notebook(self.server, self.browser, name, **context))
         return self.notebooks[-1]
 
@@ -85,6 +85,17 @@ def preview(lab, two_styles, network):
     """The panel, with a network that knows the works."""
     lab.server.write("preview.ipynb", [PREVIEW.format(corpus=str(two_styles), network=str(network))])
     notebook = lab.open("preview.ipynb")
+    notebook.run()
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def narrow(lab, two_styles):
+    """The panel on a screen of 13 inches at 200 %, which is as wide as 640 px."""
+    lab.server.write("narrow.ipynb", [PREVIEW.format(corpus=str(two_styles), network="")])
+    notebook = lab.open("narrow.ipynb", viewport={"width": 640, "height": 400}, device_scale_factor=2)
+    if notebook.page.locator("#jp-left-stack").is_visible():
+        notebook.execute("application:toggle-left-area")
     notebook.run()
     return notebook
 
@@ -315,6 +326,57 @@ class TestPreview:
         button(preview, "Paint it properly").click()
         until(lambda: "done" in status(preview))
         assert preview.kernel_value("trial.kept[-1].label.endswith('from nobody')") == "True"
+
+
+# What is cut off, and what leaves the panel to the right; titles below thumbnails are cut to their lines, and have a tooltip.
+CLIPPED = """() => {
+    const panel = document.querySelector(".wb-panel");
+    const edge = panel.getBoundingClientRect().right + 1;
+    const texts = panel.querySelectorAll(
+        "label, .widget-label, .widget-readout, button, select, [role=status], [role=alert], b");
+    return [...texts].filter((node) => node.checkVisibility() && !node.closest(".wb-gallery") && (
+        node.scrollWidth > node.clientWidth + 1 && getComputedStyle(node).display !== "inline"
+        || node.getBoundingClientRect().right > edge)).map((node) => node.outerHTML.slice(0, 200));
+}"""
+
+
+class TestSight:
+    """The panel at 200 %, and where the system alone has colours."""
+
+    def test_nothing_is_cut_off_at_200_per_cent(self, narrow):
+        narrow.find(".jupyter-widget-Collapse-header, .lm-AccordionPanel-title", has_text="Size, weights").first.click()
+        until(lambda: slider(narrow, "Steps").is_visible())
+        assert settled(lambda: narrow.page.evaluate(CLIPPED)) == []
+        content = narrow.find(".widget-text", has_text=re.compile(r"^\s*Content\s*$")).locator("input").first
+        content.fill("no/such/folder/with-a-long-name-that-has-no-place-to-break/" + 6 * "nor-has-this")
+        content.press("Enter")
+        until(lambda: narrow.find(".wb-panel [role=alert]", has_text="no/such/folder").first.is_visible())
+        assert settled(lambda: narrow.page.evaluate(CLIPPED)) == []
+        content.fill("grace_hopper")
+        content.press("Enter")
+        until(lambda: button(narrow, "Run").is_enabled())
+
+    def test_what_is_chosen_is_seen_where_the_system_alone_has_colours(self, narrow):
+        narrow.page.emulate_media(forced_colors="active")
+        picks = narrow.find('.wb-gallery[aria-label="Contents"] .pick')
+        colours = {pick.evaluate("node => getComputedStyle(node).borderTopColor") for pick in picks.all()}
+        assert picks.count() == 3 and len(colours) == 2
+        narrow.page.emulate_media(forced_colors="none")
+
+    def test_a_picture_is_uploaded_and_dropped(self, narrow, two_styles):
+        picture = two_styles / "work-04.png"
+        narrow.find(".wb-upload input").set_input_files(picture)
+        until(lambda: narrow.kernel_value("trial.choice.content") == "'uploads/work-04.png'")
+        narrow.find(".wb-upload").evaluate(
+            """(node, bytes) => {
+                const data = new DataTransfer();
+                data.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
+                node.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+            }""",
+            list((two_styles / "work-05.png").read_bytes()),
+        )
+        until(lambda: narrow.kernel_value("trial.choice.content") == "'uploads/dropped.png'")
+        until(lambda: button(narrow, "Run").is_enabled())
 
 
 class TestCompare:

@@ -9,13 +9,14 @@ import os
 import random
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from unittest import mock
 
 import full
 import numpy as np
 from faults.hostile import mutated_bytes, mutated_lines
-from faults.killing import command, left_behind
+from faults.killing import command, ended, left_behind, started
 from PIL import Image
 
 from workbench import cli, corpora, images, storage
@@ -42,35 +43,112 @@ def cache_in(folder: Path):
         yield
 
 
-def kills(base: Path, rounds: int, seed: int) -> dict[str, int]:
-    """kill -9 at a random moment of a transfer with a checkpoint, and of an embedding; then the same command again.
+def works_of(base: Path) -> dict[str, tuple[list[str], str, list[str]]]:
+    """Name -> (a command that takes seconds, what it makes, what is added to go on with it once `state` is there)."""
+    paintings = gallery(base / "paintings")
+    content = str(paintings / "work-3.png")
+    tiny = [word for option in ("crop=32", "batch=1", "widths=4,6,8", "blocks=1", "size=48") for word in ("-p", option)]
+    train = ["train", "artist", "--corpus", str(paintings), "--photos", str(paintings), "--encoder", "random", *tiny]
+    paint = ["transfer", content, "--corpus", str(paintings), "--target", "whole", *SMALL, "--checkpoint", "state"]
+    return {
+        "painting": ([*paint, "-o", "out.png"], "out.png", ["--resume"]),
+        "embedding": (["embed", str(paintings), "--kind", "style", "-o", "vectors.npz"], "vectors.npz", []),
+        "training": ([*train, "--steps", "24", "--report-every", "3", "-o", "state"], "state.safetensors", ["--resume"]),
+        "drawing a figure": (
+            ["compare", content, "--corpus", str(paintings), "--targets", "whole", "nearest", *SMALL, "-o", "figure.png"],
+            "figure.png",
+            [],
+        ),
+        "splitting": (["corpus", "split", str(paintings), "--held-out", ".4", "-o", "split.csv"], "split.csv", []),
+        "indexing": (["search", str(paintings), content, "--index", "lancedb:index", "-o", "found.png"], "found.png", []),
+    }
 
-    It completes, its picture has the bytes of an unbroken run, and no temporary file stays behind.
-    """
-    paintings, chance = gallery(base / "paintings"), random.Random(seed)
-    content = paintings / "work-3.png"
-    paint = ["transfer", str(content), "--corpus", str(paintings), "--target", "whole", *SMALL, "--checkpoint", "state"]
-    embed = ["embed", str(paintings), "--kind", "style", "-o", "vectors.npz"]
-    tried = killed = 0
-    for name, argv, made in (("paint", [*paint, "-o", "out.png"], "out.png"), ("embed", embed, "vectors.npz")):
+
+def completes(name: str, work: tuple[list[str], str, list[str]], whole: Path, folder: Path, cache: Path) -> None:
+    """The same command again: it completes, what it made has the bytes of an unbroken run, and nothing is left behind."""
+    argv, made, further = work
+    goes_on = further if (folder / "state").exists() or (folder / "state.json").exists() else []
+    with cache_in(cache):
+        status, _ = command([*argv, *goes_on], folder)
+    assert status == 0, (name, (folder / ".log").read_text())
+    assert (folder / made).read_bytes() == (whole / made).read_bytes(), name
+    assert left_behind(folder) == left_behind(cache) == [], name
+
+
+def kills(base: Path, rounds: int, seed: int, names: Iterable[str] | None = None) -> dict[str, int]:
+    """kill -9 at random moments, then the same command again: see `completes`."""
+    chance, counts, killed = random.Random(seed), {}, 0
+    for name, work in works_of(base).items():
+        if names is not None and name not in names:
+            continue
         whole = base / f"{name}-whole"
         whole.mkdir()
         with cache_in(base / f"{name}-cache"):
-            status, seconds = command(argv, whole)
+            status, seconds = command(work[0], whole)
         assert status == 0, (whole / ".log").read_text()
         for k in range(rounds):
-            folder = base / f"{name}-{k}"
+            folder, cache = base / f"{name}-{k}", base / f"{name}-cache-{k}"
             folder.mkdir()
+            with cache_in(cache):
+                status, _ = command(work[0], folder, kill_after=chance.uniform(0.05, seconds))
+            killed += status is None
+            completes(name, work, whole, folder, cache)
+            shutil.rmtree(folder)
+            counts[name] = counts.get(name, 0) + 1
+    return counts | {"killed amid the work": killed}
+
+
+def kills_at_files(base: Path, most: int, names: Iterable[str] | None = None) -> dict[str, int]:
+    """kill -9 just before and just after each file takes its place, `most` events of each work; then the same command again."""
+    counts: dict[str, int] = {}
+    for name, work in works_of(base).items():
+        if names is not None and name not in names:
+            continue
+        whole = base / f"{name}-whole"
+        whole.mkdir()
+        with cache_in(base / f"{name}-cache"):
+            status, _ = command(work[0], whole)
+        assert status == 0, (whole / ".log").read_text()
+        for at in range(most):
+            folder, cache = base / f"{name}-at-{at}", base / f"{name}-cache-at-{at}"
+            folder.mkdir()
+            with cache_in(cache):
+                status, _ = command(work[0], folder, kill_at=at)
+            if status is not None:  # there are no more events
+                break
+            completes(name, work, whole, folder, cache)
+            shutil.rmtree(folder)
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def two_at_once(base: Path, rounds: int) -> dict[str, int]:
+    """Two processes that do the same at the same time with one cache: both come to what one alone comes to, or one is refused.
+
+    They write into folders of their own, but for a training, where the second is refused, or finds it done.
+    """
+    counts: dict[str, int] = {}
+    for name, work in works_of(base).items():
+        argv, made, _ = work
+        whole = base / f"{name}-whole"
+        whole.mkdir()
+        with cache_in(base / f"{name}-cache"):
+            assert command(argv, whole)[0] == 0, (whole / ".log").read_text()
+        for k in range(rounds):
+            shared = name == "training"
+            folders = [base / f"{name}-{k}-{side if not shared else 0}" for side in (0, 1)]
+            for folder in folders:
+                folder.mkdir(exist_ok=True)
             with cache_in(base / f"{name}-cache-{k}"):
-                status, _ = command(argv, folder, kill_after=chance.uniform(0.05, seconds))
-                killed += status is None
-                goes_on = ["--resume"] if (folder / "state").exists() else []
-                status, _ = command([*argv, *goes_on], folder)
-            assert status == 0, (folder / ".log").read_text()
-            assert (folder / made).read_bytes() == (whole / made).read_bytes(), name
-            assert left_behind(folder) == left_behind(base / f"{name}-cache-{k}") == [], name
-            tried += 1
-    return {"tried": tried, "killed amid the work": killed}
+                children = [started(argv, folder) for folder in folders]
+                statuses = [ended(child) for child in children]
+            allowed = [[0, 0]] if not shared else [[0, 2], [2, 0], [0, 0]]
+            assert statuses in allowed, (name, statuses, (folders[0] / ".log").read_text())
+            for folder in folders:
+                assert (folder / made).read_bytes() == (whole / made).read_bytes(), name
+                assert left_behind(folder) == [], name
+            counts[name] = counts.get(name, 0) + 1
+    return counts
 
 
 def full_disks(base: Path, limit: int | None = None) -> dict[str, int]:

@@ -50,9 +50,14 @@ def declare(commands: Any) -> None:
 
 def _corpus_check(args: argparse.Namespace) -> int:
     from workbench import inputs
+    from workbench.targets import weighted
+    from workbench.transfer import Settings
 
-    report = inputs.corpus(args.corpus, show=True).report
+    corpus = inputs.corpus(args.corpus, show=True)
+    report = corpus.report
     print(report)
+    if enlarged := weighted("whole", corpus, [1.0] * len(corpus), "").enlarged(Settings().size):
+        print(f"warning: {enlarged}; what is enlarged is blurred: --size can be less")
     return 1 if report.rejected else 0
 
 

@@ -10,6 +10,7 @@ import anywidget
 import torch
 import traitlets
 
+from workbench import progress
 from workbench.corpora import Work
 from workbench.errors import WorkbenchError, require
 from workbench.lab import page
@@ -196,7 +197,10 @@ class CorpusMap(anywidget.AnyWidget):
         while True:
             before = self._requests
             try:
-                state = self._made()
+                with progress.stoppable(threading.Event()):
+                    state = self._made()
+            except progress.Stopped:  # the interpreter ends
+                return
             except WorkbenchError as error:
                 state = {"message": str(error)}
             except Exception as error:  # a thread has no caller to raise it to

@@ -15,11 +15,16 @@ const STYLE = `
 .wb-gallery .bar div { height: 100%; background: var(--jp-brand-color1, #0072b2); }
 .wb-gallery input { display: block; width: calc(100% - 4px); height: 14px; margin: 1px 2px; accent-color: var(--jp-brand-color1, #0072b2); cursor: ew-resize; }
 .wb-gallery input:focus-visible { outline: 2px solid var(--jp-brand-color1, #0072b2); outline-offset: 1px; }
-.wb-gallery .title { padding: 0 2px; overflow: hidden; text-overflow: ellipsis; display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; overflow-wrap: anywhere; }
+.wb-gallery .title { padding: 0 2px; overflow: hidden; text-overflow: ellipsis; display: -webkit-box; -webkit-line-clamp: var(--lines); -webkit-box-orient: vertical; overflow-wrap: anywhere; }
 .wb-gallery .note { padding: 0 2px; color: var(--jp-content-font-color2, #5f5f5f); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .wb-gallery .actions { display: flex; gap: 3px; margin-top: auto; padding: 3px 2px 0; }
 .wb-gallery .actions button { flex: 1; min-width: 0; font-size: 11px; padding: 1px 0; color: inherit; background: var(--jp-layout-color2, #eee); border: 1px solid var(--jp-border-color1, #bbb); border-radius: 3px; cursor: pointer; }
-.wb-gallery .marked .actions button:first-child { background: var(--jp-brand-color1, #0072b2); border-color: var(--jp-brand-color1, #0072b2); color: var(--jp-ui-inverse-font-color1, #fff); }
+.wb-gallery .marked .actions :is([data-action="pin"], [data-action="mark"]) { background: var(--jp-brand-color1, #0072b2); border-color: var(--jp-brand-color1, #0072b2); color: var(--jp-ui-inverse-font-color1, #fff); }
+@media (forced-colors: active) { /* where the system alone has colours, and shows what is transparent */
+  .wb-gallery .pick { border-color: Canvas; }
+  .wb-gallery .marked .pick { border-color: Highlight; }
+  .wb-gallery .bar div { forced-color-adjust: none; background: Highlight; }
+}
 `;
 
 function render({ model, el }) {
@@ -28,6 +33,7 @@ function render({ model, el }) {
   root.setAttribute("role", "list");
   root.setAttribute("aria-label", model.get("label"));
   root.style.setProperty("--height", `${model.get("height")}px`);
+  root.style.setProperty("--lines", model.get("lines"));
   const urls = new Map(); // key -> object URL, "" while it is under way
   const cells = new Map(); // key -> the parts of an item on show
   let dragged = ""; // the key whose weight is being dragged, which the kernel's answers must not move under the mouse

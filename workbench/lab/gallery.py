@@ -47,6 +47,7 @@ class Gallery(anywidget.AnyWidget):
     actions = traitlets.List(traitlets.Dict()).tag(sync=True)
     choosable = traitlets.Bool().tag(sync=True)
     height = traitlets.Int().tag(sync=True)
+    lines = traitlets.Int().tag(sync=True)
     wrap = traitlets.Bool().tag(sync=True)
     weighable = traitlets.Bool().tag(sync=True)
     dimmed = traitlets.Bool().tag(sync=True)
@@ -61,18 +62,20 @@ class Gallery(anywidget.AnyWidget):
         actions: Sequence[Action] = (),
         choosable: bool = False,
         height: int = 92,
+        lines: int = 2,
         wrap: bool = False,
     ):
         """`label`: the name for a screen reader; `picture(key)`: a thumbnail as JPEG, b"" where there is none;
-        `weighed(key, weight)`: given it, weights are sliders, 0 to 1; `height`: of the thumbnails, px; `choosable`: whether
-        pressing a thumbnail is the action "choose"; `wrap`: in rows instead of one row that scrolls.
+        `weighed(key, weight)`: given it, weights are sliders, 0 to 1; `height`: of the thumbnails, px; `lines`: of a title, at
+        most; `choosable`: whether pressing a thumbnail is the action "choose"; `wrap`: in rows instead of one row that scrolls.
         """
         self._picture = picture
         self._acted = acted
         self._weighed = weighed
         buttons = [asdict(action) for action in actions]
         weighable = weighed is not None
-        super().__init__(label=label, actions=buttons, choosable=choosable, height=height, wrap=wrap, weighable=weighable)
+        state = {"height": height, "lines": lines, "wrap": wrap, "weighable": weighable}
+        super().__init__(label=label, actions=buttons, choosable=choosable, **state)
         self.on_msg(lambda _, content, __: self.receive(content))
 
     def show(self, items: Iterable[Item]) -> None:

@@ -45,8 +45,16 @@ LISTED = 20
 """Lines on files of a corpus that are left out, at most."""
 TYPED = ("content", "corpus", "single", "encoder", "retriever", "preview")
 """Controls that take any text, and keep a wrong one until it is mended."""
+FOLDED = ("encoder", "retriever", "preview")
+"""Those of them that are folded away with the settings."""
 SLIDERS = (widgets.IntSlider, widgets.FloatSlider, LogSlider)
 """Controls whose latest value may still be on its way when a button is pressed."""
+ARROW = "%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath fill='%23ddd' d='M4 6l5 5 5-5z'/%3E%3C/svg%3E"
+STYLE_OF_PAGE = f"""<style>
+.jp-mod-dark .wb-panel select, [data-jp-theme-light="false"] .wb-panel select {{
+  background-image: url("data:image/svg+xml,{ARROW}") !important; }}
+</style>"""
+"""The arrow of ipywidgets' dropdowns is black, on a dark ground, too."""
 TOOLTIPS = {
     "content": "The photograph: an image file, or a sample. Relative paths begin where the kernel was started.",
     "corpus": "The artist: a folder of paintings, or a sample painter. Relative paths begin where the kernel was started.",
@@ -152,6 +160,7 @@ class TransferPanel(widgets.VBox):
             self._kept_thumbnail,
             self._use,
             choosable=True,
+            lines=4,
             actions=(Action("save", "save", "{title}: save it as a file in the current folder, with its settings inside"),),
         )
         self.compare = widgets.ToggleButton(
@@ -174,7 +183,8 @@ class TransferPanel(widgets.VBox):
         self._unreadable: set[str] = set()  # corpora that are offered no more
         self._lock = threading.RLock()
         self._connect()
-        super().__init__(self._arranged())
+        super().__init__([*self._arranged(), widgets.HTML(STYLE_OF_PAGE, layout={"display": "none"})])
+        self.add_class("wb-panel")
         self.session.listen(self.exploration.preview.refresh_if_measured)
         self.session.listen(self.refresh)
         self.session.follow(self._follow)
@@ -182,21 +192,21 @@ class TransferPanel(widgets.VBox):
 
     def _arranged(self) -> list[widgets.Widget]:
         more = [self.size, self.steps, self.looseness, self.palette, self.alpha, self.beta, self.tv, self.brush, self.strength]
-        more += [self.colour, self.init, *self._noted("encoder", "retriever", "preview")]
-        settings = widgets.Accordion(
+        more += [self.colour, self.init, *self._noted(*FOLDED)]
+        self._settings = widgets.Accordion(
             [widgets.VBox(more)], titles=("Size, weights, brush, colour",), selected_index=None, layout=FILLS
         )
         left = [self._pickers["content"], *self._noted("content"), self.upload, self._pickers["corpus"], *self._noted("corpus")]
-        left += [self.left_out, self.genre, self.target, self.method, *self._noted("single"), self.tau, settings]
+        left += [self.left_out, self.genre, self.target, self.method, *self._noted("single"), self.tau, self._settings]
         left += [self.buttons, self.progress, self.message]
         right = [self.image, self.caption, self.doubts, self.properly, self.curve]
         top = widgets.HBox(
             [
-                widgets.VBox(left, layout=widgets.Layout(flex="0 0 auto", width=LEFT)),
-                widgets.VBox(right, layout=widgets.Layout(margin="0 0 0 16px", width=RIGHT)),
+                widgets.VBox(left, layout=widgets.Layout(flex="0 0 auto", width=LEFT, max_width="100%")),
+                widgets.VBox(right, layout=widgets.Layout(width=RIGHT, max_width="100%")),
             ]
         )
-        top.layout.flex_flow = "row wrap"
+        top.layout.flex_flow, top.layout.grid_gap = "row wrap", "8px 16px"
         return [top, _heading("Which paintings"), self.strip, self._results, self.copying]
 
     def _noted(self, *names: str) -> list[widgets.Widget]:
@@ -425,6 +435,8 @@ class TransferPanel(widgets.VBox):
             self._unreadable.add(self.session.choice.corpus)
         for name, note in self.notes.items():
             _say(note, notes.get(name, ""), alert=True)
+        if any(name in self.wrong for name in FOLDED):
+            self._settings.selected_index = 0  # or nobody would see the reason
 
     def _show_results(self, shown: Kept | None, running: bool) -> None:
         runner = self.runner
@@ -460,6 +472,10 @@ class TransferPanel(widgets.VBox):
             _say(self.message, f"measuring paintings … {self.session.measured}")
         elif running:
             _say(self.message, f"run {runner.number} is at work with other settings: press its picture under Results to see it")
+        elif self.wrong:
+            fields = [self._named[name].description for name in self.wrong]
+            verb = "names" if len(fields) == 1 else "name"
+            _say(self.message, f"{' and '.join(fields)} {verb} nothing: see the reason below the field", alert=True)
         elif reason:
             _say(self.message, reason, alert=True)
         elif exploration.current:
@@ -564,8 +580,9 @@ def _line() -> widgets.HTML:
 
 def _say(line: widgets.HTML, text: str, *, alert: bool = False) -> None:
     """Show `text` in a line of its own, which takes no room without one; long words are broken."""
-    role = "alert" if alert else "status"
-    words = f'<div role="{role}" style="line-height:1.4;overflow-wrap:anywhere">{html.escape(text)}</div>' if text else ""
+    role, colour = ("alert", "color:var(--jp-error-color1,#b00020);") if alert else ("status", "")
+    style = f"{colour}line-height:1.4;overflow-wrap:anywhere"
+    words = f'<div role="{role}" style="{style}">{html.escape(text)}</div>' if text else ""
     if words != line.value:
         line.value, line.layout.display = words, "" if text else "none"
 

@@ -136,8 +136,10 @@ class Session:
                 self.notify()
 
         try:
-            with progress.watched(tell):
+            with progress.stoppable(threading.Event()), progress.watched(tell):
                 self.corpus(choice) if choice.request.missing else self.target(choice)
+        except progress.Stopped:  # the interpreter ends
+            pass
         except WorkbenchError as error:
             self._failure = (target_key(choice.request), str(error))
         except Exception as error:  # a thread has no caller to raise it to

@@ -5,6 +5,7 @@ import threading
 
 import ipywidgets as widgets
 
+from workbench import samples
 from workbench.errors import WorkbenchError
 from workbench.lab.exploration import Exploration
 from workbench.lab.gallery import Action, Gallery, Item
@@ -105,7 +106,8 @@ class WorksStrip(widgets.VBox):
         self.offered.layout.display = "" if single else "none"
         works = self.session.known_corpus() if single else None
         left = [work for work in works or () if choice.genre in ("", work.genre) and work.name not in choice.exclude]
-        chosen = {work.name for work in works.named(choice.single)} if works and choice.single else set()
+        named = choice.single or (samples.a_single(choice.corpus) if works and choice.corpus in samples.PAINTERS else "")
+        chosen = {work.name for work in works.named(named)} if works and named else set()
         self.offered.show(Item(work.name, work.title, marked=work.name in chosen) for work in left[:OFFERED])
 
     def _choose(self, name: str, _: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
@@ -113,7 +114,7 @@ def from_mask(path: str | Path, picture: Tensor, encoder: Encoder) -> Regions:
     long side, such as soft edges, are given to their neighbours. Raises UsageError for more than 12 other colours, for a single
     one, where a fifth of the mask is so thin, as in a photograph, and where the mask is of another shape than the picture.
     """
-    mask = images.to_pil(images.load(path))
+    mask = _mask(path)
     height, width = images.fit(picture.shape[2], picture.shape[3], SIZE)
     small = mask.resize((width, height), resample=0)  # nearest neighbour, which makes no new colours
     colours, labels = np.unique(np.asarray(small).reshape(-1, 3), axis=0, return_inverse=True)
@@ -137,10 +138,23 @@ def from_mask(path: str | Path, picture: Tensor, encoder: Encoder) -> Regions:
     )
     require(
         wide.sum() > 1,
-        f"mask {path} marks a single region: give each region a colour of its own, opaque, with 8 bits a channel",
+        f"mask {path} marks a single region: give each region a colour of its own, and opaque",
     )
     labels = _absorbed(labels, ~wide)
     return described(labels, images.resize(picture, SIZE).to(encoder.device), encoder)
+
+
+def _mask(path: str | Path) -> Image.Image:
+    """The mask in RGB; of one with 16 bits whose values are labels, such as 0, 1 and 2, each label is a grey of its own."""
+    mask = images.to_pil(images.load(path))  # which refuses what is damaged
+    with Image.open(path) as file:
+        if not file.mode.startswith("I") or file.size != mask.size:
+            return mask
+        labels, places = np.unique(np.asarray(file), return_inverse=True)
+    if not 1 < len(labels) <= MAX_MASK_COLOURS:
+        return mask
+    greys = np.linspace(0, 255, len(labels)).astype(np.uint8)
+    return Image.fromarray(greys[places.reshape(mask.height, mask.width)]).convert("RGB")
 
 
 def _cells(picture: Tensor, encoder: Encoder, height: int, width: int) -> np.ndarray:

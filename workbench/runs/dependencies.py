@@ -38,11 +38,12 @@ def source_of(notebook: Path) -> str:
 
 
 def known_before(notebook: Path) -> dict[str, Any]:
-    """What is known before a run begins: `package`, `notebook` (hashes) and `versions` of libraries."""
+    """What is known before a run begins: `package`, `notebook` (hashes), `versions` of libraries, and the `threads` given."""
     package = Path(workbench.__file__).parent
     names = (path for path in package.rglob("*") if path.is_file() and path.suffix not in (".md", ".pyc"))
     lines = [f"{path.relative_to(package).as_posix()}\0{_sha256(path)}\n" for path in sorted(names)]
-    return {"package": _text("".join(lines)), "notebook": _text(source_of(notebook)), "versions": pv.versions()}
+    given = {"threads": os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())}  # to the kernel, whatever this process uses
+    return {"package": _text("".join(lines)), "notebook": _text(source_of(notebook)), "versions": pv.versions(), **given}
 
 
 def absent(parameters: Mapping[str, Any]) -> list[str]:
@@ -77,6 +78,8 @@ def changes(folder: Path, now: Mapping[str, Any]) -> list[str]:
     for name, version in now["versions"].items():
         if versions.get(name) != version:
             found.append(f"{name} {versions.get(name)} is now {version}")
+    if then.get("threads", now["threads"]) != now["threads"]:
+        found.append(f"{then['threads']} threads are now {now['threads']}")
     parameters = record.read(folder).get("parameters", {})
     for name, digest in then.get("files", {}).items():
         path = _place(name)

@@ -206,7 +206,7 @@ class Painting:
         state = {**laying.optimiser.state(), **planned, "ground": laying.coordinates.ground, "good": laying.point}
         state["pixels"] = torch.tensor(len(self.pixels.history))
         saved = checkpoint.Saved(self.history, self.seconds, self.pixels.picture, state)
-        return checkpoint.write(path, saved, self.fingerprint())
+        return checkpoint.write(path, saved, self.fingerprint(), self.settings)
 
     def resume(self, path: str | os.PathLike) -> "Painting":
         """Take over the state of `checkpoint`; what follows has the same bytes as an unbroken run. Returns self.
@@ -215,7 +215,7 @@ class Painting:
         `Transfer.resume`.
         """
         try:
-            saved = checkpoint.read(path, self.fingerprint())
+            saved = checkpoint.read(path, self.fingerprint(), self.settings)
         except UsageError:
             self.pixels.resume(path)
             return self

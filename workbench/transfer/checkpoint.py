@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,31 +48,54 @@ def fingerprint(
     return digest.hexdigest()
 
 
-def write(path: str | os.PathLike, saved: Saved, fingerprint: str) -> Path:
-    """Write `saved` to `path`, atomically."""
+def write(path: str | os.PathLike, saved: Saved, fingerprint: str, settings: Settings) -> Path:
+    """Write `saved` to `path`, atomically. `settings`: to say later which of them differ."""
     tensors = {"picture": saved.picture, **{f"optimiser.{name}": value for name, value in saved.optimiser.items()}}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     record = {
+        "sha256": _checksum(tensors),
         "version": str(VERSION),
         "fingerprint": fingerprint,
         "history": json.dumps(saved.history),
         "seconds": repr(saved.seconds),
+        "settings": json.dumps(asdict(settings)),
     }
     with storage.atomic(path) as temporary:
         save_file(tensors, temporary, metadata=record)
     return Path(path)
 
 
-def read(path: str | os.PathLike, fingerprint: str) -> Saved:
+def read(path: str | os.PathLike, fingerprint: str, settings: Settings) -> Saved:
     """What `write` wrote. UsageError where it belongs to another transfer, or was written by another version."""
     record, tensors = storage.read_checkpoint(path)
     if record.get("version") != str(VERSION):
         raise UsageError(f"{path} was written by another version of the workbench: begin the transfer again without it")
     if record.get("fingerprint") != fingerprint:
-        raise UsageError(f"{path} is the checkpoint of another transfer: content, target, encoder or settings differ")
+        differ = _differing(record.get("settings", ""), settings) or "content, target, encoder or settings differ"
+        raise UsageError(f"{path} is the checkpoint of another transfer: {differ}")
+    if "sha256" in record and record["sha256"] != _checksum(tensors):
+        raise WorkbenchError(f"{path} is damaged: its checksum differs; begin again without it")
     try:
         picture = tensors.pop("picture")
         optimiser = {name.removeprefix("optimiser."): value for name, value in tensors.items()}
         return Saved(json.loads(record["history"]), float(record["seconds"]), picture, optimiser)
     except (KeyError, ValueError) as error:
         raise WorkbenchError(f"{path} is damaged: {error} is missing or cannot be read; begin again without it") from error
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of all values, by the names of the tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}".encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _differing(written: str, settings: Settings) -> str:
+    """Which settings are not those that were `written`; "" where it is none of them, or where they cannot be read."""
+    try:
+        then, now = json.loads(written), json.loads(json.dumps(asdict(settings)))
+        return ", ".join(f"{name} was {then[name]} and is {now[name]}" for name in now if then[name] != now[name])
+    except (ValueError, KeyError, TypeError):
+        return ""

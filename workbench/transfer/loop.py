@@ -6,6 +6,7 @@ while a transfer is not finished:
     yield
 """
 
+import io
 import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -13,10 +14,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from workbench import progress, statistics
+from workbench import images, progress, statistics
 from workbench.errors import WorkbenchError
 from workbench.transfer.losses import Gram
+from workbench.transfer.result import Iterate
 from workbench.transfer.step import Descent
+
+SHOWN = 160
+"""px. Long side of the picture so far that a notebook shows, at most."""
 
 
 class Diverged(WorkbenchError):
@@ -114,17 +119,26 @@ class Stepwise(Protocol):
     @property
     def total_steps(self) -> int: ...
 
-    def __iter__(self) -> Iterator[object]: ...
+    def __iter__(self) -> Iterator[Iterate]: ...
 
 
 def iterated(run: Stepwise, label: str) -> bool:
     """Iterate `run` to its end, or until Ctrl-C, which keeps what there is: whether it came to the end."""
     try:
-        for _ in progress.track(run, total=run.total_steps - len(run.history), label=label, show=run.show):
+        left = run.total_steps - len(run.history)
+        for _ in progress.track(run, total=left, label=label, show=run.show, picture=_small):
             pass
     except KeyboardInterrupt:
         return False
     return True
+
+
+def _small(iterate: Iterate) -> bytes:
+    """The picture so far as a small JPEG."""
+    image = iterate.image
+    stream = io.BytesIO()
+    images.to_pil(images.resize(image, min(SHOWN, max(image.shape[-2:])))).save(stream, "JPEG", quality=85)
+    return stream.getvalue()
 
 
 def _advance(transfers: Sequence[Optimised], descents: Sequence[Descent], engine: Engine) -> None:

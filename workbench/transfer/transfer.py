@@ -258,14 +258,14 @@ class Transfer:
         """Write everything a continuation needs to `path` (safetensors), atomically."""
         optimiser = {} if self.optimiser is None else self.optimiser.state()
         saved = checkpoint.Saved(self.history, self.seconds, self.picture, optimiser)
-        return checkpoint.write(path, saved, self.fingerprint())
+        return checkpoint.write(path, saved, self.fingerprint(), self.settings)
 
     def resume(self, path: str | os.PathLike) -> "Transfer":
         """Take over the state of `checkpoint`; what follows has the same bytes as an unbroken run. Returns self.
 
         Raises UsageError when the checkpoint belongs to another content, target, encoder or settings, or another version.
         """
-        saved = checkpoint.read(path, self.fingerprint())
+        saved = checkpoint.read(path, self.fingerprint(), self.settings)
         self.history, self.seconds = saved.history, saved.seconds
         self.picture = saved.picture.to(self.content.device)
         self.parametrisation = self.optimiser = self.objective = self.descent = None
