@@ -8,7 +8,7 @@
 # make networks CORPORA=dir    trains the networks that are compared, into runs/families; stops lose nothing
 # make families CORPORA=dir    what these networks paint, cost and are worth
 # make bench CORPORA=dir   measures the engine against a plain reference, into runs/bench; an hour or more
-# make faults tries much harder than the tests to break it: kills, full disks, damaged files; a table into runs/faults; hours
+# make faults [SCALE=0.1] tries much harder than the tests to break it, for an hour or so; a table into benchmarks/faults.md
 # make strip  takes outputs out of the notebooks before a commit
 # PYTHON=python3.12 chooses the Python that .venv is made with.
 
@@ -119,8 +119,9 @@ bench: $(VENV)/.installed
 	$(if $(CORPORA),,$(error make bench CORPORA=dir: a folder with photos/ and corpora/<artist>/))
 	$(BIN)/workbench bench "$(CORPORA)"
 
+SCALE ?= 1
 faults: $(VENV)/.installed-dev
-	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m faults.scenarios
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m faults.scenarios --scale $(SCALE) -o benchmarks/faults.md
 
 strip: $(VENV)/.installed
 	$(BIN)/python -c "import sys; from workbench import runs; [runs.strip(name) for name in sys.argv[1:]]" notebooks/*.ipynb

@@ -296,6 +296,12 @@ class TestWeights:
         with pytest.raises(WorkbenchError, match="damaged"):
             encoders.load("vgg19")
 
+    def test_the_same_encoder_is_written_as_the_same_bytes(self, embedded, tmp_path):
+        """safetensors has the metadata in any order: the hash of the file is what the encoder is known by."""
+        metadata = {f"name {k}": str(k) for k in range(8)}
+        written = {embedded.save(tmp_path / f"{k}.safetensors", metadata) for k in range(6)}
+        assert len(written) == 1
+
     def test_a_distilled_encoder_with_a_changed_byte_is_refused(self, embedded, tmp_path):
         path = tmp_path / "mine.safetensors"
         embedded.save(path, {})

@@ -272,6 +272,16 @@ def opened(path: str | os.PathLike) -> None:
     sys.audit("open", str(path), "r", os.O_RDONLY)
 
 
+def in_order(content: bytes) -> bytes:
+    """A safetensors file, `content`, with its metadata in the order of their names: safetensors has them in any."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    described = json.loads(content[8:end])
+    described["__metadata__"] = dict(sorted(described["__metadata__"].items()))
+    text = json.dumps(described, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
+    return len(text).to_bytes(8, "little") + text + content[end:]
+
+
 def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, "Tensor"]]:
     """(metadata, tensors) of a safetensors file. Raises WorkbenchError, naming `path`, when it cannot be read."""
     from safetensors import SafetensorError, safe_open  # here, because they bring torch, and not all who store need it

@@ -16,7 +16,7 @@ def mutated_lines(lines: Sequence[Sequence[str]], count: int, seed: int) -> Iter
     chance = random.Random(seed)
     for _ in range(count):
         line = list(chance.choice(lines))
-        for _ in range(chance.randint(1, 3)):
+        for _ in range(chance.choice((1, 1, 2, 3))):
             place = chance.randrange(len(line)) if line else 0
             match chance.randrange(6):
                 case 0:

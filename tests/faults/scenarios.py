@@ -3,23 +3,28 @@
 The short suite, test_faults.py, tries each a little; `make faults` runs this file, which tries them much, and writes a table.
 """
 
+import argparse
 import contextlib
 import io
+import math
 import os
 import random
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from unittest import mock
 
 import full
 import numpy as np
-from faults.hostile import mutated_bytes, mutated_lines
+import torch
+from faults.hostile import VALUES, mutated_bytes, mutated_lines
 from faults.killing import command, ended, left_behind, started
 from PIL import Image
 
-from workbench import cli, corpora, images, storage
+from workbench import cli, corpora, figures, images, storage
 from workbench.errors import WorkbenchError
 from workbench.images import vast
 from workbench.names import plain
@@ -60,19 +65,30 @@ def works_of(base: Path) -> dict[str, tuple[list[str], str, list[str]]]:
             [],
         ),
         "splitting": (["corpus", "split", str(paintings), "--held-out", ".4", "-o", "split.csv"], "split.csv", []),
-        "indexing": (["search", str(paintings), content, "--index", "lancedb:index", "-o", "found.png"], "found.png", []),
+        "embedding in shards": (
+            ["embed", str(paintings), "--kind", "content", "--shards", "shards", "--workers", "1"],
+            "shards/manifest.json",
+            [],
+        ),
     }
+
+
+def _begun(folder: Path) -> bool:
+    """Whether there is a state to go on from: of a transfer, or of a training."""
+    return (folder / "state").exists() or (folder / "state.checkpoint.safetensors").exists()
 
 
 def completes(name: str, work: tuple[list[str], str, list[str]], whole: Path, folder: Path, cache: Path) -> None:
     """The same command again: it completes, what it made has the bytes of an unbroken run, and nothing is left behind."""
     argv, made, further = work
-    goes_on = further if (folder / "state").exists() or (folder / "state.json").exists() else []
-    with cache_in(cache):
-        status, _ = command([*argv, *goes_on], folder)
-    assert status == 0, (name, (folder / ".log").read_text())
+    goes_on = further if _begun(folder) else []
+    if not (name == "training" and (folder / made).exists()):  # a network that is there is not trained again
+        with cache_in(cache):
+            status, _ = command([*argv, *goes_on], folder)
+        assert status == 0, (name, (folder / ".log").read_text())
     assert (folder / made).read_bytes() == (whole / made).read_bytes(), name
-    assert left_behind(folder) == left_behind(cache) == [], name
+    if name != "training":  # whose temporary files go at the next write into the folder
+        assert left_behind(folder) == left_behind(cache) == [], name
 
 
 def kills(base: Path, rounds: int, seed: int, names: Iterable[str] | None = None) -> dict[str, int]:
@@ -152,45 +168,57 @@ def two_at_once(base: Path, rounds: int) -> dict[str, int]:
 
 
 def full_disks(base: Path, limit: int | None = None) -> dict[str, int]:
-    """Every write of a transfer meets a full disk, one after the other: one line, no half file; then it goes as if unbroken."""
-    paintings = gallery(base / "paintings")
-    argv = ["transfer", str(paintings / "work-3.png"), "--corpus", str(paintings), "--target", "blend", *SMALL]
-    argv += ["--checkpoint", "state", "-o", "out.png"]
+    """Every write of a work meets a full disk, one after the other: one line, no half file; then it goes as if unbroken.
+
+    A transfer loses its picture to no other write than that of the picture. `limit`: writes of each work, at most.
+    """
+    paint, _, train, draw, split, _ = works_of(base).values()
+    counts: dict[str, int] = {}
+    for name, (argv, made, further) in {"painting": paint, "training": train, "drawing": draw, "splitting": split}.items():
+        whole = base / f"{name}-whole"
+        status, err, count = _with_full_disk(argv, whole, -1)
+        assert status == 0, err
+        for at in range(1, min(count, limit or count) + 1):
+            folder = base / f"{name}-full-{at}"
+            status, err, _ = _with_full_disk(argv, folder, at)
+            assert status in (0, 1) and "--debug" not in err, (name, err)
+            assert status == 0 or "too large" in err.splitlines()[-1], (name, err)
+            if name == "painting":  # no other write costs the picture
+                assert (folder / made).exists() or "out.png: File too large" in err, err
+            if not (name == "training" and (folder / made).exists()):  # the network is there: what failed lies beside it
+                goes_on = further if name == "training" and _begun(folder) else []
+                status, err, _ = _with_full_disk([*argv, *goes_on], folder, -1)
+                assert status == 0, (name, err)
+            assert (folder / made).read_bytes() == (whole / made).read_bytes(), name
+            shutil.rmtree(folder)
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _with_full_disk(argv: list[str], folder: Path, at: int) -> tuple[int, str, int]:
+    """(status, stderr, writes) of a command in `folder`, whose write of number `at`, from 1, meets a full disk."""
     written: list[str] = []
     atomic = storage.atomic
 
     @contextlib.contextmanager
-    def failing(path, at: int = -1):
+    def failing(path):
         written.append(str(path))
         with atomic(path) as temporary, full.disk(16) if len(written) == at else contextlib.nullcontext():
             yield temporary
 
-    def run(folder: Path, at: int) -> tuple[int, str]:
-        written.clear()
-        folder.mkdir(exist_ok=True)
-        err = io.StringIO()
-        with (
-            contextlib.chdir(folder),
-            cache_in(folder / "cache"),
-            contextlib.redirect_stderr(err),
-            contextlib.redirect_stdout(io.StringIO()),
-            mock.patch.object(storage, "atomic", lambda path: failing(path, at)),
-            mock.patch.object(images.saving, "atomic", lambda path: failing(path, at)),
-        ):
-            status = cli.main(argv)
-        return status, err.getvalue()
-
-    assert run(base / "whole", -1)[0] == 0
-    count = len(written)
-    for at in range(1, min(count, limit or count) + 1):
-        folder = base / f"full-{at}"
-        status, err = run(folder, at)
-        assert status in (0, 1) and "debug" not in err, err
-        assert status == 0 or "too large" in err.splitlines()[-1], err
-        assert (folder / "out.png").exists() or "out.png: File too large" in err, err  # no other write costs the picture
-        assert run(folder, -1)[0] == 0
-        assert (folder / "out.png").read_bytes() == (base / "whole" / "out.png").read_bytes()
-    return {"writes that met a full disk": min(count, limit or count)}
+    folder.mkdir(exist_ok=True)
+    err = io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        cache_in(folder / "cache"),
+        contextlib.redirect_stderr(err),
+        contextlib.redirect_stdout(io.StringIO()),
+        mock.patch.object(storage, "atomic", failing),
+        mock.patch.object(images.saving, "atomic", failing),
+        mock.patch.object(figures.files, "atomic", failing),
+    ):
+        status = cli.main(argv)
+    return status, err.getvalue(), len(written)
 
 
 def replaced(base: Path) -> dict[str, int]:
@@ -281,6 +309,118 @@ def damaged_tables(base: Path, count: int, seed: int) -> dict[str, int]:
     return seen
 
 
+def damaged_files(base: Path, count: int, seed: int) -> dict[str, int]:
+    """Grids, settings, notebooks, checkpoints, weights, plans, ballots, recipes, records with damaged bytes, and cache entries.
+
+    What is read is sound, or there is one line that names the file. A cache entry is as it was, or there is none.
+    """
+    from test_blind import answered, sent
+
+    from workbench import encoders, runs, targets, transfer
+    from workbench.distillation import recipe
+    from workbench.runs import browsing, record
+    from workbench.runs.declarations import parameters
+    from workbench.runs.execution import read_settings
+    from workbench.study import blind
+    from workbench.study.blind import ballot
+    from workbench.study.blind.plan import Plan
+
+    paintings = gallery(base / "paintings", 2)
+    notebook = Path(__file__).parents[2] / "notebooks" / "00_start_here.ipynb"
+    encoder = encoders.load("random", device="cpu", precision="float32")
+    corpus = corpora.ingest(paintings)
+    painting = transfer.Transfer(
+        corpus[0].load(32), targets.single(corpus[1]), encoder, transfer.Settings(method="gram", size=32, steps=4)
+    )
+    for iterate in painting:
+        if iterate.step == 2:
+            break
+    painting.checkpoint(base / "state")
+    picture = painting.picture.clone()
+    items = [blind.Item(method, "a", content, 0, f"{method}{content}.png") for method in "xy" for content in "pq"]
+    plan = blind.plan(items, contents={"p": "p.png", "q": "q.png"}, references={"a": ("r.png", "s.png")})
+    plan.save(base / "plan")
+    folder = record.run_folder(base / "runs" / "tiny", {"tau": 0.1})
+    record.start(folder, "tiny", {"tau": 0.1}, {})
+    cache, arrays = storage.Cache(base / "cache"), {"a": np.arange(300, dtype=np.float32), "b": np.ones((4, 5))}
+    cache.put("key", arrays)
+
+    def resumed(path: Path) -> None:
+        fresh = transfer.Transfer(painting.content, painting.target, encoder, painting.settings)
+        assert torch.equal(fresh.resume(path).picture, picture)
+
+    def kept(path: Path) -> None:
+        found = cache.get("key", arrays)
+        if found is None:
+            raise WorkbenchError(f"{path} is rebuilt")
+        assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
+
+    grid = f"notebook: {notebook}\nvary: {{tau: [0.1, 0.2], size: [64, 96]}}\nfixed: {{content: china}}\n"
+    readers = {
+        "grid.yaml": (grid.encode(), runs.read_grid),
+        "settings.json": (b'{"tau": 0.1, "content": "china", "corpora": ["a", "b"]}', read_settings),
+        "notebook.ipynb": (notebook.read_bytes(), parameters),
+        "state.safetensors": ((base / "state").read_bytes(), resumed),
+        "plan.json": ((base / "plan").read_bytes(), Plan.load),
+        "answers.json": (sent(answered(plan)).encode(), lambda path: ballot.read(path, plan)),
+        "recipe.json": (recipe.SHIPPED.read_bytes(), recipe.read_stages),
+        "run.json": ((folder / record.RECORD).read_bytes(), lambda path: browsing.Archive(base / "runs").entries),
+        "cache": ((cache.folder / "key.safetensors").read_bytes(), kept),
+    }
+    places = {"run.json": folder / record.RECORD, "cache": cache.folder / "key.safetensors"}
+    seen = {"read": 0, "refused": 0}
+    for name, (whole, reader) in readers.items():
+        path = places.get(name, base / name)
+        for content in mutated_bytes(whole, count // len(readers), seed):
+            path.write_bytes(content)
+            try:
+                reader(path)
+                seen["read"] += 1
+            except WorkbenchError as error:
+                assert path.name in str(error) or path.stem in str(error) or name == "grid.yaml", (name, str(error))
+                assert "\n" not in str(error), (name, str(error))
+                seen["refused"] += 1
+            except Exception as error:
+                raise AssertionError(f"{name}: {type(error).__name__}: {error}; the bytes are {content[:3000]!r}") from error
+    return seen
+
+
+def strange_values(count: int, seed: int) -> dict[str, int]:
+    """Parameters of any value: a request, settings or parameters that hold, or one line."""
+    from dataclasses import fields
+
+    from workbench.methods import Request
+    from workbench.runs import parse
+    from workbench.transfer import Settings
+
+    chance = random.Random(seed)
+    values = [*VALUES, None, True, -1, 0, 1, 3, 0.5, 1e308, -0.0, float("nan"), float("inf"), 10**400, (), ("a", "b"), ("a=1",)]
+    words = ["single", "whole", "blend", "regions", "by-hand", "gram", "neighbours", "colours", "strokes", "barycentre"]
+    notebooks = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+    seen = {"taken": 0, "refused": 0}
+    for k in range(count):
+        chosen = {}
+        try:
+            if k % 3 == 0:
+                chosen = {f.name: chance.choice(values + words) for f in chance.sample(fields(Settings), chance.randint(1, 3))}
+                Settings(**chosen)
+            elif k % 3 == 1:
+                names = [f.name for f in fields(Request) if f.name != "settings"]
+                chosen = {name: chance.choice(values + words) for name in chance.sample(names, chance.randint(1, 4))}
+                Request(**chosen)
+            else:
+                known = ["content", "size", "tau", "corpora", "seed", "choices", "out", "k", "no_such"]
+                chosen = [f"{chance.choice(known)}{chance.choice(('=', '=', '=', ''))}{chance.choice(VALUES)}"]
+                parse(chance.choice(notebooks), chosen)
+            seen["taken"] += 1
+        except WorkbenchError as error:
+            assert len(str(error).splitlines()) == 1 or any("\n" in str(value) for value in chosen), (chosen, str(error))
+            seen["refused"] += 1
+        except Exception as error:
+            raise AssertionError(f"{chosen}: {type(error).__name__}: {error}") from error
+    return seen
+
+
 def lines_of(paintings: Path) -> list[list[str]]:
     """Command lines that are right, and quick."""
     content, folder = str(paintings / "work-0.png"), str(paintings)
@@ -297,6 +437,42 @@ def lines_of(paintings: Path) -> list[list[str]]:
         ["clusters", folder, "-k", "2", "--kind", "style"],
         ["run", "nowhere.ipynb", "-p", "size=16", "-p", "out=runs"],
         ["sweep", "grid.yaml", "--out", "runs"],
+        ["search", folder, content, "-o", "found.png", "--encoder", "lite0", "--precision", "float32"],
+        ["corpus", "genres", folder, "--from", folder, "-k", "2", "-o", "proposed.csv"],
+        [
+            "compare",
+            content,
+            content,
+            "--corpus",
+            folder,
+            "--targets",
+            "whole",
+            "nearest",
+            "--method",
+            "gram",
+            "--tau",
+            ".2",
+            *quick,
+            "--column",
+            "--labels",
+            "a",
+            "b",
+            "--title",
+            "t",
+            "-o",
+            "figure.jpg",
+        ],
+        ["transfer", content, "--corpus", folder, "--corpus", folder, "--share", "1", "--share", "2", *quick, "-o", "out.png"],
+        ["transfer", content, "--corpus", folder, "--checkpoint", "state", "--resume", *quick, "-o", "out.webp"],
+        ["transfer", content, "--corpus", folder, "--method", "strokes", "--options", "strokes=5", *quick, "-o", "out.svg"],
+        ["study", "power", "--raters", "2", "--contents", "2"],
+        ["study", "tally", "answers", "--key", "key.json"],
+        ["study", "register", "study.json", "-o", "registration.json"],
+        ["study", "blind", "pictures.csv", "--corpora", folder, "--contents", content, "--contact", "a@b", "-o", "study.html"],
+        ["evaluate", "lora", "loras", "--base", "base", "--corpus", folder, "--contents", content, "-o", "found"],
+        ["export", "nocturne", "-o", "network.onnx"],
+        ["bench", folder],
+        ["train", "vae", "--corpus", folder, "--steps", "0", "-o", "network"],
         ["train", "artist", "--corpus", folder, "--steps", "0", "-o", "network"],
         ["distil", "--evaluate", "--data", folder, "--sizes", "0"],
     ]
@@ -305,6 +481,8 @@ def lines_of(paintings: Path) -> list[list[str]]:
 def command_lines(base: Path, count: int, seed: int) -> dict[str, int]:
     """Mutated command lines: a status of the workbench, one line about an error, and never a fault of its own."""
     paintings = gallery(base / "paintings", 3)
+    rows = "".join(f"work-{k}.png,Work {k},{1888 + k},{'portrait' if k else ''},x\n" for k in range(3))
+    (paintings / "metadata.csv").write_text(f"file_name,title,year,genre,artist\n{rows}", encoding="utf-8")
     statuses: dict[str, int] = {}
     for line in mutated_lines(lines_of(paintings), count, seed):
         folder = Path(tempfile.mkdtemp(dir=base))
@@ -350,26 +528,52 @@ def vast_images(base: Path) -> dict[str, int]:
     return most
 
 
-def main() -> None:
-    """Try all of it much, and write runs/faults/faults.md."""
-    out = Path("runs/faults")
-    rows = []
-    with tempfile.TemporaryDirectory() as folder, cache_in(Path(folder, "cache")):
-        base = Path(folder)
-        for name, scenario in (
-            ("kill -9 while painting and embedding, then again", lambda: kills(base / "kills", 26, 0)),
-            ("full disk at each write of a transfer", lambda: full_disks(base / "full")),
-            ("a painting replaced under its name", lambda: replaced(base / "replaced")),
-            ("images with damaged bytes", lambda: damaged_images(base / "images", 10_000, 0)),
-            ("tables with damaged bytes", lambda: damaged_tables(base / "tables", 10_000, 0)),
-            ("mutated command lines", lambda: command_lines(base / "lines", 2000, 0)),
-            ("200 megapixels for 512 px", lambda: vast_images(base / "vast")),
-        ):
-            counts = scenario()
-            rows.append(f"| {name} | {', '.join(f'{what} {number}' for what, number in counts.items())} |")
-            print(rows[-1], flush=True)
-    storage.write_text(out / "faults.md", "\n".join(["| tried | counted |", "|---|---|", *rows, ""]))
+SCENARIOS: dict[str, Callable[[Path, float], dict[str, int]]] = {
+    "kill -9 at random moments, then again": lambda base, scale: kills(base, math.ceil(20 * scale), 0),
+    "kill -9 before and after each file takes its place": lambda base, scale: kills_at_files(base, math.ceil(24 * scale)),
+    "two processes at once": lambda base, scale: two_at_once(base, math.ceil(6 * scale)),
+    "full disk at each write": lambda base, scale: full_disks(base, math.ceil(40 * scale)),
+    "a painting replaced under its name": lambda base, scale: replaced(base),
+    "images with damaged bytes": lambda base, scale: damaged_images(base, math.ceil(10_000 * scale), 0),
+    "tables with damaged bytes": lambda base, scale: damaged_tables(base, math.ceil(4_000 * scale), 0),
+    "other files with damaged bytes": lambda base, scale: damaged_files(base, math.ceil(10_000 * scale), 0),
+    "parameters of any value": lambda base, scale: strange_values(math.ceil(10_000 * scale), 0),
+    "mutated command lines": lambda base, scale: command_lines(base, math.ceil(2_000 * scale), 0),
+    "200 megapixels for 512 px": lambda base, scale: vast_images(base),
+}
+"""What is tried -> a function of an empty folder and of how much, 1 being an hour or so of one core."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try all of it, and write a table of what was tried, how often, and what did not hold."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="how much: 1 takes some hour of one core (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no further scenario after so many")
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs/faults/faults.md"))
+    given = parser.parse_args(arguments)
+    rows, began, failed = [], time.monotonic(), 0
+    for name, scenario in SCENARIOS.items():
+        if time.monotonic() - began > given.seconds:
+            rows.append(f"| {name} | not tried: the time was up | |")
+            continue
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder, cache_in(Path(folder, "cache")):
+            (base := Path(folder, "here")).mkdir()
+            try:
+                counts = scenario(base, given.scale)
+                said = ", ".join(f"{what} {number}" for what, number in counts.items())
+            except AssertionError as error:
+                failed += 1
+                said = "**does not hold**"
+                print(f"{name}: {error}", file=sys.stderr, flush=True)
+        rows.append(f"| {name} | {said} | {time.monotonic() - start:.0f} |")
+        print(rows[-1], flush=True)
+    table = ["| tried | counted | seconds |", "|---|---|---|", *rows]
+    total = f"{(time.monotonic() - began) / 60:.0f} minutes"
+    head = f"Made by `make faults`, scale {given.scale:g}, in {total}: see tests/faults/scenarios.py for what has to hold."
+    storage.write_text(given.out, "\n".join([head, "", *table, ""]))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,11 +8,20 @@ from faults import scenarios
 
 @pytest.mark.skipif(sys.platform == "win32", reason="fork, and signals")
 def test_a_killed_command_goes_on_to_the_same_bytes(tmp_path, ctrl_c):
-    assert scenarios.kills(tmp_path, 2, seed=1)["tried"] == 4
+    found = scenarios.kills(tmp_path, 1, seed=1, names=("painting", "embedding"))
+    assert found["painting"] == found["embedding"] == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork, and signals")
+def test_a_command_killed_at_a_file_goes_on_to_the_same_bytes(tmp_path, ctrl_c):
+    assert scenarios.kills_at_files(tmp_path, 3, names=("painting", "drawing a figure")) == {
+        "painting": 3,
+        "drawing a figure": 3,
+    }
 
 
 def test_a_full_disk_at_any_write_costs_one_line_and_nothing_that_is_there(tmp_path):
-    assert scenarios.full_disks(tmp_path, 8)["writes that met a full disk"] > 4
+    assert scenarios.full_disks(tmp_path, 2) == {"painting": 2, "training": 2, "drawing": 2, "splitting": 1}
 
 
 def test_a_replaced_file_is_never_taken_for_the_former_one(tmp_path):
@@ -25,6 +34,14 @@ def test_damaged_images_are_a_picture_or_one_line(tmp_path):
 
 def test_damaged_tables_are_a_corpus_or_one_line(tmp_path):
     assert sum(scenarios.damaged_tables(tmp_path, 400, seed=1).values()) == 400
+
+
+def test_damaged_files_are_read_soundly_or_one_line(tmp_path):
+    assert sum(scenarios.damaged_files(tmp_path, 450, seed=1).values()) == 450
+
+
+def test_parameters_of_any_value_are_taken_or_refused_in_one_line():
+    assert sum(scenarios.strange_values(300, seed=1).values()) == 300
 
 
 def test_no_command_line_is_a_fault_of_the_workbench(tmp_path):

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load
+from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from workbench.encoders.convolutional import ConvolutionalEncoder, Pooling, operations
 from workbench.errors import WorkbenchError
-from workbench.storage import atomic, check_weights
+from workbench.storage import atomic, check_weights, in_order
 
 WEIGHTS = Path(__file__).with_name("embedded.safetensors")
 WEIGHTS_SHA256 = "f6570d46ebb28c01000ae389596b7f0e69141e713acf1265e9554ff2f3fad17e"
@@ -82,7 +83,7 @@ class DistilledEncoder(ConvolutionalEncoder):
         shape = {"widths": self.widths, "components": self.channels, "embedding": self.embedding}
         header = {**{name: json.dumps(value) for name, value in shape.items()}, **metadata, "digest": digest(tensors)}
         with atomic(path) as temporary:
-            save_file(tensors, temporary, metadata=header)
+            temporary.write_bytes(in_order(save_tensors(tensors, metadata=header)))
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 

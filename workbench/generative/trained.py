@@ -80,7 +80,7 @@ def save(training: Training, path: Path, made: Mapping[str, Any] | None = None) 
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in found.items()}
     described = {"header": json.dumps(header), **metadata}
     described["digest"] = _digest(tensors, described)
-    content = _in_order(save_tensors(tensors, metadata=described))
+    content = storage.in_order(save_tensors(tensors, metadata=described))
     with storage.atomic(path) as temporary:
         temporary.write_bytes(content)
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -90,16 +90,6 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """The SHA-256 of all that a file holds, but for its digest, in whatever order."""
     described = sorted((name, text) for name, text in metadata.items() if name != "digest")
     return hashlib.sha256(json.dumps([described, digest(tensors)]).encode()).hexdigest()
-
-
-def _in_order(content: bytes) -> bytes:
-    """A safetensors file, `content`, with its metadata in the order of their names: safetensors has them in any."""
-    end = 8 + int.from_bytes(content[:8], "little")
-    described = json.loads(content[8:end])
-    described["__metadata__"] = dict(sorted(described["__metadata__"].items()))
-    text = json.dumps(described, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
-    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def read(path: Path) -> Trained:

@@ -3,17 +3,17 @@
 In words a request is TARGET, METHOD:TARGET or TARGET/COMBINE: "blend", "gram:single", "blend/barycentre".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from workbench import encoders, samples
-from workbench.errors import require
+from workbench.errors import UsageError, require
 from workbench.methods import registry
 from workbench.retrieval import stores
 from workbench.targets import TARGETS, TAU, Combination, check_tau, check_words, combination
-from workbench.transfer.settings import Settings
+from workbench.transfer.settings import Settings, is_number
 
 EMPTY: Mapping[str, Any] = {"style": "", "tau": None, "mask": "", "weights": ()}
 """Fields that only some targets take -> what they are when they are not given."""
@@ -62,12 +62,23 @@ class Request:
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
+        for name in ("content", "target", "combine", "style", "mask", "encoder", "retriever", "index"):
+            value = getattr(self, name)
+            require(isinstance(value, str), f"{name} = {value!r}: give a text")
         for name in ("corpora", "shares", "where", "exclude", "pinned"):
             value = getattr(self, name)
-            require(not isinstance(value, str), f"{name} = {value!r}: give a list of them")
+            require(isinstance(value, Iterable) and not isinstance(value, str), f"{name} = {value!r}: give a list of them")
             object.__setattr__(self, name, tuple(value))
+            kind = is_number if name == "shares" else lambda item: isinstance(item, str)
+            require(
+                all(map(kind, getattr(self, name))), f"{name} = {value!r}: give {'numbers' if name == 'shares' else 'texts'}"
+            )
         weights = self.weights.items() if isinstance(self.weights, Mapping) else self.weights
-        object.__setattr__(self, "weights", tuple((str(work), float(weight)) for work, weight in weights))
+        try:
+            object.__setattr__(self, "weights", tuple((str(work), float(weight)) for work, weight in weights))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UsageError(f"weights = {self.weights!r}: give works, and a number for each") from error
+        require(self.tau is None or is_number(self.tau), f"tau = {self.tau!r}: give a number")
         for work, weight in self.weights:
             require(0 < weight < float("inf"), f"weights: {weight} of {work!r}; give a positive number")
         require(self.target in TARGETS, f"target {self.target!r}: choose {', '.join(TARGETS)}")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from workbench import images, storage
 from workbench.encoders import Encoder
+from workbench.encoders.embedded import digest
 from workbench.errors import UsageError, WorkbenchError
 from workbench.targets import StyleTarget
 from workbench.transfer.settings import Settings
@@ -34,18 +35,18 @@ def fingerprint(
     content: Tensor, target: StyleTarget, encoders: Sequence[Encoder], settings: Settings, identity: str = ""
 ) -> str:
     """SHA-256 of all that decides a result; `identity`: what does besides content, target, encoders and settings."""
-    digest = hashlib.sha256(f"{VERSION}|{images.DECODER}|{identity}".encode())
-    digest.update(content.cpu().numpy().tobytes())
+    found = hashlib.sha256(f"{VERSION}|{images.DECODER}|{identity}".encode())
+    found.update(content.cpu().numpy().tobytes())
     works = [(work.sha256, weight) for work, weight in zip(target.works, target.weights, strict=True)]
     identities = [encoder.identity for encoder in encoders]
     given = {name: value for name, value in asdict(settings).items() if name != "options" or value}
-    digest.update(json.dumps([given, identities, works, target.combine], sort_keys=True).encode())
+    found.update(json.dumps([given, identities, works, target.combine], sort_keys=True).encode())
     for guide in target.guides:
         pieces = [(piece.work.sha256, weight) for piece, weight in zip(guide.pieces, guide.weights, strict=True)]
-        digest.update(json.dumps([guide.matched, pieces]).encode())
+        found.update(json.dumps([guide.matched, pieces]).encode())
         for mask in (guide.mask, *(piece.mask for piece in guide.pieces)):
-            digest.update(mask.numpy().tobytes())
-    return digest.hexdigest()
+            found.update(mask.numpy().tobytes())
+    return found.hexdigest()
 
 
 def write(path: str | os.PathLike, saved: Saved, fingerprint: str, settings: Settings) -> Path:
@@ -53,7 +54,7 @@ def write(path: str | os.PathLike, saved: Saved, fingerprint: str, settings: Set
     tensors = {"picture": saved.picture, **{f"optimiser.{name}": value for name, value in saved.optimiser.items()}}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     record = {
-        "sha256": _checksum(tensors),
+        "sha256": digest(tensors),
         "version": str(VERSION),
         "fingerprint": fingerprint,
         "history": json.dumps(saved.history),
@@ -73,7 +74,7 @@ def read(path: str | os.PathLike, fingerprint: str, settings: Settings) -> Saved
     if record.get("fingerprint") != fingerprint:
         differ = _differing(record.get("settings", ""), settings) or "content, target, encoder or settings differ"
         raise UsageError(f"{path} is the checkpoint of another transfer: {differ}")
-    if "sha256" in record and record["sha256"] != _checksum(tensors):
+    if "sha256" in record and record["sha256"] != digest(tensors):
         raise WorkbenchError(f"{path} is damaged: its checksum differs; begin again without it")
     try:
         picture = tensors.pop("picture")
@@ -81,15 +82,6 @@ def read(path: str | os.PathLike, fingerprint: str, settings: Settings) -> Saved
         return Saved(json.loads(record["history"]), float(record["seconds"]), picture, optimiser)
     except (KeyError, ValueError) as error:
         raise WorkbenchError(f"{path} is damaged: {error} is missing or cannot be read; begin again without it") from error
-
-
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of all values, by the names of the tensors."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}".encode())
-        digest.update(tensors[name].numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _differing(written: str, settings: Settings) -> str:

@@ -1,7 +1,7 @@
 """How a picture is painted: the numbers and words that decide it, and which of them go together."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -20,6 +20,23 @@ SMALLEST_SCALE_OF_NEIGHBOURS = 160
 """px. The same for neighbours: in a smaller picture the eyes of a face share one place with what surrounds them."""
 SMALLEST_PAINTING = 32
 """px. No painting is scaled to less than this, however fine the brush."""
+
+NUMBERS = (
+    "size",
+    "steps",
+    "bag",
+    "seed",
+    "looseness",
+    "palette",
+    "alpha",
+    "beta",
+    "tv",
+    "softness",
+    "brush",
+    "strength",
+    "plateau",
+)
+"""Fields of Settings that are numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +93,12 @@ class Settings:
     """NAME=VALUE, for methods that have options of their own: see `diffusion.stylise.Options`."""
 
     def __post_init__(self) -> None:
+        listed = isinstance(self.options, Iterable) and not isinstance(self.options, str)
+        require(listed, f"options = {self.options!r}: give a list of NAME=VALUE")
         object.__setattr__(self, "options", tuple(self.options))
+        for name in NUMBERS:
+            value = getattr(self, name)
+            require(is_number(value), f"{name} = {value!r}: give a number")
         images.check_size(self.size)
         require(
             isinstance(self.steps, int) and 1 <= self.steps <= 100_000, f"steps = {self.steps}: choose between 1 and 100000"
@@ -118,6 +140,11 @@ class Settings:
     def painting_size(self, size: int) -> int:
         """Long side of the paintings, px, beside a picture of long side `size`."""
         return max(SMALLEST_PAINTING, round(size * self.brush)) if self.brush < 1 else round(size * self.brush)
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is an int or a float, and no int that no float can hold."""
+    return isinstance(value, float) or (type(value) is int and value.bit_length() < 1000)
 
 
 @dataclass(frozen=True)
