@@ -20,6 +20,7 @@ from PIL import Image
 
 from workbench import figures
 from workbench.errors import UsageError, WorkbenchError
+from workbench.figures import canvas
 from workbench.figures.canvas import (
     as_picture,
     set_items,
@@ -185,6 +186,23 @@ class TestLayout:
         assert all(text_width(line, 8) <= width for line in broken)
         if not any(line.endswith("…") for line in broken):
             assert "".join("".join(broken).split()) == "".join(text.split())
+
+    @pytest.mark.filterwarnings("ignore:Glyph .* missing")
+    def test_letters_that_no_font_has_are_said_once(self, capsys, monkeypatch):
+        canvas._tell_of_boxes.cache_clear()
+        figures.contact_sheet([picture()], ["Irises, Ωμέγα"])
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr(canvas, "_letters", lambda: frozenset(range(32, 256)))  # as where there is no other font
+        for _ in range(2):
+            assert_legible(figures.contact_sheet([picture()] * 2, ["日本の橋", "雨"], title="歌川広重"))
+        assert capsys.readouterr().err.count("warning: some letters of a figure are boxes") == 1
+
+    def test_a_font_that_has_the_letters_is_used_for_them(self, monkeypatch):
+        installed = {*canvas.WIDER[:2], "Comic Sans"}
+        monkeypatch.setattr(canvas.font_manager, "get_font_names", lambda: installed)
+        canvas.fonts.cache_clear()
+        assert canvas.fonts() == (canvas.FONT, *canvas.WIDER[:2])
+        canvas.fonts.cache_clear()
 
     def test_text_is_cut_only_where_it_must_be(self):
         assert shorten("Irises", 2.0, 8) == "Irises"

@@ -119,7 +119,7 @@ def _in_notebook(items: Iterable[T], total: int, label: str, picture: Callable[[
                 last = time.monotonic()
                 meter = tqdm.format_meter(count, total, last - began, prefix=label, ncols=80)
                 line.update({"text/plain": meter}, raw=True)
-            if picture is not None and time.monotonic() - drawn > DRAW_SECONDS:
+            if picture is not None and small is not None and time.monotonic() - drawn > DRAW_SECONDS:
                 drawn = time.monotonic()
                 small.update({"image/jpeg": picture(item), "text/plain": label}, raw=True)
     finally:

@@ -2,7 +2,9 @@
 
 import functools
 import io
+import sys
 import threading
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from typing import Any
 
 import matplotlib
 import matplotlib.figure
+import matplotlib.font_manager as font_manager
 import matplotlib.style
 import numpy as np
 import torch
@@ -42,6 +45,15 @@ MARGIN = 0.12
 STORED_DPI = 300
 """Pixels per inch that pictures are stored with, at most; print needs no more."""
 
+FONT = "DejaVu Sans"
+"""The font of all text: matplotlib ships it."""
+WIDER = (
+    *("Noto Sans CJK JP", "Noto Sans JP", "Source Han Sans JP", "IPAexGothic", "Hiragino Sans", "Yu Gothic", "MS Gothic"),
+    *("WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "Malgun Gothic", "Noto Sans", "Arial Unicode MS", "Unifont"),
+)
+"""Fonts that may have letters which FONT lacks, as those of Japanese titles; those that are installed are used for these."""
+warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)  # `_tell_of_boxes` says it once
+
 _rc_lock = threading.RLock()
 
 
@@ -56,7 +68,27 @@ def style() -> Iterator[None]:
         resources.as_file(resources.files("workbench") / "workbench.mplstyle") as sheet,
         matplotlib.style.context(sheet, after_reset=True),
     ):
+        matplotlib.rcParams["font.sans-serif"] = list(fonts())
         yield
+
+
+@functools.cache
+def fonts() -> tuple[str, ...]:
+    """The fonts of a figure: FONT, and what is installed of WIDER."""
+    installed = set(font_manager.get_font_names())
+    return FONT, *(name for name in WIDER if name in installed)
+
+
+@functools.cache
+def _letters() -> frozenset[int]:
+    """What these fonts can write."""
+    files = (font_manager.findfont(name, fallback_to_default=False) for name in fonts())
+    return frozenset(code for file in files for code in font_manager.get_font(file).get_charmap())
+
+
+@functools.cache
+def _tell_of_boxes() -> None:
+    print("warning: some letters of a figure are boxes, for no font here has them: install Noto Sans CJK, say", file=sys.stderr)
 
 
 def styled(function: Callable) -> Callable:
@@ -144,7 +176,7 @@ def fitting_size(text: str, size: float, bold: bool = False) -> float:
 
 def _measured(text: str, size: float, bold: bool) -> tuple[float, float, float]:
     """Width, height and descent of `text`, in points."""
-    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+    font = FontProperties(family=list(fonts()), size=size, weight="bold" if bold else "normal")
     return text_to_path.get_text_width_height_descent(text, font, ismath=False)
 
 
@@ -233,6 +265,8 @@ class Canvas:
     ) -> float:
         """Set `lines` with the top of the first at y, and return the y below the last."""
         for line in lines:
+            if not _letters().issuperset(map(ord, "".join(line.split()))):
+                _tell_of_boxes()
             looks = {"size": fitting_size(line, size, bold), "color": color, "weight": "bold" if bold else "normal"}
             self.page.text(x, y + 0.98 * size / 72, line, ha=align, va="baseline", zorder=1, **looks)
             y += line_height(size)

@@ -151,7 +151,7 @@ class Request:
         """
         target, combine, settings = parse(words, self.settings)
         also = {"style": style, "mask": mask}
-        given = {name: also.get(name) or getattr(self, name) for name in ONLY_WITH}
+        given: dict[str, Any] = {name: also.get(name) or getattr(self, name) for name in ONLY_WITH}
         kept = {name: value if target in ONLY_WITH[name] else EMPTY[name] for name, value in given.items()}
         return replace(self, target=target, combine=combine, settings=settings, **kept)
 

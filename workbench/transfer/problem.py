@@ -189,8 +189,8 @@ def _colours(work: Work) -> tuple[Tensor, Tensor]:
 
 def _is_colourless(content: Tensor, target: StyleTarget) -> bool:
     """Whether neither the content nor any work of the target has a colour."""
-    small = images.fit(*content.shape[-2:], min(THUMBNAIL, max(content.shape[-2:])))
-    return colour.is_grey(images.resize(content, small)) and all(map(_is_grey, target.works))
+    size = min(THUMBNAIL, max(content.shape[-2:]))
+    return colour.is_grey(images.resize(content, size)) and all(map(_is_grey, target.works))
 
 
 @lru_cache(maxsize=4096)
