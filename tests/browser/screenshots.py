@@ -59,8 +59,9 @@ WIDGETS = {
     "panel-at-work": Widget(
         """\
 trial = explore(steps=300)
+trial.change(size=768)
 trial.start()
-while len(trial.losses) < 40:
+while len(trial.losses) < 60:
     time.sleep(0.1)
 lab.TransferPanel(trial)"""
     ),

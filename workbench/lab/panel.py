@@ -394,7 +394,7 @@ class TransferPanel(widgets.VBox):
         if shown is None:
             self.curve.draw((), (), 0)
         _say(self.doubts, self._doubts(shown))
-        self.progress.value = shown.done if shown is not None else 0.0
+        self.progress.value = 0.0 if shown is None else 1.0 if shown.complete else shown.done  # a plateau ends it early
         self._show_results(shown, running)
         self._show_notes()
         reason = self._reason()
