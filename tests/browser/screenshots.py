@@ -56,13 +56,14 @@ class Widget:
 WIDGETS = {
     "panel": Widget("lab.TransferPanel(explore(run=True))"),
     "panel-preview": Widget("lab.TransferPanel(explore())", press=(".jupyter-widget-Collapse-header",)),
-    "panel-at-work": Widget(
+    "panel-stopped": Widget(
         """\
 trial = explore(steps=300)
 trial.change(size=768)
 trial.start()
 while len(trial.losses) < 60:
     time.sleep(0.1)
+trial.stop()
 lab.TransferPanel(trial)"""
     ),
     "panel-refusing": Widget(
