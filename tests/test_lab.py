@@ -939,7 +939,7 @@ class TestStrip:
         assert exploration.choice.exclude == ()
         exploration.change(tau=10)  # the latest choice counts
         library.go.set()
-        until(lambda: "effective number 6.0" in strip.message.value)
+        until(lambda: "effective number</span> 6.0" in strip.message.value)
         assert not strip.gallery.dimmed
 
     def test_measuring_shows_how_far_it_is(self, exploration, tmp_path, corpus, monkeypatch):
