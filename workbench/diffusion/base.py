@@ -230,9 +230,9 @@ def quiet() -> Iterator[None]:
 def load(
     name: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, download: bool = False
 ) -> Base:
-    """The base model called `name`: a folder in the layout of diffusers, a single .safetensors file, a name on the hub, or SMALL.
+    """The base model called `name`: a folder in the layout of diffusers, a .safetensors file, a name on the hub, or SMALL.
 
-    A single file needs the configurations of its kind in a folder of the same name without the suffix. `dtype`: of the weights,
+    A file needs the configurations of its kind in a folder of the same name without the suffix. `dtype`: of the weights,
     by default bfloat16 where the device has it in hardware, else float32. `download`: whether what is missing may be fetched
     from the hub; without it the network is never touched. Raises WorkbenchError, in one line, for what cannot be had.
     """
