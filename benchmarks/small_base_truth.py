@@ -8,7 +8,7 @@ compared with the painter's own picture of the scene. For comparison: the photog
 the autoencoder, beyond which no result can be expected; and the base alone after a painter that it knows, by his name.
 
 Writes OUT/truth.csv, a row for every picture, OUT/ratios.csv, distances of one setup over those of another, geometric means
-with t intervals over the scenes, and OUT/sheet.png, the first scenes. A LoRA that is in OUT already is not trained again.
+with t intervals over the scenes, and OUT/sheet.jpg, the first scenes. A LoRA that is in OUT already is not trained again.
 """
 
 import argparse
@@ -16,11 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
 from small_base import PAINTERS, SIZE, UNSEEN
 from torch import Tensor
 
-from workbench import encoders, images, metrics
+from workbench import encoders, figures, metrics, provenance
 from workbench.corpora import Work
 from workbench.diffusion import base as bases
 from workbench.diffusion import dreambooth, lora, stylise
@@ -44,6 +43,7 @@ COMPARED = (
 """(painter, setup, the one that it is compared with)."""
 SHOWN = 6
 """Scenes in the sheet."""
+TITLE = "Scenes after a painter that the base never saw"
 Row = dict[str, str | float]
 
 
@@ -99,9 +99,9 @@ def painted(base: Base, case: Case, strengths: Sequence[float], *, steps: int, g
 def measured(
     base: Base, file: Path, count: int, strengths: Sequence[float], judge: Encoder, out: Path, *, size: int = SIZE, **how: float
 ) -> list[Row]:
-    """A row for every painter, scene, setup and strength (0 where there is none). OUT/sheet.png shows the first scenes."""
+    """A row for every painter, scene, setup and strength (0 where there is none). OUT/sheet.jpg shows the first scenes."""
     rows: list[Row] = []
-    sheet = []
+    sheet: dict[str, dict[str, Tensor]] = {}
     for painter in (UNSEEN, KNOWN):
         for case in cases(painter, count, size):
             pictures = {("photograph", 0.0): case.content, ("autoencoder", 0.0): through(base, case.truth)}
@@ -112,14 +112,18 @@ def measured(
                     adapted = list(painted(base, case, strengths, **how))  # type: ignore[arg-type]
                 pictures |= {("lora", strength): picture for strength, picture in zip(strengths, adapted, strict=True)}
                 if len(sheet) < SHOWN:
-                    shown = [case.content, case.truth, *pictures.values()]
-                    sheet.append(torch.cat([images.resize(picture, (size, size)) for picture in shown], dim=-1))
+                    sheet[case.name] = {"truth": case.truth} | {f"{s} {k:g}" if k else s: x for (s, k), x in pictures.items()}
             for (setup, strength), picture in pictures.items():
                 found = {**metrics.distances(picture, case.truth, judge), "strokes": strokes_distance(picture, case.truth)}
                 rows.append({"painter": painter, "scene": case.name, "setup": setup, "strength": strength, **found})
             write_table(out / "truth.csv", rows)
             print(painter, case.name, case.genre, flush=True)
-    images.save(torch.cat(sheet, dim=-2), out / "sheet.png")
+    labels = next(iter(sheet.values()))
+    made = provenance.provenance(
+        {"strengths": list(strengths), **how}, None, {}, {"base": base.identity, "lora": provenance.sha256(file)}
+    )
+    shown = figures.grid([list(pictures.values()) for pictures in sheet.values()], column_labels=list(labels), title=TITLE)
+    figures.save(shown, out / "sheet", {"command": "small_base_truth", **made}, suffixes=(".jpg",))
     return rows
 
 

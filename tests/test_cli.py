@@ -780,7 +780,7 @@ sys.exit(cli.main())
 def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(ctrl_c, two_styles, photograph, tmp_path):
     """Ctrl-C to a real process. It stops between two steps; the state goes on to the same bytes."""
     argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", "--method", "gram", "--size", 192)
-    argv += ("--steps", 50)
+    argv += ("--steps", 36)
     whole = spawn(*argv, "-o", "whole.png", cwd=tmp_path)
     _, err = whole.communicate(timeout=PATIENCE)
     assert whole.returncode == 0, err
@@ -792,7 +792,7 @@ def test_a_stop_keeps_the_picture_and_resume_gives_the_bytes_of_an_unbroken_run(
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == cli.INTERRUPTED, err
-    assert the_line(err) == "workbench: interrupted at step 31 of 58; the picture so far is broken.png"
+    assert the_line(err) == "workbench: interrupted at step 31 of 41; the picture so far is broken.png"
     made = figures.read_provenance(tmp_path / "broken.png")
     assert (made["steps_done"], made["finished"]) == (31, False)
     assert images.load(tmp_path / "broken.png").shape[-1] == 192

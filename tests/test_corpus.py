@@ -254,7 +254,7 @@ def test_what_was_hashed_is_what_is_read(tmp_path):
 def test_a_table_without_an_end_is_refused(tmp_path, what):
     paint(tmp_path / "a.png", 1)
     os.mkfifo(tmp_path / "metadata.csv") if what == "pipe" else (tmp_path / "metadata.csv").symlink_to("/dev/zero")
-    with pytest.raises(WorkbenchError, match=r"metadata\.csv is not a regular file"):
+    with pytest.raises(WorkbenchError, match=r"metadata\.csv: it is not a regular file"):
         ingest(tmp_path)
 
 

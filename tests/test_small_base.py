@@ -13,6 +13,7 @@ import torch
 pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 
+from workbench import figures
 from workbench.diffusion import base as bases
 from workbench.diffusion import lora, stylise
 from workbench.diffusion.captions import caption
@@ -219,8 +220,23 @@ class TestModel:
         with pytest.raises(UsageError, match="is there already"):
             small.build(model.parent, Plan(steps=1), Plan(steps=1), count=SCENES)
 
-    def test_the_one_that_ships_would_be_small(self, small, tmp_path):
-        assert small.write(small.untrained(tmp_path / "untrained"), tmp_path / "model") < 6e6
+
+class TestShipped:
+    def test_the_model_of_the_package_knows_scenes_that_it_never_saw_and_what_they_are_called(self, small):
+        shipped = bases.load(bases.SMALL, dtype=torch.float32)
+        strange = small.examples(2, held_out=True)
+        measured = small.Denoiser(shipped, strange, strange).measure(shipped.pipe.unet)
+        assert measured["held-out"] < 0.97 * measured["without words"] < 0.5
+
+    def test_it_is_small_and_its_card_says_how_it_was_made(self):
+        folder = Path(bases.__file__).parent / bases.SMALL
+        assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 6e6
+        assert "small_base.py" in (folder / "README.md").read_text(encoding="utf-8")
+
+    def test_a_folder_of_that_name_is_that_folder(self, model, tmp_path, monkeypatch):
+        shutil.copytree(model, tmp_path / bases.SMALL)
+        monkeypatch.chdir(tmp_path)
+        assert bases.load(bases.SMALL).identity == bases.load(model).identity
 
 
 class TestTruth:
@@ -235,7 +251,9 @@ class TestTruth:
         assert setups == {("umber", name) for name in ("photograph", "autoencoder", "base", "lora")} | {
             ("nocturne", name) for name in ("photograph", "autoencoder", "base")
         }
-        assert (tmp_path / "truth.csv").is_file() and (tmp_path / "sheet.png").is_file()
+        assert (tmp_path / "truth.csv").is_file() and figures.read_provenance(tmp_path / "sheet.jpg")[
+            "command"
+        ] == "small_base_truth"
         table = truth.ratios(rows)
         assert {(line["setup"], line["over"]) for line in table} == {
             ("lora", "base"), ("lora", "photograph"), ("base", "photograph"),

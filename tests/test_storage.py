@@ -115,7 +115,7 @@ class TestPermissions:
             for block in (node for node in ast.walk(tree) if isinstance(node, ast.With)):
                 if any(_calls(item.context_expr, "atomic") for item in block.items):
                     calls["within atomic"] += len(_calls(block, "save_file"))
-        assert calls["save_file"] == calls["within atomic"] > 3
+        assert calls["save_file"] == calls["within atomic"] > 2
 
 
 def _calls(tree, name):

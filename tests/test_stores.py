@@ -371,6 +371,7 @@ class TestWords:
         assert "\n" not in str(refused.value)
 
     def test_passwords_are_never_shown(self):
+        assert without_passwords(empty := "postgresql://me:@/db?password=&host=/tmp") == empty  # there is none
         for text in ("postgresql://me:secret@host/db", "redis://:secret@host", "postgresql://host/db?user=me&password=secret"):
             assert "secret" not in without_passwords(text) and "host" in without_passwords(text)
             with pytest.raises(UsageError) as refused:

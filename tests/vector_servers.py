@@ -43,9 +43,10 @@ class Servers:
         self._stops: list[Callable[[], object]] = []
 
     def place(self, store: str) -> str:
-        """The address of the server of `store`. Skips the test where that is elsewhere, and no variable names it."""
+        """The address of the server of `store`. Skips the test where there is none: see NEEDS and ELSEWHERE."""
         if (variable := ELSEWHERE.get(store)) and not os.environ.get(variable):
             pytest.skip(f"store {store} was not run: no {variable} names a server of it")
+        check_installed(store)
         if variable:
             return os.environ[variable]
         if store not in self._places:

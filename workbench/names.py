@@ -16,8 +16,8 @@ def plain(text: str) -> str:
 
 def without_passwords(text: str) -> str:
     """`text` without the passwords and keys in the addresses of servers that it holds, such as "postgresql://me:secret@host"."""
-    text = re.sub(r"(//[^/?#\s:@]*):[^/\s]*@", r"\1@", text)
-    return re.sub(r"((?:password|api_?key|token|secret)=)[^&\s]*", r"\1…", text, flags=re.IGNORECASE)
+    text = re.sub(r"(//[^/?#\s:@]*):[^/\s]+@", r"\1@", text)
+    return re.sub(r"((?:password|api_?key|token|secret)=)[^&\s…]+", r"\1…", text, flags=re.IGNORECASE)
 
 
 def inert(text: str) -> str:
