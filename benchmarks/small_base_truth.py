@@ -123,7 +123,7 @@ def measured(
         {"strengths": list(strengths), **how}, None, {}, {"base": base.identity, "lora": provenance.sha256(file)}
     )
     shown = figures.grid([list(pictures.values()) for pictures in sheet.values()], column_labels=list(labels), title=TITLE)
-    figures.save(shown, out / "sheet", {"command": "small_base_truth", **made}, suffixes=(".jpg",))
+    figures.save(shown, out / "sheet", {"command": "small_base_truth", **made}, dpi=120, suffixes=(".jpg",))
     return rows
 
 
