@@ -251,9 +251,8 @@ class TestTruth:
         assert setups == {("umber", name) for name in ("photograph", "autoencoder", "base", "lora")} | {
             ("nocturne", name) for name in ("photograph", "autoencoder", "base")
         }
-        assert (tmp_path / "truth.csv").is_file() and figures.read_provenance(tmp_path / "sheet.jpg")[
-            "command"
-        ] == "small_base_truth"
+        assert (tmp_path / "truth.csv").is_file()
+        assert figures.read_provenance(tmp_path / "sheet.jpg")["command"] == "small_base_truth"
         table = truth.ratios(rows)
         assert {(line["setup"], line["over"]) for line in table} == {
             ("lora", "base"), ("lora", "photograph"), ("base", "photograph"),

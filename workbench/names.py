@@ -1,11 +1,14 @@
 """Names that came from outside, such as titles and the names of files, on their way to a terminal, a page or a log."""
 
 import re
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # Control characters, among them those that terminals obey; marks that turn the direction of writing; bytes that are not UTF-8.
 _OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-FORMULAS = "=+-@\t\r"
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """What a cell begins with that a spreadsheet computes."""
 
 
@@ -20,14 +23,14 @@ def without_passwords(text: str) -> str:
     return re.sub(r"((?:password|api_?key|token|secret)=)[^&\s…]+", r"\1…", text, flags=re.IGNORECASE)
 
 
-def inert(text: str) -> str:
-    """`text` for a cell of a table: a spreadsheet would take what begins like a formula for one. See `as_it_was`."""
-    return f"'{text}" if text[:1] in FORMULAS and text else text
+def inert(value: T) -> T | str:
+    """`value` for a cell of a table: a spreadsheet would take a text that begins like a formula for one. See `as_it_was`."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
-def as_it_was(cell: str) -> str:
-    """The text that `inert` made a cell of."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in FORMULAS and cell[1:] else cell
+def as_it_was(cell: T) -> T | str:
+    """The value that `inert` made a cell of."""
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and cell[1:].startswith(FORMULAS) else cell
 
 
 def _spelt(sign: re.Match[str]) -> str:

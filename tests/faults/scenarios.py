@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -49,7 +49,11 @@ def cache_in(folder: Path):
         yield
 
 
-def works_of(base: Path) -> dict[str, tuple[list[str], str, list[str]]]:
+Work = tuple[list[str], str, list[str]]
+"""A command, what it makes, and what is added to go on with it: see `works_of`."""
+
+
+def works_of(base: Path) -> dict[str, Work]:
     """Name -> (a command that takes seconds, what it makes, what is added to go on with it once `state` is there)."""
     paintings = gallery(base / "paintings")
     content = str(paintings / "work-3.png")
@@ -79,7 +83,7 @@ def _begun(folder: Path) -> bool:
     return (folder / "state").exists() or (folder / "state.checkpoint.safetensors").exists()
 
 
-def completes(name: str, work: tuple[list[str], str, list[str]], whole: Path, folder: Path, cache: Path) -> None:
+def completes(name: str, work: Work, whole: Path, folder: Path, cache: Path) -> None:
     """The same command again: it completes, what it made has the bytes of an unbroken run, and nothing is left behind."""
     argv, made, further = work
     goes_on = further if _begun(folder) else []
@@ -92,17 +96,22 @@ def completes(name: str, work: tuple[list[str], str, list[str]], whole: Path, fo
         assert left_behind(folder) == left_behind(cache) == [], name
 
 
+def unbroken(base: Path, names: Iterable[str] | None = None) -> Iterator[tuple[str, Work, Path, float]]:
+    """Do each of `works_of`, or those of `names`, without a fault: (name, work, the folder of what it made, its seconds)."""
+    for name, work in works_of(base).items():
+        if names is None or name in names:
+            whole = base / f"{name}-whole"
+            whole.mkdir()
+            with cache_in(base / f"{name}-cache"):
+                status, seconds = command(work[0], whole)
+            assert status == 0, (whole / ".log").read_text()
+            yield name, work, whole, seconds
+
+
 def kills(base: Path, rounds: int, seed: int, names: Iterable[str] | None = None) -> dict[str, int]:
     """kill -9 at random moments, then the same command again: see `completes`."""
     chance, counts, killed = random.Random(seed), {}, 0
-    for name, work in works_of(base).items():
-        if names is not None and name not in names:
-            continue
-        whole = base / f"{name}-whole"
-        whole.mkdir()
-        with cache_in(base / f"{name}-cache"):
-            status, seconds = command(work[0], whole)
-        assert status == 0, (whole / ".log").read_text()
+    for name, work, whole, seconds in unbroken(base, names):
         for k in range(rounds):
             folder, cache = base / f"{name}-{k}", base / f"{name}-cache-{k}"
             folder.mkdir()
@@ -118,14 +127,7 @@ def kills(base: Path, rounds: int, seed: int, names: Iterable[str] | None = None
 def kills_at_files(base: Path, most: int, names: Iterable[str] | None = None) -> dict[str, int]:
     """kill -9 just before and just after each file takes its place, `most` events of each work; then the same command again."""
     counts: dict[str, int] = {}
-    for name, work in works_of(base).items():
-        if names is not None and name not in names:
-            continue
-        whole = base / f"{name}-whole"
-        whole.mkdir()
-        with cache_in(base / f"{name}-cache"):
-            status, _ = command(work[0], whole)
-        assert status == 0, (whole / ".log").read_text()
+    for name, work, whole, _ in unbroken(base, names):
         for at in range(most):
             folder, cache = base / f"{name}-at-{at}", base / f"{name}-cache-at-{at}"
             folder.mkdir()
@@ -145,12 +147,8 @@ def two_at_once(base: Path, rounds: int) -> dict[str, int]:
     They write into folders of their own, but for a training, where the second is refused, or finds it done.
     """
     counts: dict[str, int] = {}
-    for name, work in works_of(base).items():
+    for name, work, whole, _ in unbroken(base):
         argv, made, _ = work
-        whole = base / f"{name}-whole"
-        whole.mkdir()
-        with cache_in(base / f"{name}-cache"):
-            assert command(argv, whole)[0] == 0, (whole / ".log").read_text()
         for k in range(rounds):
             shared = name == "training"
             folders = [base / f"{name}-{k}-{side if not shared else 0}" for side in (0, 1)]

@@ -111,12 +111,27 @@ def _rows(targets: list[str], methods: list[str], settings: "Settings") -> list[
     return list(rows.values())
 
 
+def _asked(args: argparse.Namespace, chosen: list[str], settings: "Settings") -> "list[Request]":
+    """A request for each row. UsageError for what does not go together."""
+    from workbench.methods import Request
+
+    require(args.mask is None or args.mask.is_file(), f"--mask {args.mask}: no such file")
+    require(args.mask is None or len(args.contents) == 1, "--mask marks the regions of one content, and there are several")
+    works = {"where": tuple(args.where), "exclude": tuple(args.exclude), "shares": tuple(args.share or ())}
+    mixed = "whole" if len(args.corpus) > 1 else "blend"  # the target that is asked for replaces it
+    bare = Request(corpora=tuple(args.corpus), target=mixed, index=args.index, settings=settings, **works)
+    asked = [bare.asking(words, style=args.style, mask=str(args.mask or "")) for words in chosen]
+    for request in asked:
+        require(not request.missing, request.missing)
+    return asked
+
+
 def _compare(args: argparse.Namespace) -> None:
     check_out(args.out, ".png", ".pdf", ".jpg")
     require(not (args.column and args.detail), "--detail needs the width of a page: leave --column out")
     from workbench import figures, images, inputs, methods, targets
     from workbench import provenance as pv
-    from workbench.methods import Library, Request
+    from workbench.methods import Library
     from workbench.methods.kept import cached_picture
     from workbench.transfer import Settings
 
@@ -128,15 +143,7 @@ def _compare(args: argparse.Namespace) -> None:
         targets.check_tau(tau)
     chosen = _rows(args.targets, args.method or [], settings)
     try:
-        require(args.mask is None or args.mask.is_file(), f"--mask {args.mask}: no such file")
-        require(args.mask is None or len(args.contents) == 1, "--mask marks the regions of one content, and there are several")
-        works = {"where": tuple(args.where), "exclude": tuple(args.exclude), "shares": tuple(args.share or ())}
-        also = {"style": args.style, "mask": str(args.mask or "")}
-        mixed = "whole" if len(args.corpus) > 1 else "blend"  # the target that is asked for replaces it
-        bare = Request(corpora=tuple(args.corpus), target=mixed, index=args.index, settings=settings, **works)
-        asked = [bare.asking(words, **also) for words in chosen]
-        for request in asked:
-            require(not request.missing, request.missing)
+        asked = _asked(args, chosen, settings)
     except UsageError as error:
         raise UsageError(in_flags(str(error))) from error
     sources = [inputs.content_path(name) for name in args.contents]
@@ -150,28 +157,19 @@ def _compare(args: argparse.Namespace) -> None:
         check_out(args.pictures / "picture.png")
     encoder = load_encoder(args, style=True)
     corpora = open_corpora(args, args.out, args.pictures and args.pictures / "picture.png")
-    works["exclude"] = tuple(args.exclude)
-    asked = [replace(one, exclude=works["exclude"]) for one in asked]
+    asked = [replace(one, exclude=tuple(args.exclude)) for one in asked]
     if args.style and any(one.target == "single" for one in asked):
         corpora[args.corpus[0]].find(args.style)
     contents = [inputs.content(name, settings.size) for name in args.contents]
     retriever = load_retriever(args, encoder)
-    library = Library(
-        corpora=corpora,
-        encoders={encoder.name: encoder, retriever.name: retriever},
-        show=True,
-    )
+    library = Library(corpora=corpora, encoders={encoder.name: encoder, retriever.name: retriever}, show=True)
     rows: list[list[Tensor]] = [[images.resize(content, settings.size) for content in contents]]
     captions = [[""] * len(contents)]
     labels = ["Content"]
     networks: dict[str, str] = {}  # name -> SHA-256 of those that painted
     requests, made_so_far = _with_temperatures(asked, taus), 0
     for request in requests:
-        request = replace(
-            request,
-            encoder=encoder.name,
-            retriever=retriever.name,
-        )
+        request = replace(request, encoder=encoder.name, retriever=retriever.name)
         row, caption = [], []
         for name, source, content in zip(args.contents, sources, contents, strict=True):
             target = library.target(replace(request, content=name))
@@ -191,8 +189,8 @@ def _compare(args: argparse.Namespace) -> None:
         labels.append(figures.target_title(target, request.method) + several)
     corpus = args.corpus[0] if len(args.corpus) == 1 else args.corpus
     parameters = {"corpus": corpus, "targets": chosen, "single": args.style, "tau": taus, **asdict(settings)}
-    parameters |= {name: list(value) for name, value in works.items() if value}
-    parameters |= {"mask": also["mask"]} if also["mask"] else {}
+    parameters |= {name: list(value) for name in ("where", "exclude", "shares") if (value := getattr(asked[0], name))}
+    parameters |= {"mask": str(args.mask)} if args.mask else {}
     del parameters["method"]  # every row has its own
     if args.index != "exact":
         parameters["index"] = args.index

@@ -33,7 +33,7 @@ from workbench.targets import StyleTarget
 from workbench.transfer import Settings
 
 MEASURED_ON = 16
-"""Held-out pairs that a painter is measured on."""
+"""Held-out pairs that a painter is measured on, at most: never more than it learns from."""
 COLOUR_CELL = 8
 """px. Side of the cells whose mean colours are compared."""
 SHOWN = 6

@@ -408,9 +408,9 @@ class TransferPanel(widgets.VBox):
     def _doubts(self, shown: Kept | None) -> str:
         """What the picture on show, or the one that would be painted, lacks through no fault of its own."""
         strip = self.strip
-        target = shown.target if shown is not None else None if strip.error or strip.gallery.dimmed else strip.target
-        if target is None:
+        if shown is None and (strip.error or strip.gallery.dimmed or strip.target is None):
             return ""
+        target = strip.target if shown is None else shown.target
         key, request = (self.session.choice.key, target), self.session.choice.request
         if key != self._doubted[0]:  # the content is a file, which need not be opened five times a second
             try:

@@ -199,8 +199,7 @@ def _write_table(base: Path, runs: Sequence[SweptRun]) -> None:
     table = pd.DataFrame(rows, dtype=object)
     if (others := _other_rows(base, {_which(row["folder"]) for row in rows})) is not None:
         table = pd.concat([others, table], ignore_index=True)
-    table = table.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
-    storage.write_text(base / TABLE, table.to_csv(index=False))
+    storage.write_text(base / TABLE, table.map(inert).to_csv(index=False))
 
 
 def _other_rows(base: Path, ours: set[str]) -> Any:

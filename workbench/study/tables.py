@@ -14,8 +14,7 @@ TEXT = ("artist", "content", "genre", "method", "measure", "judge", "driver", "c
 
 def write_table(path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]]) -> None:
     """Write `table`, or its rows, as CSV, atomically; a cell without a value stays empty."""
-    cells = pd.DataFrame(table).map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
-    text = cells.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    text = pd.DataFrame(table).map(inert).to_csv(index=False, float_format="%.6g", lineterminator="\n")
     storage.write_text(path, text)
 
 
@@ -23,4 +22,4 @@ def read_table(path: Path) -> pd.DataFrame:
     """The table that `write_table` wrote: text columns as str, the others as numbers."""
     table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""], encoding="utf-8")
     text = [name for name in TEXT if name in table]
-    return table.fillna(dict.fromkeys(text, "")).map(lambda cell: as_it_was(cell) if isinstance(cell, str) else cell)
+    return table.fillna(dict.fromkeys(text, "")).map(as_it_was)

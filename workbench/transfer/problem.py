@@ -57,12 +57,10 @@ class Problem:
     def source(self) -> Tensor:
         """The content as the losses see it, at its own size: grey, or in colours nearer to the paintings'."""
         settings = self.settings
-        if settings.colour == "luminance":
-            return colour.luminance(self.content)
+        source = self.content
         if self.by_neighbours and settings.colour == "style" and settings.palette * settings.strength:
-            source = colour.TowardsColoursOf(colours_of(self.target), settings.palette * settings.strength)(self.content)
-            return colour.luminance(source) if self.grey else source
-        return colour.luminance(self.content) if self.grey else self.content
+            source = colour.TowardsColoursOf(colours_of(self.target), settings.palette * settings.strength)(source)
+        return colour.luminance(source) if self.grey else source
 
     def content_at(self, size: int) -> Tensor:
         """`source` with long side `size` px."""

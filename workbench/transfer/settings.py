@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from workbench import images
@@ -20,23 +20,6 @@ SMALLEST_SCALE_OF_NEIGHBOURS = 160
 """px. The same for neighbours: in a smaller picture the eyes of a face share one place with what surrounds them."""
 SMALLEST_PAINTING = 32
 """px. No painting is scaled to less than this, however fine the brush."""
-
-NUMBERS = (
-    "size",
-    "steps",
-    "bag",
-    "seed",
-    "looseness",
-    "palette",
-    "alpha",
-    "beta",
-    "tv",
-    "softness",
-    "brush",
-    "strength",
-    "plateau",
-)
-"""Fields of Settings that are numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +79,9 @@ class Settings:
         listed = isinstance(self.options, Iterable) and not isinstance(self.options, str)
         require(listed, f"options = {self.options!r}: give a list of NAME=VALUE")
         object.__setattr__(self, "options", tuple(self.options))
-        for name in NUMBERS:
-            value = getattr(self, name)
-            require(is_number(value), f"{name} = {value!r}: give a number")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            require(field.type not in (int, float) or is_number(value), f"{field.name} = {value!r}: give a number")
         images.check_size(self.size)
         require(
             isinstance(self.steps, int) and 1 <= self.steps <= 100_000, f"steps = {self.steps}: choose between 1 and 100000"
