@@ -71,11 +71,11 @@ def cases(painter: str, count: int, size: int = SIZE) -> list[Case]:
     ]
 
 
-def works(after: int, count: int, size: int = SIZE) -> list[Work]:
-    """`count` works of the unseen painter, of scenes beyond the first `after` held-out ones, which are for testing."""
-    pairs = scenes.pairs(UNSEEN, after + count, size=size, held_out=True, show=True)
+def works(after: int, count: int, size: int = SIZE, painter: str = UNSEEN) -> list[Work]:
+    """`count` works of `painter`, of scenes beyond the first `after` held-out ones, which are for testing."""
+    pairs = scenes.pairs(painter, after + count, size=size, held_out=True, show=True)
     found = list(enumerate(pairs, start=scenes.HELD_OUT))[after:]
-    return [replace(pair.painted, metadata={"artist": UNSEEN, "genre": scenes.genre(seed)}) for seed, pair in found]
+    return [replace(pair.painted, metadata={"artist": painter, "genre": scenes.genre(seed)}) for seed, pair in found]
 
 
 def taught(folder: Path, learnt: Sequence[Work], out: Path, plan: Plan, encoder: Encoder, **options: object) -> Path:

@@ -213,7 +213,7 @@ def recommend(rows: Sequence[Row], alone: Row, most_leak: float, reference: floa
     best = max(good, key=lambda row: row.odds)
     ties = [row for row in good if _short(row, best) <= 0]
     chosen = min(ties, key=lambda row: (np.nan_to_num(row.held_out, nan=np.inf), -row.odds))
-    reason = f"log-odds {chosen.odds:.2f} against {alone.odds:.2f} of the base alone"
+    reason = f"log-odds {chosen.odds:.2f} against {alone.odds:.2f} of the base alone and {reference:.2f} of held-out works"
     if len(ties) > 1:
         reason += f", the least loss on held-out works of {len(ties)} that are as good"
     elif len(good) > 1:
