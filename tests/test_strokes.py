@@ -1,12 +1,14 @@
 """Strokes: the renderer against its definition, plans, an artist's hand against known strokes, files, and whole paintings."""
 
 import itertools
+import json
 import math
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from dataclasses import fields
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -234,16 +236,21 @@ class TestFiles:
         ours = render(strokes[0], (60, 80), strokes[1], nearest=40, softness=0.2)  # as sharp as the browser's edges
         assert (shot - ours).abs().mean() < 0.015
 
-    def test_a_film_paints_the_picture_stroke_by_stroke(self, strokes, tmp_path):
-        path = self.write(strokes, tmp_path / "a.gif")
-        with Image.open(path) as film:
-            assert film.size == (80, 60) and 10 < film.n_frames <= files.FRAMES + 1
-            last = bristles.painted(strokes[0], (60, 80), strokes[1])
-            off = []
-            for frame in (0, film.n_frames // 2, film.n_frames - 1):
-                film.seek(frame)
-                off.append(float((images.to_tensor(film.convert("RGB")) - last).abs().mean()))
-        assert off[0] > off[1] > off[2] and off[2] < 0.03
+    @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+    def test_a_film_paints_the_picture_stroke_by_stroke(self, strokes, tmp_path, suffix):
+        frames, seconds, _ = film_of(self.write(strokes, tmp_path / f"a{suffix}"))
+        assert frames[0].size == (80, 60) and len(frames) > 10
+        assert seconds == pytest.approx((len(list(files.painting(*strokes_at(strokes)))) - 1) * 0.08 + 3, rel=0.02)
+        last = bristles.painted(strokes[0], (60, 80), strokes[1])
+        off = [float((images.to_tensor(frames[k]) - last).abs().mean()) for k in (0, len(frames) // 3, -1)]
+        assert off[0] > off[1] > off[2] and off[2] < 0.04  # an MP4 has colours at half the size
+
+    def test_a_film_of_odd_sides_has_its_settings_inside(self, strokes, tmp_path):
+        path = self.write(strokes, tmp_path / "a.mp4", size=75, metadata={"workbench": '{"seed": 3}'})
+        frames, _, said = film_of(path)
+        assert frames[0].size == (76, 56)
+        assert images.to_tensor(frames[0])[0].mean(dim=(1, 2)) == pytest.approx(strokes[1], abs=0.01)  # the ground
+        assert json.loads(said) == {"workbench": '{"seed": 3}'}
 
     def test_the_last_frame_is_the_picture(self, strokes):
         *_, last = files.painting(strokes[0], (60, 80), strokes[1])
@@ -264,10 +271,32 @@ class TestFiles:
         assert tuple(large.shape[-2:]) == (300, 400)
         assert (images.resize(large, (60, 80)) - small).abs().mean() < 0.04
 
-    def test_other_films_are_refused_in_a_line(self, strokes, tmp_path):
-        with pytest.raises(UsageError, match="gif"):
-            self.write(strokes, tmp_path / "a.mp4")
+    @pytest.mark.parametrize(("suffix", "library", "other"), [(".mp4", "av", "gif"), (".parquet", "pyarrow", "csv")])
+    def test_what_needs_a_library_says_so_in_a_line(self, strokes, tmp_path, monkeypatch, suffix, library, other):
+        monkeypatch.setattr(files, "find_spec", lambda name: None if name == library else True)
+        with pytest.raises(UsageError, match=rf"install artist-workbench\[\w+\], or write \.{other}"):
+            self.write(strokes, tmp_path / f"a{suffix}")
         assert not list(tmp_path.iterdir())
+
+
+def strokes_at(strokes):
+    return strokes[0], (60, 80), strokes[1]
+
+
+def film_of(path):
+    """The frames of a film as Pillow has them, how long it lasts in seconds, and its comment."""
+    if path.suffix == ".mp4":
+        with av.open(str(path)) as film:
+            frames = [frame.to_image() for frame in film.decode(video=0)]
+            assert film.streams.video[0].codec_context.name == "h264"
+            return frames, film.duration / av.time_base, film.metadata.get("comment")
+    with Image.open(path) as film:
+        frames, seconds = [], 0.0
+        for k in range(film.n_frames):
+            film.seek(k)
+            frames.append(film.convert("RGB"))
+            seconds += film.info["duration"] / 1000
+    return frames, seconds, None
 
 
 def begin(content, target, encoder, settings=SMALL):
@@ -346,13 +375,13 @@ class TestPainting:
 def test_the_command_line_writes_every_file_of_one_painting(two_styles, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (40, 30), (90, 120, 60)).save("content.png")
-    outs = [f"out{suffix}" for suffix in (".png", ".svg", ".gif", ".csv", ".jpg")]
+    outs = [f"out{suffix}" for suffix in (".png", ".svg", ".gif", ".mp4", ".csv", ".jpg")]
     argv = ["transfer", "content.png", "--corpus", str(two_styles), "--target", "whole", "--method", "strokes", "--size", "32"]
     argv += ["--steps", "2", "--device", "cpu", "--options", "strokes=40", "hand=default", "picture=64"]
     assert cli.main([*argv, *(word for out in outs for word in ("-o", out))]) == 0
-    assert capsys.readouterr().out.split("\n")[-6:-1] == outs
+    assert capsys.readouterr().out.split("\n")[-7:-1] == outs
     assert all((tmp_path / out).stat().st_size > 300 for out in outs)
     with Image.open("out.png") as picture:
         assert picture.size == (64, 48) and "workbench" in "".join(picture.info)
-    assert cli.main([*argv, "-o", "out.mp4"]) == 2 and "out.mp4" in capsys.readouterr().err
+    assert cli.main([*argv, "-o", "out.avi"]) == 2 and "out.avi" in capsys.readouterr().err
     assert cli.main([*argv[:-3], "strokes=0", "-o", "other.png"]) == 2 and not (tmp_path / "other.png").exists()

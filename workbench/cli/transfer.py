@@ -146,8 +146,8 @@ def declare(commands: Any) -> None:
         required=True,
         type=written,
         action="append",
-        help="the picture to write; .png carries its provenance. --method strokes also writes .svg, .gif (a film of the "
-        "picture being painted), .csv and .parquet (the strokes). Several -o write several files",
+        help="the picture to write; .png carries its provenance. --method strokes also writes .svg, .gif and .mp4 (films of "
+        "the picture being painted), .csv and .parquet (the strokes). Several -o write several files",
     )
     encoder_options(parser)
     parser.option(

@@ -1,15 +1,18 @@
 """Strokes as files: a picture at any size, SVG, a film of the picture being painted, and a table."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from itertools import count, islice
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from workbench import images, progress, storage
-from workbench.errors import UsageError, require
+from workbench.errors import UsageError
 from workbench.strokes import bristles
 from workbench.strokes.renderer import OPACITY
 from workbench.strokes.stroke import Strokes
@@ -18,19 +21,23 @@ FRAMES = 64
 """Of a film, besides the last one."""
 FRAME_MS, LAST_MS = 80, 3000
 """How long a frame is shown, and the last."""
-FILM_SIZE = 480
+FILM_SIZE = {".gif": 480, ".mp4": 1080}
 """px. Long side of a film, at most."""
-SUFFIXES = (".svg", ".gif", ".csv", ".parquet")
+FRAMES_A_SECOND = 25
+"""Of an MP4; a frame of the painting is shown for as many as FRAME_MS takes."""
+BT709 = 1
+"""The number of ITU-R BT.709, the colours of films, in H.264; of its range of levels, too."""
+SUFFIXES = (".svg", ".gif", ".mp4", ".csv", ".parquet")
 """Of the files that hold more than a picture."""
 
 
 def check(path: Path) -> None:
     """UsageError where a file of that kind cannot be written here."""
-    if path.suffix.lower() == ".parquet":
-        try:
-            import pyarrow  # noqa: F401 - whether it is there
-        except ImportError as error:
-            raise UsageError(f"{path}: install artist-workbench[parquet], or write .csv") from error
+    library, extra, other = {".parquet": ("pyarrow", "parquet", ".csv"), ".mp4": ("av", "film", ".gif")}.get(
+        path.suffix.lower(), ("", "", "")
+    )
+    if library and find_spec(library) is None:
+        raise UsageError(f"{path}: install artist-workbench[{extra}], or write {other}")
 
 
 def write(
@@ -46,22 +53,22 @@ def write(
 ) -> Path:
     """Write `strokes`, optimised at `shape` (H, W) px on the colour `ground` (3,), as the suffix of `path` says, atomically.
 
-    `size`: long side, px, of a picture; a film has at most FILM_SIZE. `bristle`: see `bristles.painted`; SVG has none.
+    `size`: long side, px, of a picture; of a film at most FILM_SIZE. `bristle`: see `bristles.painted`; SVG has none.
     """
     suffix = path.suffix.lower()
-    require(suffix != ".mp4", f"{path}: films are written as .gif")
+    check(path)
     if suffix == ".svg":
         return storage.write_text(path, svg(strokes, shape, ground, metadata=metadata))
     if suffix in (".csv", ".parquet"):
-        check(path)
         found = table(strokes, shape)
         if suffix == ".csv":
             return storage.write_text(path, found.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
         with storage.atomic(path) as temporary:
             found.to_parquet(temporary, index=False)
         return path
-    if suffix == ".gif":
-        return film(strokes, images.fit(*shape, min(size, FILM_SIZE)), ground, path, bristle=bristle, seed=seed)
+    if suffix in FILM_SIZE:
+        frames = painting(strokes, images.fit(*shape, min(size, FILM_SIZE[suffix])), ground, bristle=bristle, seed=seed)
+        return mp4(frames, path, metadata=metadata) if suffix == ".mp4" else gif(frames, path)
     picture = bristles.painted(strokes, images.fit(*shape, size), ground, bristles=bristle, seed=seed)
     return images.save(picture, path, metadata=metadata)
 
@@ -105,15 +112,51 @@ def table(strokes: Strokes, shape: tuple[int, int]):
     return pd.DataFrame({"order": range(len(strokes)), **values})
 
 
-def film(strokes: Strokes, shape: tuple[int, int], ground: Tensor, path: Path, *, bristle: float = 1.0, seed: int = 0) -> Path:
-    """Write the picture being painted as an animated GIF, atomically."""
-    frames = [images.to_pil(frame) for frame in painting(strokes, shape, ground, bristle=bristle, seed=seed)]
+def gif(pictures: Iterable[Tensor], path: Path) -> Path:
+    """Write `pictures` (1, 3, H, W) in [0, 1] as an animated GIF, atomically, in the colours of the last one."""
+    frames = [images.to_pil(picture) for picture in pictures]
     palette = frames[-1].quantize(255, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     shown = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
     with storage.atomic(path) as temporary:
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=shown, loop=0)
     return path
+
+
+def mp4(pictures: Iterable[Tensor], path: Path, *, metadata: Mapping[str, str] | None = None) -> Path:
+    """Write `pictures` (1, 3, H, W) in [0, 1] as H.264 in an MP4, atomically; `metadata` stand in its comment, as JSON.
+
+    Sides are even there: an odd one is repeated at the edge, by one pixel.
+    """
+    import av
+
+    clock, stream = count(), None
+    with storage.atomic(path) as temporary, av.open(str(temporary), "w", options={"movflags": "faststart"}) as container:
+        container.metadata["comment"] = json.dumps(dict(metadata or {}))
+        for picture, milliseconds in _timed(pictures):
+            even = functional.pad(picture, (0, picture.shape[3] % 2, 0, picture.shape[2] % 2), mode="replicate")
+            if stream is None:
+                stream = container.add_stream("libx264", rate=FRAMES_A_SECOND, options={"crf": "18"})
+                stream.height, stream.width, stream.pix_fmt = *even.shape[2:], "yuv420p"
+                # Said in the file, as players guess by the size of a film what is not said.
+                for tag in ("colorspace", "color_primaries", "color_trc", "color_range"):
+                    setattr(stream.codec_context, tag, BT709)
+            frame = av.VideoFrame.from_image(images.to_pil(even)).reformat(format="yuv420p", dst_colorspace="ITU709")
+            for frame.pts in islice(clock, round(FRAMES_A_SECOND * milliseconds / 1000)):
+                container.mux(stream.encode(frame))
+        if stream is not None:
+            container.mux(stream.encode())
+    return path
+
+
+def _timed(pictures: Iterable[Tensor]) -> Iterator[tuple[Tensor, int]]:
+    """Each picture, and for how many milliseconds it is shown."""
+    every = iter(pictures)
+    shown = next(every)
+    for coming in every:
+        yield shown, FRAME_MS
+        shown = coming
+    yield shown, LAST_MS
 
 
 def painting(
