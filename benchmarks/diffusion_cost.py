@@ -51,15 +51,13 @@ def shaped(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> Base:
         latent_channels=4,
         sample_size=512,
     )
-    vocabulary = len(small.pipe.tokenizer)
-    text = transformers.CLIPTextModel(
-        transformers.CLIPTextConfig(
-            vocab_size=vocabulary, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
-        )
-    )
+    words = small.pipe.tokenizer
+    shape = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+    ends = {"bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id}
+    text = transformers.CLIPTextModel(transformers.CLIPTextConfig(vocab_size=len(words), **shape, **ends))
     torch.set_default_dtype(torch.float32)
     parts = {"unet": unet, "vae": vae, "text_encoder": text}
-    small.pipe.register_modules(**{name: part.to(device, dtype).eval().requires_grad_(False) for name, part in parts.items()})
+    small.pipe.register_modules(**{name: part.to(device).eval().requires_grad_(False) for name, part in parts.items()})
     return Base("Stable Diffusion 1.5, random", "Stable Diffusion 1", "random", small.pipe)
 
 

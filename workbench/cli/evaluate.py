@@ -126,7 +126,8 @@ def _drawn(args: argparse.Namespace, evaluation: "Evaluation", painter: "Painter
     from workbench import figures
     from workbench import provenance as pv
 
-    parameters = {"base": args.base, "corpus": args.corpus, "contents": args.contents, **given(args, ASKED)}
+    named = ("base", "corpus", "contents", "others", "seen", "token", "noun")
+    parameters = {name: value for name in named if (value := getattr(args, name))} | given(args, ASKED)
     weights = {pv.shared(encoder.name): encoder.weights_sha256, "base": painter.base.identity}
     made = pv.provenance(parameters, None, {"lora": Path(args.lora)}, weights)
     figure = figures.checkpoints(evaluation, painter.contents, painter.works.held_out)

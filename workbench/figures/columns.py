@@ -1,5 +1,6 @@
 """Things side by side, such as checkpoints of one training: a column for each, with its values above its pictures."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -160,10 +161,16 @@ def checkpoints(evaluation: "Evaluation", contents: Mapping[str, Tensor], held_o
         labels.append(f"from the word, seed {k}")
     marked = next((k + 1 for k, row in enumerate(rows) if row.label == choice.label), None)
     limits = {MEASURES["leak"]: evaluation.most_leak, MEASURES["variety"]: COLLAPSED}
-    heads = ["photographs, held-out works", *(row.label for row in rows)]
+    heads = ["photos, held-out works", *_headings([row.label for row in rows])]
     title = f"Recommended: {choice.label}" if choice.label else "None of the checkpoints is recommended"
     note = choice.reason[:1].upper() + choice.reason[1:]
     return columns(heads, values, pictures, labels, marked=marked, limits=limits, title=title, note=note)
+
+
+def _headings(labels: Sequence[str]) -> list[str]:
+    """Headings of narrow columns: "step 400" for "artist-step000400"; other labels, and numbers that two have, as they are."""
+    short = [re.sub(r"^.*[-_]?(?:step|checkpoint)[-_]?0*(?=\d)", "step ", label) for label in labels]
+    return [brief if short.count(brief) == 1 else label for brief, label in zip(short, labels, strict=True)]
 
 
 def _evenly(labels: Sequence[str], count: int, wanted: str) -> set[str]:
