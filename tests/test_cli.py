@@ -370,7 +370,7 @@ def test_compare_paints_every_content_after_every_target_once(workbench, two_sty
     labels = ("neighbours_single", "gram_blend-barycentre", "gram_whole-softmin")
     kept = {path.name.rpartition("_")[0] for path in Path("kept").iterdir()}
     assert kept == {f"{name}_{label}" for name in ("photograph", "work-01") for label in labels}
-    assert "work-01, blend-barycentre: τ = 0.1, effective number" in out and ", familiarity 100%" in out
+    assert "work-01, blend-barycentre: τ = 0.1, effective number" in out and "; it fits (familiarity 100%)" in out
     made = figures.read_provenance("figure.png")
     assert made["command"] == "compare" and made["parameters"]["targets"] == ["single", "blend/barycentre", "whole/apart"]
     assert len(made["inputs"]) == 2
@@ -955,7 +955,7 @@ def test_a_checkpoint_of_another_transfer_is_refused(workbench, two_styles, phot
 def test_check_reports_every_file_and_fails_when_one_was_rejected(workbench, two_styles, tmp_path):
     status, out, _ = workbench("corpus", "check", two_styles)
     counted, small = out.splitlines()
-    assert status == 0 and counted == "12 files seen: 12 usable, 0 rejected, 0 duplicates"
+    assert status == 0 and counted == "12 images seen: 12 usable, 0 rejected, 0 duplicates"
     assert "12 of 12 paintings have fewer pixels than asked, 512 px; the smallest has 64 px" in small
     folder = tmp_path / "mixed"
     folder.mkdir()
@@ -963,7 +963,7 @@ def test_check_reports_every_file_and_fails_when_one_was_rejected(workbench, two
     (folder / "b.png").write_bytes(b"no image")
     status, out, _ = workbench("corpus", "check", folder)
     assert status == 1
-    assert out.splitlines()[0] == "2 files seen: 1 usable, 1 rejected, 0 duplicates"
+    assert out.splitlines()[0] == "2 images seen: 1 usable, 1 rejected, 0 duplicates"
     assert out.splitlines()[1].startswith("rejected b.png: not an image")
     status, _, err = workbench("embed", folder, "--kind", "gram", "--size", "32")
     assert status == 0 and "1 rejected" in err  # what was left out is never left out in silence
@@ -1087,6 +1087,8 @@ def test_embed_refuses_what_does_not_go_together(workbench, two_styles, options,
         (("search", "CORPUS", "china", "--where", "artist=Giotto"), "no work meets --where artist=Giotto"),
         (("search", "lancedb:museum", "china", "--index", "lancedb:museum"), "is searched by itself"),
         (("search", "lancedb:museum", "china", "-o", "found.png"), "-o draws pictures"),
+        (("search", "lancedb:musuem", "china"), "there is no musuem"),
+        (("search", "milvus:works.db", "china"), "there is no works.db"),
         (("search", "CORPUS", "china", "-o", "found.txt"), ".png"),
     ],
 )

@@ -121,7 +121,7 @@ def test_every_reason_is_in_the_report(tmp_path):
     assert report.converted == (("turned.jpg", ("EXIF orientation applied",)),)
     assert report.duplicates == (("twin.png", "good.png"),)
     text = str(report)
-    assert text.splitlines()[0] == "9 files seen: 4 usable, 4 rejected, 1 duplicates"
+    assert text.splitlines()[0] == "9 images seen: 4 usable, 4 rejected, 1 duplicate"
     assert "duplicate twin.png: the same picture as good.png" in text
     assert all(f"rejected {name}: " in text for name in reasons)
     assert "converted turned.jpg: EXIF orientation applied" in text

@@ -131,5 +131,6 @@ class TestFit:
         limit = familiarity.UNFAMILIAR
         assert Fit(limit, 0).shortfall == Fit(0, limit).shortfall == Fit(1, 1).shortfall == 0
         assert Fit(limit / 2, limit / 4).shortfall == pytest.approx(0.5) and Fit(0, 0).shortfall == 1
-        assert Fit(0.8, 0.3).words == "familiarity 80%" and Fit(0.02, 0.3).words == "familiarity 2%, agreement 30%"
+        assert Fit(0.8, 0.3).words == "it fits (familiarity 80%)"
+        assert Fit(0.02, 0.3).words == "it fits (familiarity 2%, agreement 30%)"
         assert Fit(0.02, 0.01).words == "nothing here fits: the best match is worse than 98% of the artist's own"

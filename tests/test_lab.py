@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -310,6 +311,8 @@ class TestChoice:
         expected = {name: plain.get(name, 0) / 2 + pinned.get(name, 0) for name in plain | pinned}
         assert dict(zip((work.name for work in target.works), target.weights, strict=True)) == pytest.approx(expected)
         assert target.name == before.name and "50% of the weight on 2 pinned" in target.note
+        said = [float(number) for number in re.findall(r"effective number ([\d.]+)", target.note)]
+        assert said == pytest.approx([target.effective_number] * len(said), abs=0.05)  # of these weights, not of those before
         assert list(target.weights) == sorted(target.weights, reverse=True)
         exploration.change(target="regions")  # which takes none
         assert exploration.choice.pinned == ()

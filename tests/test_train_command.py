@@ -213,6 +213,15 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing(workbench, pictures
     assert {path: path.stat().st_mtime_ns for path in pictures.rglob("*")} == before
 
 
+def test_a_stop_before_the_first_step_says_how_to_go_on(workbench, pictures, monkeypatch):
+    def stopped(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workbench.generative.families.family", stopped)
+    status, _, err = workbench(*train(out="new"))
+    assert status == 130 and "interrupted before the first step; the same command goes on" in the_line(err)
+
+
 def test_what_is_to_be_trained_and_how_long_must_be_said(workbench):
     status, _, err = workbench("train", "artist", "--corpus", "works", "-o", "new")
     assert status == 2 and the_line(err) == "workbench: say how long to train: --steps or --minutes"

@@ -1,7 +1,7 @@
 """Content images and corpora, by path or by a sample's name."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from torch import Tensor
@@ -49,7 +49,9 @@ def corpus_path(name: str) -> Path | None:
         raise WorkbenchError(f"corpus {name} is a file: name the folder that holds the paintings")
     if name in samples.PAINTERS:
         return None
-    raise UsageError(f"corpus {name!r} is no folder, and no sample painter{_near(name, samples.PAINTERS)}{where(name)}")
+    beside = [str(path.with_name(one)) for one in difflib.get_close_matches(path.name, _folders(path.parent), n=1)]
+    near = f": did you mean {beside[0]}?" if beside else _near(name, samples.PAINTERS)
+    raise UsageError(f"corpus {name!r} is no folder, and no sample painter{near}{where(name)}")
 
 
 def truth(content: str, corpus: str, size: int) -> Tensor | None:
@@ -77,6 +79,14 @@ def _exists(look: Callable[[], bool]) -> bool:
         return False
 
 
-def _near(name: str, known) -> str:
+def _folders(parent: Path) -> list[str]:
+    """The names of the folders in `parent`, none where it cannot be read."""
+    try:
+        return [path.name for path in parent.iterdir() if path.is_dir()]
+    except (OSError, ValueError):
+        return []
+
+
+def _near(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f": did you mean {near[0]}?" if near else f" ({', '.join(known)})"

@@ -149,7 +149,7 @@ def _search(args: argparse.Namespace) -> None:
     content = inputs.content(args.content, inputs.COMPARED)
     encoder = load_encoder(args, style=False)
     corpora = [open_corpus(name) for name in args.corpus if not held]
-    index = stores.open_index(words)
+    index = stores.open_index(words, filled=bool(held))
     names = told_apart(corpora)
     described = descriptors.describe(images.resize(content, encoder.embedding_size).to(encoder.device), encoder, "content")
     if held:

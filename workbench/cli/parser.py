@@ -123,7 +123,7 @@ def index_option(parser: Parser) -> None:
         metavar="STORE",
         default="exact",
         help="where vectors of paintings are kept and searched: exact, in memory; lancedb:FOLDER; chroma://, postgresql://, "
-        "redis://, qdrant: or milvus: with an address; #NAME after it for one of several (default: exact)",
+        "redis://, qdrant:, milvus:, weaviate: or pinecone: with an address; #NAME for one of several (default: exact)",
     )
 
 

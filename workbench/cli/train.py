@@ -2,8 +2,9 @@
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.cli.parser import (
     CORPUS_HELP,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from workbench.generative.training import Training
 
 PLAN = "workbench.generative.training:Plan"
+T = TypeVar("T")
 
 
 def declare(commands: Any) -> None:
@@ -85,6 +87,14 @@ def declare(commands: Any) -> None:
     out.add_argument("--style", metavar="PAINTING", help="the one painting whose code is wanted: a work of --corpus")
 
 
+def _before_the_first_step(make: Callable[..., T], *args: Any, **options: Any) -> T:
+    """What `make` makes. Stopped, it says how to go on: pictures and latents that were made so far are kept."""
+    try:
+        return make(*args, **options)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt("interrupted before the first step; the same command goes on from what was made") from stop
+
+
 def _train(args: argparse.Namespace) -> None:
     require(bool(given(args, PLAN).keys() & {"steps", "minutes"}), "say how long to train: --steps or --minutes")
     from workbench.generative import families, trained
@@ -109,7 +119,8 @@ def _train(args: argparse.Namespace) -> None:
     folders = args.photos and [open_corpus(name, *trained.written(out)) for name in args.photos]
     photographs = folders and [work for folder in folders for work in folder]
     works = [work for corpus in corpora for work in corpus]
-    family = families.family(
+    family = _before_the_first_step(
+        families.family,
         args.family,
         works,
         photographs,

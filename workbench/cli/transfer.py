@@ -153,8 +153,8 @@ def declare(commands: Any) -> None:
     parser.option(
         "--method",
         SETTINGS,
-        "neighbours takes over places of the paintings, gram matches statistics, colours only colours; artist is a network in "
-        "the package that knows the works, and NAME one that workbench train made",
+        "neighbours takes over places of the paintings, gram matches statistics, colours only colours, strokes paints in brush "
+        "strokes; artist is a network in the package that knows the works, decoder one for any, NAME one that train made",
     )
     settings_options(parser)
     options_option(parser)

@@ -91,9 +91,8 @@ class IngestReport:
 
     def lines(self) -> list[str]:
         """The report for a reader: one line of counts, then one line for everything worth a look."""
-        counts = (
-            f"{self.seen} files seen: {self.usable} usable, {len(self.rejected)} rejected, {len(self.duplicates)} duplicates"
-        )
+        copies = f"{len(self.duplicates)} duplicate{'' if len(self.duplicates) == 1 else 's'}"
+        counts = f"{self.seen} images seen: {self.usable} usable, {len(self.rejected)} rejected, {copies}"
         return [
             counts,
             *(f"rejected {name}: {reason}" for name, reason in self.rejected),

@@ -261,6 +261,10 @@ class DreamBooth(Family):
         cache = _cache(self.base, f"class|{noun}|{side}|{steps}|{library('diffusers').__version__}")
         found = []
         count = self.options.class_images
+        missing = sum(cache.get(str(seed), ["latent"]) is None for seed in range(count))
+        if show and missing:
+            words = f"the base paints {missing} class images first, {steps} steps each, and keeps them"
+            print(f"{words}; -p class_images=N for fewer, -p prior=0 for none", file=sys.stderr)
         for seed in progress.track(range(count), total=count, label=f"class images ({noun})", show=show):
             held = cache.get(str(seed), ["latent"])
             if held is None:

@@ -88,7 +88,9 @@ class WorksStrip(widgets.VBox):
             return
         self.target = target
         count = len(target.works)
-        words = [f"{count} work{'' if count == 1 else 's'}", *([f"{len(choice.exclude)} left out"] if choice.exclude else [])]
+        some = f", the {self.shown} heaviest shown" if count > self.shown else ""
+        left_out = [f"{len(choice.exclude)} left out"] if choice.exclude else []
+        words = [f"{count} work{'' if count == 1 else 's'}{some}", *left_out]
         words += [f"effective number {target.effective_number:.1f}"] if "effective number" not in target.note else []
         said = html.escape(", ".join([*words, target.note]))
         self._report(said.replace("effective number", f'<span title="{EFFECTIVE}">effective number</span>', 1))

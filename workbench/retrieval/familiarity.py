@@ -48,10 +48,10 @@ class Fit:
 
     @property
     def words(self) -> str:
-        """Both ranks as a phrase for a note."""
+        """A phrase for a note: whether the works fit, and the ranks that say so."""
         if not self.shortfall:
             agreed = f", agreement {self.agreement:.0%}" if self.familiarity < UNFAMILIAR else ""
-            return f"familiarity {self.familiarity:.0%}{agreed}"
+            return f"it fits (familiarity {self.familiarity:.0%}{agreed})"
         worse = math.floor(100 * (1 - self.familiarity))
         return f"nothing here fits: the best match is worse than {worse}% of the artist's own"
 

@@ -1,5 +1,6 @@
 """Which works, with which weights: from the one that is named to the whole oeuvre."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -141,7 +142,7 @@ def _noted(note: str, fit: Fit | None) -> str:
     """`note` with the words of `fit`, which come first where nothing fits."""
     if fit is None:
         return note
-    return f"{fit.words}; {note}" if fit.shortfall else f"{note}, {fit.words}"
+    return f"{fit.words}; {note}" if fit.shortfall else f"{note}; {fit.words}"
 
 
 def cluster(
@@ -205,8 +206,9 @@ def keeping(target: StyleTarget, works: Sequence[Work]) -> StyleTarget:
     for work in works:
         weights[work] = weights.get(work, 0.0) + PINNED / len(works)
     order = sorted(weights, key=lambda work: -weights[work])
-    note = f"{target.note}; {PINNED:.0%} of the weight on {len(works)} pinned"
-    return replace(target, works=tuple(order), weights=tuple(weights[work] for work in order), note=note)
+    kept = replace(target, works=tuple(order), weights=tuple(weights[work] for work in order))
+    note = re.sub(r"(?<=effective number )[\d.]+", f"{kept.effective_number:.1f}", target.note)
+    return replace(kept, note=f"{note}; {PINNED:.0%} of the weight on {len(works)} pinned")
 
 
 class Selection:

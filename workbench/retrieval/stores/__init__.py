@@ -6,9 +6,11 @@ extra of this package, called as the first word.
 
 import importlib
 import re
+from pathlib import Path
 
 from workbench.errors import require
 from workbench.names import without_passwords
+from workbench.paths import where
 from workbench.retrieval.index import ExactIndex, Index
 
 STORES = {
@@ -22,6 +24,8 @@ STORES = {
     "pinecone": ("pinecone", "Pinecone", "pinecone:CLOUD/REGION"),
 }
 """The first word -> (module, class, how it is written)."""
+ON_DISK = ("lancedb", "qdrant", "milvus")
+"""Stores whose place is a file or folder, where it is no address."""
 NAME = "works"
 """Name of an index unless one is given."""
 NAMES = re.compile(r"[A-Za-z][A-Za-z0-9_]{2,47}")
@@ -43,14 +47,17 @@ def parse(words: str) -> tuple[str, str, str]:
     return store, f"{store}:{rest}" if rest.startswith("//") else rest, name or NAME
 
 
-def open_index(words: str) -> Index:
+def open_index(words: str, *, filled: bool = False) -> Index:
     """The index that `words` name; where there is none yet, the first upsert makes it.
 
-    Raises UsageError where they name no store, WorkbenchError where its client is not installed or it does not answer.
+    filled: it is to be read, so that a file or folder that is not there is refused, and not made. Raises UsageError where the
+    words name no store, WorkbenchError where its client is not installed or it does not answer.
     """
     store, place, name = parse(words)
     if store == "exact":
         return ExactIndex()
+    if filled and store in ON_DISK and "://" not in place:
+        require(Path(place).exists(), f"index {words}: there is no {place}{where(place)}")
     module, kind, _ = STORES[store]
     opened: Index = getattr(importlib.import_module(f"workbench.retrieval.stores.{module}"), kind)(place, name)
     return opened
