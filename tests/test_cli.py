@@ -124,6 +124,8 @@ print({"torch", "matplotlib", "scipy"} & set(sys.modules) or "")
 from workbench import encoders, figures, lab, methods, runs, targets, transfer
 heavy = {"nbformat", "papermill", "torchvision", "open_clip", "torch._dynamo", "sklearn", "pandas", "scipy.stats"}
 print(heavy & set(sys.modules) or "")
+from workbench.study import Study, blind, summary, validation
+print({"sklearn", "scipy.stats", "scipy.optimize", "scipy.interpolate"} & set(sys.modules) or "")
 from workbench.runs import declarations
 declarations.read(pathlib.Path(sys.argv[1]))
 print({"rfc3987_syntax", "papermill"} & set(sys.modules) or "")

@@ -9,6 +9,7 @@ import itertools
 import subprocess
 import sys
 import threading
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -336,6 +337,25 @@ def test_a_table_of_another_program_is_left_as_it_is(servers):
     (comment,) = index.client.execute("select obj_description('visitors'::regclass)").fetchone()
     assert comment == "of the museum" and index.client.execute("select count(*) from visitors").fetchone() == (0,)
     close(index)
+
+
+def test_a_password_of_redis_is_read_from_address_or_environment_and_never_shown(servers, monkeypatch):
+    check_installed("redis")
+    password = "s3cret/of #1"
+    place = servers.redis_asking_for(password)
+    given = {"address": f"redis://:{quote(password, safe='')}@{place}", "environment": f"redis://{place}"}
+    for where, words in given.items():
+        if where == "environment":
+            monkeypatch.setenv("REDIS_PASSWORD", password)
+        index = open_index(words)
+        index.upsert([where], np.ones((1, 3)))
+        assert where in {match.id for match in index.search(np.ones(3), 9)}
+        close(index)
+    monkeypatch.delenv("REDIS_PASSWORD")
+    for words in (f"redis://{place}", f"redis://:wr0ng@{place}"):
+        with pytest.raises(WorkbenchError) as refused:
+            open_index(words)
+        assert place in str(refused.value) and "wr0ng" not in str(refused.value) and "\n" not in str(refused.value)
 
 
 class TestWords:

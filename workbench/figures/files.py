@@ -10,7 +10,7 @@ import matplotlib.figure
 from PIL import Image, UnidentifiedImageError
 
 from workbench.errors import UsageError, WorkbenchError
-from workbench.figures.canvas import JPEG_QUALITY, style
+from workbench.figures.canvas import JPEG_QUALITY, PNG, style
 from workbench.provenance import text as canonical
 from workbench.storage import atomic
 
@@ -50,7 +50,8 @@ def save(
         path = Path(f"{stem}{suffix}")
         kept = {key: value for key, value in metadata.items() if value is not None or key not in (PNG_KEY, PDF_KEY)}
         with atomic(path) as temporary, style():
-            figure.savefig(temporary, format=suffix[1:], dpi=dpi, metadata=kept)
+            options = {"pil_kwargs": PNG} if suffix == ".png" else {}
+            figure.savefig(temporary, format=suffix[1:], dpi=dpi, metadata=kept, **options)
         paths.append(path)
     if ".jpg" in suffixes:
         paths.append(Path(f"{stem}.jpg"))

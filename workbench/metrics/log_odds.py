@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
 from workbench import images
@@ -16,6 +14,9 @@ from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.metrics.judging import peers
 from workbench.retrieval import descriptors, embeddings
+
+if TYPE_CHECKING:  # scikit-learn is loaded where it is used: that takes a second
+    from sklearn.linear_model import LogisticRegression
 
 LAYERS = 4
 """Style layers that are used, relu1_1 to relu4_1: relu5_1 depends more on what is shown."""
@@ -91,12 +92,14 @@ class Probe:
         self._fits: dict[bytes, list[tuple[np.ndarray, LogisticRegression]]] = {}
         self.probes()
 
-    def probes(self, without: Sequence[str] = ()) -> list[tuple[np.ndarray, LogisticRegression]]:
+    def probes(self, without: Sequence[str] = ()) -> "list[tuple[np.ndarray, LogisticRegression]]":
         """(held out (n,) bool, a probe trained without these) for every fold; no probe is trained on the groups `without`.
 
         The first is trained on all other works, and holds out `without` alone. Every point of another group is held out by
         just one of the rest. UsageError when too few groups are left.
         """
+        from sklearn.model_selection import StratifiedGroupKFold
+
         left_out = np.isin(self.groups, list(without))
         key = left_out.tobytes()
         if key not in self._fits:
@@ -114,14 +117,16 @@ class Probe:
             self._fits[key] = [(out, self._fitted(~out & ~left_out)) for out in held]
         return self._fits[key]
 
-    def _fitted(self, rows: np.ndarray) -> LogisticRegression:
+    def _fitted(self, rows: np.ndarray) -> "LogisticRegression":
+        from sklearn.linear_model import LogisticRegression
+
         model = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=2000, tol=1e-6)
         return model.fit(self._points[rows], self.his[rows])
 
     def _coordinates(self, points: np.ndarray) -> np.ndarray:
         return ((np.asarray(points, dtype=np.float64) - self._centre) * self._scale) @ self._axes.T
 
-    def scored(self, model: LogisticRegression, points: np.ndarray) -> np.ndarray:
+    def scored(self, model: "LogisticRegression", points: np.ndarray) -> np.ndarray:
         """Log-odds of new points (m, D) by one of `probes`: (m,)."""
         return model.decision_function(self._coordinates(points))
 
@@ -155,6 +160,8 @@ class Probe:
     @property
     def auc(self) -> float:
         """How often a held-out work of his scores more than one that is not his, in [0, 1]; .5 is chance."""
+        from sklearn.metrics import roc_auc_score
+
         return float(roc_auc_score(self.his, self.held_out()))
 
 

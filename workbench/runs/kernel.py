@@ -17,6 +17,7 @@ from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from workbench.memory import SELDOM
 from workbench.runs.record import FOLDER_VARIABLE
 
 LOG = "kernel.log"
@@ -25,6 +26,8 @@ START_SECONDS = 120
 """Seconds that a kernel may take to start, on a busy machine."""
 OUTPUT_SECONDS = 60
 """Seconds from the end of a cell until all its outputs have arrived, at most."""
+START = f"import gc, runpy; gc.set_threshold{SELDOM}; runpy.run_module('ipykernel_launcher', run_name='__main__')"
+"""What the kernel's process does: see `memory.SELDOM`."""
 
 
 @dataclass
@@ -139,7 +142,7 @@ def _kernel(folder: Path) -> Iterator[type[AsyncKernelManager]]:
 
             @property
             def kernel_spec(self) -> KernelSpec:
-                command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+                command = [sys.executable, "-c", START, "-f", "{connection_file}"]
                 return KernelSpec(argv=command, display_name="Python 3", language="python")
 
             async def start_kernel(self, **options) -> None:

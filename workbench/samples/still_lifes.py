@@ -1,7 +1,7 @@
 """Still lifes: bowls, bottles, fruit and flowers on a table with a cloth, lit from the upper left."""
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
+import scipy  # interpolate is loaded when it is first used, which takes half a second
 
 from workbench.samples.flow import noise
 from workbench.samples.forms import (
@@ -24,10 +24,11 @@ FRUITS = {
     "peach": ("#6e2a20", "#c9664a", "#eba173", "#f8dcb0"),
 }
 WARES = ("#7d8f8a", "#b9a888", "#8a4a32", "#e0dccf", "#4d6377", "#6f7a4a")
-#: Half the width of a thing of revolution, in heights, at heights from 0 (its foot) to 1.
-BOTTLE = PchipInterpolator([0, 0.03, 0.55, 0.66, 0.74, 0.95, 0.96, 1], [0.125, 0.135, 0.135, 0.09, 0.048, 0.043, 0.055, 0.052])
-JUG = PchipInterpolator([0, 0.05, 0.35, 0.6, 0.78, 0.9, 1], [0.19, 0.22, 0.33, 0.28, 0.17, 0.17, 0.22])
-VASE = PchipInterpolator([0, 0.06, 0.45, 0.75, 0.9, 1], [0.24, 0.28, 0.42, 0.34, 0.24, 0.30])
+Outline = tuple[list[float], list[float]]
+"""A thing of revolution: heights from 0 (its foot) to 1, and half its width there, in heights."""
+BOTTLE: Outline = ([0, 0.03, 0.55, 0.66, 0.74, 0.95, 0.96, 1], [0.125, 0.135, 0.135, 0.09, 0.048, 0.043, 0.055, 0.052])
+JUG: Outline = ([0, 0.05, 0.35, 0.6, 0.78, 0.9, 1], [0.19, 0.22, 0.33, 0.28, 0.17, 0.17, 0.22])
+VASE: Outline = ([0, 0.06, 0.45, 0.75, 0.9, 1], [0.24, 0.28, 0.42, 0.34, 0.24, 0.30])
 BLOOMS = ("#e8b23a", "#d95a3c", "#efe6da", "#c65a86", "#7a63b0", "#f0d65a")
 
 
@@ -161,10 +162,9 @@ def bowl(stage: Stage, x: float, foot: float, wide: float) -> None:
     stage.lay(lip * stage.soft(stage.Y - rim), np.clip(ware * 1.3, 0, 1))
 
 
-def turned(
-    stage: Stage, x: float, foot: float, tall: float, profile: PchipInterpolator, ware: np.ndarray, gloss: float
-) -> None:
-    """A thing of revolution with the given profile: a lit side, a dark side, reflected light and a highlight."""
+def turned(stage: Stage, x: float, foot: float, tall: float, outline: Outline, ware: np.ndarray, gloss: float) -> None:
+    """A thing of revolution with the given outline: a lit side, a dark side, reflected light and a highlight."""
+    profile = scipy.interpolate.PchipInterpolator(*outline)
     t = np.clip((foot - stage.Y) / tall, 0, 1)
     half = profile(t).astype(np.float32) * tall
     cast(stage, x, foot, float(profile(0.1)) * tall, tall * 0.5)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import scipy  # stats and optimize are loaded when they are first used, which takes a second
 from numpy.typing import ArrayLike
-from scipy import optimize, stats
 
 from workbench.errors import require
 
@@ -112,7 +112,7 @@ def t_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
     values = values[~np.isnan(values)]
     n = len(values)
     require(n >= 3, f"{n} values: a t interval needs three at least")
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
     mean = float(values.mean())
     return Interval(mean, mean - half, mean + half)
 
@@ -142,7 +142,7 @@ def sign_flip_p(differences: ArrayLike, *, seed: int = 0) -> float:
     means = means[~np.isnan(means)]
     if len(means) < 2:
         return 1.0 if len(means) else np.nan
-    test = stats.permutation_test(
+    test = scipy.stats.permutation_test(
         (means,), np.mean, permutation_type="samples", vectorized=True, n_resamples=FLIPS, random_state=seed
     )
     return float(test.pvalue)
@@ -178,9 +178,9 @@ def t_power(effect: float, n: int, alpha: float = 0.05) -> float:
     t is then noncentral with n - 1 degrees of freedom and the noncentrality effect √n (Cohen 1988, "Statistical Power
     Analysis for the Behavioral Sciences", chapter 2).
     """
-    limit = stats.t.isf(alpha / 2, n - 1)
+    limit = scipy.stats.t.isf(alpha / 2, n - 1)
     # The lower tail by symmetry, as an upper one: where it vanishes, scipy's nct.cdf(-limit) is NaN.
-    return float(sum(stats.nct.sf(limit, n - 1, side * effect * np.sqrt(n)) for side in (1, -1)))
+    return float(sum(scipy.stats.nct.sf(limit, n - 1, side * effect * np.sqrt(n)) for side in (1, -1)))
 
 
 def smallest_effect(spread: float, n: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -199,7 +199,7 @@ def smallest_effect(spread: float, n: int, *, alpha: float = 0.05, power: float 
     enough = 1.0
     while t_power(enough, n, alpha) < power:
         enough *= 2
-    return float(spread * optimize.brentq(lambda effect: t_power(effect, n, alpha) - power, 0, enough))
+    return float(spread * scipy.optimize.brentq(lambda effect: t_power(effect, n, alpha) - power, 0, enough))
 
 
 def compared(
@@ -249,7 +249,7 @@ def proportion(successes: int, trials: int, *, confidence: float = 0.95) -> Prop
     _check(confidence)
     if trials == 0:
         return Proportion(np.nan, np.nan, np.nan, 0, 0)
-    ends = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    ends = scipy.stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return Proportion(successes / trials, float(ends.low), float(ends.high), successes, trials)
 
 

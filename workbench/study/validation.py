@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import scipy  # stats is loaded when it is first used, which takes a second
 import torch.nn.functional as F
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from workbench import images
@@ -113,4 +113,4 @@ def _spearman(values: np.ndarray, errors: np.ndarray) -> float:
     known = ~np.isnan(values)
     if known.sum() < 3 or np.ptp(values[known]) == 0:
         return float("nan")
-    return float(spearmanr(values[known], errors[known]).statistic)
+    return float(scipy.stats.spearmanr(values[known], errors[known]).statistic)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
+import scipy  # stats is loaded when it is first used, which takes a second
 from scipy.special import expit
 
 from workbench.errors import WorkbenchError, require
@@ -56,7 +56,7 @@ def _reliability(ballot: Ballot, level: float) -> Reliability:
         ties=counts[TIE],
         consistent=proportion(sum(agree), len(agree), confidence=level),
         left=proportion(left, decided, confidence=level),
-        bias=float(stats.binomtest(left, decided).pvalue) if decided else math.nan,
+        bias=float(scipy.stats.binomtest(left, decided).pvalue) if decided else math.nan,
         seconds=ballot.seconds,
         checks=proportion(sum(ballot.checks), len(ballot.checks), confidence=level),
     )
@@ -189,7 +189,7 @@ def strengths(
             covariances[k] = np.cov(draws.T) * (count / (count - 1))
 
     freedom = len(set(contents)) - 1
-    margin = float(stats.t.ppf(0.5 + level / 2, freedom)) if freedom else math.nan
+    margin = float(scipy.stats.t.ppf(0.5 + level / 2, freedom)) if freedom else math.nan
     order = np.argsort(-values, kind="stable")
     return Strengths(tuple(methods[i] for i in order), values[order], covariances[:, order][:, :, order], margin)
 
