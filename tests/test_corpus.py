@@ -3,12 +3,14 @@
 import csv
 import json
 import os
+import re
 import shutil
 import sys
+import tempfile
 import unicodedata
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -18,8 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from workbench import images, inputs
-from workbench.corpora import Corpus, IngestReport, Work, ingest, told_apart
+from workbench.corpora import Corpus, IngestReport, Work, ingest, metadata, told_apart
 from workbench.errors import UsageError, WorkbenchError
+from workbench.names import FORMULAS
 
 
 def paint(path: Path, seed: int = 0, size: tuple[int, int] = (12, 8), **options) -> Path:
@@ -292,6 +295,24 @@ def test_no_usable_image_is_one_line(tmp_path, kind):
         ingest(folder)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@given(st.lists(st.text("=+-@'1.a ", max_size=5), min_size=1, max_size=6))
+def test_no_cell_of_a_table_is_a_formula_and_each_reads_as_it_was(texts):
+    """A number is none. The name of a file leads to the same file, and needs nobody to take a mark off."""
+    texts = [text.strip() for text in texts]
+    rows = [{"file_name": f"={k}.png", "title": text, "=note": text[::-1].strip()} for k, text in enumerate(texts)]
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder, "metadata.csv")
+        table.write_text(metadata.csv_text(rows[0], rows), encoding="utf-8")
+        written = list(csv.reader(table.open(encoding="utf-8")))
+        read = [row for _, row in metadata.read_table(table)]
+    for cell in (cell for row in written for cell in row):
+        assert not cell.startswith(FORMULAS) or re.fullmatch(r"[+-][\d.]+", cell)
+    assert [(row["title"], row["=note"]) for row in read] == [
+        (row["title"], row["=note"]) for row in metadata.whole_numbers(rows)
+    ]
+    assert [PurePosixPath(row["file_name"]).name for row in read] == [row["file_name"] for row in rows]
 
 
 def test_metadata_in_lines_of_json(tmp_path):

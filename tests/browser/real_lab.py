@@ -269,7 +269,7 @@ class Notebook:
         return self.page.locator(".jp-Notebook").locator(selector, **keywords)
 
     def barriers(self, selector: str) -> list[str]:
-        """What axe-core finds of serious or critical impact in the elements of `selector`: each rule, with the part that breaks it.
+        """What axe-core finds of serious or critical impact in the elements of `selector`: a line for each.
 
         What lies outside of them is JupyterLab's own.
         """
