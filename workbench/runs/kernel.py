@@ -16,7 +16,9 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from papermill.iorw import LocalHandler, papermill_io
 
+from workbench import storage
 from workbench.runs.record import FOLDER_VARIABLE
 
 LOG = "kernel.log"
@@ -64,6 +66,8 @@ class Watch:
 
 def execute(notebook, folder: Path, given: dict, timeout: float | None, bar: bool, watch: Watch) -> str | None:
     """Run the notebook into folder/executed.ipynb, with a `bar` on stderr. Returns what went wrong, as one line, or None."""
+    made = folder / "executed.ipynb"
+    papermill_io.register(str(made), _Whole())
     attempts = 2  # a port may be taken, or a machine too busy, between two kernels that start; a cell is never retried
     while True:
         attempts -= 1
@@ -71,7 +75,7 @@ def execute(notebook, folder: Path, given: dict, timeout: float | None, bar: boo
             with _kernel(folder) as kernel, _quiet():
                 papermill.execute_notebook(
                     _escaped(notebook),
-                    _escaped(folder / "executed.ipynb"),
+                    _escaped(made),
                     _as_lists(given),
                     kernel_name="python3",
                     language="python",
@@ -96,6 +100,13 @@ def execute(notebook, folder: Path, given: dict, timeout: float | None, bar: boo
                 raise
             if not attempts:
                 return line(f"the kernel did not start: {error}")
+
+
+class _Whole(LocalHandler):
+    """How papermill saves a notebook after each cell: at any moment the file is that of one cell or of the next, and whole."""
+
+    def write(self, buf: str, path: str) -> None:
+        storage.write_text(path, buf)
 
 
 def _escaped(path: Path) -> str:
