@@ -208,6 +208,23 @@ def test_probable_copies_are_reported_stay_together_and_may_be_left_out(twins):
     assert names(left) == [*(f"{seed}.jpg" for seed in range(6)), "plain-50.png", "plain-60.png"]
 
 
+@pytest.mark.parametrize(
+    "box",
+    [(0.05, 0.05, 0.95, 0.95), (0.1, 0.1, 0.9, 0.9), (0.15, 0.15, 0.85, 0.85), (0.07, 0, 1, 1), (0.01, 0.05, 0.98, 0.96)],
+)
+def test_a_work_and_what_is_cropped_of_it_are_probable_copies(tmp_path, box):
+    """Also the second time, when no picture is decoded; and six scenes are not taken for each other."""
+    for seed in range(6):
+        coarse = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), np.uint8)
+        scene = Image.fromarray(coarse).resize((360, 270), Image.Resampling.BICUBIC)
+        scene.save(tmp_path / f"{seed}.jpg")
+        cropped = scene.crop([round(share * side) for share, side in zip(box, (360, 270) * 2, strict=True)])
+        cropped.resize((200, 150)).save(tmp_path / f"{seed}-cropped.jpg", quality=80)
+    for _ in range(2):
+        pairs = [pair[:2] for pair in ingest(tmp_path).report.copies]
+        assert pairs == [(f"{seed}-cropped.jpg", f"{seed}.jpg") for seed in range(6)]
+
+
 def test_thumbnails_are_too_small_to_tell(tmp_path):
     y, x = np.mgrid[:48, :64]
     for shift in range(3):
