@@ -137,9 +137,9 @@ def _kernel(folder: Path) -> Iterator[type[AsyncKernelManager]]:
     ipc = sys.platform != "win32"
     environment = os.environ | {FOLDER_VARIABLE: str(folder.absolute())}
     # A socket's path may be no longer than about 100 bytes, which the folder for temporary files may exceed.
-    short = "/tmp" if ipc and len(tempfile.gettempdir()) > 60 else None
+    short = "/tmp" if ipc and len(tempfile.gettempdir()) > 45 else None
     with (
-        tempfile.TemporaryDirectory(prefix="workbench-", dir=short, ignore_cleanup_errors=True) as sockets,
+        storage.temporary_folder(short) as sockets,
         (folder / LOG).open("wb") as log,
     ):
 
