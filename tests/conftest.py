@@ -137,6 +137,15 @@ def corpus(two_styles):
 
 
 @pytest.fixture(scope="session")
+def two_corpora(two_styles, tmp_path_factory):
+    """`two_styles`, and a folder of five of its works under other names."""
+    other = tmp_path_factory.mktemp("other")
+    for k, path in enumerate(sorted(two_styles.glob("*.png"))[:5]):
+        shutil.copy(path, other / f"other-{k}.png")
+    return two_styles, other
+
+
+@pytest.fixture(scope="session")
 def encoder():
     """The encoder that needs no weights, on the CPU."""
     return encoders.load("embedded", device="cpu", precision="float32")

@@ -67,7 +67,9 @@ class TestComparison:
             record = json.loads(json.dumps(outcome.record(), allow_nan=False))
             assert sum(work["weight"] for work in record["works"]) == pytest.approx(1)
             assert len(record["works"]) == len(outcome.target.works)
-            assert record["complete"] and record["losses"]["total"] > 0
+            assert record["complete"] and record["losses"]["total"] > 0 and record["enlarged"] == ""
+            larger = replace(outcome.result, settings=replace(outcome.result.settings, size=512))
+            assert "fewer pixels than asked, 512 px" in replace(outcome, result=larger).record()["enlarged"]
 
     def test_any_registered_method_can_be_compared_and_drawn(self, outcomes, tmp_path):
         """Colour transfer alone, which has no steps, between two methods that have."""

@@ -3,12 +3,14 @@
 import csv
 import json
 import os
+import re
 import shutil
 import sys
+import tempfile
 import unicodedata
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -18,8 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from workbench import images, inputs
-from workbench.corpora import Corpus, IngestReport, Work, ingest, told_apart
+from workbench.corpora import Corpus, IngestReport, Work, ingest, metadata, told_apart
 from workbench.errors import UsageError, WorkbenchError
+from workbench.names import FORMULAS
 
 
 def paint(path: Path, seed: int = 0, size: tuple[int, int] = (12, 8), **options) -> Path:
@@ -205,6 +208,23 @@ def test_probable_copies_are_reported_stay_together_and_may_be_left_out(twins):
     assert names(left) == [*(f"{seed}.jpg" for seed in range(6)), "plain-50.png", "plain-60.png"]
 
 
+@pytest.mark.parametrize(
+    "box",
+    [(0.05, 0.05, 0.95, 0.95), (0.1, 0.1, 0.9, 0.9), (0.15, 0.15, 0.85, 0.85), (0.07, 0, 1, 1), (0.01, 0.05, 0.98, 0.96)],
+)
+def test_a_work_and_what_is_cropped_of_it_are_probable_copies(tmp_path, box):
+    """Also the second time, when no picture is decoded; and six scenes are not taken for each other."""
+    for seed in range(6):
+        coarse = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), np.uint8)
+        scene = Image.fromarray(coarse).resize((360, 270), Image.Resampling.BICUBIC)
+        scene.save(tmp_path / f"{seed}.jpg")
+        cropped = scene.crop([round(share * side) for share, side in zip(box, (360, 270) * 2, strict=True)])
+        cropped.resize((200, 150)).save(tmp_path / f"{seed}-cropped.jpg", quality=80)
+    for _ in range(2):
+        pairs = [pair[:2] for pair in ingest(tmp_path).report.copies]
+        assert pairs == [(f"{seed}-cropped.jpg", f"{seed}.jpg") for seed in range(6)]
+
+
 def test_thumbnails_are_too_small_to_tell(tmp_path):
     y, x = np.mgrid[:48, :64]
     for shift in range(3):
@@ -292,6 +312,24 @@ def test_no_usable_image_is_one_line(tmp_path, kind):
         ingest(folder)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@given(st.lists(st.text("=+-@'1.a ", max_size=5), min_size=1, max_size=6))
+def test_no_cell_of_a_table_is_a_formula_and_each_reads_as_it_was(texts):
+    """A number is none. The name of a file leads to the same file, and needs nobody to take a mark off."""
+    texts = [text.strip() for text in texts]
+    rows = [{"file_name": f"={k}.png", "title": text, "=note": text[::-1].strip()} for k, text in enumerate(texts)]
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder, "metadata.csv")
+        table.write_text(metadata.csv_text(rows[0], rows), encoding="utf-8")
+        written = list(csv.reader(table.open(encoding="utf-8")))
+        read = [row for _, row in metadata.read_table(table)]
+    for cell in (cell for row in written for cell in row):
+        assert not cell.startswith(FORMULAS) or re.fullmatch(r"[+-][\d.]+", cell)
+    assert [(row["title"], row["=note"]) for row in read] == [
+        (row["title"], row["=note"]) for row in metadata.whole_numbers(rows)
+    ]
+    assert [PurePosixPath(row["file_name"]).name for row in read] == [row["file_name"] for row in rows]
 
 
 def test_metadata_in_lines_of_json(tmp_path):

@@ -996,6 +996,18 @@ class TestLogSlider:
         steps = (math.log10(slider.value) - slider.min) / slider.step
         assert steps == pytest.approx(round(steps), abs=1e-6)
 
+    def test_its_lowest_step_is_shown_as_it_is(self):
+        """It may lie below the lowest value on offer, for the steps pass through the value."""
+        slider = LogSlider("α", -3, 1, 0.1, 0.05)
+        lowest = LogSlider.rounded(10**slider.min)
+        assert lowest < 0.001
+        slider.value = 10**slider.min
+        slider.place(lowest)
+        assert not LogSlider.moved(slider.value, lowest)
+        slider.place(0.5)
+        slider.place(lowest)
+        assert not LogSlider.moved(slider.value, lowest)
+
 
 class TestGallery:
     """Thumbnails are sent on request."""

@@ -615,6 +615,16 @@ def test_a_call_goes_on_where_the_last_one_ended(server, tmp_path):
     assert server.count("/images/6.jpg") == 0
 
 
+def test_a_title_that_begins_like_a_formula_is_none_in_the_table(server, tmp_path):
+    title = '=HYPERLINK("http://somewhere")'
+    source, folder = cleveland(server, painting(server, 1, title=title)), tmp_path / "works"
+    for _ in range(2):
+        fetch(GOGH, [source], folder, contact=ME)
+        with (folder / "metadata.csv").open(encoding="utf-8") as file:
+            assert [row["title"] for row in csv.DictReader(file)] == [f"'{title}"]
+        assert [work.title for work in ingest(folder)] == [title]
+
+
 def test_what_one_query_leaves_out_another_may_want(server, tmp_path):
     """And what one has brought another does not lose, though it would leave it out."""
     source = cleveland(server, painting(server, 1), painting(server, 2, type="Print"))

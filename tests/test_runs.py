@@ -8,6 +8,7 @@ import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import full
 import matplotlib.figure
 import nbformat
 import numpy as np
@@ -469,6 +470,16 @@ def made_by(result):
 
 
 SESSION = "from workbench import runs\nrun = runs.begin(globals(), '05_tiny')"
+
+
+def test_a_notebook_that_cannot_be_saved_leaves_the_one_before(tmp_path):
+    """papermill itself would write over it."""
+    path = tmp_path / "executed.ipynb"
+    whole = kernel._Whole()
+    whole.write("of one cell", str(path))
+    with full.disk(16), pytest.raises(WorkbenchError, match=r"executed.ipynb"):
+        whole.write("of two cells" * 1000, str(path))
+    assert path.read_text() == "of one cell"
 
 
 @pytest.mark.slow

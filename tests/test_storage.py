@@ -1,5 +1,7 @@
 import ast
 import os
+import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +50,26 @@ class TestAtomic:
         storage._sweep.cache_clear()
         storage.write_text(tmp_path / "a.txt", "x")
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a.txt", *others])
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+    def test_the_folder_of_a_killed_process_goes_with_the_next_one(self, tmp_path):
+        """That of a process that still runs stays, and where a link leads to is not touched."""
+        kills_itself = (
+            "import os, signal, sys; from workbench import storage\n"
+            "with storage.temporary_folder(sys.argv[1]) as folder:\n"
+            "    (folder / 'a').mkdir(); (folder / 'a' / 'b').touch(); os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        killed = subprocess.Popen([sys.executable, "-c", kills_itself, str(tmp_path)])
+        assert killed.wait() == -signal.SIGKILL
+        (left,) = tmp_path.iterdir()
+        assert (left / "a" / "b").exists()
+        (kept := tmp_path / "kept").mkdir()
+        (tmp_path / left.name.replace("workbench", "link")).symlink_to(kept)
+        storage._sweep.cache_clear()
+        with storage.temporary_folder(tmp_path) as first, storage.temporary_folder(tmp_path) as second:
+            assert set(tmp_path.iterdir()) == {first, second, kept}
+            assert stat.S_IMODE(first.stat().st_mode) == 0o700
+        assert list(tmp_path.iterdir()) == [kept]
 
     def test_a_path_that_cannot_be_is_named(self, tmp_path):
         storage.write_text(tmp_path / "file", "in the way")

@@ -221,6 +221,16 @@ class TestTrace:
 
         assert self.trace(work)["files"] == {"content.png": None, "mine.bin": dependencies.pv.sha256(Path("mine.bin"))}
 
+    def test_nor_does_one_that_is_older_by_a_clock_that_was_set_back(self, project):
+        def work():
+            Path("content.png").read_text()
+            Path("package/copied.png").write_text("another")  # the file that takes its place was written before the run
+            os.utime("package/copied.png", (0, 0))
+            Path("package/copied.png").replace("content.png")
+            dependencies._trace._written.clear()  # by somebody else
+
+        assert self.trace(work)["files"] == {"content.png": None}
+
 
 class TestPlan:
     """Which runs are made."""

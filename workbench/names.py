@@ -25,12 +25,22 @@ def without_passwords(text: str) -> str:
 
 def inert(value: T) -> T | str:
     """`value` for a cell of a table: a spreadsheet would take a text that begins like a formula for one. See `as_it_was`."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+    return f"'{value}" if isinstance(value, str) and _computed(value) else value
+
+
+def inert_path(name: str) -> str:
+    """The same file by a relative path that is no formula to a spreadsheet, and needs no reader that knows of `inert`."""
+    return f"./{name}" if name.startswith(FORMULAS) else name
 
 
 def as_it_was(cell: T) -> T | str:
     """The value that `inert` made a cell of."""
-    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and cell[1:].startswith(FORMULAS) else cell
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _computed(cell[1:]) else cell
+
+
+def _computed(text: str) -> bool:
+    """Whether `text` begins like a formula, be it behind the marks of `inert`. A number does not."""
+    return text.lstrip("'").startswith(FORMULAS) and not re.fullmatch(r"[+-]?\d+(\.\d+)?", text)
 
 
 def _spelt(sign: re.Match[str]) -> str:

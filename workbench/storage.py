@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _HERE = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
 _TEMPORARY = re.compile(rf"\..*-(\d+)-{_HERE}[0-9a-f]{{8}}(\.[^.]*)?")
-"""The name of a file that `atomic` writes before it takes its place: it has the number of the process, and of the machine."""
+"""The name of what is there for a while, such as a file before it takes its place: the number of the process, the machine's."""
 
 
 def cache_dir(*parts: str) -> Path:
@@ -64,7 +64,7 @@ def _home() -> Path:
             f"no cache in the home folder ({getattr(error, 'strerror', None) or error}): what is computed is kept for this "
             "session alone; set WORKBENCH_CACHE to a folder that can be written"
         )
-        root = Path(tempfile.mkdtemp(prefix="workbench-cache-"))
+        root = _made_in(Path(tempfile.gettempdir()))
         atexit.register(shutil.rmtree, root, ignore_errors=True)
         return root
 
@@ -230,13 +230,33 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
             temporary.unlink()
 
 
+@contextmanager
+def temporary_folder(within: str | os.PathLike | None = None) -> Iterator[Path]:
+    """An empty folder of this user alone, below `within` or where temporary files go, which vanishes with all that is in it.
+
+    Where its process is killed, the next one that makes such a folder removes it.
+    """
+    folder = _made_in(Path(within or tempfile.gettempdir()))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _made_in(folder: Path) -> Path:
+    _sweep(folder.resolve())
+    made = folder / f".workbench-{os.getpid()}-{_HERE}{uuid.uuid4().hex[:8]}"
+    made.mkdir(mode=0o700)
+    return made
+
+
 @lru_cache(maxsize=256)
 def _sweep(folder: Path) -> None:
-    """Remove the temporary files in `folder` that processes of this machine left when they were killed; once per folder."""
+    """Remove what processes of this machine left in `folder` for a while when they were killed; once per folder."""
     for path in folder.glob(".*-*-*"):
         if (found := _TEMPORARY.fullmatch(path.name)) and not _runs(int(found[1])):
             with suppress(OSError):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _runs(process: int) -> bool:

@@ -268,6 +268,22 @@ class Notebook:
         """A locator inside the notebook."""
         return self.page.locator(".jp-Notebook").locator(selector, **keywords)
 
+    def barriers(self, selector: str) -> list[str]:
+        """What axe-core finds of serious or critical impact in the elements of `selector`: a line for each.
+
+        What lies outside of them is JupyterLab's own.
+        """
+        from axe_playwright_python.sync_playwright import Axe
+
+        self.page.locator(selector).first.scroll_into_view_if_needed()
+        found = Axe().run(self.page, selector).response["violations"]
+        return [
+            f"{rule['help']} ({rule['impact']}): {node['html']}"
+            for rule in found
+            for node in rule["nodes"]
+            if rule["impact"] in ("serious", "critical")
+        ]
+
     def save(self) -> None:
         """Save the notebook."""
         self.execute("docmanager:save")

@@ -1,8 +1,11 @@
 """The widgets in JupyterLab, with a mouse and a keyboard. See `real_lab`."""
 
 import ast
+import json
+import random
 import re
 import time
+from pathlib import Path
 
 import pytest
 import real_lab
@@ -23,6 +26,90 @@ from workbench.transfer import Settings
 trial = lab.Exploration(lab.Choice(corpus={corpus!r}, preview={network!r}, settings=Settings(size=96, steps=4)))
 panel = lab.TransferPanel(trial)
 panel"""
+
+
+# Somebody at a panel, as in test_lab_state, whose hands are a mouse and a keyboard; and a map.
+USER = """\
+import hashlib, html, json, re, sys, traceback
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_lab_state
+from workbench import methods
+
+methods.METHODS["stamps"] = test_lab_state.Stamps()
+user = test_lab_state.User(0, [Path(folder) for folder in {folders!r}])
+
+def told():
+    "What the page has to show."
+    user.follow()
+    panel, controls = user.panel, {{}}
+    for control in panel._named.values():
+        if hasattr(control, "readout_format"):
+            controls[control.description] = format(control.value, control.readout_format)
+        else:
+            controls[control.description] = control.label if hasattr(control, "label") else control.value
+    lines = [panel.message, panel.caption, panel.doubts, *panel.notes.values()]
+    picture, losses = bytes(panel.image.data), len(panel.curve.series.get("total", ()))
+    galleries = [panel.strip.gallery, panel.strip.offered, panel.kept]
+    return json.dumps({{
+        "controls": controls,
+        "lines": sorted(html.unescape(re.sub("<[^>]*>", "", line.value)) for line in lines if line.value),
+        "pressable": panel.buttons.enabled,
+        "picture": [hashlib.sha256(picture).hexdigest() if picture else "", panel.image.alt],
+        "losses": losses if losses > 1 else 0,
+        "galleries": [
+            [[item["key"], None if item["weight"] is None else round(100 * item["weight"], 4), item["marked"]]
+             for item in gallery.items] for gallery in galleries],
+        "code": panel.copying.text,
+    }})
+
+def checked():
+    "What does not hold in the kernel."
+    try:
+        user.check()
+    except AssertionError:
+        return traceback.format_exc()
+
+user.panel"""
+
+
+MAP = """\
+from workbench import encoders
+shown = lab.CorpusMap(lab.Atlas(inputs.corpus({corpus!r}), encoders.load("embedded")))
+shown.wait()
+shown.atlas.select([work.name for work in shown.atlas.corpus][:3])
+shown"""
+
+
+# What the page shows of the panel, in the form of told().
+PAGE = """async () => {
+    const panel = document.querySelector(".wb-panel"), all = (selector) => [...panel.querySelectorAll(selector)];
+    const controls = {};
+    for (const node of all(".widget-text, .widget-dropdown, .widget-slider")) {
+        const field = node.querySelector("input, select, .widget-readout");
+        controls[node.querySelector(".widget-label").textContent] ??=
+            field.matches("select") ? field.selectedOptions[0]?.textContent : field.value ?? field.textContent;
+    }
+    const image = all("img").find((node) => !node.closest(".wb-gallery"));
+    const bytes = image.src ? await (await fetch(image.src)).arrayBuffer() : null;
+    const sha = bytes && [...new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))];
+    const losses = panel.querySelector(".wb-losses svg")?.getAttribute("aria-label").match(/after (\\d+)/)[1];
+    const items = (label) => all(`.wb-gallery[aria-label="${label}"] .item`).map((item) => {
+        const share = item.querySelector(".bar"), shown = share.parentElement.querySelector("input") ?? share;
+        return [item.dataset.key, shown.style.display === "none" ? null
+            : Math.round(1e4 * parseFloat(share.firstChild.style.width)) / 1e4, item.classList.contains("marked")];
+    });
+    return {
+        controls,
+        lines: all(".widget-html-content > div[role]").map((node) => node.textContent).sort(),
+        pressable: all(".wb-buttons button:not(:disabled)").map((node) => node.textContent.toLowerCase()),
+        picture: [sha ? sha.map((byte) => byte.toString(16).padStart(2, "0")).join("") : "", image.alt],
+        losses: Number(losses ?? 0),
+        galleries: ["Paintings of the target", "Paintings to choose from", "Results"].map(items),
+        code: panel.querySelector(".wb-copying textarea").value,
+    };
+}"""
+ACTIONS = 100
 
 
 class Lab:
@@ -73,8 +160,12 @@ def start(lab):
 
 
 @pytest.fixture(scope="module")
-def compared(lab):
-    lab.server.write("compare.ipynb", [COMPARE, "'another cell'"])
+def compared(lab, two_corpora):
+    """Pictures under one slider, a panel of small pictures of one colour, and a map."""
+    folders, tests = [str(folder) for folder in two_corpora], str(Path(__file__).parents[1])
+    lab.server.write(
+        "compare.ipynb", [COMPARE, "'another cell'", USER.format(tests=tests, folders=folders), MAP.format(corpus=folders[0])]
+    )
     notebook = lab.open("compare.ipynb")
     notebook.run()
     return notebook
@@ -430,3 +521,116 @@ class TestKeys:
         if after != before:
             notebook.execute("notebook:undo-cell-action")
         assert after == before
+
+
+class Hands:
+    """What a person may do with the panel of `compared`, at random."""
+
+    def __init__(self, notebook, folders, seed):
+        self.notebook, self.random = notebook, random.Random(seed)
+        self.contents = [str(path) for path in sorted(folders[0].glob("*.png"))[:2]]
+        self.folders = [str(folder) for folder in folders]
+
+    def act(self):
+        """Do something, and return what."""
+        name = self.random.choice([name for name in dir(self) if name.startswith("do_")])
+        return f"{name.removeprefix('do_')}: {getattr(self, name)()}"
+
+    def one(self, selector):
+        """One of the parts of the panel that can be seen, or None where there is none."""
+        found = self.notebook.find(f".wb-panel {selector}:visible:not(:disabled)")
+        count = found.count()
+        return found.nth(self.random.randrange(count)) if count else None
+
+    def press(self, selector):
+        if found := self.one(selector):
+            said = found.get_attribute("title") or found.get_attribute("aria-label") or found.inner_text()
+            found.click()
+            return said
+
+    def do_move_a_slider(self):
+        if handle := self.one(".noUi-handle"):
+            handle.press(key := self.random.choice(["Home", "End", "ArrowLeft", "ArrowRight", "PageUp"]))
+            return f"{handle.get_attribute('aria-label')} {key}"
+
+    def do_choose(self):
+        of = {"Target": ["whole", "single", "blend", "nearest"], "Start": ["noise"], "Genre": ["all", "portrait", "landscape"]}
+        box = self.notebook.find(".wb-panel .widget-dropdown", has_text=(name := self.random.choice(list(of)))).locator(
+            "select"
+        )
+        offered = [text for text in box.locator("option").all_inner_texts() if text in of[name]]
+        box.select_option(label=(label := self.random.choice(offered)))
+        return f"{name} {label}"
+
+    def do_type(self):
+        right = {"Content": self.contents, "Artist": self.folders, "Encoder": ["embedded"]}
+        name = self.random.choice(list(right))
+        field = self.notebook.find(".wb-panel .widget-text", has_text=re.compile(rf"^\s*{name}\s*$")).locator("input").first
+        field.fill(text := self.random.choice(right[name] if self.random.random() < 0.75 else ["no-such-name", ""]))
+        field.press("Enter")
+        return f"{name} {text}"
+
+    def do_press_a_thumbnail(self):
+        return self.press('.wb-gallery:not([aria-label="Artists"]) button')
+
+    def do_press_a_result(self):
+        return self.press('.wb-gallery[aria-label="Results"] .pick')
+
+    def do_press_a_button(self):
+        return self.press(":is(.wb-buttons, .wb-copying, .widget-hbox) > button")
+
+    def do_press_run(self):
+        return self.press(".wb-buttons button.primary")
+
+    def do_click_on_a_weight(self):
+        if bar := self.one(".wb-gallery input"):
+            box = bar.bounding_box()
+            bar.click(position={"x": self.random.uniform(2, box["width"] - 2), "y": box["height"] / 2})
+            time.sleep(0.06)  # it is sent after 40 ms
+            return bar.get_attribute("aria-label")
+
+    def do_let_a_step_pass(self):
+        return self.notebook.kernel_value("user.do_step()")
+
+    do_press_run_again = do_press_run_once_more = do_press_run
+    do_let_another_step_pass = do_let_a_step_pass
+
+
+class TestActions:
+    """One state, many views, in the page as well."""
+
+    def test_the_page_shows_what_the_kernel_holds_whatever_is_done(self, compared, two_corpora):
+        """A hundred actions; after each the page shows what the kernel has to tell, which is of the present choice alone."""
+        compared.find(".jupyter-widget-Collapse-header, .lm-AccordionPanel-title", has_text="Size, weights").first.click()
+        hands, done, read = Hands(compared, two_corpora, seed=0), [], {}
+
+        def agree():
+            read["kernel"] = json.loads(ast.literal_eval(compared.kernel_value("told()")))
+            read["page"] = compared.page.evaluate(PAGE)
+            return read["kernel"] == read["page"]
+
+        until(agree)
+        for _ in range(ACTIONS):
+            done.append(hands.act())
+            try:
+                until(agree, 20)
+            except AssertionError:
+                apart = [name for name in read["page"] if read["page"][name] != read["kernel"][name]]
+                raise AssertionError(f"{[(read['page'][k], read['kernel'][k]) for k in apart]} after {done[-5:]}") from None
+            assert (wrong := compared.kernel_value("checked()")) == "None", (wrong, "; ".join(done[-5:]))
+        assert int(compared.kernel_value("len(user.runner.kept)")) > 2  # it was not all refusals
+
+
+class TestAccess:
+    """What axe-core finds. What it finds in JupyterLab itself is not ours."""
+
+    @pytest.mark.parametrize("root", [".wb-panel", ".wb-map", ".wb-compare"])
+    def test_nothing_keeps_people_out(self, compared, root):
+        found = {"light": compared.barriers(root)}
+        compared.theme("dark")
+        found["dark"] = compared.barriers(root)
+        compared.theme("light")
+        compared.page.emulate_media(forced_colors="active")
+        found["forced colours"] = compared.barriers(root)
+        compared.page.emulate_media(forced_colors="none")
+        assert not any(found.values()), found

@@ -5,6 +5,8 @@ The short suite, test_faults.py, tries each a little; `make faults` runs this fi
 
 import argparse
 import contextlib
+import csv
+import importlib.util
 import io
 import math
 import os
@@ -14,12 +16,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
 import full
+import nbformat
 import numpy as np
 import torch
 from faults.hostile import VALUES, mutated_bytes, mutated_lines
@@ -83,13 +87,13 @@ def _begun(folder: Path) -> bool:
     return (folder / "state").exists() or (folder / "state.checkpoint.safetensors").exists()
 
 
-def completes(name: str, work: Work, whole: Path, folder: Path, cache: Path) -> None:
+def completes(name: str, work: Work, whole: Path, folder: Path, cache: Path, clock: float = 0) -> None:
     """The same command again: it completes, what it made has the bytes of an unbroken run, and nothing is left behind."""
     argv, made, further = work
     goes_on = further if _begun(folder) else []
     if not (name == "training" and (folder / made).exists()):  # a network that is there is not trained again
         with cache_in(cache):
-            status, _ = command([*argv, *goes_on], folder)
+            status, _ = command([*argv, *goes_on], folder, clock=clock)
         assert status == 0, (name, (folder / ".log").read_text())
     assert (folder / made).read_bytes() == (whole / made).read_bytes(), name
     if name != "training":  # whose temporary files go at the next write into the folder
@@ -139,6 +143,149 @@ def kills_at_files(base: Path, most: int, names: Iterable[str] | None = None) ->
             shutil.rmtree(folder)
             counts[name] = counts.get(name, 0) + 1
     return counts
+
+
+SWEPT = ("value: int = 0\nout: str = ''", "print('x' * 100_000)", "print(value)")
+"""The cells of a notebook that is swept."""
+
+
+def _sweep_of(base: Path, values: Sequence[int]) -> list[str]:
+    """The command of a sweep of a small notebook; its grid lies in `base`."""
+    base.mkdir(exist_ok=True)
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in SWEPT])
+    node.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(node, base / "01_swept.ipynb")
+    (base / "grid.yaml").write_text(f"notebook: {base}/01_swept.ipynb\nvary: {{value: {list(values)}}}\n")
+    return ["sweep", str(base / "grid.yaml"), "--out", "runs"]
+
+
+def _swept(folder: Path) -> dict[str, str]:
+    """Value -> status, of the table of a sweep, which names none twice; every notebook below `folder` is whole."""
+    for notebook in folder.rglob("executed.ipynb"):
+        nbformat.validate(nbformat.read(notebook, as_version=4))
+    table = folder / "runs" / "01_swept" / "sweep.csv"
+    rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8")))) if table.exists() else []
+    found = {row["value"]: row["status"] for row in rows}
+    assert len(found) == len(rows), rows
+    return found
+
+
+def kills_of_sweeps(base: Path, rounds: int, seed: int, at: Sequence[int] = ()) -> dict[str, int]:
+    """A sweep is killed at random moments, or at the file events `at`, and started again.
+
+    Each notebook that is there is whole, the table loses no run that it had, and in the end it has all, each once.
+    """
+    argv, chance = _sweep_of(base, [1, 2]), random.Random(seed)
+    (whole := base / "whole").mkdir()
+    status, seconds = command(argv, whole)
+    assert status == 0 and _swept(whole) == {"1": "complete", "2": "complete"}, (whole / ".log").read_text()
+    moments = [{"kill_at": event} for event in at] or [{"kill_after": chance.uniform(0.05, seconds)} for _ in range(rounds)]
+    killed = 0
+    for k, moment in enumerate(moments):
+        (folder := base / f"sweep-{k}").mkdir()
+        status, _ = command(argv, folder, **moment)
+        killed += status is None
+        had = _swept(folder)
+        status, _ = command(argv, folder)
+        assert status == 0, (folder / ".log").read_text()
+        assert _swept(folder) == {"1": "complete", "2": "complete"}, had
+        shutil.rmtree(folder)
+    return {"sweeps": len(moments), "killed amid the work": killed}
+
+
+def kills_of_fetches(base: Path, rounds: int, seed: int) -> dict[str, int]:
+    """`corpus fetch` from a museum of six works is killed at random moments, and started again.
+
+    In the end the folder has the pictures, the table and the credits of an unbroken call, byte for byte, and nothing else.
+    """
+    import test_museums
+
+    from workbench.corpora import museums
+
+    def filled(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (folder / "works").iterdir() if path.name != ".fetch.jsonl"}
+
+    argv = ["corpus", "fetch", "--artist", test_museums.GOGH, "--from", "cleveland", "--contact", "a@b.c", "-o", "works"]
+    chance, killed = random.Random(seed), 0
+    with test_museums.Server() as server:
+        server.handle_error = lambda *_: None  # who is killed hangs up
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        source = test_museums.cleveland(server, *(test_museums.painting(server, number) for number in range(1, 7)))
+        with mock.patch.dict(museums.SOURCES, cleveland=source):
+            (whole := base / "fetched").mkdir(parents=True)
+            status, seconds = command(argv, whole)
+            assert status == 0 and len(filled(whole)) == 8, (whole / ".log").read_text()
+            for k in range(rounds):
+                (folder := base / f"fetch-{k}").mkdir()
+                status, _ = command(argv, folder, kill_after=chance.uniform(0.01, seconds))
+                killed += status is None
+                status, _ = command(argv, folder)
+                assert status == 0, (folder / ".log").read_text()
+                assert filled(folder) == filled(whole)
+                shutil.rmtree(folder)
+        server.shutdown()
+    return {"fetches": rounds, "killed amid the work": killed}
+
+
+def kills_of_stores(base: Path, rounds: int, seed: int) -> dict[str, int]:
+    """A vector store in a folder is killed while it is filled, and filled again: it finds what one finds that was not killed.
+
+    None where LanceDB is not installed. This process does not import it, for it does not outlive a fork.
+    """
+    if importlib.util.find_spec("lancedb") is None:
+        return {"fillings": 0}
+    paintings = gallery(base / "paintings", 6)
+    fill = ["embed", str(paintings), "--kind", "content", "--shards", "shards", "--workers", "1", "--index", "lancedb:store"]
+    find = ["search", "lancedb:store", str(paintings / "work-0.png"), "-k", "12"]
+
+    def found(folder: Path) -> str:
+        (folder / ".log").unlink(missing_ok=True)
+        status, _ = command(find, folder)
+        said = (folder / ".log").read_text()
+        assert status == 0, said
+        return said
+
+    chance, killed = random.Random(seed), 0
+    (whole := base / "filled").mkdir()
+    status, seconds = command(fill, whole)
+    assert status == 0, (whole / ".log").read_text()
+    expected = found(whole)
+    assert all(expected.count(f"work-{k}.png") == 1 for k in range(6)), expected
+    for k in range(rounds):
+        (folder := base / f"filling-{k}").mkdir()
+        status, _ = command(fill, folder, kill_after=chance.uniform(0.2, seconds))
+        killed += status is None
+        status, _ = command(fill, folder)
+        assert status == 0, (folder / ".log").read_text()
+        assert found(folder) == expected
+        shutil.rmtree(folder)
+    return {"fillings": rounds, "killed amid the work": killed}
+
+
+def clock_set_back(base: Path, names: Iterable[str] | None = None) -> dict[str, int]:
+    """The clock goes back by a day between a kill and the next start: the work comes to the same bytes.
+
+    And a sweep that was made by a later clock holds as long as its notebook is the same, and no longer.
+    """
+    day, counts = -86_400.0, {}
+    for name, work, whole, seconds in unbroken(base, names):
+        folder, cache = base / f"{name}-back", base / f"{name}-cache-back"
+        folder.mkdir()
+        with cache_in(cache):
+            command(work[0], folder, kill_after=seconds * 0.7)
+        completes(name, work, whole, folder, cache, clock=day)
+        counts[name] = 1
+    argv = _sweep_of(base, [1])
+    (folder := base / "swept").mkdir()
+    for clock, runs in ((0.0, 1), (day, 1), (day, 2)):
+        if runs == 2:  # older than the run by its own clock, too
+            notebook = base / "01_swept.ipynb"
+            notebook.write_text(notebook.read_text().replace("print(value)", "print(-value)"))
+            os.utime(notebook, (0, 0))
+        status, _ = command(argv, folder, clock=clock)
+        assert status == 0 and _swept(folder) == {"1": "complete"}, (folder / ".log").read_text()
+        assert len(list(folder.rglob("executed.ipynb"))) == runs, (clock, runs)
+    return counts | {"a sweep": 1}
 
 
 def two_at_once(base: Path, rounds: int) -> dict[str, int]:
@@ -535,6 +682,10 @@ def vast_images(base: Path) -> dict[str, int]:
 SCENARIOS: dict[str, Callable[[Path, float], dict[str, int]]] = {
     "kill -9 at random moments, then again": lambda base, scale: kills(base, math.ceil(50 * scale), 0),
     "kill -9 before and after each file takes its place": lambda base, scale: kills_at_files(base, math.ceil(40 * scale)),
+    "kill -9 amid a sweep": lambda base, scale: kills_of_sweeps(base, math.ceil(20 * scale), 0),
+    "kill -9 amid corpus fetch": lambda base, scale: kills_of_fetches(base, math.ceil(50 * scale), 0),
+    "kill -9 while a vector store is filled": lambda base, scale: kills_of_stores(base, math.ceil(20 * scale), 0),
+    "clock set back by a day": lambda base, scale: clock_set_back(base),
     "two processes at once": lambda base, scale: two_at_once(base, math.ceil(12 * scale)),
     "full disk at each write": lambda base, scale: full_disks(base, math.ceil(80 * scale)),
     "a painting replaced under its name": lambda base, scale: replaced(base),

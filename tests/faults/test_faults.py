@@ -20,6 +20,21 @@ def test_a_command_killed_at_a_file_goes_on_to_the_same_bytes(tmp_path, ctrl_c):
     }
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="fork, and signals")
+def test_a_sweep_that_is_killed_amid_a_cell_leaves_whole_notebooks_and_its_table(tmp_path, ctrl_c):
+    assert scenarios.kills_of_sweeps(tmp_path, 0, 0, at=(10,)) == {"sweeps": 1, "killed amid the work": 1}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork, and signals")
+def test_a_fetch_that_is_killed_goes_on_to_the_same_folder(tmp_path, ctrl_c):
+    assert scenarios.kills_of_fetches(tmp_path, 3, seed=1)["fetches"] == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork, and signals")
+def test_a_clock_that_is_set_back_changes_no_result(tmp_path, ctrl_c):
+    assert scenarios.clock_set_back(tmp_path, names=("painting",)) == {"painting": 1, "a sweep": 1}
+
+
 def test_a_full_disk_at_any_write_costs_one_line_and_nothing_that_is_there(tmp_path):
     assert scenarios.full_disks(tmp_path, 2) == {"painting": 2, "training": 2, "drawing": 2, "splitting": 2}
 

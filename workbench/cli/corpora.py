@@ -9,6 +9,7 @@ from typing import Any
 
 from workbench.cli.parser import CORPUS_HELP, add_command, check_out, count, encoder_options, given, load_encoder, open_corpus
 from workbench.errors import require
+from workbench.names import inert_path
 from workbench.paths import written
 
 SPLIT = "workbench.corpora:Corpus.split"
@@ -79,6 +80,7 @@ def _corpus_genres(args: argparse.Namespace) -> None:
     check_out(args.out, ".csv")
     require(not args.out.exists(), f"cannot write {args.out}: there is such a file; choose another")
     from workbench import inputs, storage
+    from workbench.corpora.metadata import csv_text
     from workbench.retrieval import genres
 
     corpus = open_corpus(args.corpus, args.out)
@@ -93,26 +95,17 @@ def _corpus_genres(args: argparse.Namespace) -> None:
         for work, (genre, confidence) in zip(unknown, found, strict=True)
     }
     columns = [column for column in corpus.columns if column not in ("genre_proposed", "genre_confidence")]
-    table = io.StringIO()
-    writer = csv.DictWriter(
-        table, ["file_name", *columns, "genre_proposed", "genre_confidence"], extrasaction="ignore", lineterminator="\n"
-    )
-    writer.writeheader()
-    for work in corpus:
-        known = {column: work.metadata.get(column, "") for column in columns}
-        writer.writerow({"file_name": _inert(work.name), **known, **proposed.get(work.name, {})})
-    storage.write_text(args.out, table.getvalue())
+    rows = [
+        {column: work.metadata.get(column, "") for column in columns} | {"file_name": work.name} | proposed.get(work.name, {})
+        for work in corpus
+    ]
+    storage.write_text(args.out, csv_text(["file_name", *columns, "genre_proposed", "genre_confidence"], rows))
     sure = sum(confidence >= 0.7 for _, confidence in found)
     print(f"{len(unknown)} of {len(corpus)} works have no genre; {sure} proposals have a confidence of 0.70 or more")
     print(
         f"of the {len(labelled)} works that vote {right:.0%} are right by the others, {chance:.0%} by the most frequent genre"
     )
     print(args.out)
-
-
-def _inert(name: str) -> str:
-    """The same file by a name that is no formula to a spreadsheet."""
-    return f"./{name}" if name[0] in "=+-@" else name
 
 
 def _corpus_split(args: argparse.Namespace) -> None:
@@ -129,7 +122,7 @@ def _corpus_split(args: argparse.Namespace) -> None:
         text = json.dumps(parts, indent=2, ensure_ascii=False) + "\n"
     else:
         table = io.StringIO()
-        rows = sorted((_inert(name), part) for part, held in parts.items() for name in held)
+        rows = sorted((inert_path(name), part) for part, held in parts.items() for name in held)
         csv.writer(table, lineterminator="\n").writerows([("file_name", "split"), *rows])
         text = table.getvalue()
     storage.write_text(args.out, text)

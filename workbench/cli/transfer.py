@@ -5,7 +5,6 @@ import difflib
 import json
 import re
 import sys
-import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -389,13 +388,13 @@ def _check_file(out: Path, metadata: dict[str, str], method: "Method") -> None:
     """Save a dot as `out` is to be saved: a format without a writer, or with no room for the metadata, shows now."""
     from PIL import Image
 
-    from workbench import images
+    from workbench import images, storage
 
     if out.suffix.lower() in method.suffixes:
         method.check_file(out)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        probe = Path(folder, out.name)
+    with storage.temporary_folder() as folder:
+        probe = folder / out.name
         try:
             images.save(Image.new("RGB", (1, 1)), probe, metadata=metadata)
         except UsageError as error:

@@ -93,7 +93,7 @@ class _Verdict(NamedTuple):
     height: int
     notes: tuple[str, ...]
     pixels: str
-    look: int
+    looks: tuple[int, ...]
 
 
 def _sift(
@@ -102,9 +102,10 @@ def _sift(
     """(usable, rejected, duplicates) of `files`, taken in their order.
 
     That a file decodes is remembered by its hash, so a folder is decoded once. The memory is named by all that the verdict
-    depends on besides: the code, Pillow, and the limit on pixels. Rejections are not remembered: they are tried again.
+    depends on besides: the code, Pillow, the limit on pixels, and the crops. Rejections are not remembered: they are tried
+    again.
     """
-    key = f"{root}|{images.DECODER}|{Image.MAX_IMAGE_PIXELS}"
+    key = f"{root}|{images.DECODER}|{Image.MAX_IMAGE_PIXELS}|{likeness.CROPS}"
     memory = cache_dir("ingest") / f"{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:32]}.json"
     known = _remembered(memory)
     usable: dict[str, _Verdict] = {}
@@ -125,7 +126,7 @@ def _sift(
             else:
                 decoded = images.read(path, enough=images.LARGEST, sha256=digest or None)
                 (height, width), image = decoded.full, decoded.image
-                verdict = _Verdict(digest, width, height, decoded.notes, likeness.pixels(image), likeness.look(image))
+                verdict = _Verdict(digest, width, height, decoded.notes, likeness.pixels(image), likeness.looks(image))
         except WorkbenchError as error:
             rejected.append((name, str(error).removeprefix(str(images.unreadable(path, "")))))
             continue
@@ -135,7 +136,10 @@ def _sift(
             continue
         stays[digest] = stays[verdict.pixels] = name
         usable[name] = verdict
-    found = {v.sha256: (v.width, v.height, v.notes, v.pixels, f"{v.look:x}") for v in (*usable.values(), *equal.values())}
+    found = {
+        v.sha256: (v.width, v.height, v.notes, v.pixels, [f"{look:x}" for look in v.looks])
+        for v in (*usable.values(), *equal.values())
+    }
     if found.keys() != known.keys():
         with spare(f"the list of what is in {root}"):
             write_text(memory, json.dumps(found))
@@ -147,8 +151,8 @@ def _remembered(memory: Path) -> dict[str, _Verdict]:
     try:
         entries = json.loads(memory.read_text(encoding="utf-8")).items()
         return {
-            digest: _Verdict(digest, int(width), int(height), tuple(map(str, notes)), str(pixels), likeness.read(look))
-            for digest, (width, height, notes, pixels, look) in entries
+            digest: _Verdict(digest, int(width), int(height), tuple(map(str, notes)), str(pixels), likeness.read(looks))
+            for digest, (width, height, notes, pixels, looks) in entries
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
@@ -157,7 +161,7 @@ def _remembered(memory: Path) -> dict[str, _Verdict]:
 def _alike(verdicts: dict[str, _Verdict]) -> list[tuple[str, str, int]]:
     """(file, file, bits that differ) of all files that look alike, the first by name first."""
     names = sorted(name for name, verdict in verdicts.items() if max(verdict.width, verdict.height) >= likeness.LEAST)
-    return [(names[i], names[j], bits) for i, j, bits in likeness.alike([verdicts[name].look for name in names])]
+    return [(names[i], names[j], bits) for i, j, bits in likeness.alike([verdicts[name].looks for name in names])]
 
 
 def _keep_together(works: list[Work], alike: list[tuple[str, str, int]]) -> list[Work]:

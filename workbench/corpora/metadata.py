@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from workbench.corpora.works import METADATA, listed
 from workbench.errors import WorkbenchError
-from workbench.names import plain
+from workbench.names import as_it_was, inert, inert_path, plain
 from workbench.storage import read_text
 
 TABLES = (METADATA, "metadata.jsonl")
@@ -34,6 +35,20 @@ def read_table(table: Path) -> list[tuple[int, dict[str, str]]]:
     return list(zip([line for line, _ in rows], whole_numbers([row for _, row in rows]), strict=True))
 
 
+def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> str:
+    """The text of a metadata.csv with `columns`, file_name among them; what a row lacks is empty.
+
+    No cell is a formula to a spreadsheet, and `read_table` gives the rows back as they are: see `names.inert`.
+    """
+    text, columns = io.StringIO(), list(columns)
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([inert(column) for column in columns])
+    for row in rows:
+        cells = {column: inert(row.get(column, "")) for column in columns} | {"file_name": inert_path(row["file_name"])}
+        table.writerow([cells[column] for column in columns])
+    return text.getvalue()
+
+
 def whole_numbers(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     """`rows` with "1889" for "1889.0" in every column of which all values are such; file_name is none of them."""
     values: dict[str, set[str]] = {}
@@ -54,7 +69,7 @@ def flat(record: Mapping[str, object]) -> dict[str, str]:
 def _read_csv(table: Path, text: str) -> list[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), restval="", strict=True)
     try:
-        columns = [plain(column).strip() for column in reader.fieldnames or []]
+        columns = [as_it_was(plain(column).strip()) for column in reader.fieldnames or []]
         reader.fieldnames = columns
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
@@ -63,7 +78,14 @@ def _read_csv(table: Path, text: str) -> list[tuple[int, dict[str, str]]]:
         raise WorkbenchError(f"{table} has no column file_name; it has {listed(columns) or 'no columns'}")
     if len(set(columns)) < len(columns):
         raise WorkbenchError(f"{table} names a column twice: {listed(columns)}")
-    return [(line, {key: value if key is None else plain(value).strip() for key, value in row.items()}) for line, row in rows]
+    return [(line, {column: _cell(column, value) for column, value in row.items()}) for line, row in rows]
+
+
+def _cell(column: str | None, value: Any) -> Any:
+    """The text that a cell stands for; csv's surplus, under None, and the names of files stay what they are."""
+    if column is None:
+        return value
+    return plain(value).strip() if column == "file_name" else as_it_was(plain(value).strip())
 
 
 def _read_lines(table: Path, text: str) -> list[tuple[int, dict[str, str]]]:

@@ -23,10 +23,10 @@ function render({ model, el }) {
     box.value = text;
     box.rows = Math.min(text.split("\n").length + 1, 16);
     box.style.display = text ? "block" : "none";
+    status.textContent = "";
   }
   async function copy() {
     show();
-    status.textContent = "";
     if (!model.get("sound")) return;
     try {
       await navigator.clipboard.writeText(model.get("text"));
@@ -36,9 +36,13 @@ function render({ model, el }) {
       status.textContent = "press Ctrl+C to copy";
     }
   }
+  model.on("change:text", show);
   model.on("change:revision", copy);
   show();
-  return () => model.off("change:revision", copy);
+  return () => {
+    model.off("change:text", show);
+    model.off("change:revision", copy);
+  };
 }
 
 export default { render };

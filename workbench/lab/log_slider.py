@@ -17,8 +17,9 @@ class LogSlider(widgets.FloatLogSlider):
         self.place(value)
 
     def place(self, value: float) -> None:
-        """Show `value`; what is below 10**low is shown as that."""
-        value = max(value, 10**self.low)
+        """Show `value`; what is more than a step below 10**low is shown as that."""
+        if value < 10 ** (self.low - self.step):
+            value = 10**self.low
         if not self.moved(self.value, value):
             return  # which a hand may be moving
         at = log10(value)

@@ -14,6 +14,7 @@ from workbench.errors import UsageError, WorkbenchError
 from workbench.figures.panels import SHOWN
 from workbench.lab.buttons import Button, Buttons
 from workbench.lab.choice import short
+from workbench.lab.controls import Controls
 from workbench.lab.copying import Copying
 from workbench.lab.exploration import Exploration
 from workbench.lab.gallery import CHOOSE, Action, Gallery, Item
@@ -49,12 +50,6 @@ FOLDED = ("encoder", "retriever", "preview")
 """Those of them that are folded away with the settings."""
 SLIDERS = (widgets.IntSlider, widgets.FloatSlider, LogSlider)
 """Controls whose latest value may still be on its way when a button is pressed."""
-ARROW = "%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath fill='%23ddd' d='M4 6l5 5 5-5z'/%3E%3C/svg%3E"
-STYLE_OF_PAGE = f"""<style>
-.jp-mod-dark .wb-panel select, [data-jp-theme-light="false"] .wb-panel select {{
-  background-image: url("data:image/svg+xml,{ARROW}") !important; }}
-</style>"""
-"""The arrow of ipywidgets' dropdowns is black, on a dark ground, too."""
 TOOLTIPS = {
     "content": "The photograph: an image file, or a sample. Relative paths begin where the kernel was started.",
     "corpus": "The artist: a folder of paintings, or a sample painter. Relative paths begin where the kernel was started.",
@@ -183,7 +178,7 @@ class TransferPanel(widgets.VBox):
         self._unreadable: set[str] = set()  # corpora that are offered no more
         self._lock = threading.RLock()
         self._connect()
-        super().__init__([*self._arranged(), widgets.HTML(STYLE_OF_PAGE, layout={"display": "none"})])
+        super().__init__([*self._arranged(), Controls()])
         self.add_class("wb-panel")
         self.session.listen(self.exploration.preview.refresh_if_measured)
         self.session.listen(self.refresh)

@@ -7,6 +7,7 @@ import ipywidgets as widgets
 
 from workbench import samples
 from workbench.errors import WorkbenchError
+from workbench.lab.controls import Controls
 from workbench.lab.exploration import Exploration
 from workbench.lab.gallery import Action, Gallery, Item
 from workbench.lab.log_slider import LogSlider
@@ -55,7 +56,8 @@ class WorksStrip(widgets.VBox):
         )
         self.tau.observe(lambda change: self._move(change["new"]), "value")
         self.message.layout.max_width = "760px"
-        super().__init__([self.tau, widgets.HBox([self.message, self.back]), self.gallery, self.offered, self.matches])
+        line = widgets.HBox([self.message, self.back])
+        super().__init__([self.tau, line, self.gallery, self.offered, self.matches, Controls()])
         self.session.listen(self._refresh_if_measured)
         self.session.follow(self.refresh)
         self.refresh()

@@ -114,7 +114,7 @@ class Trace:
         apart = (folder, cache_dir(), Path(sys.prefix), Path(sys.base_prefix), Path(workbench.__file__).parent)
         self._apart = (*_SYSTEM, *(os.path.realpath(path) for path in apart), _matplotlib())
         self._began = time.time_ns()
-        self._read: set[str] = set()
+        self._read: dict[str, tuple[int, ...] | None] = {}  # what each was when it was opened
         self._listed: set[str] = set()
         self._written: set[str] = set()
         _start(self)
@@ -132,7 +132,10 @@ class Trace:
         if event == "open":
             mode, flags = arguments[1], arguments[2]
             writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else bool((flags or 0) & _WRITES)
-            (self._written if writes else self._read).add(path)
+            if writes:
+                self._written.add(path)
+            elif self._read.get(path) is None:
+                self._read[path] = _identity(path)
         else:
             (self._written if event == "os.rename" else self._listed).add(path)
 
@@ -151,7 +154,9 @@ class Trace:
         folders = {path for path in self._listed - into - searched if self._counts(path) and Path(path).is_dir()}
         hashes = {}
         for path in sorted(files - self._written):
-            hashes[_name(path)] = _sha256(Path(path)) if Path(path).stat().st_mtime_ns <= self._began else None
+            as_read = self._read.get(path)  # modules may have been read before: only a clock that goes right tells of them
+            same = _identity(path) == as_read if as_read else Path(path).stat().st_mtime_ns <= self._began
+            hashes[_name(path)] = _sha256(Path(path)) if same else None
         return {"files": hashes, "folders": {_name(path): _listing(Path(path)) for path in sorted(folders)}}
 
     def _counts(self, path: str) -> bool:
@@ -238,10 +243,22 @@ def _sha256(path: Path) -> str:
         found = path.stat()
     except OSError as error:
         raise WorkbenchError(f"cannot read {path}: {error.strerror or error}") from error
-    key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    key = _key(found)
     if key not in _hashes:
         _hashes[key] = pv.sha256(path)
     return _hashes[key]
+
+
+def _identity(path: str) -> tuple[int, ...] | None:
+    """What tells a file from the one that it was, whatever the time on the clock; None where there is none."""
+    try:
+        return _key(Path(path).stat())
+    except (OSError, ValueError):
+        return None
+
+
+def _key(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _text(text: str) -> str:

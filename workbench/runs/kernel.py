@@ -16,7 +16,9 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from papermill.iorw import LocalHandler, papermill_io
 
+from workbench import storage
 from workbench.memory import SELDOM
 from workbench.runs.record import FOLDER_VARIABLE
 
@@ -67,6 +69,8 @@ class Watch:
 
 def execute(notebook, folder: Path, given: dict, timeout: float | None, bar: bool, watch: Watch) -> str | None:
     """Run the notebook into folder/executed.ipynb, with a `bar` on stderr. Returns what went wrong, as one line, or None."""
+    made = folder / "executed.ipynb"
+    papermill_io.register(str(made), _Whole())
     attempts = 2  # a port may be taken, or a machine too busy, between two kernels that start; a cell is never retried
     while True:
         attempts -= 1
@@ -74,7 +78,7 @@ def execute(notebook, folder: Path, given: dict, timeout: float | None, bar: boo
             with _kernel(folder) as kernel, _quiet():
                 papermill.execute_notebook(
                     _escaped(notebook),
-                    _escaped(folder / "executed.ipynb"),
+                    _escaped(made),
                     _as_lists(given),
                     kernel_name="python3",
                     language="python",
@@ -99,6 +103,13 @@ def execute(notebook, folder: Path, given: dict, timeout: float | None, bar: boo
                 raise
             if not attempts:
                 return line(f"the kernel did not start: {error}")
+
+
+class _Whole(LocalHandler):
+    """How papermill saves a notebook after each cell: at any moment the file is that of one cell or of the next, and whole."""
+
+    def write(self, buf: str, path: str) -> None:
+        storage.write_text(path, buf)
 
 
 def _escaped(path: Path) -> str:
@@ -129,9 +140,9 @@ def _kernel(folder: Path) -> Iterator[type[AsyncKernelManager]]:
     ipc = sys.platform != "win32"
     environment = os.environ | {FOLDER_VARIABLE: str(folder.absolute())}
     # A socket's path may be no longer than about 100 bytes, which the folder for temporary files may exceed.
-    short = "/tmp" if ipc and len(tempfile.gettempdir()) > 60 else None
+    short = "/tmp" if ipc and len(tempfile.gettempdir()) > 45 else None
     with (
-        tempfile.TemporaryDirectory(prefix="workbench-", dir=short, ignore_cleanup_errors=True) as sockets,
+        storage.temporary_folder(short) as sockets,
         (folder / LOG).open("wb") as log,
     ):
 

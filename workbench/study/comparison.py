@@ -59,6 +59,7 @@ class Outcome:
             "combine": self.target.combine,
             "regions": [guide.line for guide in self.target.guides],
             "note": self.target.note,
+            "enlarged": self.target.enlarged(self.result.settings.painting_size(self.result.settings.size)),
             "works": works,
             "losses": self.result.history[-1] if self.result.history else {},
             "seconds": round(self.result.seconds, 2),

@@ -2,7 +2,6 @@
 
 import csv
 import fcntl
-import io
 import json
 import os
 import re
@@ -20,7 +19,7 @@ from PIL import Image
 
 from workbench import images, progress
 from workbench.corpora import likeness
-from workbench.corpora.metadata import METADATA, read_table
+from workbench.corpora.metadata import METADATA, csv_text, read_table
 from workbench.corpora.museums.source import LeftOut, MuseumWork, Source
 from workbench.corpora.museums.web import PICTURE, HostRefused, NotFetched, Web, check_contact
 from workbench.errors import WorkbenchError, require
@@ -264,12 +263,8 @@ class _Folder:
         rows = {name: {column: str(entry.get(column, "")) for column in COLUMNS} for name, entry in self.pictures.items()}
         fetched = {entry.get("file_name") for entry in self._settled.values()}
         rows |= {name: row for name, row in self._edited.items() if name in rows or name not in fetched}
-        text = io.StringIO()
         columns = dict.fromkeys([*COLUMNS, *(column for row in rows.values() for column in row)])
-        table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows[name] for name in sorted(rows))
-        write_text(self.folder / METADATA, text.getvalue())
+        write_text(self.folder / METADATA, csv_text(columns, (rows[name] for name in sorted(rows))))
         credits = (_credit(self.pictures[name]) for name in sorted(self.pictures))
         write_text(self.folder / CREDITS, "\n".join(["# Credits", "", *credits, ""]))
 

@@ -68,7 +68,7 @@ class Web:
     def table(self, url: str, name: str) -> Path:
         """The file at `url`, kept for a day in the cache under `name`."""
         path = cache_dir("museums") / name
-        if not (path.exists() and time.time() - path.stat().st_mtime < _DAY):
+        if not (path.exists() and 0 <= time.time() - path.stat().st_mtime < _DAY):  # a clock may have been set back
             part = path.with_name(f"{name}.part")
             try:
                 with part.open("wb") as file:
