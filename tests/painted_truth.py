@@ -1,6 +1,7 @@
-"""What a synthetic painter really laid: widths and lengths of strokes by the area of each that can still be seen."""
+"""What a synthetic painter really laid: the statistics of his hand, by the area of each stroke that can still be seen."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -8,12 +9,15 @@ from PIL import Image, ImageDraw
 
 from workbench import images, samples
 from workbench.samples import brush
+from workbench.strokes import hand
+from workbench.strokes.hand import Hand
 
 
 def painted(name, picture, *, scale=1.0, size=400, seed=0):
-    """(the painting (1, 3, H, W), width, length) by the painter `name`, whose brushes are `scale` times as broad.
+    """(the painting (1, 3, H, W), its true Hand) by the painter `name`, whose brushes are `scale` times as broad.
 
-    Width and length are geometric means over what is seen, as shares of the long side.
+    Width and length are geometric means over what is seen. The bend is that of a stroke of this length with the median
+    curvature. The spread is that of the directions of what is seen.
     """
     painter = samples.PAINTERS[name]
     painter = replace(painter, brushes=[replace(b, width=scale * b.width) for b in painter.brushes])
@@ -30,19 +34,39 @@ def painted(name, picture, *, scale=1.0, size=400, seed=0):
     finally:
         brush.Canvas.lay = lay
     plan = picture.resized(400).size
-    top = Image.new("I", plan, -1)
-    draw, widths, lengths = ImageDraw.Draw(top), [], []
+    top, turned = (Image.new("I", plan, -1) for _ in range(2))
+    strokes_on, parts_on = ImageDraw.Draw(top), ImageDraw.Draw(turned)
+    widths, lengths, bends, angles = [], [], [], []
     for strokes, _ in laid:
         for path, length, width in zip(strokes.paths, strokes.lengths, strokes.widths, strict=True):
             kept = path[: max(2, round(float(length) / strokes.step) + 1)]
-            draw.line(
-                [tuple(map(float, point)) for point in kept], fill=len(widths), width=max(1, round(float(width))), joint="curve"
-            )
+            points, broad = [tuple(map(float, point)) for point in kept], max(1, round(float(width)))
+            strokes_on.line(points, fill=len(widths), width=broad, joint="curve")
+            for one, other in pairwise(points):
+                parts_on.line([one, other], fill=len(angles), width=broad)
+                angles.append(np.arctan2(other[1] - one[1], other[0] - one[0]))
             widths.append(float(width))
             lengths.append(float(length))
-    area = np.bincount(np.array(top)[np.array(top) >= 0].ravel(), minlength=len(widths))
-    mean = [float(np.exp(np.average(np.log(values), weights=area))) / max(plan) for values in (widths, lengths)]
-    return images.to_tensor(image), *mean
+            bends.append(curvature(kept))
+    seen = np.array(top)
+    area = np.bincount(seen[seen >= 0].ravel(), minlength=len(widths))
+    width, length = (float(np.exp(np.average(np.log(values), weights=area))) for values in (widths, lengths))
+    order = np.argsort(bends)
+    middle = order[np.searchsorted(np.cumsum(area[order]), area.sum() / 2)]
+    directions = np.array(turned)
+    spread = hand.spread(np.array([*angles, 0.0])[directions], (directions >= 0).astype(float), 2 * width)
+    side = max(plan)
+    return images.to_tensor(image), Hand(width / side, length / side, min(bends[middle] * length / 8, 0.5), spread)
+
+
+def curvature(path):
+    """That of the arc through both ends of a path (k, 2) and its middle, per px: 8 s / c^2 with the sagitta s and chord c."""
+    chord = path[-1] - path[0]
+    squared = float(chord @ chord)
+    if squared < 1e-6:
+        return 0.0
+    aside = path[len(path) // 2] - (path[0] + path[-1]) / 2
+    return 8 * abs(float(chord[0] * aside[1] - chord[1] * aside[0])) / squared**1.5
 
 
 def dead_leaves(size, width, length, *, angle=0.6, seed=0):

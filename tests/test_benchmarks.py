@@ -466,3 +466,16 @@ def test_students_of_a_frontier_keep_the_order_of_their_widths():
     for layer, width in recipe.widths.items():
         assert half.widths[layer] % 8 == 0 and half.widths[layer] <= max(8, width)
     assert frontier.scaled(recipe, 100, 7).widths == {layer: frontier.WIDTHS[layer] for layer in recipe.widths}
+
+
+def test_estimates_of_strokes_are_compared_with_what_was_laid(scripts):
+    strokes_truth = scripts("strokes_truth")
+    rows = [
+        {"painter": "umber", "scene": k, "brush": 1.0}
+        | {f"true {kind}": 0.01 * (k + 1) for kind in strokes_truth.KINDS}
+        | {f"found {kind}": 0.02 * (k + 1) for kind in strokes_truth.KINDS}
+        for k in range(4)
+    ]
+    table = strokes_truth.ratios(rows)
+    assert len(table) == 2 * len(strokes_truth.KINDS) and {row["n"] for row in table} == {4}
+    assert all(row["mean"] == pytest.approx(2) and row["r"] == pytest.approx(1) for row in table)

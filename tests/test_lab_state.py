@@ -45,6 +45,12 @@ class Stepwise(OneShot):
     def finished(self):
         return len(self.history) == self.total_steps
 
+    @property
+    def writer(self):
+        """Writes a film of one pixel, the colour of the picture so far."""
+        data = b"GIF" + bytes(self.image[0, :, 0, 0].mul(255).round().int().tolist())
+        return lambda path, metadata: path.write_bytes(data)
+
     def paint(self, content):
         return content
 
@@ -61,6 +67,7 @@ class Stepwise(OneShot):
 class Stamps(Method):
     name = "stamps"
     card = methods.Card("Stamps", "a colour that follows from the request", "none")
+    suffixes = (".gif",)
     ignores = tuple(
         name for name in Settings.__dataclass_fields__ if name not in ("size", "alpha", "brush", "steps", "method", "init")
     )
@@ -71,7 +78,7 @@ class Stamps(Method):
 
 def settle(running=False):
     """Wait until works are measured and, unless a run is at work, its last words are said."""
-    names = {"measuring"} if running else {"measuring", "transfer"}
+    names = {"measuring", "film"} if running else {"measuring", "film", "transfer"}
     until(lambda: not any(thread.name in names for thread in threading.enumerate()))
 
 
@@ -193,6 +200,9 @@ class User:
 
     do_open_another_result = do_open_a_result
 
+    def do_ask_for_the_film(self):
+        self.panel.film.buttons.press("film")
+
     def do_copy(self):
         self.panel.copying.receive({"make": self.random.choice(["Copy as code", "Copy as papermill"])})
 
@@ -234,6 +244,14 @@ class User:
         else:
             assert bytes(panel.image.data) == _content_cover(choice.content, 420) and not panel.curve.series
             assert panel.progress.value == 0 and "not painted" in panel.image.alt
+        # the film, of the picture on show
+        film, shown = panel.film, exploration.shown
+        assert (film.layout.display == "") == (shown is not None)
+        if film.layout.display == "" and film.moving.layout.display == "":
+            assert bytes(film.moving.data)[3:] == bytes(shown.picture[0, :, 0, 0].mul(255).round().int().tolist())
+            assert film.made.key == (shown.number, len(shown.losses)) and "film" not in film.buttons.enabled
+        elif shown is not None:
+            assert ("film" in film.buttons.enabled) == (not runner.running)
         resumable = runner.resumable and runner.choice.key == choice.key
         assert ("resume" in panel.buttons.enabled) == (resumable and not panel.wrong and not panel.strip.error)
         # results, one for each run, with the picture that it has now

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from painted_truth import dead_leaves, painted
+from painted_truth import curvature, dead_leaves, painted
 from PIL import Image
 
 from workbench import cli, images, methods, samples, targets
@@ -181,13 +181,24 @@ class TestHand:
     def test_width_and_length_of_what_the_synthetic_painters_laid(self):
         widths = {}
         for name in samples.PAINTERS:
-            picture, width, length = painted(name, samples.annotated("flower"))
+            picture, laid = painted(name, samples.annotated("flower"))
             found = hand.of_picture(picture)
-            assert found.width == pytest.approx(width, rel=0.3)
-            assert found.length == pytest.approx(length, rel=0.6)
-            widths[name] = (width, found.width)
+            assert found.width == pytest.approx(laid.width, rel=0.3)
+            assert found.length == pytest.approx(laid.length, rel=0.6)
+            widths[name] = (laid.width, found.width)
         by_truth, by_estimate = (sorted(widths, key=lambda name, k=k: widths[name][k]) for k in (0, 1))
         assert by_truth == by_estimate
+
+    def test_spread_is_the_deviation_of_directions(self):
+        rng = np.random.default_rng(0)
+        angles = 0.4 + rng.normal(0, np.radians(12), (300, 300))
+        assert hand.spread(angles, np.ones_like(angles), 20.0) == pytest.approx(12, rel=0.03)
+        assert hand.spread(np.full((40, 40), 3.0), np.ones((40, 40)), 5.0) == pytest.approx(0, abs=0.1)
+
+    def test_the_true_curvature_of_a_path_is_that_of_its_arc(self):
+        t = np.linspace(0, 0.5, 21)
+        assert curvature(40 * np.stack([np.cos(t), np.sin(t)], axis=1)) == pytest.approx(1 / 40, rel=0.02)
+        assert curvature(np.zeros((3, 2))) == 0
 
     def test_what_shows_no_strokes_gives_the_default(self):
         assert hand.of_picture(torch.full((1, 3, 40, 50), 0.5)) == Hand() == hand.of_picture(torch.rand(1, 3, 1, 30))

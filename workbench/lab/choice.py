@@ -9,7 +9,9 @@ from workbench import encoders, methods
 from workbench.errors import require
 from workbench.methods import RETRIEVED, Request, parse
 from workbench.methods.library import target_key
+from workbench.methods.strokes import BrushStrokes
 from workbench.paths import written
+from workbench.strokes.painting import Options
 from workbench.targets import TARGETS, TAU
 from workbench.transfer import INITS, Settings
 
@@ -87,6 +89,13 @@ class Choice:
         return target_key(request), *(getattr(request.settings, f.name) for f in fields(Settings) if f.name not in ignored)
 
     @property
+    def stroke_options(self) -> Options | None:
+        """The options of the method strokes; None where another method paints."""
+        request = self.request
+        method = methods.get(request.method)
+        return method.options(request.settings) if isinstance(method, BrushStrokes) else None
+
+    @property
     def label(self) -> str:
         """The choice in short, for the caption of a picture: the content, the artist, and how the one is painted."""
         request = self.request
@@ -94,6 +103,7 @@ class Choice:
         target = f"{request.target}-{request.combine}" if combined else request.target
         pins = f", {len(request.pinned)} pinned" if request.pinned else ""
         method = "" if combined or request.method == Settings().method else f", {Path(request.method).stem}"
+        method = f", {strokes.strokes} strokes" if (strokes := self.stroke_options) else method
         tau = "" if request.tau is None else f", τ {request.tau:.3g}"
         init = request.settings.init
         start = "" if init in INITS or "init" in methods.get(request.method).ignores else f", from {Path(init).stem}"

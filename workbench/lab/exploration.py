@@ -103,11 +103,12 @@ class Exploration:
         self.start()
 
     def save(self, kept: Kept, path: str | Path = "") -> Path:
-        """Write a result as an image file with all that decided it inside; by default a new PNG in the current folder.
+        """Write a result with all that decided it inside; by default as `free_path(kept)`.
 
-        Returns the path. Raises WorkbenchError where it cannot be written.
+        It is a picture, or what else the suffix of `path` says among those that the method writes. Returns the path. Raises
+        WorkbenchError where it cannot be written.
         """
-        choice, request = kept.choice, kept.choice.request
+        request = kept.choice.request
         encoder = self.session.library.encoder(request.encoder)
         source = {"content": inputs.content_path(request.content)}
         record = provenance.provenance(
@@ -116,10 +117,16 @@ class Exploration:
         works = zip(kept.target.works, kept.target.weights, strict=True)
         record["works"] = [{"file": work.name, "sha256": work.sha256, "weight": weight} for work, weight in works]
         record |= {"command": "lab", "steps_done": len(kept.losses), "finished": kept.complete}
-        if not path:
-            stem = f"{short(choice.content)} after {short(choice.corpus)}, {kept.target.label}"
-            path = next(path for k in count(1) if not (path := Path(f"{stem}{f' {k}' if k > 1 else ''}.png")).exists())
-        return images.save(kept.picture, path, metadata={PNG_KEY: provenance.text(record)})
+        path, metadata = Path(path or self.free_path(kept)), {PNG_KEY: provenance.text(record)}
+        if kept.writer is not None and path.suffix.lower() in methods.get(request.method).suffixes:
+            return kept.writer(path, metadata=metadata)
+        return images.save(kept.picture, path, metadata=metadata)
+
+    @staticmethod
+    def free_path(kept: Kept, suffix: str = ".png") -> Path:
+        """A file in the current folder that does not exist yet, named after a result."""
+        stem = f"{short(kept.choice.content)} after {short(kept.choice.corpus)}, {kept.target.label}"
+        return next(path for k in count(1) if not (path := Path(f"{stem}{f' {k}' if k > 1 else ''}{suffix}")).exists())
 
     def code(self) -> str:
         """A notebook cell that repeats the picture of the present choice."""

@@ -13,7 +13,8 @@ class LogSlider(widgets.FloatLogSlider):
 
     def __init__(self, description: str, low: float, high: float, step: float, value: float = 1.0, **options):
         self.low, self.high = low, high
-        super().__init__(description=description, min=low, max=high, step=step, value=10**low, readout_format=".3f", **options)
+        options = {"readout_format": ".3f", **options}
+        super().__init__(description=description, min=low, max=high, step=step, value=10**low, **options)
         self.place(value)
 
     def place(self, value: float) -> None:

@@ -17,6 +17,7 @@ from workbench.lab.choice import short
 from workbench.lab.controls import Controls
 from workbench.lab.copying import Copying
 from workbench.lab.exploration import Exploration
+from workbench.lab.film import Film
 from workbench.lab.gallery import CHOOSE, Action, Gallery, Item
 from workbench.lab.log_slider import LogSlider
 from workbench.lab.loss_curves import LossCurves
@@ -26,6 +27,7 @@ from workbench.lab.strip import WorksStrip
 from workbench.lab.swipe import MOST, Compare
 from workbench.lab.thumbnails import THUMBNAIL, cover, jpeg
 from workbench.lab.upload import FOLDER, Upload, keep
+from workbench.strokes.painting import Options
 from workbench.transfer import INITS
 
 COMBINATIONS = ("blend/barycentre", "blend/softmin", "blend/patches")
@@ -67,6 +69,7 @@ TOOLTIPS = {
     "genre": "Only works of this genre, as metadata.csv has it.",
     "method": "How it is painted: neighbours takes over places of the paintings, gram statistics of whole ones, colours the "
     "palette alone, strokes lays brush strokes; networks paint at once.",
+    "strokes": "How many strokes at most: a few show what counts, thousands bring details.",
     "single": "The one painting, by file name or title; a picture below chooses it, too.",
     "encoder": "The network whose features are matched.",
     "retriever": "The network that says which paintings fit the photograph.",
@@ -101,6 +104,7 @@ class TransferPanel(widgets.VBox):
         self.genre = _dropdown("Genre", [("all", "")])
         self.target = _dropdown("Target", (*targets.NAMES, *COMBINATIONS))
         self.method = _dropdown("Method", tuple(methods.METHODS))
+        self.strokes = _log_slider("Strokes", 0, 4.5, 0.05, readout_format=".0f")
         self.single = _typed("Painting", placeholder="the one painting")
         self.tau = _log_slider("τ", -2, 1, 0.05)
         self.encoder = _typed("Encoder", _plain(encoders.PAINTING), ", ".join(encoders.PAINTING))
@@ -120,8 +124,8 @@ class TransferPanel(widgets.VBox):
         self._named: dict[str, Any] = {
             name: getattr(self, name)
             for name in (
-                "content", "corpus", "genre", "target", "method", "single", "tau", "encoder", "retriever", "size", "steps",
-                "looseness", "palette", "alpha", "beta", "tv", "brush", "strength", "colour", "init", "preview",
+                "content", "corpus", "genre", "target", "method", "strokes", "single", "tau", "encoder", "retriever", "size",
+                "steps", "looseness", "palette", "alpha", "beta", "tv", "brush", "strength", "colour", "init", "preview",
             )
         }  # fmt: skip
         for name, tooltip in TOOLTIPS.items():
@@ -150,6 +154,7 @@ class TransferPanel(widgets.VBox):
             }
         )
         self.strip = WorksStrip(self.exploration)
+        self.film = Film(self.exploration)
         self.kept = Gallery(
             "Results",
             self._kept_thumbnail,
@@ -192,9 +197,18 @@ class TransferPanel(widgets.VBox):
             [widgets.VBox(more)], titles=("Size, weights, brush, colour",), selected_index=None, layout=FILLS
         )
         left = [self._pickers["content"], *self._noted("content"), self.upload, self._pickers["corpus"], *self._noted("corpus")]
-        left += [self.left_out, self.genre, self.target, self.method, *self._noted("single"), self.tau, self._settings]
+        left += [
+            self.left_out,
+            self.genre,
+            self.target,
+            self.method,
+            self.strokes,
+            *self._noted("single"),
+            self.tau,
+            self._settings,
+        ]
         left += [self.buttons, self.progress, self.message]
-        right = [self.image, self.caption, self.doubts, self.properly, self.curve]
+        right = [self.image, self.caption, self.doubts, self.properly, self.film, self.curve]
         top = widgets.HBox(
             [
                 widgets.VBox(left, layout=widgets.Layout(flex="0 0 auto", width=LEFT, max_width="100%")),
@@ -230,6 +244,7 @@ class TransferPanel(widgets.VBox):
             if not LogSlider.moved(value, self._value(name)):
                 return
             value = LogSlider.rounded(value)
+            value = round(value) if name == "strokes" else value
         self.wrong.pop(name, None)
         self._said = ""
         try:
@@ -312,8 +327,10 @@ class TransferPanel(widgets.VBox):
             self.copying.text = ""
 
     def _value(self, name: str) -> Any:
-        """A field of the choice, or of its settings."""
+        """A field of the choice, or of its settings, or an option of its method."""
         choice = self.session.choice
+        if name == "strokes":
+            return (choice.stroke_options or Options()).strokes
         return getattr(choice if hasattr(choice, name) else choice.settings, name)
 
     def _show_pickers(self) -> None:
@@ -333,7 +350,7 @@ class TransferPanel(widgets.VBox):
         ignored = methods.get(request.method).ignores
         shown = {name: name not in ignored for name in self._named if hasattr(choice.settings, name)}
         shown |= {"single": request.target == "single", "tau": request.tau is not None, "method": not choice.names_method}
-        shown["retriever"] = request.target in methods.RETRIEVED
+        shown |= {"retriever": request.target in methods.RETRIEVED, "strokes": choice.stroke_options is not None}
         for name, visible in shown.items():
             self._named[name].layout.display = "" if visible else "none"
             if not visible:
@@ -389,6 +406,7 @@ class TransferPanel(widgets.VBox):
         if shown is None:
             self.curve.draw((), (), 0)
         _say(self.doubts, self._doubts(shown))
+        self.film.refresh()
         self.progress.value = 0.0 if shown is None else 1.0 if shown.complete else shown.done  # a plateau ends it early
         self._show_results(shown, running)
         self._show_notes()
@@ -603,5 +621,5 @@ def _slider(description: str, low: float, high: float, step: float) -> widgets.F
     )
 
 
-def _log_slider(description: str, low: float, high: float, step: float) -> LogSlider:
-    return LogSlider(description, low, high, step, layout=FILLS, style=STYLE)
+def _log_slider(description: str, low: float, high: float, step: float, **options: Any) -> LogSlider:
+    return LogSlider(description, low, high, step, layout=FILLS, style=STYLE, **options)

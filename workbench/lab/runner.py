@@ -6,6 +6,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from torch import Tensor
 
@@ -26,7 +27,8 @@ class Kept:
     """A run as it is at some moment, with its choice.
 
     number: of the run, from 1; picture: (1, 3, H, W) in [0, 1]; losses: of every step so far; boundaries: (steps before it,
-    name) of every stage; total_steps: from its start to its end; complete: whether it has come to its end.
+    name) of every stage; total_steps: from its start to its end; complete: whether it has come to its end; writer: writes it
+    as one of the files that its method has besides pictures (`Method.suffixes`), None where there are none.
     """
 
     number: int
@@ -38,6 +40,7 @@ class Kept:
     total_steps: int
     seconds: float
     complete: bool
+    writer: Callable[..., Path] | None = field(default=None, repr=False)
 
     @property
     def done(self) -> float:
@@ -89,7 +92,8 @@ class Runner:
         if run is None or choice is None or not run.history:
             return None
         steps = tuple(run.boundaries), run.total_steps, run.seconds, run.finished
-        return Kept(self.number, choice, run.target, run.image, tuple(run.history), *steps)
+        writer = getattr(run, "writer", None)
+        return Kept(self.number, choice, run.target, run.image, tuple(run.history), *steps, writer)
 
     @property
     def picture(self) -> Tensor | None:

@@ -13,6 +13,7 @@ from workbench.errors import UsageError, WorkbenchError, require
 from workbench.lab.choice import Choice
 from workbench.methods import Library
 from workbench.methods.library import target_key
+from workbench.methods.strokes import BrushStrokes
 from workbench.targets import StyleTarget
 from workbench.transfer import INITS, Settings
 
@@ -56,6 +57,7 @@ class Session:
     def change(self, **changes: Any) -> Choice:
         """Change fields of the choice and of its settings by name; returns the new choice.
 
+        `strokes`, an option of the method of that name, is the number of strokes. Another method clears the options.
         Another corpus clears the genre, the single painting, and the works left out, pinned or weighted; another genre clears
         pins and weights, a target or τ the weights, and the target regions the pins, which it does not take.
         Where a method that paints the start (`Settings.init`) does not go with the change, the content is the start again.
@@ -64,8 +66,15 @@ class Session:
         own = {f.name for f in fields(Choice)} - {"settings"}
         numbers = {f.name for f in fields(Settings)}
         for name in changes:
-            require(name in own | numbers, f"there is no {name!r} to choose: {', '.join(sorted(own | numbers))}")
+            known = own | numbers | {"strokes"}
+            require(name in known, f"there is no {name!r} to choose: {', '.join(sorted(known))}")
+        if changes.get("method", self.choice.settings.method) != self.choice.settings.method:
+            changes = {"options": (), **changes}
         settings = replace(self.choice.settings, **{name: value for name, value in changes.items() if name in numbers})
+        if "strokes" in changes:
+            require(settings.method == BrushStrokes.name, f"strokes goes with the method strokes, not with {settings.method}")
+            options = BrushStrokes().options(settings)
+            settings = replace(settings, options=replace(options, strokes=changes["strokes"]).words)
         mine = {name: value for name, value in changes.items() if name in own}
         if mine.get("corpus", self.choice.corpus) != self.choice.corpus:
             mine = {"exclude": (), "pinned": (), "weights": (), "genre": "", "single": "", **mine}

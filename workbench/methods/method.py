@@ -68,7 +68,8 @@ class Method(ABC):
 
     name: as `--method` and `Request.method` take it; card: what it is; has_steps: whether a run can be stopped on its way and
     written to disk; ignores: the fields of Settings that make no difference to it; targets: those that it takes, empty for
-    all of them; suffixes: of the files besides pictures that its runs write, by a method `write(path, metadata)`.
+    all of them; suffixes: of the files besides pictures that its runs write, by a method `write(path, metadata)`, or later by
+    what their property `writer` gave, `writer(path, metadata=metadata)`.
     """
 
     name: str

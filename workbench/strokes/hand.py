@@ -7,10 +7,12 @@ K / (2 - K), where K = (1 - r / w)+ is the share that a stroke has in common wit
 difference of lightness grows as 2 x / (1 + x), x = r / w, up to its plateau, and reaches half of it at r = w / 3; along the
 strokes at l / 3. Directions are those of the structure tensor.
 
-Measured (tests/test_strokes.py): on what the three synthetic painters made of one photograph at 400 px, widths are 0.8 to 1.2
-and lengths 1.0 to 1.6 of the true ones, which were weighted by what is seen of each stroke. Strokes wider than about 1.5 COARSE
-come out too narrow, 12 px of 256 as 7, because they cannot be told from the subject; and what a reproduction does not resolve
-cannot be estimated.
+Measured (benchmarks/strokes_truth.py) on scenes by the three synthetic painters at 400 px, against what is seen of their
+strokes: widths are 1.2, 1.07 and, of the broadest, 0.66 of the true ones, lengths 1.1 to 1.3. Strokes wider than about COARSE
+come out too narrow, because they cannot be told from the subject: a wider blur where widths are large mends half of that, but
+then takes in more of the subject, and makes the widths of another painter 1.4 times the true ones. Bends are too large, many
+times for straight strokes, and so are spreads for dabs, because directions are never known exactly. What a reproduction does
+not resolve cannot be estimated.
 """
 
 from collections.abc import Iterable
@@ -103,7 +105,7 @@ def of_picture(picture: Tensor, *, seed: int = 0) -> Hand:
     length = max(3 * _half_way(paint, places, along, REACH_ALONG * size), width)
     turning = np.median(_curvature(theta, coherence)[rows, columns])
     bend = min(float(turning) * length / 8, 0.5)
-    return Hand(width / size, length / size, bend, _spread(theta, coherence, 2 * width))
+    return Hand(width / size, length / size, bend, spread(theta, coherence, 2 * width))
 
 
 def _directions(light: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -141,8 +143,11 @@ def _curvature(theta: np.ndarray, coherence: np.ndarray) -> np.ndarray:
     return np.abs(np.sin(theta) * gradients[0] + np.cos(theta) * gradients[1])
 
 
-def _spread(theta: np.ndarray, coherence: np.ndarray, deviation: float) -> float:
-    """Circular deviation of direction, degrees, within a Gaussian of this deviation, px, over the picture."""
+def spread(theta: np.ndarray, coherence: np.ndarray, deviation: float) -> float:
+    """Circular deviation of the direction `theta`, radians, within a Gaussian of this deviation, px; the mean, in degrees.
+
+    `coherence`: in [0, 1], by which every place counts. Both (H, W).
+    """
     x, y, weight = (
         ndimage.gaussian_filter(coherence * f, deviation) for f in (np.cos(2 * theta), np.sin(2 * theta), np.ones_like(theta))
     )

@@ -2,8 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +52,12 @@ class Options:
         require(0 <= self.bristles <= 4, f"option bristles = {self.bristles}: choose between 0 (flat) and 4")
         if self.picture:
             images.check_size(self.picture)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """NAME=VALUE of those that differ from the defaults, as `Settings.options` has them."""
+        pairs = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        return tuple(f"{name}={value}" for name, value, default in pairs if value != default)
 
     def under(self, settings: Settings) -> Settings:
         """`settings` for the pixels that strokes are planned on."""
@@ -174,19 +181,16 @@ class Painting:
         """What there is so far; `complete` says whether it is the end."""
         return Result(self.image, tuple(self.history), self.seconds, complete, self.settings, self.target, self.boundaries)
 
+    @property
+    def writer(self) -> Callable[..., Path]:
+        """`files.write` of what there is now, whatever comes later: it takes a path, and metadata."""
+        size, shown = self.options.picture or self.settings.size, self.options.bristles
+        strokes, seed = self.strokes, self.settings.seed
+        return partial(files.write, strokes, self.shape, self.ground, size=size, bristle=shown, seed=seed)
+
     def write(self, path: Path, metadata: dict[str, str]) -> Path:
         """Write what there is so far as the suffix of `path` says: see `files.write`."""
-        options = self.options
-        return files.write(
-            self.strokes,
-            self.shape,
-            self.ground,
-            path,
-            size=options.picture or self.settings.size,
-            bristle=options.bristles,
-            seed=self.settings.seed,
-            metadata=metadata,
-        )
+        return self.writer(path, metadata=metadata)
 
     def style_moments(self) -> dict[str, Moments]:
         """See `Transfer.style_moments`."""
