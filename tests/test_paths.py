@@ -57,7 +57,7 @@ def test_contents_corpora_and_missing_paths(home, two_styles):
         inputs.corpus("")
     with pytest.raises(UsageError, match=f"looked for in {Path.cwd()}"):
         inputs.content_path("gone/away.png")
-    with pytest.raises(UsageError, match="did you mean .*/paintings"):
+    with pytest.raises(UsageError, match=r"did you mean .*/paintings"):
         inputs.corpus("~/paintigs")
     assert where("grace_hoper") == where("/gone/away.png") == ""
     for odd in ("x" * 5000, "a\0b"):
