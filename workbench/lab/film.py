@@ -1,7 +1,6 @@
 """The film of a result being painted, made when somebody asks for it; and its strokes, saved as a drawing."""
 
 import html
-import tempfile
 import threading
 import traceback
 from dataclasses import dataclass, field
@@ -122,9 +121,9 @@ class Film(widgets.VBox):
     def _work(self, kept: Kept) -> None:
         said = ""
         try:
-            with progress.stoppable(self._stop), tempfile.TemporaryDirectory() as folder:
+            with progress.stoppable(self._stop), storage.temporary_folder() as folder:
                 suffix = _suffix(kept)
-                path = self.exploration.save(kept, Path(folder) / f"film{suffix}")
+                path = self.exploration.save(kept, folder / f"film{suffix}")
                 self.made = Made(_key(kept), suffix, path.read_bytes())
         except progress.Stopped:
             pass  # a run has begun, or the interpreter ends
