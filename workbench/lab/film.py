@@ -73,10 +73,11 @@ class Film(widgets.VBox):
         self.layout.display = "none" if kept is None else ""
         key = None if kept is None else _key(kept)
         made = self.made if self.made is not None and self.made.key == key else None
-        able = {"film": made is None and not self.making, "save": made is not None, "svg": True}
+        making = self.making  # which the thread may end meanwhile
+        able = {"film": made is None and making is None, "save": made is not None, "svg": True}
         self.buttons.enabled = [name for name, possible in able.items() if possible and kept is not None and not running]
         said = self._said[1] if self._said is not None and self._said[0] == key else ""
-        said = f"the film of result {self.making[0]} is being made …" if self.making else said
+        said = said if making is None else f"the film of result {making[0]} is being made …"
         self.message.value = f'<div role="status">{html.escape(said)}</div>' if said else ""
         self.message.layout.display = "" if said else "none"
         self.moving.alt = "How the picture was painted"
