@@ -72,7 +72,7 @@ def test_the_film_is_made_when_asked_for_and_shown_with_its_result_alone(painted
         monkeypatch.setattr(files, "find_spec", lambda name: None if name == "av" else True)
     painted.film.made = None
     painted.film.refresh()
-    assert painted.film.buttons.enabled == ["film", "svg"] and not visible(painted.film.video)
+    assert painted.film.buttons.enabled == ["film", "svg"] and painted.film.video not in painted.film.children
     film(painted)
     assert painted.film.buttons.enabled == ["save", "svg"] and not painted.film.message.value
     video, moving = bytes(painted.film.video.value), bytes(painted.film.moving.data)
@@ -80,7 +80,9 @@ def test_the_film_is_made_when_asked_for_and_shown_with_its_result_alone(painted
     painted.strokes.value = 50
     assert not visible(painted.film)
     painted.exploration.open(painted.runner.kept[0])
-    assert visible(painted.film) and visible(painted.film.video if suffix == ".mp4" else painted.film.moving)
+    assert visible(painted.film) and painted.film.children[2:] == (
+        (painted.film.video if suffix == ".mp4" else painted.film.moving),
+    )
     painted.method.value = "neighbours"
     assert not visible(painted.film)
     painted.exploration.open(painted.runner.kept[0])

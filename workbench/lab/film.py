@@ -56,7 +56,7 @@ class Film(widgets.VBox):
         self.message = widgets.HTML()
         self.moving = Picture()
         self.video = widgets.Video(format="mp4", loop=False, layout={"width": "100%", "max_width": f"{WIDTH}px"})
-        super().__init__([self.buttons, self.message, self.moving, self.video])
+        super().__init__([self.buttons, self.message])
         self.refresh()
 
     def refresh(self) -> None:
@@ -81,11 +81,14 @@ class Film(widgets.VBox):
         self.message.value = f'<div role="status">{html.escape(said)}</div>' if said else ""
         self.message.layout.display = "" if said else "none"
         self.moving.alt = "How the picture was painted"
+        children: list[widgets.Widget] = [self.buttons, self.message]
         for suffix, widget, name in ((".gif", self.moving, "data"), (".mp4", self.video, "value")):
             data = made.data if made is not None and made.suffix == suffix else b""
             if getattr(widget, name) != data:
                 setattr(widget, name, data)
-            widget.layout.display = "" if data else "none"
+            children += [widget] if data else []  # a page asks for the bytes of an empty video, too, and gets an error
+        if list(self.children) != children:
+            self.children = children
 
     def _kept(self) -> Kept | None:
         """The result on show; None where its method writes no films."""

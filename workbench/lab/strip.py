@@ -56,7 +56,7 @@ class WorksStrip(widgets.VBox):
         )
         self.tau.observe(lambda change: self._move(change["new"]), "value")
         self.message.layout.max_width = "760px"
-        line = widgets.HBox([self.message, self.back])
+        line = widgets.HBox([self.message, self.back], layout={"flex_flow": "row wrap"})
         super().__init__([self.tau, line, self.gallery, self.offered, self.matches, Controls()])
         self.session.listen(self._refresh_if_measured)
         self.session.follow(self.refresh)
