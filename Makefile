@@ -15,6 +15,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One more than there are cores: tests wait for kernels, servers and the browser.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(1 + (os.cpu_count() or 1))")
 # A module is compiled when it is first imported: most of the packages never are. It is kept even where the environment says that
 # nothing is to be written, for otherwise every process compiles torch and all others anew, which takes longer than loading them.
 export PYTHONDONTWRITEBYTECODE :=
@@ -39,7 +41,7 @@ types:
 	$(BIN)/mypy
 
 tests:
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=40
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=40
 
 lab: $(VENV)/.installed $(VENV)/.token
 	@echo "To open it from elsewhere: the token is in $(VENV)/.token"

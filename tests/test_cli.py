@@ -473,6 +473,32 @@ def test_a_checkpoint_does_not_overwrite_what_is_read(workbench, two_styles, pho
     assert Path(path).read_bytes() == before
 
 
+@pytest.mark.parametrize("out", ["photo.png", "photo.pdf", "folder/../photo.pdf"])
+def test_a_figure_does_not_overwrite_what_is_read(workbench, two_styles, out):
+    """A figure is two files, and either may be the content."""
+    Path("folder").mkdir()
+    for name in ("photo.png", "photo.pdf"):
+        Image.new("RGB", (40, 30), (90, 120, 60)).save(name, "PNG")
+        before = Path(name).read_bytes()
+        for argv in (("search", two_styles, name), ("compare", name, "--corpus", two_styles, "--targets", "blend")):
+            status, _, err = workbench(*argv, "-o", out)
+            assert status == 2 and "choose another name for --out" in the_line(err)
+        assert Path(name).read_bytes() == before
+
+
+@pytest.mark.parametrize("holds", ["checkpoint", "notes"])
+def test_a_checkpoint_replaces_no_file_that_is_there(workbench, two_styles, photograph, holds):
+    argv = ("transfer", photograph, "--corpus", two_styles, "--target", "whole", *GRAM, "--checkpoint", "state")
+    if holds == "checkpoint":
+        assert workbench(*argv, "-o", "out.png")[0] == 0
+    else:
+        Path("state").write_text("precious")
+    before = Path("state").read_bytes()
+    status, _, err = workbench(*argv, "-o", "other.png")
+    assert status == 2 and "--resume goes on from it, or give another name" in the_line(err)
+    assert Path("state").read_bytes() == before and not Path("other.png").exists()
+
+
 def test_a_finished_transfer_has_a_checkpoint(workbench, two_styles, photograph):
     argv = (
         "transfer",
@@ -1108,6 +1134,9 @@ def test_the_other_commands_refuse_too(workbench, two_styles, argv, says):
         ("embed", "CORPUS", "--kind", "gram", "-o", "CORPUS/new/e.npz"),
         ("corpus", "split", "CORPUS", "-o", "CORPUS/parts.json"),
         ("embed", "CORPUS", "--kind", "gram", "-o", "link/e.npz"),
+        ("embed", "CORPUS", "--kind", "content", "--shards", "CORPUS"),
+        ("search", "CORPUS", "china", "-o", "CORPUS/sheet.png"),
+        ("search", "CORPUS", "china", "-o", "CORPUS/work-04.pdf"),  # which goes with work-04.png
     ],
 )
 def test_nothing_is_written_into_a_corpus(workbench, two_styles, argv):

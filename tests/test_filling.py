@@ -124,7 +124,7 @@ class TestFill:
             strange.about = about
             with pytest.raises(UsageError, match="choose another #NAME"):
                 filling.fill(strange, [corpus], Colours())
-        with pytest.raises(UsageError, match="holds no works"):
+        with pytest.raises(UsageError, match="no such index"):
             filling.centre(ExactIndex(), Colours())
 
     def test_a_device_makes_no_other_index(self):

@@ -30,7 +30,7 @@ from PIL import Image
 
 from workbench import cli
 from workbench.corpora import ingest, likeness, museums
-from workbench.corpora.museums import fetch, web
+from workbench.corpora.museums import fetch, fetching, web
 from workbench.corpora.museums.source import genre, same_artist, year
 from workbench.errors import UsageError, WorkbenchError
 
@@ -613,6 +613,34 @@ def test_a_call_goes_on_where_the_last_one_ended(server, tmp_path):
     assert corpus.report.rows_without_file == ()
     assert all(server.count(f"/images/{number}.jpg") == 1 for number in range(1, 6))
     assert server.count("/images/6.jpg") == 0
+
+
+def test_what_is_edited_during_a_call_stays(server, tmp_path, monkeypatch):
+    source = cleveland(server, *(painting(server, number) for number in range(1, 4)))
+    folder = tmp_path / "works"
+    fetch(GOGH, [source], folder, contact=ME, limit=1)
+    table, decoded = folder / "metadata.csv", fetching._decoded
+
+    def edited(path):
+        text = table.read_text(encoding="utf-8")
+        table.write_text(text.replace("Study 1,1889,,", "Study 1,1889,landscape,"), encoding="utf-8")
+        return decoded(path)
+
+    monkeypatch.setattr(fetching, "_decoded", edited)
+    assert fetch(GOGH, [source], folder, contact=ME, limit=3).present == 3
+    assert [work.genre for work in ingest(folder)] == ["landscape", "", ""]
+
+
+def test_a_row_with_a_field_too_many_stays_as_it_is(server, tmp_path):
+    source = cleveland(server, *(painting(server, number) for number in range(1, 4)))
+    folder = tmp_path / "works"
+    fetch(GOGH, [source], folder, contact=ME, limit=1)
+    table = folder / "metadata.csv"
+    table.write_text(table.read_text(encoding="utf-8").rstrip() + ",surplus\n", encoding="utf-8")
+    before = table.read_bytes()
+    with pytest.raises(WorkbenchError, match="line 2 has more fields than columns"):
+        fetch(GOGH, [source], folder, contact=ME, limit=2)
+    assert table.read_bytes() == before
 
 
 def test_a_title_that_begins_like_a_formula_is_none_in_the_table(server, tmp_path):

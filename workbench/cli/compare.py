@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.cli.parser import (
     add_command,
+    check_apart,
     check_out,
     encoder_options,
     given,
@@ -150,13 +151,13 @@ def _compare(args: argparse.Namespace) -> None:
     columns = args.labels or [source.stem.replace("_", " ").replace("-", " ") for source in sources]
     require(len(columns) == len(sources), f"--labels: {len(columns)} names for {len(sources)} contents")
     suffixes = (".jpg",) if args.out.suffix.lower() == ".jpg" else (".png", ".pdf")
-    for out in map(args.out.with_suffix, suffixes):
-        own = [source for source in sources if source.resolve() == out.resolve()]
-        require(not own, f"cannot write {out}: it is one of the contents; choose another name for --out")
+    writes = tuple(map(args.out.with_suffix, suffixes))
+    for source in sources:
+        check_apart(writes, {"one of the contents": source, "the mask": args.mask})
     if args.pictures:
         check_out(args.pictures / "picture.png")
     encoder = load_encoder(args, style=True)
-    corpora = open_corpora(args, args.out, args.pictures and args.pictures / "picture.png")
+    corpora = open_corpora(args, *writes, args.pictures and args.pictures / "picture.png")
     asked = [replace(one, exclude=tuple(args.exclude)) for one in asked]
     if args.style and any(one.target == "single" for one in asked):
         corpora[args.corpus[0]].find(args.style)

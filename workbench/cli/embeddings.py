@@ -7,9 +7,11 @@ from workbench.cli.parser import (
     CORPUS_HELP,
     LOAD,
     add_command,
+    check_apart,
     check_out,
     count,
     encoder_options,
+    figure_files,
     given,
     index_option,
     load_encoder,
@@ -93,7 +95,7 @@ def _embed(args: argparse.Namespace) -> None:
     if "size" in options:
         images.check_size(options["size"])
     encoder = load_encoder(args, style=options["kind"] != "content")
-    corpus = open_corpus(args.corpus, args.out)
+    corpus = open_corpus(args.corpus, args.out, args.shards and args.shards / MANIFEST)
     found = None
     if args.shards:
         from workbench.retrieval import workers
@@ -146,9 +148,10 @@ def _search(args: argparse.Namespace) -> None:
         alone, f"{without_passwords(words)} is searched by itself; to add works to it, name their corpora, and it as --index"
     )
     options = {"k": K, "where": where_of(args.where)} | given(args, SEARCH)
+    check_apart(figure_files(args.out), {"the content itself": inputs.content_path(args.content)})
     content = inputs.content(args.content, inputs.COMPARED)
     encoder = load_encoder(args, style=False)
-    corpora = [open_corpus(name) for name in args.corpus if not held]
+    corpora = [open_corpus(name, *figure_files(args.out)) for name in args.corpus if not held]
     index = stores.open_index(words, filled=bool(held))
     names = told_apart(corpora)
     described = descriptors.describe(images.resize(content, encoder.embedding_size).to(encoder.device), encoder, "content")
@@ -204,7 +207,7 @@ def _clusters(args: argparse.Namespace) -> None:
     kind = given(args, EMBED).get("kind", "style")
     _check_kind(kind)
     encoder = load_encoder(args, style=kind != "content")
-    corpus = open_corpus(args.corpus, args.out)
+    corpus = open_corpus(args.corpus, *figure_files(args.out))
     found = clusters.cluster(embeddings.embed(corpus, encoder, kind, show=True), **options)
     _print_clusters(found, corpus)
     if args.out:

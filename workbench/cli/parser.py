@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -146,6 +146,19 @@ def check_out(out: Path, *suffixes: str) -> None:
             pass
     except OSError as error:
         raise WorkbenchError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def figure_files(out: Path | None) -> tuple[Path, ...]:
+    """The files of a figure that is called `out`, which has a suffix: both PNG and PDF. None is none."""
+    return () if out is None else (out.with_suffix(".png"), out.with_suffix(".pdf"))
+
+
+def check_apart(writes: Iterable[Path], reads: Mapping[str, Path | None], flag: str = "--out") -> None:
+    """Refuse to write over what is read. `reads`: what it is, in words -> the file or None; `flag`: names what is written."""
+    for out in writes:
+        for what, path in reads.items():
+            same = path is not None and path.resolve() == out.resolve()
+            require(not same, f"cannot write {out}: it is {what}; choose another name for {flag}")
 
 
 def warn(*doubts: str) -> None:

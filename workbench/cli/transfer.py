@@ -13,8 +13,10 @@ from workbench.cli.parser import (
     CORPUS_HELP,
     LOAD,
     add_command,
+    check_apart,
     check_out,
     encoder_options,
+    figure_files,
     given,
     index_option,
     load_encoder,
@@ -335,16 +337,20 @@ def _preset(args: argparse.Namespace) -> dict[str, Any]:
 
 def _check_writes(args: argparse.Namespace, outs: list[Path], source: Path) -> None:
     """Refuse to write over what is read."""
-    read = {"the content itself": source, "the mask": args.mask, "the painting": args.style, "the checkpoint": args.checkpoint}
+    style = Path(args.style) if args.style else None
+    read = {"the content itself": source, "the mask": args.mask and Path(args.mask), "the painting": style}
     writes = list(outs)
     if args.target == "regions":
-        writes += [args.out.with_name(f"{args.out.stem}_regions{suffix}") for suffix in (".png", ".pdf")]
+        writes += figure_files(args.out.with_name(f"{args.out.stem}_regions.png"))
         for out in writes[len(outs) :]:
             check_out(out)
-    for out, flag in [*((out, "--out") for out in writes), *([(args.checkpoint, "--checkpoint")] if args.checkpoint else [])]:
-        for what, path in read.items():
-            same = path is not None and path is not out and Path(path).resolve() == out.resolve()
-            require(not same, f"cannot write {out}: it is {what}; choose another name for {flag}")
+    check_apart(writes, read | {"the checkpoint": args.checkpoint})
+    if args.checkpoint:
+        check_apart([args.checkpoint], read, "--checkpoint")
+        require(
+            args.resume or not args.checkpoint.exists(),
+            f"--checkpoint {args.checkpoint}: there is such a file; --resume goes on from it, or give another name",
+        )
 
 
 def _check_checkpoint(args: argparse.Namespace, outs: list[Path]) -> None:

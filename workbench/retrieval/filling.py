@@ -90,7 +90,7 @@ def centre(index: Index, encoder: Encoder) -> np.ndarray:
         about = json.loads(index.about)
         held, text = about["holds"], about["centre"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError("there is no such index, or it was not filled by workbench: see its address and #NAME") from error
+        raise UsageError("there is no such index, or it was not filled by workbench: choose another #NAME") from error
     wanted = holds(encoder)
     require(
         held == wanted, f"the index holds: {held}; wanted: {wanted}; choose the encoder that it was made with, or another #NAME"

@@ -158,7 +158,7 @@ class _Folder:
 
     def __init__(self, folder: Path, query: str, dry_run: bool):
         self.folder, self.query, self.dry_run = folder, query, dry_run
-        manifest, table = folder / MANIFEST, folder / METADATA
+        manifest = folder / MANIFEST
         self._settled: dict[tuple[str, str], dict[str, Any]] = {}
         try:
             if not dry_run:
@@ -180,8 +180,17 @@ class _Folder:
             raise WorkbenchError(f"cannot fetch into {folder}: {error.strerror or error}") from error
         kept = (entry for entry in self._settled.values() if entry["outcome"] == "kept")
         self.pictures = {entry["file_name"]: entry for entry in kept if (folder / entry["file_name"]).is_file()}
-        rows = [row for _, row in read_table(table)] if table.exists() else []
-        self._edited = {row["file_name"]: row for row in rows if None not in row}
+        self._rows()  # before anything is fetched
+
+    def _rows(self) -> dict[str, dict[str, str]]:
+        """The rows of metadata.csv as it is now, by file. WorkbenchError for a row that would not come back as it is."""
+        table = self.folder / METADATA
+        rows = read_table(table) if table.exists() else []
+        for line, row in rows:
+            if None in row:
+                fault = f"line {line} has more fields than columns; put quotes around a text with commas"
+                raise WorkbenchError(f"{table} stays as it is: {fault}, and give the same command again")
+        return {row["file_name"]: row for _, row in rows}
 
     def settled(self, source: Source) -> set[str]:
         """The ids of a source's works that need not be asked for again."""
@@ -235,7 +244,7 @@ class _Folder:
             if apart <= likeness.NEAR:
                 report.duplicates.append(f"{other['file_name']} is removed for {name}: {same}")
                 smaller.append(other)
-                edited = self._edited.get(other["file_name"], {})
+                edited = self._rows().get(other["file_name"], {})
                 entry |= {column: edited[column] for column in ("genre", "series") if edited.get(column)}
         part.replace(self.folder / name)
         self.pictures[name] = self._note(source.name, **entry)
@@ -259,14 +268,15 @@ class _Folder:
         return entry
 
     def describe(self) -> None:
-        """Write metadata.csv and CREDITS.md. A row that metadata.csv has already stays as it is."""
-        rows = {name: {column: str(entry.get(column, "")) for column in COLUMNS} for name, entry in self.pictures.items()}
-        fetched = {entry.get("file_name") for entry in self._settled.values()}
-        rows |= {name: row for name, row in self._edited.items() if name in rows or name not in fetched}
-        columns = dict.fromkeys([*COLUMNS, *(column for row in rows.values() for column in row)])
-        write_text(self.folder / METADATA, csv_text(columns, (rows[name] for name in sorted(rows))))
+        """Write CREDITS.md and metadata.csv. A row that metadata.csv has by now stays as it is."""
         credits = (_credit(self.pictures[name]) for name in sorted(self.pictures))
         write_text(self.folder / CREDITS, "\n".join(["# Credits", "", *credits, ""]))
+        edited = self._rows()  # somebody may have edited it meanwhile
+        rows = {name: {column: str(entry.get(column, "")) for column in COLUMNS} for name, entry in self.pictures.items()}
+        fetched = {entry.get("file_name") for entry in self._settled.values()}
+        rows |= {name: row for name, row in edited.items() if name in rows or name not in fetched}
+        columns = dict.fromkeys([*COLUMNS, *(column for row in rows.values() for column in row)])
+        write_text(self.folder / METADATA, csv_text(columns, (rows[name] for name in sorted(rows))))
 
 
 def _decoded(path: Path) -> tuple[Image.Image | None, str]:
