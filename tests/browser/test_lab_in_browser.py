@@ -559,6 +559,8 @@ class Hands:
         box = self.notebook.find(".wb-panel .widget-dropdown", has_text=(name := self.random.choice(list(of)))).locator(
             "select"
         )
+        if not box.is_visible():
+            return f"{name}, which is not shown"
         offered = [text for text in box.locator("option").all_inner_texts() if text in of[name]]
         box.select_option(label=(label := self.random.choice(offered)))
         return f"{name} {label}"

@@ -332,7 +332,7 @@ def full_disks(base: Path, limit: int | None = None) -> dict[str, int]:
             if name == "painting":  # no other write costs the picture
                 assert (folder / made).exists() or "out.png: File too large" in err, err
             if not (name == "training" and (folder / made).exists()):  # the network is there: what failed lies beside it
-                goes_on = further if name == "training" and _begun(folder) else []
+                goes_on = further if _begun(folder) else []
                 status, err, _ = _with_full_disk([*argv, *goes_on], folder, -1)
                 assert status == 0, (name, err)
             assert (folder / made).read_bytes() == (whole / made).read_bytes(), name
