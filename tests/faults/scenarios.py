@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -159,6 +159,36 @@ def _sweep_of(base: Path, values: Sequence[int]) -> list[str]:
     return ["sweep", str(base / "grid.yaml"), "--out", "runs"]
 
 
+def killed_and_again(
+    argv: Sequence[str],
+    folders: Path,
+    moments: Sequence[Mapping[str, float]],
+    amid: Callable[[Path], object],
+    after: Callable[[Path], object],
+) -> int:
+    """`argv` is killed at each of `moments`, in a folder of its own, and started again: it completes. How often it was killed.
+
+    `amid` and `after` assert what has to hold of the folder when it was killed, and in the end.
+    """
+    killed = 0
+    for k, moment in enumerate(moments):
+        (folder := folders.with_name(f"{folders.name}-{k}")).mkdir()
+        status, _ = command(argv, folder, **moment)
+        killed += status is None
+        amid(folder)
+        status, _ = command(argv, folder)
+        assert status == 0, (folder / ".log").read_text()
+        after(folder)
+        shutil.rmtree(folder)
+    return killed
+
+
+def at_random(count: int, least: float, most: float, seed: int) -> list[dict[str, float]]:
+    """`count` moments for `killed_and_again`, seconds after the start."""
+    chance = random.Random(seed)
+    return [{"kill_after": chance.uniform(least, most)} for _ in range(count)]
+
+
 def _swept(folder: Path) -> dict[str, str]:
     """Value -> status, of the table of a sweep, which names none twice; every notebook below `folder` is whole."""
     for notebook in folder.rglob("executed.ipynb"):
@@ -175,21 +205,16 @@ def kills_of_sweeps(base: Path, rounds: int, seed: int, at: Sequence[int] = ()) 
 
     Each notebook that is there is whole, the table loses no run that it had, and in the end it has all, each once.
     """
-    argv, chance = _sweep_of(base, [1, 2]), random.Random(seed)
+    argv, all_of_it = _sweep_of(base, [1, 2]), {"1": "complete", "2": "complete"}
     (whole := base / "whole").mkdir()
     status, seconds = command(argv, whole)
-    assert status == 0 and _swept(whole) == {"1": "complete", "2": "complete"}, (whole / ".log").read_text()
-    moments = [{"kill_at": event} for event in at] or [{"kill_after": chance.uniform(0.05, seconds)} for _ in range(rounds)]
-    killed = 0
-    for k, moment in enumerate(moments):
-        (folder := base / f"sweep-{k}").mkdir()
-        status, _ = command(argv, folder, **moment)
-        killed += status is None
-        had = _swept(folder)
-        status, _ = command(argv, folder)
-        assert status == 0, (folder / ".log").read_text()
-        assert _swept(folder) == {"1": "complete", "2": "complete"}, had
-        shutil.rmtree(folder)
+    assert status == 0 and _swept(whole) == all_of_it, (whole / ".log").read_text()
+    moments = [{"kill_at": event} for event in at] or at_random(rounds, 0.05, seconds, seed)
+
+    def complete(folder: Path) -> None:
+        assert _swept(folder) == all_of_it
+
+    killed = killed_and_again(argv, base / "sweep", moments, _swept, complete)
     return {"sweeps": len(moments), "killed amid the work": killed}
 
 
@@ -206,7 +231,6 @@ def kills_of_fetches(base: Path, rounds: int, seed: int) -> dict[str, int]:
         return {path.name: path.read_bytes() for path in (folder / "works").iterdir() if path.name != ".fetch.jsonl"}
 
     argv = ["corpus", "fetch", "--artist", test_museums.GOGH, "--from", "cleveland", "--contact", "a@b.c", "-o", "works"]
-    chance, killed = random.Random(seed), 0
     with test_museums.Server() as server:
         server.handle_error = lambda *_: None  # who is killed hangs up
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -215,14 +239,12 @@ def kills_of_fetches(base: Path, rounds: int, seed: int) -> dict[str, int]:
             (whole := base / "fetched").mkdir(parents=True)
             status, seconds = command(argv, whole)
             assert status == 0 and len(filled(whole)) == 8, (whole / ".log").read_text()
-            for k in range(rounds):
-                (folder := base / f"fetch-{k}").mkdir()
-                status, _ = command(argv, folder, kill_after=chance.uniform(0.01, seconds))
-                killed += status is None
-                status, _ = command(argv, folder)
-                assert status == 0, (folder / ".log").read_text()
+
+            def complete(folder: Path) -> None:
                 assert filled(folder) == filled(whole)
-                shutil.rmtree(folder)
+
+            moments = at_random(rounds, 0.01, seconds, seed)
+            killed = killed_and_again(argv, base / "fetch", moments, lambda folder: None, complete)
         server.shutdown()
     return {"fetches": rounds, "killed amid the work": killed}
 
@@ -230,7 +252,7 @@ def kills_of_fetches(base: Path, rounds: int, seed: int) -> dict[str, int]:
 def kills_of_stores(base: Path, rounds: int, seed: int) -> dict[str, int]:
     """A vector store in a folder is killed while it is filled, and filled again: it finds what one finds that was not killed.
 
-    None where LanceDB is not installed. This process does not import it, for it does not outlive a fork.
+    None is filled where LanceDB is not installed. This process does not import it, for it does not outlive a fork.
     """
     if importlib.util.find_spec("lancedb") is None:
         return {"fillings": 0}
@@ -245,20 +267,16 @@ def kills_of_stores(base: Path, rounds: int, seed: int) -> dict[str, int]:
         assert status == 0, said
         return said
 
-    chance, killed = random.Random(seed), 0
     (whole := base / "filled").mkdir()
     status, seconds = command(fill, whole)
     assert status == 0, (whole / ".log").read_text()
     expected = found(whole)
     assert all(expected.count(f"work-{k}.png") == 1 for k in range(6)), expected
-    for k in range(rounds):
-        (folder := base / f"filling-{k}").mkdir()
-        status, _ = command(fill, folder, kill_after=chance.uniform(0.2, seconds))
-        killed += status is None
-        status, _ = command(fill, folder)
-        assert status == 0, (folder / ".log").read_text()
+
+    def complete(folder: Path) -> None:
         assert found(folder) == expected
-        shutil.rmtree(folder)
+
+    killed = killed_and_again(fill, base / "filling", at_random(rounds, 0.2, seconds, seed), lambda folder: None, complete)
     return {"fillings": rounds, "killed amid the work": killed}
 
 
