@@ -398,6 +398,14 @@ class TestChoice:
         assert (asked, combine, settings.method) == (choice.request.target, choice.request.combine, found)
 
 
+def taken(command):
+    """The parameters of notebook 05 when it is run by `command`."""
+    words, given = shlex.split(command), {}
+    for flag, *rest in [words[i : i + 3] for i in range(3, len(words)) if words[i] in ("-p", "-y")]:
+        given |= {rest[0]: yaml.safe_load(rest[1])} if flag == "-p" else yaml.safe_load(rest[0])
+    return runs.check(Path(__file__).parents[1] / "notebooks/05_comparison.ipynb", given)
+
+
 class TestCode:
     """Code and command repeat a choice."""
 
@@ -426,13 +434,13 @@ class TestCode:
 
     def test_the_command_is_one_that_the_notebook_takes(self, exploration):
         exploration.change(target="blend/patches", exclude=("work-00.png",), genre="portrait", brush=0.5)
-        words = shlex.split(exploration.command())
-        assert words[:3] == ["papermill", "notebooks/05_comparison.ipynb", "out.ipynb"]
-        given = {}
-        for flag, *rest in [words[i : i + 3] for i in range(3, len(words)) if words[i] in ("-p", "-y")]:
-            given |= {rest[0]: yaml.safe_load(rest[1])} if flag == "-p" else yaml.safe_load(rest[0])
-        resolved = runs.check(Path(__file__).parents[1] / "notebooks/05_comparison.ipynb", given)
+        assert shlex.split(exploration.command())[:3] == ["papermill", "notebooks/05_comparison.ipynb", "out.ipynb"]
+        resolved = taken(exploration.command())
         assert resolved["choices"] == ["blend/patches"] and resolved["brush"] == 0.5 and resolved["exclude"] == ["work-00.png"]
+        assert resolved["options"] == []
+        exploration.change(target="strokes:blend", strokes=70)
+        resolved = taken(exploration.command())
+        assert resolved["choices"] == ["strokes:blend"] and resolved["options"] == ["strokes=70"]
 
     @pytest.mark.parametrize("changes", [{"pinned": ("work-02.png",)}, {"tv": 0.3}])
     def test_a_choice_that_the_notebook_has_no_parameter_for_has_no_command(self, exploration, changes):

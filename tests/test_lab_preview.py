@@ -279,6 +279,11 @@ class TestPanel:
             Path(__file__).parents[1] / "notebooks/05_comparison.ipynb", {k: yaml.safe_load(v) for k, v in given}
         )
         assert resolved["init"] == exploration.choice.preview
+        exploration.change(method="strokes")  # which start from the content always
+        assert panel.properly.layout.display == "none"
+        with pytest.raises(UsageError, match="does not go on from another picture"):
+            exploration.paint_properly()
+        exploration.change(method="gram")
         panel.colour.value = "content"  # which the network cannot do
         assert (exploration.choice.settings.colour, panel.init.value) == ("content", "content")
 

@@ -50,7 +50,7 @@ def command(choice: Choice) -> str:
     require(not by_hand, f"the notebook has no parameter for {by_hand} works: copy the code instead")
     changed = _changed(request.settings)
     ignored = methods.get(request.method).ignores
-    missing = [name for name in changed if name not in (*SETTINGS, *STOPS_EARLY, "method", *ignored)]
+    missing = [name for name in changed if name not in (*SETTINGS, *STOPS_EARLY, "method", "options", *ignored)]
     require(not missing, f"the notebook has no parameter {', '.join(missing)}: copy the code instead")
     given: dict[str, Any] = {"content": choice.content, "corpus": choice.corpus, "encoder": choice.encoder, "tau": choice.tau}
     given |= {name: value for name, value in _changed(choice).items() if name in ("retriever", "single")}
@@ -58,6 +58,7 @@ def command(choice: Choice) -> str:
     given |= {name: getattr(request.settings, name) for name in SETTINGS if name in changed or name in always}
     words = [f"-p {name} {shlex.quote(str(value))}" for name, value in given.items()]
     lists = {"choices": [request.words], "exclude": list(choice.exclude), "genres": [choice.genre] if choice.genre else []}
+    lists["options"] = [] if "options" in ignored else list(request.settings.options)
     words += [f"-y {shlex.quote(f'{name}: {json.dumps(value, ensure_ascii=False)}')}" for name, value in lists.items() if value]
     return f"papermill {NOTEBOOK} out.ipynb " + " ".join(words)
 

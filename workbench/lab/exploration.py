@@ -98,7 +98,7 @@ class Exploration:
         require(bool(self.choice.preview), "there is no preview to start from")
         require(not self.running, "a transfer is running: stop it first")
         method = methods.get(self.choice.request.method)
-        require(method.has_steps, f"the method {method.name} paints at once: choose another to go on from there")
+        require(method.takes_start, f"the method {method.name} does not go on from another picture: choose another method")
         self.change(init=self.choice.preview)
         self.start()
 

@@ -413,9 +413,9 @@ class TransferPanel(widgets.VBox):
         reason = self._reason()
         can = {"run": not (running or reason), "stop": running, "resume": not (running or reason) and exploration.resumable}
         self.buttons.enabled = [name for name, possible in can.items() if possible]
-        steps = previewed is not None and methods.get(self.session.choice.request.method).has_steps
-        self.properly.enabled = ["properly"] if steps and can["run"] else []
-        self.properly.layout.display = "" if steps else "none"
+        goes_on = previewed is not None and methods.get(self.session.choice.request.method).takes_start
+        self.properly.enabled = ["properly"] if goes_on and can["run"] else []
+        self.properly.layout.display = "" if goes_on else "none"
         self._show_state(shown, running, at_work, reason)  # last, so that who reads it finds the rest shown
 
     def _doubts(self, shown: Kept | None) -> str:

@@ -11,7 +11,7 @@ from workbench import progress
 from workbench.corpora import Corpus
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.lab.choice import Choice
-from workbench.methods import Library
+from workbench.methods import Library, parse
 from workbench.methods.library import target_key
 from workbench.methods.strokes import BrushStrokes
 from workbench.targets import StyleTarget
@@ -72,7 +72,8 @@ class Session:
             changes = {"options": (), **changes}
         settings = replace(self.choice.settings, **{name: value for name, value in changes.items() if name in numbers})
         if "strokes" in changes:
-            require(settings.method == BrushStrokes.name, f"strokes goes with the method strokes, not with {settings.method}")
+            method = parse(changes.get("target", self.choice.target), settings)[2].method
+            require(method == BrushStrokes.name, f"strokes goes with the method strokes, not with {method}")
             options = BrushStrokes().options(settings)
             settings = replace(settings, options=replace(options, strokes=changes["strokes"]).words)
         mine = {name: value for name, value in changes.items() if name in own}

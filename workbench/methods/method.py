@@ -79,6 +79,11 @@ class Method(ABC):
     targets: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
 
+    @property
+    def takes_start(self) -> bool:
+        """Whether it can start from the picture of another method, `Settings.init`."""
+        return self.has_steps and "init" not in self.ignores
+
     def check(self, target: str, combine: str, settings: Settings) -> None:  # noqa: B027 - most accept everything
         """UsageError where a target, a way to combine works and the settings do not go with this method."""
 
