@@ -547,6 +547,17 @@ class TestContrasts:
         assert found["p_holm"][0] == pytest.approx(2 * 2 / 2**8) and np.isnan(found["p_holm"][1])
         assert found["left_out"].tolist() == [0, 8] and not found["judge_passed"].any()
 
+    def test_other_judges_are_counted_where_they_passed_and_agree_by_the_sign(self):
+        table = made_up({"blend": ((0.1,), lambda log: 0.5), "random": ((0.1,), lambda log: 0.0)})
+        less = table.assign(leak=-table["leak"], judge="second")
+        nothing = table.assign(leak=np.nan, judge="third")
+        registered = fixed(("leak", "blend", "random"))
+        others = [(table, {"a": True}), (less, {"a": True}), (nothing, {"a": True}), (less, {"a": False})]
+        found = summary.contrasts(table, registered, {"a": True}, others)
+        assert found["judges"].tolist() == [3] and found["agree"].tolist() == [1]
+        alone = summary.contrasts(table, registered, {"a": True})
+        assert alone["judges"].tolist() == [0] and alone["p"].tolist() == found["p"].tolist()
+
 
 @pytest.fixture(scope="module")
 def asked(artists, tmp_path_factory):

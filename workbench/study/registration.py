@@ -38,6 +38,9 @@ EXCLUSIONS = (
     "Draws and seeds are averaged; contents are the levels of intervals and tests.",
     "A judge that does not pass the gate for an artist decides no contrast of his; the table says so.",
     "Only the first judge is tested. All contrasts are one family for Holm's correction; everything else is exploration.",
+    "What the test finds is claimed only where the other judges that passed the gate find differences of the same sign.",
+    "The rule of the gate was fixed after it had been seen what the judges make of the artists' own works, and before any "
+    "result of this study was painted.",
 )
 """Rules that are fixed, word by word."""
 _APART = ("pictures", "out", "marks", "registration")

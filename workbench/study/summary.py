@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from workbench.metrics.log_odds import depth
-from workbench.study.intervals import Interval, compared, interval
+from workbench.study.intervals import Interval, compared, content_means, interval, known_mean
 from workbench.study.measures import CONTENT, OTHER, REAL
-from workbench.study.registration import LEVEL, POWER, Registration
+from workbench.study.registration import LEVEL, POWER, Contrast, Registration
 
 CONTROLS = (REAL, OTHER)
 """Methods whose rows are single works, with which no content is paired."""
@@ -94,25 +94,37 @@ def means(results: pd.DataFrame, measure: str, artist: str) -> dict[str, Interva
     return {method: interval(values) for method, values in found.items() if not np.isnan(values).all()}
 
 
-def contrasts(results: pd.DataFrame, registration: Registration, passed: dict[str, bool]) -> pd.DataFrame:
+def contrasts(
+    results: pd.DataFrame,
+    registration: Registration,
+    passed: dict[str, bool],
+    others: Sequence[tuple[pd.DataFrame, dict[str, bool]]] = (),
+) -> pd.DataFrame:
     """The registered contrasts, a row each, all in one family for Holm's correction, from `levelled` results of the first
     judge.
 
-    passed: artist -> whether the judge passed the gate for him. A contrast without a value has no p and keeps its place in the
-    family, whose size was registered.
+    passed: artist -> whether the judge passed the gate for him; others: the same of the judges that are not tested. `judges`
+    counts those of them that passed, and `agree` those whose mean difference has the same sign. A contrast without a value has
+    no p and keeps its place in the family, whose size was registered.
     """
-    pairs = {}
-    for one in registration.contrasts:
-        found = arrays(results, one.endpoint, one.artist)
-        pairs[one] = found[one.first], found[one.second]
+    pairs = {one: _pair(results, one) for one in registration.contrasts}
     differences = compared(pairs, confidence=1 - LEVEL, power=POWER, family=len(registration.contrasts)) if pairs else {}
     rows = []
     for one, d in differences.items():
         row = {"artist": one.artist, "judge": results["judge"].iloc[0], "endpoint": one.endpoint}
         row |= {"first": one.first, "second": one.second, "less": d.mean, "low": d.low, "high": d.high, "p": d.p}
         row |= {"p_holm": d.p_holm, "visible": d.smallest, "contents": d.n, "left_out": len(pairs[one][0]) - d.n}
+        further = [np.subtract(*_pair(found, one)) for found, trusted in others if trusted[one.artist]]
+        agree = sum(known_mean(content_means(less), 0) * d.mean > 0 for less in further)
+        row |= {"judges": len(further), "agree": int(agree)}
         rows.append(row | {"judge_passed": passed[one.artist], "registration": registration.sha256})
     return pd.DataFrame(rows)
+
+
+def _pair(results: pd.DataFrame, one: Contrast) -> tuple[np.ndarray, np.ndarray]:
+    """The endpoint of both methods of a contrast, (contents, seeds) each."""
+    found = arrays(results, one.endpoint, one.artist)
+    return found[one.first], found[one.second]
 
 
 def table(results: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
