@@ -82,6 +82,14 @@ panel = lab.TransferPanel(trial)
 panel.compare.value = True
 panel"""
     ),
+    "panel-strokes": Widget(
+        """\
+panel = lab.TransferPanel(explore(method="strokes", strokes=1500, run=True))
+panel.film.buttons.press("film")
+while panel.film.making:
+    time.sleep(0.1)
+panel"""
+    ),
     "panel-narrow": Widget("lab.TransferPanel(explore('single', run=True))", width=640),  # 1280 px at 200 %
     "strip": Widget("lab.WorksStrip(explore())"),
     "regions": Widget("lab.WorksStrip(explore('regions'))"),

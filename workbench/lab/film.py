@@ -55,7 +55,8 @@ class Film(widgets.VBox):
         )
         self.message = widgets.HTML()
         self.moving = Picture()
-        self.video = widgets.Video(format="mp4", loop=False, layout={"width": "100%", "max_width": f"{WIDTH}px"})
+        layout = {"width": "100%", "max_width": f"{WIDTH}px", "margin": "0"}  # with the margin of widgets it would be too wide
+        self.video = widgets.Video(format="mp4", loop=False, layout=layout)
         super().__init__([self.buttons, self.message])
         self.refresh()
 
