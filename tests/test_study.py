@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from workbench import encoders, images, study
+from workbench import encoders, images, metrics, study
 from workbench.cli import main
 from workbench.corpora import ingest
 from workbench.errors import UsageError, WorkbenchError
@@ -294,6 +294,9 @@ class TestMeasures:
         for split, rows in table.groupby(["artist", "seed"]):
             assert split in small.splits and set(METHODS) | {"content", "real"} <= set(rows["method"])
         assert (results["content_distance"] >= 0).all() and results["odds"].notna().all()
+        cell = next(iter(small))
+        driven = metrics.content_distance(small.picture(cell), small.contents[cell.content].picture, small.encoder)
+        assert results["content_distance"].iloc[0] == pytest.approx(driven)  # whoever judges
         assert (results["place"].isna() == (results["compared_with"] == "")).all() and (table["registration"] == "").all()
         content = table[table["method"] == "content"]
         assert content["content_distance"].to_numpy() == pytest.approx(0, abs=1e-9)

@@ -30,7 +30,7 @@ HELD_OUT = 0.4
 """Share of a corpus that no method sees."""
 LEAST_HELD = 3
 """Series or lone works held out, below which a real work has nothing to be compared with."""
-ALPHAS = (0.03, 0.08, 0.24)
+ALPHAS = (0.03, 0.17, 1.0)
 """Content weights that every cell is painted with, between which it is read at one content distance."""
 DRAWS = 5
 """Draws of what is drawn at random."""

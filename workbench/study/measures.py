@@ -27,7 +27,7 @@ from workbench.study.design import Cell, Study
 from workbench.study.gate import Gate, gate, shared_with
 from workbench.study.tables import read_table, write_table
 
-VERSION = 2
+VERSION = 3
 """Of what is measured: rows of another version are measured again."""
 CONTENT, REAL, OTHER = "content", "real", "other artist"
 """Controls, beside the methods: the untouched content, unseen works of the artist, works of others."""
@@ -50,6 +50,9 @@ class Measures:
     Closeness is measured by log-odds of the artist, in a three-way split: methods see the bank, and of the works that they do
     not see, those of four folds train a probe by which those of the fifth are the reference, each fold in its turn. Distance
     and percentile are for what comes from one painting alone, because averages of anything would score well (see `typicality`).
+
+    The distance to the content is that of the network that drove, for every judge: it is what a content weight weighs, and
+    pictures that are compared at one distance are then the same for all judges.
 
     judge: an encoder that should have no part in the pictures: `judged_by` names it where it has. others: artist -> works, as
     controls; photographs: what nobody painted, for the probe; marks: regions marked by hand. Works that are contents of the
@@ -185,6 +188,7 @@ class Measures:
             "draw": cell.draw if result else 0,
             "detail": judge.detail(picture, content.genre),
             "lpips": _lpips(picture, content.picture),
+            "content_distance": content_distance(picture, content.picture, self.study.encoder),
         }
         alone = not result or len(self.study.target(cell).works) == len(sources) == 1
         if alone:
@@ -206,6 +210,7 @@ class Measures:
         """Of all that decides a row."""
         content = self.study.contents[cell.content]
         digest = hashlib.sha256(f"{VERSION}|{cell}|{method}|{self.judge.identity}|{content.genre}|{_has_lpips()}".encode())
+        digest.update(f"{self.study.encoder.identity}".encode())
         digest.update(repr((LAYER, SCALES, EVERY, CHANCE, LAYERS, PENALTY, FOLDS, self.study.settings_of(cell))).encode())
         for works in (*self.study.splits[cell.artist, cell.seed], self.study.artists[cell.artist].corpus):
             digest.update(repr([(work.sha256, work.genre, work.group) for work in works]).encode())
@@ -220,7 +225,6 @@ class Measures:
         """What takes an encoder with layers: structure, leak, and the colours of regions."""
         content = self.study.contents[cell.content]
         row: Row = {
-            "content_distance": content_distance(picture, content.picture, self.judge),
             "self_similarity": structure.self_similarity_distance(picture, content.picture, self.judge),
         }
         if structure.CFSD_LAYER in self.judge.channels:

@@ -34,6 +34,7 @@ EXCLUSIONS = (
     f"A content of whose genre fewer than {MIN_GROUPS} series or lone works of the artist are unseen has no depth.",
     "Of every content and seed, the content distance at which methods are compared is the middle, on a log scale, of the range "
     "that all methods of the contrasts reach with the content weights; where there is no such range, the median of theirs.",
+    "The content distance is measured by the network that drives the transfers, for every judge.",
     "What a method does not reach is left out, and nothing is extrapolated.",
     "Draws and seeds are averaged; contents are the levels of intervals and tests.",
     "A judge that does not pass the gate for an artist decides no contrast of his; the table says so.",
