@@ -155,7 +155,7 @@ def compared(contents, ways, shape, **how):
     pictures = [[torch.rand(1, 3, *shape) for _ in range(contents)] for _ in range(ways + 1)]
     captions = [
         [""] * contents,
-        *([["Wheat Field with Cypresses 31%, The Sea at Les Saintes 12% and 7 more"] * contents] * ways),
+        *([["31% Wheat Field with Cypresses, 12% The Sea at Les Saintes and 7 more"] * contents] * ways),
     ]
     labels = ["Content", *(f"Way {k}, τ = 0.1" for k in range(ways))]
     names = [f"A long name of content {k}" for k in range(contents)]

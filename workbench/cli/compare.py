@@ -255,7 +255,7 @@ def _named(target: "StyleTarget") -> str:
     elif len(works) == 1:
         named = works[0][0].title
     else:
-        named = ", ".join(f"{work.title} {weight:.0%}" for work, weight in works[:NAMED])
+        named = ", ".join(f"{weight:.0%} {work.title}" for work, weight in works[:NAMED])
         named += f" and {len(works) - NAMED} more" if many else ""
     return "; ".join(filter(None, [target.misfit, named]))
 
