@@ -1086,6 +1086,23 @@ def test_a_corpus_in_shards_fills_an_index_that_is_searched(workbench, two_style
     assert status == 0 and out.startswith("+1.000") and "work-03.png" in out
 
 
+def test_what_is_no_work_any_more_is_said_and_taken_out_when_asked(workbench, two_styles, tmp_path):
+    pytest.importorskip("lancedb")
+    folder = shutil.copytree(two_styles, tmp_path / "edited")
+    command = ("embed", folder, "--kind", "content", "--index", "lancedb:museum", "--device", "cpu")
+    assert workbench(*command)[0] == 0
+    (folder / "work-03.png").unlink()
+    table = folder / "metadata.csv"
+    table.write_text(table.read_text().replace("work-05.png,", "work-05.png,Somebody else ", 1))
+    status, out, err = workbench(*command)
+    assert status == 0 and out == "13 works in lancedb:museum\n"
+    assert "2 points of the index are of a corpus edited and no work of it now: --prune removes them" in err
+    status, out, err = workbench(*command, "--prune")
+    assert status == 0 and out == "11 works in lancedb:museum\n" and "--prune" not in err
+    status, _, err = workbench("embed", folder, "--kind", "content", "--prune")
+    assert status == 2 and "--index, which is not given" in the_line(err)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

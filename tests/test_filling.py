@@ -108,6 +108,35 @@ class TestFill:
         found = [match.metadata for match in points.search(query, 20)]
         assert len(found) == 12 and [m["year"] for m in found if m["file"] == corpus[0].name] == ["1999"]
 
+    def test_two_that_fill_a_new_index_at_once_have_one_mean(self, artists):
+        """The second has described its works when the first begins the index."""
+        index = Counting()
+
+        def describe_slowly(works):
+            if not index.about:
+                filling.fill(index, artists[:1], Colours())
+            return embeddings.embed(works, Colours(), "content").raw
+
+        both = filling.fill(index, artists[1:], Colours(), descriptors=describe_slowly)
+        after = ExactIndex()
+        filling.fill(after, artists[:1], Colours())
+        in_turn = filling.fill(after, artists[1:], Colours())
+        assert np.array_equal(both.centre, in_turn.centre) and both.vectors(range(6)) == pytest.approx(
+            in_turn.vectors(range(6))
+        )
+
+    def test_what_was_edited_or_deleted_since_is_outdated(self, corpus, artists):
+        index = ExactIndex()
+        filling.fill(index, [corpus, artists[0]], Colours())
+        assert filling.outdated(index, [corpus]) == []
+        told = replace(corpus[0], metadata={**corpus[0].metadata, "year": "1999"})
+        changed = replace(corpus, works=(told, *corpus.works[2:]))
+        filling.fill(index, [changed], Colours())
+        old = set(filling.works_of([corpus])) - set(filling.works_of([changed]))
+        assert set(filling.outdated(index, [changed])) == old and len(old) == 2
+        index.delete(old)
+        assert filling.outdated(index, [changed]) == [] and len(index) == 11 + 6
+
     def test_an_index_of_another_encoder_or_size_or_of_no_works_is_refused(self, corpus):
         index = ExactIndex()
         filling.fill(index, [corpus], Colours())

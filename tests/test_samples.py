@@ -1,6 +1,8 @@
 """The photographs that come with dependencies, and the synthetic painters: motif rules, determinism, corpora, cache."""
 
 import csv
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -140,7 +142,7 @@ class TestCorpora:
     def test_metadata_and_files_agree(self, folder):
         with (folder / "metadata.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        assert list(rows[0]) == ["file_name", "artist", "title", "year", "genre", "series", "source", "licence"]
+        assert list(rows[0]) == ["file_name", "artist", "title", "year", "genre", "series", "source", "licence", "sha256"]
         assert sorted(row["file_name"] for row in rows) == sorted(p.name for p in folder.iterdir() if p.suffix == ".jpg")
         assert {(row["artist"], row["source"], row["licence"]) for row in rows} == {(PAINTER, "synthetic", "CC0")}
         for row in rows:
@@ -178,6 +180,38 @@ class TestCorpora:
         assert other != folder and seen == [(1, 2), (2, 2)]
         for work in few:  # the same source and seeds give the same files
             assert (other / work.row["file_name"]).read_bytes() == (folder / work.row["file_name"]).read_bytes()
+
+    @pytest.mark.parametrize("damage", ["deleted", "changed", "no table", "half a table"])
+    def test_a_corpus_that_is_not_whole_is_painted_again(self, monkeypatch, tmp_path, damage):
+        monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
+        few = works._commissions(PAINTER)[:2]
+        monkeypatch.setattr(works, "_commissions", lambda name: few)
+        folder = samples.corpus_path(PAINTER)
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        work, table = folder / few[1].row["file_name"], folder / "metadata.csv"
+        if damage == "deleted":
+            work.unlink()
+        elif damage == "changed":
+            work.write_bytes((folder / few[0].row["file_name"]).read_bytes())
+        elif damage == "no table":
+            table.unlink()
+        else:
+            table.write_bytes(table.read_bytes()[:-40])
+        assert samples.corpus_path(PAINTER) == folder
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        assert {path.name for path in folder.parent.iterdir()} == {PAINTER, f".{PAINTER}.lock"}
+
+    def test_what_a_killed_process_had_painted_is_swept_up(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
+        monkeypatch.setattr(works, "_commissions", lambda name: [])
+        program = "import os\nfrom workbench.samples import works\nworks._paint_work = lambda *_: os._exit(9)\n"
+        program += f"works.corpus_path({PAINTER!r})"
+        assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 9
+        cache = works.cache_dir("samples", works.fingerprint())
+        assert any(path.is_dir() for path in cache.iterdir())
+        assert [path.name for path in cache.iterdir() if path.is_dir()] != [PAINTER]
+        samples.corpus_path(PAINTER)
+        assert [path.name for path in cache.iterdir() if path.is_dir()] == [PAINTER]
 
     def test_a_failed_corpus_leaves_nothing_behind(self, monkeypatch):
         def fail(*_):

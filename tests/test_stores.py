@@ -254,6 +254,24 @@ class TestKept:
         check(index.search(vectors[2], 99), naive(ids, vectors, vectors[2], 99))
         close(index)
 
+    @pytest.mark.parametrize("late", [False, True])
+    def test_of_two_that_begin_an_index_the_first_says_what_it_holds(self, words, points, late):
+        if words.startswith(ONE_PROCESS):
+            pytest.skip(f"{words.partition(':')[0]} in a folder is for one process at a time")
+        first, second = open_index(words), open_index(words)
+        first.begin("by the first", 8)
+        if late:  # it looked before the first had begun, and looks again when it could not make it
+            answers = itertools.chain([lambda: None], itertools.repeat(second.look))
+            second.look = lambda: next(answers)()
+        second.begin("by the second", 8)
+        assert first.about == second.about == "by the first"
+        first.upsert(points[0][:15], points[1][:15])
+        second.upsert(points[0][15:], points[1][15:])
+        again = open_index(words)
+        assert (len(again), again.about) == (30, "by the first")
+        for index in (first, second, again):
+            close(index)
+
     def test_two_readers_and_a_writer(self, words):
         """Whatever a reader finds is right, and nothing that was there before is missing."""
         if words.startswith(ONE_PROCESS):
@@ -424,3 +442,21 @@ class TestWords:
         with pytest.raises(WorkbenchError, match=r"^index .*127\.0\.0\.1") as refused:
             open_index(words)
         assert "\n" not in str(refused.value) and "secret" not in str(refused.value)
+
+
+def test_vectors_of_lancedb_that_were_changed_on_disk_are_refused(tmp_path, points):
+    """Its files have no checksums: a flipped byte would be another cosine."""
+    pytest.importorskip("lancedb")
+    ids, vectors, metadata = points
+    index = open_index(f"lancedb:{tmp_path}/museum")
+    index.upsert(ids, vectors, metadata)
+    (data,) = (tmp_path / "museum").rglob("data/*.lance")
+    content = bytearray(data.read_bytes())
+    at = content.find(vectors[4].tobytes())
+    content[at + 2] ^= 0x40
+    data.write_bytes(content)
+    damaged = open_index(f"lancedb:{tmp_path}/museum")
+    for read in (lambda: damaged.search(vectors[0], 30), lambda: damaged.vectors(ids), lambda: damaged.vectors(ids[4:5])):
+        with pytest.raises(WorkbenchError, match="museum: the table works is damaged: delete it, and fill it again"):
+            read()
+    assert damaged.present(ids) == set(ids) and len(damaged.vectors(ids[5:])) == 25

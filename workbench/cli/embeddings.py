@@ -16,9 +16,10 @@ from workbench.cli.parser import (
     index_option,
     load_encoder,
     open_corpus,
+    warn,
 )
 from workbench.errors import require
-from workbench.names import without_passwords
+from workbench.names import plain, without_passwords
 from workbench.paths import written
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def declare(commands: Any) -> None:
     embed.option("--workers", WORKERS, "processes that make the shards (default: one for each core)", type=count)
     embed.option("--on", WORKERS, "where they run: here; ray, on this machine; or ray:ADDRESS, a cluster")
     index_option(embed)
+    text = "take out of the index what it holds of a corpus of this name that is no work of it now"
+    embed.add_argument("--prune", action="store_true", help=text)
     search = add_command(commands, "search", _search, "find the paintings that show most nearly what a picture shows")
     search.option("-k", SEARCH, "how many", type=count)
     search.add_argument(
@@ -89,6 +92,7 @@ def _embed(args: argparse.Namespace) -> None:
     stores.parse(args.index)
     is_indexed = args.index != "exact"
     require(bool(args.shards) or not parts, "--workers and --on are about --shards FOLDER, which is not given")
+    require(is_indexed or not args.prune, "--prune is about an --index, which is not given")
     require(not (args.shards and args.out), "--shards and -o both say where vectors go; give one of them")
     at_default = options["kind"] == "content" and "size" not in options
     require(not is_indexed or at_default, "an --index holds vectors of --kind content at the encoder's own size")
@@ -109,6 +113,12 @@ def _embed(args: argparse.Namespace) -> None:
 
         index = stores.open_index(args.index)
         filling.fill(index, [corpus], encoder, descriptors=found, show=True)
+        outdated = filling.outdated(index, [corpus])
+        if args.prune:
+            index.delete(outdated)
+        elif outdated:
+            of = f"of a corpus {plain(corpus.name)} and no work of it now"
+            warn(f"{len(outdated)} points of the index are {of}: --prune removes them")
         print(f"{len(index)} works in {without_passwords(args.index)}")
     if found or (is_indexed and not args.out):
         return

@@ -20,6 +20,8 @@ Descriptors = Callable[[Sequence[Work]], np.ndarray]
 """Works -> what they show, (n, D) float32."""
 BATCH = 4096
 """Works whose vectors are in memory at a time."""
+OUTDATED = 1000
+"""Points beyond twice the works of corpora among which outdated ones are looked for."""
 
 
 def fill(
@@ -45,11 +47,13 @@ def fill(
     """
     descriptors = descriptors or (lambda works: embeddings.embed(works, encoder, "content", show=show).raw)
     works = works_of(corpora)
+    if not index.about and len(index):  # counting looks for what another process has begun meanwhile
+        require(bool(index.about), "the index holds points that are no works: choose another #NAME")
     if not index.about:
-        require(not len(index), "the index holds points that are no works: choose another #NAME")
         mean = _mean([work for work, _ in works.values()], descriptors).astype("<f4")
-        index.about = json.dumps({"holds": holds(encoder), "centre": base64.b64encode(mean.tobytes()).decode()})
-    mean = centre(index, encoder)
+        about = {"holds": holds(encoder), "centre": base64.b64encode(mean.tobytes()).decode()}
+        index.begin(json.dumps(about), len(mean))
+    mean = centre(index, encoder)  # that of whoever was first
     ids = list(works)
 
     def columns(id: str) -> dict[str, Value]:
@@ -67,6 +71,22 @@ def fill(
             index.upsert([missing[i] for i in inside], vectors[inside], [columns(missing[i]) for i in inside])
     index.optimise()
     return CentredIndex(ids, index, mean, {"corpus": [corpus.name for corpus in corpora], **(where or {})})
+
+
+def outdated(index: Index, corpora: Sequence[Corpus]) -> list[str]:
+    """Ids of points of corpora of these names that are none of their works: what was deleted since, or edited.
+
+    Two folders of one name cannot be told apart here: points of the other one are among them. At most twice as many points as
+    there are works, and OUTDATED more, are looked at.
+    """
+    works, names = works_of(corpora), list({corpus.name for corpus in corpora})
+    number = len(index)
+    if not works or number <= len(works):
+        return []
+    towards = index.vectors(list(works)[:1])[0]
+    towards = towards if towards.any() else np.ones_like(towards)  # any direction will do
+    matches = index.search(towards, min(number, 2 * len(works) + OUTDATED), {"corpus": names})
+    return [match.id for match in matches if match.id not in works]
 
 
 def works_of(corpora: Sequence[Corpus]) -> dict[str, tuple[Work, int]]:

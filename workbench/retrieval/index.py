@@ -36,6 +36,13 @@ class Index(Protocol):
     about: str
     """What the vectors are, as text: set before the first upsert, and kept with the points. "" in a new index."""
 
+    def begin(self, about: str, dimensions: int) -> None:
+        """Make the index, of vectors of `dimensions` numbers that are `about`. Where there is one, its own `about` stays.
+
+        Several processes may begin one index: all go on with the `about` of the first. Points have to be what it says.
+        """
+        ...
+
     def upsert(self, ids: Sequence[str], vectors: np.ndarray, metadata: Sequence[Mapping[str, Value]] | None = None) -> None:
         """Add the points, or replace those whose ids are present; the same call twice leaves the same index.
 
@@ -107,6 +114,10 @@ class ExactIndex:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def begin(self, about: str, dimensions: int) -> None:
+        """See `Index.begin`."""
+        self.about = self.about or about
 
     def upsert(self, ids: Sequence[str], vectors: np.ndarray, metadata: Sequence[Mapping[str, Value]] | None = None) -> None:
         """See `Index.upsert`."""

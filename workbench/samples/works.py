@@ -2,8 +2,6 @@
 
 import csv
 import hashlib
-import shutil
-import uuid
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +22,12 @@ from workbench.samples.photographs import PHOTOGRAPHS, annotated, known
 from workbench.samples.portraits import portrait
 from workbench.samples.scene import Picture
 from workbench.samples.still_lifes import still_life
-from workbench.storage import cache_dir, in_turn
+from workbench.storage import cache_dir, in_turn, temporary_folder
 
 SIZE = 400
 """px. Long side of a work."""
 _SCENES = {"landscape": landscape, "portrait": portrait, "still-life": still_life, "cityscape": cityscape}
-_COLUMNS = ("file_name", "artist", "title", "year", "genre", "series", "source", "licence")
+_COLUMNS = ("file_name", "artist", "title", "year", "genre", "series", "source", "licence", "sha256")
 
 # title, genre, motif, how many; several of one title are repeats of one composition and make a series.
 _CATALOGUES: dict[str, tuple[tuple[str, str, str, int], ...]] = {
@@ -174,46 +172,64 @@ def fingerprint() -> str:
 def corpus_path(painter_name: str, progress: Callable[[int, int], None] | None = None) -> Path:
     """The folder with a painter's works and metadata.csv (imagefolder layout), painted on the first call.
 
-    progress(done, total) is called after every work; without it a bar is shown on a terminal and nothing elsewhere.
+    They are painted again where one of them is missing, or is not the file that was painted. progress(done, total) is called
+    after every work; without it a bar is shown on a terminal and nothing elsewhere.
     Raises UsageError for an unknown painter and WorkbenchError when the cache cannot be written.
     """
     known("painter", painter_name, PAINTERS)
     cache = cache_dir("samples", fingerprint())
     folder = cache / painter_name
-    if not (folder / "metadata.csv").is_file():
+    if not _is_whole(painter_name, folder):
         with in_turn(cache / f".{painter_name}.lock"):  # painting takes a quarter of a minute, and once is enough
-            if not (folder / "metadata.csv").is_file():
+            if not _is_whole(painter_name, folder):
                 _paint_corpus(painter_name, cache, progress)
     return folder
+
+
+def _is_whole(painter_name: str, folder: Path) -> bool:
+    """Whether every work of a painter is there as it was painted."""
+    try:
+        with (folder / "metadata.csv").open(newline="", encoding="utf-8") as file:
+            found = {row["file_name"]: row["sha256"] for row in csv.DictReader(file)}
+        return found == {
+            name: _sha256(folder / name) for name in (str(work.row["file_name"]) for work in _commissions(painter_name))
+        }
+    except (OSError, ValueError, KeyError, csv.Error):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _paint_corpus(painter_name: str, cache: Path, progress: Callable[[int, int], None] | None) -> None:
     """Paint all works of a painter into its folder in `cache`, whole or not at all."""
     folder, works = cache / painter_name, _commissions(painter_name)
-    unfinished = cache / f".{painter_name}-{uuid.uuid4().hex[:12]}"
     try:
-        unfinished.mkdir()
-        with (
-            ThreadPoolExecutor(2) as pool,
-            tqdm(total=len(works), desc=painter_name, unit="work", disable=True if progress else None) as bar,
-        ):
-            for done, _ in enumerate(pool.map(lambda work: _paint_work(painter_name, work, unfinished), works), start=1):
-                bar.update()
-                if progress:
-                    progress(done, len(works))
-        with (unfinished / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, _COLUMNS)
-            writer.writeheader()
-            writer.writerows(work.row for work in works)
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not (folder / "metadata.csv").is_file():  # otherwise another process was first, with the same works
-                raise
+        with temporary_folder(cache) as temporary:
+            unfinished = temporary / painter_name
+            unfinished.mkdir()
+            with (
+                ThreadPoolExecutor(2) as pool,
+                tqdm(total=len(works), desc=painter_name, unit="work", disable=True if progress else None) as bar,
+            ):
+                for done, _ in enumerate(pool.map(lambda work: _paint_work(painter_name, work, unfinished), works), start=1):
+                    bar.update()
+                    if progress:
+                        progress(done, len(works))
+            with (unfinished / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, _COLUMNS)
+                writer.writeheader()
+                writer.writerows({**work.row, "sha256": _sha256(unfinished / str(work.row["file_name"]))} for work in works)
+            if folder.is_dir():  # damaged
+                folder.rename(temporary / "damaged")
+            try:
+                unfinished.rename(folder)
+            except OSError:
+                if not _is_whole(painter_name, folder):  # otherwise another process was first, with the same works
+                    raise
     except OSError as error:
         raise WorkbenchError(f"cannot write the works of {painter_name} to {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def a_single(painter_name: str) -> str:

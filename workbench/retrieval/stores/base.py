@@ -45,7 +45,7 @@ class Store(ABC):
 
     @abstractmethod
     def create(self, dimensions: int) -> None:
-        """Make the index, with `about`. What another program keeps under the name is left as it is."""
+        """Make the index, with `about`. What another process or program keeps under the name is left as it is."""
 
     @abstractmethod
     def count(self) -> int: ...
@@ -79,13 +79,29 @@ class Store(ABC):
         with self._answering():
             return self.count() if self.dimensions else 0
 
+    def begin(self, about: str, dimensions: int) -> None:
+        """See `Index.begin`."""
+        with self._answering():
+            if self.dimensions:
+                return
+            self.about = about
+            try:
+                self.create(dimensions)
+            except Exception:  # each client has its own for an index that another process has made meanwhile
+                if not self.look():
+                    raise
+            self._size, self.about = self.look() or (None, self.about)
+
     def upsert(self, ids: Sequence[str], vectors: np.ndarray, metadata: Sequence[Mapping[str, Value]] | None = None) -> None:
         """See `Index.upsert`."""
         with self._answering():
             vectors, metadata = points_of(ids, vectors, metadata, self.dimensions)
             rows = [(id, v, json.dumps(dict(m)), tags(m)) for id, v, m in zip(ids, vectors, metadata, strict=True)]
             if rows and not self.dimensions:
-                self.create(vectors.shape[1])
+                about = self.about
+                self.begin(about, vectors.shape[1])
+                if self.about != about:
+                    raise WorkbenchError(f"index {self.place}: another process has begun it meanwhile; try again")
             for start in range(0, len(rows), self.batch):
                 self.write(rows[start : start + self.batch])
 

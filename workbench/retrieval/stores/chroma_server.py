@@ -33,7 +33,7 @@ class Chroma(Store):
         about = {"about": self.about, "dimensions": dimensions}
         space = {"hnsw": {"space": "cosine", "ef_search": EF, "ef_construction": 200}}
         options = {"metadata": about, "configuration": space, "embedding_function": None}
-        self._points = self.client.get_or_create_collection(self.name, **options)
+        self._points = self.client.create_collection(self.name, **options)
 
     def count(self) -> int:
         return self._points.count()

@@ -32,7 +32,8 @@ class RedisSets(Store):
         return self.client.execute_command("VDIM", self.name), (self.client.get(f"{self.name}:about") or b"").decode()
 
     def create(self, dimensions: int) -> None:
-        self.client.set(f"{self.name}:about", self.about)
+        self.client.set(f"{self.name}:about", self.about, nx=True)  # the set itself begins with its first point
+        self.about = self.client.get(f"{self.name}:about").decode()
 
     def count(self) -> int:
         return self.client.execute_command("VCARD", self.name)
@@ -46,6 +47,8 @@ class RedisSets(Store):
 
     def remove(self, ids: list[str]) -> None:
         self._each("VREM", ids)
+        if not self.client.exists(self.name):
+            self.client.delete(f"{self.name}:about")
 
     def nearest(self, vector: np.ndarray, k: int, allowed: list[list[str]]) -> Iterable[tuple[str, float, str]]:
         if not (count := self.count()):
