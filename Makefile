@@ -43,9 +43,11 @@ types:
 tests:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=40
 
+# In a container one is often root, which JupyterLab refuses unless it is told; it listens on this machine alone.
+AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 lab: $(VENV)/.installed $(VENV)/.token
 	@echo "To open it from elsewhere: the token is in $(VENV)/.token"
-	JUPYTER_TOKEN_FILE="$(abspath $(VENV)/.token)" $(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	JUPYTER_TOKEN_FILE="$(abspath $(VENV)/.token)" $(BIN)/jupyter lab $(AS_ROOT) notebooks/00_start_here.ipynb
 
 # The token of every start, for its owner's eyes alone: neither on a command line nor in a file that git sees.
 $(VENV)/.token: | $(VENV)/.installed

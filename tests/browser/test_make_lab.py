@@ -37,3 +37,4 @@ def test_the_token_of_the_lab_is_kept_and_is_its_owners_alone(make, tmp_path):
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
     output += make(str(token)) + make("-n", "lab")
     assert token.read_text() == kept and kept not in output and str(token) in output
+    assert ("--allow-root" in output) == (os.getuid() == 0)  # which JupyterLab refuses otherwise, as in a container

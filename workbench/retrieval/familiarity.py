@@ -11,6 +11,8 @@ from workbench.retrieval.centred import CentredIndex
 
 UNFAMILIAR = 0.05
 """Familiarity, a rank in (0, 1], below which a content is taken for something that the artist never painted."""
+HARDLY = 0.2
+"""Rank below which works are said to fit hardly."""
 GROUPS = 6
 """Works, each the nearest of its group, whose agreement is measured."""
 SAMPLE = 500
@@ -47,13 +49,21 @@ class Fit:
         return 1 - better / UNFAMILIAR if better < UNFAMILIAR else 0.0
 
     @property
+    def doubtful(self) -> bool:
+        """Whether hardly anything fits: both ranks are below HARDLY."""
+        return max(self.familiarity, self.agreement) < HARDLY
+
+    @property
     def words(self) -> str:
         """A phrase for a note: whether the works fit, and the ranks that say so."""
-        if not self.shortfall:
-            agreed = f", agreement {self.agreement:.0%}" if self.familiarity < UNFAMILIAR else ""
-            return f"it fits (familiarity {self.familiarity:.0%}{agreed})"
-        worse = math.floor(100 * (1 - self.familiarity))
-        return f"nothing here fits: the best match is worse than {worse}% of the artist's own"
+        familiar = f"familiarity {self.familiarity:.0%}"
+        if self.doubtful:
+            worse = math.floor(100 * (1 - self.familiarity))
+            much = "nothing" if self.shortfall else "hardly anything"
+            return f"{much} here fits: the best match is worse than {worse}% of the artist's own"
+        if self.familiarity < HARDLY:
+            return f"the works found agree with each other ({self.agreement:.0%}), but none is near ({familiar})"
+        return f"it fits ({familiar})"
 
 
 def fit(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray) -> Fit:

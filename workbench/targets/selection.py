@@ -142,7 +142,7 @@ def _noted(note: str, fit: Fit | None) -> str:
     """`note` with the words of `fit`, which come first where nothing fits."""
     if fit is None:
         return note
-    return f"{fit.words}; {note}" if fit.shortfall else f"{note}; {fit.words}"
+    return f"{fit.words}; {note}" if fit.doubtful else f"{note}; {fit.words}"
 
 
 def cluster(

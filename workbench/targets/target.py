@@ -85,8 +85,8 @@ class StyleTarget:
 
     @property
     def misfit(self) -> str:
-        """A phrase that no work fits the content; "" where one does, or where `fit` is None."""
-        return self.fit.words if self.fit and self.fit.shortfall else ""
+        """A phrase that no work, or hardly any, fits the content; "" where one does, or where `fit` is None."""
+        return self.fit.words if self.fit and self.fit.doubtful else ""
 
     @property
     def label(self) -> str:
