@@ -187,6 +187,13 @@ class TestLayout:
         if not any(line.endswith("…") for line in broken):
             assert "".join("".join(broken).split()) == "".join(text.split())
 
+    def test_values_that_read_alike_are_level_in_a_column_figure(self):
+        for values, share in (([0.509, 0.5091, 0.5092], 0.05), ([1.0, 2.0, 3.0], 0.75), ([0.0, 0.0, 0.0], 0.05)):
+            figure = figures.columns(["a", "b", "c"], {"loss": values}, [[picture()] * 3], ["one"])
+            (line,) = [line for axes in figure.axes for line in axes.lines if len(line.get_xdata()) == 3]
+            low, high = line.axes.get_ylim()
+            assert (max(values) - min(values)) / (high - low) == pytest.approx(share, abs=0.05)
+
     @pytest.mark.filterwarnings("ignore:Glyph .* missing")
     def test_letters_that_no_font_has_are_said_once(self, capsys, monkeypatch):
         canvas._tell_of_boxes.cache_clear()

@@ -39,6 +39,8 @@ PLOT = 0.34
 """Inches. Height of the line of a value."""
 MOST = 12
 """Columns that a page has room for."""
+SPAN = 0.02
+"""Least height of the line of a value, as a share of the largest."""
 SAMPLES = 4
 """Pictures from the word alone that are shown of every checkpoint."""
 
@@ -127,8 +129,9 @@ def _line(
         axes.axhline(limit, color=OTHER, linewidth=0.8, linestyle=(0, (4, 3)))
     known = [*found[np.isfinite(found)], *([limit] if limit is not None else [])] or [0.0]
     low, high = min(known), max(known)
-    room = 0.2 * (high - low) or 0.5
-    axes.set(xlim=(-0.5, len(found) - 0.5), ylim=(low - room, high + room), xticks=[], yticks=[])
+    # What differs by less than the numbers beside it can show is level.
+    half = max(0.7 * (high - low), SPAN * max(abs(low), abs(high))) or 0.5
+    axes.set(xlim=(-0.5, len(found) - 0.5), ylim=((low + high) / 2 - half, (low + high) / 2 + half), xticks=[], yticks=[])
     axes.set_facecolor("none")
     axes.spines[:].set_visible(False)
     axes.spines["bottom"].set(visible=True, color=FAINT)

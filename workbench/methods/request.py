@@ -117,7 +117,9 @@ class Request:
         """
         if self.target != "single" or self.style or (self.corpora and self.corpora[0] in samples.PAINTERS):
             return ""
-        return "target single needs style: " + ("a work of the corpus, by file or title" if self.corpora else "an image file")
+        return "target single needs style: " + (
+            "a work of the corpus, by file or title" if self.corpora else "an image file; or give a corpus"
+        )
 
     @property
     def method(self) -> str:
