@@ -245,6 +245,29 @@ class TestPlan:
         again = planned(retry=True, tau=[0.1])[0]
         assert again.folder is None and again.why == "it failed: In [3]: no file"
 
+    @pytest.mark.parametrize("text", ["[1]", "3", "{", "[" * 100_000, "{}", '{"status": ["complete"]}', '{"status": "well"}'])
+    def test_a_strange_record_makes_its_run_again_and_stops_no_sweep(self, project, text):
+        (made() / "run.json").write_text(text)
+        assert reason(tau=[0.1]) == "its run.json is no record of a run"
+
+    @pytest.mark.parametrize(
+        "text", ["[1]", "3", "{", "[" * 100_000, '{"files": 3}', '{"folders": [1]}', '{"absent": {}}', '{"versions": "1"}']
+    )
+    def test_so_do_strange_dependencies(self, project, text):
+        folder = made()
+        (folder / dependencies.FILE).write_text(text)
+        assert reason(tau=[0.1]) == "its dependencies.json cannot be read"
+        dependencies.write(folder, {"files": {}})  # a run in the same folder writes its own
+        assert dependencies.load(folder) == {"files": {}}
+
+    @pytest.mark.parametrize("text", ["[1]", "3", "{", "[" * 100_000])
+    def test_strange_numbers_cost_the_numbers_alone(self, project, text):
+        folder = made(picture=0.5)
+        record.write(folder, record.read(folder) | {"seconds": "long", "error": [1]})
+        (folder / "metrics.json").write_text(text)
+        (one,) = runs.sweep(runs.Grid(Path("05_tiny.ipynb"), {"tau": [0.1]}, {}), progress=False)
+        assert one.is_kept and one.seconds is None and "complete" in Path("runs/05_tiny/index.html").read_text()
+
     def test_a_run_whose_figure_is_gone_or_that_was_made_by_hand_does_not_count(self, project):
         folder = made()
         record.write(folder, record.read(folder) | {"figures": ["figures/gone.png"]})

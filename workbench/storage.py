@@ -287,6 +287,19 @@ def read_text(path: str | os.PathLike, encoding: str = "utf-8") -> str:
     return path.read_text(encoding=encoding)
 
 
+def read_object(path: str | os.PathLike) -> dict[str, Any]:
+    """The JSON object in a file. Raises WorkbenchError, naming `path`, where it cannot be read or holds anything else."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WorkbenchError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise WorkbenchError(f"cannot read {path}: it is not JSON ({' '.join(str(error).split())})") from error
+    if not isinstance(found, dict):
+        raise WorkbenchError(f"cannot read {path}: it holds no JSON object")
+    return found
+
+
 def opened(path: str | os.PathLike) -> None:
     """Report that native code opens `path`, by the audit event that Python's own `open` raises: see runs/dependencies.py."""
     sys.audit("open", str(path), "r", os.O_RDONLY)

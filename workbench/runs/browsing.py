@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BROKEN = "broken"
 """Status of a folder whose run.json is no record of a run."""
-STATUSES = ("complete", "failed", "interrupted", "running", BROKEN)
+STATUSES = (*record.STATUSES, BROKEN)
 """All statuses of a run."""
 PICTURES = (".png", ".jpg", ".jpeg")
 """Suffixes of the files that count as pictures of a run."""
@@ -203,12 +203,8 @@ def _entry(folder: Path) -> Entry:
     found, metrics, error = {}, {}, ""
     try:
         found = record.read(folder)
-        if not isinstance(found, dict) or found.get("status") not in STATUSES:
-            found, error = {}, f"{folder / record.RECORD} is no record of a run"
     except WorkbenchError as reason:
         error = str(reason)
-    except RecursionError:
-        error = f"cannot read {folder / record.RECORD}: it is nested too deeply"
     try:
         metrics = {name: float(value) for name, value in record.numbers(folder).items()}
     except (WorkbenchError, RecursionError, OverflowError) as reason:

@@ -6,7 +6,6 @@ own is seen where the package hashes it first, as it does with weights and corpo
 """
 
 import hashlib
-import json
 import os
 import sys
 import time
@@ -19,7 +18,7 @@ from workbench import provenance as pv
 from workbench.errors import WorkbenchError
 from workbench.runs import record
 from workbench.runs.declarations import read
-from workbench.storage import cache_dir
+from workbench.storage import cache_dir, read_object
 
 FILE = "dependencies.json"
 """File name of the dependencies, beside run.json."""
@@ -28,6 +27,7 @@ WEIGHTS = "WORKBENCH_WEIGHTS"
 REASONS = 3
 """Reasons that are listed, at most."""
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/System", "/Library")
+_KINDS = {"versions": dict, "files": dict, "folders": dict, "absent": list}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _hashes: dict[tuple, str] = {}  # what a file is on its disk -> SHA-256
 
@@ -53,21 +53,34 @@ def absent(parameters: Mapping[str, Any]) -> list[str]:
 
 def write(folder: Path, dependencies: Mapping[str, Any]) -> None:
     """Write `dependencies`, over those of the same names that are known already."""
-    record.write(folder, {**(load(folder) or {}), **dependencies}, FILE)
-
-
-def load(folder: Path) -> dict[str, Any] | None:
-    """The dependencies of the run in `folder`; None where none are recorded, as for a notebook run by hand."""
     try:
-        return json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+        known = load(folder)
+    except WorkbenchError:  # of an earlier run
+        known = {}
+    record.write(folder, {**known, **dependencies}, FILE)
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The dependencies of the run in `folder`, empty where none are recorded, as for a notebook run by hand.
+
+    WorkbenchError for a file that holds anything else.
+    """
+    if not (folder / FILE).exists():
+        return {}
+    found = read_object(folder / FILE)
+    for name, kind in _KINDS.items():
+        if not isinstance(found.get(name, kind()), kind):
+            raise WorkbenchError(f"{folder / FILE} holds no dependencies of a run: {name} is no {kind.__name__}")
+    return found
 
 
 def changes(folder: Path, now: Mapping[str, Any]) -> list[str]:
     """What is no longer as it was when the run in `folder` was made, one phrase each; `now` is `known_before`."""
-    then = load(folder)
-    if then is None:
+    try:
+        then = load(folder)
+    except WorkbenchError:
+        return [f"its {FILE} cannot be read"]
+    if not then:
         return ["what it depends on was not recorded"]
     found = []
     if then.get("package") != now["package"]:
@@ -225,7 +238,7 @@ def _texts(value: object) -> Iterator[str]:
 def _exists(text: str) -> bool:
     try:
         return Path(text).exists()
-    except (OSError, ValueError):  # too long, or a zero byte: a text that is no name
+    except (OSError, ValueError, TypeError):  # too long, or a zero byte: a text that is no name; or no text
         return False
 
 

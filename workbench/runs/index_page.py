@@ -63,7 +63,7 @@ class Page:
             took = f" in {duration(run.seconds)}" if run.seconds is not None else ""
             state = f'<a href="{run.folder.name}/executed.ipynb">{run.status}</a>{took}'
             picture = self._thumbnail(run.folder)
-            measured = itertools.islice(record.numbers(run.folder).items(), MOST_NUMBERS)
+            measured = itertools.islice(record.legible(run.folder).items(), MOST_NUMBERS)
             numbers = "".join(f"<dt>{html.escape(name)}<dd>{spelled(float(number))}" for name, number in measured)
         return (
             f'<tr><td>{picture}{values}<td class="{run.status}">{state}'

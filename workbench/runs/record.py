@@ -12,7 +12,7 @@ from pathlib import Path
 
 from workbench import provenance as pv
 from workbench.errors import WorkbenchError
-from workbench.storage import write_text
+from workbench.storage import read_object, write_text
 
 RECORD = "run.json"
 """File name of the record of a run."""
@@ -20,6 +20,8 @@ FOLDER_VARIABLE = "WORKBENCH_RUN"
 """Environment variable that gives the run folder to the notebook's session."""
 METRICS = "metrics.json"
 """File name of what a run measured."""
+STATUSES = ("complete", "failed", "interrupted", "running")
+"""What `status` may be."""
 
 
 def runs_folder() -> Path:
@@ -51,25 +53,24 @@ def _hash(parameters: Mapping[str, object]) -> str:
 
 
 def made(base: Path, parameters: Mapping[str, object]) -> list[Path]:
-    """The folders below `base` of runs with these parameters, newest first; those without a record are left out."""
+    """The folders below `base` of runs with these parameters, newest first; those without a run.json are left out.
+
+    Where run.json is no record of a run, the name of the folder tells the parameters.
+    """
     found = []
     for folder in sorted(base.glob(f"*-{_hash(parameters)}*"), reverse=True):
         try:
             if read(folder).get("parameters") == json.loads(json.dumps(dict(parameters))):
                 found.append(folder)
         except WorkbenchError:
-            continue
+            if (folder / RECORD).is_file():
+                found.append(folder)
     return found
 
 
 def metrics(folder: Path) -> dict:
-    """What the run in `folder` measured; empty when it measured nothing."""
-    try:
-        return json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise WorkbenchError(f"cannot read {folder / METRICS}: {error}") from error
+    """What the run in `folder` measured; empty when it measured nothing. WorkbenchError where its file cannot be read."""
+    return read_object(folder / METRICS) if (folder / METRICS).exists() else {}
 
 
 def numbers(folder: Path) -> dict[str, float]:
@@ -83,6 +84,14 @@ def numbers(folder: Path) -> dict[str, float]:
             yield name, value
 
     return dict(leaves(metrics(folder), ""))
+
+
+def legible(folder: Path) -> dict[str, float]:
+    """The `numbers` of a run; none where its file is torn, as by a machine that lost its power."""
+    try:
+        return numbers(folder)
+    except (WorkbenchError, RecursionError):
+        return {}
 
 
 def start(
@@ -118,11 +127,11 @@ def end(folder: Path, status: str, error: str | None, seconds: float) -> None:
 
 
 def read(folder: Path) -> dict:
-    """Read the record in `folder`. Raises WorkbenchError when there is none."""
-    try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WorkbenchError(f"cannot read {folder / RECORD}: {error}") from error
+    """Read the record in `folder`. Raises WorkbenchError when there is none: no file, no JSON object, no `status`."""
+    found = read_object(folder / RECORD)
+    if found.get("status") not in STATUSES:
+        raise WorkbenchError(f"{folder / RECORD} is no record of a run")
+    return found
 
 
 def listed(folder: Path) -> list[Path]:
@@ -133,7 +142,7 @@ def listed(folder: Path) -> list[Path]:
     try:
         names = read(folder).get("figures", [])
         return [folder / "figures" / Path(name).name for name in names]
-    except (WorkbenchError, AttributeError, TypeError):  # a run.json of something else
+    except (WorkbenchError, TypeError):  # a run.json of something else
         return []
 
 

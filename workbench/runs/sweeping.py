@@ -161,9 +161,9 @@ def plan(grid: Grid, base: Path, retry: bool = False) -> list[SweptRun]:
     for values in grid:
         run = SweptRun(values, {name: values[name] for name in grid.vary})
         for folder, found, reasons in _candidates(base, check(grid.notebook, values), before):
-            status, error = found["status"], found.get("error") or ""
+            status, error, seconds = found.get("status"), str(found.get("error") or ""), found.get("seconds")
             if not reasons and (status == "complete" or not retry):
-                run.keep(folder, error if status == "failed" else None, found.get("seconds"))
+                run.keep(folder, error if status == "failed" else None, seconds if isinstance(seconds, int | float) else None)
                 break
             run.why = run.why or dependencies.told(reasons or [f"it failed: {error}"])
         runs.append(run)
@@ -174,9 +174,13 @@ def _candidates(base: Path, parameters: Mapping[str, Any], before: Mapping[str, 
     """(folder, record, why it no longer holds) of the runs with these parameters, newest first, complete ones before others."""
     found = []
     for folder in record.made(base, parameters):
-        if dependencies.load(folder) is None:  # run by hand
+        if not (folder / dependencies.FILE).exists():  # run by hand
             continue
-        made = record.read(folder)
+        try:
+            made = record.read(folder)
+        except WorkbenchError:
+            found.append((folder, {}, [f"its {record.RECORD} is no record of a run"]))
+            continue
         if made["status"] in ("complete", "failed"):
             reasons = dependencies.changes(folder, before)
             reasons += [f"its figure {path.name} is gone" for path in record.listed(folder) if not path.is_file()]
@@ -189,7 +193,7 @@ def _candidates(base: Path, parameters: Mapping[str, Any], before: Mapping[str, 
 def _write_table(base: Path, runs: Sequence[SweptRun]) -> None:
     """One row for each run that was made, a column for each variable. Runs of other grids over the notebook keep theirs."""
     rows = [
-        {**one.varied, "status": one.status, "seconds": one.seconds, "folder": one.folder.name, **_numbers(one.folder)}
+        {**one.varied, "status": one.status, "seconds": one.seconds, "folder": one.folder.name, **record.legible(one.folder)}
         for one in runs
         if one.folder is not None
     ]
@@ -217,11 +221,3 @@ def _other_rows(base: Path, ours: set[str]) -> Any:
 def _which(folder: str) -> str:
     """The hash of the parameters in the name of a run folder: see `record.run_folder`."""
     return "".join(folder.split("-")[2:3])
-
-
-def _numbers(folder: Path) -> dict[str, float]:
-    """What the run measured; nothing where its file is torn, as by a machine that lost its power."""
-    try:
-        return record.numbers(folder)
-    except WorkbenchError:
-        return {}
