@@ -9,7 +9,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from workbench import provenance as pv
 from workbench.errors import WorkbenchError
 from workbench.runs import record
 from workbench.runs.declarations import read
+from workbench.runs.placing import exists, texts
 from workbench.storage import cache_dir, read_object
 
 FILE = "dependencies.json"
@@ -48,7 +49,7 @@ def known_before(notebook: Path) -> dict[str, Any]:
 
 def absent(parameters: Mapping[str, Any]) -> list[str]:
     """The texts in `parameters` that name no file: where one appears under such a name, a run may read it."""
-    return sorted({text for text in _texts(list(parameters.values())) if text and not _exists(text)})
+    return sorted({text for text in texts(parameters) if not exists(text)})
 
 
 def write(folder: Path, dependencies: Mapping[str, Any]) -> None:
@@ -106,7 +107,7 @@ def changes(folder: Path, now: Mapping[str, Any]) -> list[str]:
         path = _place(name)
         if _listing(path) != digest:
             found.append(f"the {_role(path, parameters)} has other files")
-    found += [f"there is a file {text} now" for text in then.get("absent", []) if _exists(text)]
+    found += [f"there is a file {text} now" for text in then.get("absent", []) if exists(text)]
     return found
 
 
@@ -218,28 +219,12 @@ def _role(path: Path, parameters: Mapping[str, Any]) -> str:
     """`path` as a person knows it: "content mona_lisa.jpg" where a parameter names it or a folder that it lies in."""
     absolute = _absolute(path)
     for name, value in parameters.items():
-        for text in _texts(value):
+        for text in texts(value):
             # The path may follow words, as in "embedded:FILE" or "clip:MODEL//FILE".
             parts = {text, text.partition(":")[2], "/" + text.partition("//")[2]} - {"", "/"}
             if any(absolute == top or absolute.startswith(top + os.sep) for top in map(_absolute, parts)):
                 return f"{name} {path.name}"
     return f"{'folder' if path.is_dir() else 'file'} {path.name}"
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from (text for item in value.values() for text in _texts(item))
-    elif isinstance(value, list | tuple):
-        yield from (text for item in value for text in _texts(item))
-
-
-def _exists(text: str) -> bool:
-    try:
-        return Path(text).exists()
-    except (OSError, ValueError, TypeError):  # too long, or a zero byte: a text that is no name; or no text
-        return False
 
 
 def _listing(path: Path) -> str | None:

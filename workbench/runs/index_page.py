@@ -33,6 +33,18 @@ dl { margin: 0; display: grid; grid-template-columns: auto auto; gap: 0 10px; fo
 """
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a page or an overview was written by a sweep."""
+    from workbench import figures
+
+    try:
+        return (
+            "sweep.csv" in path.read_text(encoding="utf-8") if path.name == PAGE else "sweep" in figures.read_provenance(path)
+        )
+    except (OSError, ValueError, WorkbenchError):
+        return False
+
+
 class Page:
     """index.html and the overview of the sweep in `base`, over the parameters `varied`."""
 

@@ -20,6 +20,10 @@ FOLDER_VARIABLE = "WORKBENCH_RUN"
 """Environment variable that gives the run folder to the notebook's session."""
 METRICS = "metrics.json"
 """File name of what a run measured."""
+EXECUTED = "executed.ipynb"
+"""File name of the executed notebook."""
+LOG = "kernel.log"
+"""File of what the kernel prints to its own streams; kept when the run did not complete."""
 STATUSES = ("complete", "failed", "interrupted", "running")
 """What `status` may be."""
 

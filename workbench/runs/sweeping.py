@@ -17,7 +17,7 @@ import yaml
 from workbench import storage, tasks
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.names import inert
-from workbench.runs import dependencies, index_page, record
+from workbench.runs import dependencies, index_page, placing, record
 from workbench.runs.declarations import check, parameters, resolve
 from workbench.runs.execution import RunResult, run
 from workbench.runs.live import Table
@@ -31,6 +31,9 @@ MOST = 10_000
 """Combinations of a grid, at most."""
 KEYS = ("notebook", "vary", "fixed")
 """What a grid may have."""
+
+
+_OVERVIEW = re.compile(rf"{index_page.OVERVIEW}(-\d+)?\.(png|pdf)")
 
 
 class _Yaml(yaml.SafeLoader):
@@ -109,10 +112,16 @@ def sweep(
 
     `workers` runs are made at a time, by processes of this machine or, `on` a Ray, as its tasks: see `tasks.each`. Each kernel
     has sockets of its own.
+
+    Raises UsageError, before anything is written, where a run would write among the pictures that some run reads, and where
+    the table, the page or the overview would replace files of somebody else.
     """
     tasks.place_of(on)
     require(workers >= 1, f"workers = {workers}: give at least 1")
     base = Path(out) / grid.notebook.stem
+    placing.check_apart(base, check(grid.notebook, grid.fixed | {name: values[0] for name, values in grid.vary.items()}))
+    placing.check_apart(base, grid.vary)
+    _check_free(base)
     runs = plan(grid, base, retry)
     page = index_page.Page(base, grid.notebook.stem, list(grid.vary))
     with Table(grid.notebook.stem, runs, progress) as table:
@@ -188,6 +197,28 @@ def _candidates(base: Path, parameters: Mapping[str, Any], before: Mapping[str, 
             reasons = ["it was interrupted"]
         found.append((folder, made, reasons))
     return sorted(found, key=lambda one: bool(one[2]) or one[1]["status"] != "complete")
+
+
+def _check_free(base: Path) -> None:
+    """UsageError where `base` has a table, a page or an overview that no sweep wrote."""
+    table, page = base / TABLE, base / index_page.PAGE
+    strange = [table] if table.exists() and not {"folder", "status"} <= _columns(table) else []
+    strange += [page] if page.exists() and not index_page.is_ours(page) else []
+    overviews = [path for path in sorted(base.glob(f"{index_page.OVERVIEW}*")) if _OVERVIEW.fullmatch(path.name)]
+    strange += [path for path in overviews if not index_page.is_ours(path)]
+    listed = ", ".join(path.name for path in strange)
+    require(
+        not strange, f"cannot write the sweep into {base}: its {listed} would be replaced, and is not of a sweep; move it away"
+    )
+
+
+def _columns(table: Path) -> set[str]:
+    import pandas as pd
+
+    try:
+        return set(pd.read_csv(table, dtype=object, nrows=0).columns)
+    except (OSError, ValueError):
+        return set()
 
 
 def _write_table(base: Path, runs: Sequence[SweptRun]) -> None:
