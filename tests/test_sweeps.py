@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -212,6 +213,41 @@ class TestTrace:
             list(storage.cache_dir("tests").iterdir())
 
         assert self.trace(work) == {"files": {}, "folders": {}}
+
+    def test_a_file_counts_wherever_it_lies(self, project, monkeypatch):
+        """In memory, in the cache beside its entries, beside the interpreter; what has a key or a version does not."""
+        monkeypatch.setenv("WORKBENCH_CACHE", str(project / "cache"))
+        monkeypatch.setattr(sys, "prefix", str(project / "python"))
+        monkeypatch.setattr(dependencies, "_libraries", lambda: {str(project / "python/lib")})
+        memory = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        cell, own, entry = memory / "cell.png", project / "cache/mine/a.png", storage.cache_dir("kept") / "entry.png"
+        library, data, font = project / "python/lib/module.png", project / "python/share/a.png", project / "share/fonts/a.ttf"
+        every = {cell, own, entry, library, data, font}
+        for path in every:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("x")
+
+        def found(**parameters):
+            trace = dependencies.Trace(project / "runs", parameters)
+            for path in every:
+                path.read_bytes()
+                list(path.parent.iterdir())
+            Path("/dev/null").read_bytes()
+            Path("/proc/self/stat").read_bytes()
+            told = trace.close()
+            names = {
+                name for name in told["files"] if Path(name).suffix in (".png", ".ttf") or name.startswith(("/dev", "/proc"))
+            }
+            assert {Path(name) for name in told["folders"]} == {Path(name).parent for name in names}
+            return {Path(name).absolute() for name in names}
+
+        try:
+            assert found() == {cell, own, data}
+            assert found(content=str(entry.parent), corpora=["nocturne", str(library.parent)], size=3) == every - {font}
+            assert found(glyph=str(font.parent)) == {cell, own, data, font}
+            assert found(content=str(project)) == {cell, own, data, font}  # in which all the others lie as well
+        finally:
+            shutil.rmtree(memory)
 
     def test_a_file_that_changes_during_the_run_does_not_hold(self, project):
         def work():

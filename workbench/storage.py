@@ -35,6 +35,10 @@ _TEMPORARY = re.compile(rf"\..*-(\d+)-{_HERE}[0-9a-f]{{8}}(\.[^.]*)?")
 """The name of what is there for a while, such as a file before it takes its place: the number of the process, the machine's."""
 
 
+entries: set[Path] = set()
+"""The folders right below the cache that this process has asked for: what is in them is the workbench's own."""
+
+
 def cache_dir(*parts: str) -> Path:
     """The folder `parts` below the cache, created if need be.
 
@@ -43,7 +47,9 @@ def cache_dir(*parts: str) -> Path:
     $WORKBENCH_CACHE names cannot be made.
     """
     named = os.environ.get("WORKBENCH_CACHE")
-    folder = (Path(named) if named else _home()).joinpath(*parts)
+    root = Path(named) if named else _home()
+    folder = root.joinpath(*parts)
+    entries.update(root / part for part in parts[:1])
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

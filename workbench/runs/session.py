@@ -106,7 +106,7 @@ class Session:
         joins = record.FOLDER_VARIABLE in os.environ
         record.start(folder, notebook, parameters, self._provenance, joins=joins)
         self._note(figures=[])
-        self._trace = dependencies.Trace(folder) if joins else None
+        self._trace = dependencies.Trace(folder, parameters) if joins else None
         if shell := get_ipython():
             shell.events.register("post_run_cell", self._after_cell)
 
