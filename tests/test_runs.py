@@ -480,11 +480,43 @@ class TestSession:
         session.finish()
         (tmp_path / "here" / "figures" / "mine.png").write_text("not of the run")
         session, _ = begin("out: str = 'here'")
-        assert [path.name for path in (tmp_path / "here" / "figures").iterdir()] == ["mine.png"]
         assert record.listed(session.folder) == []
         new = session.figure(matplotlib.figure.Figure(figsize=(1, 1)), "new")
         assert sorted(record.listed(session.folder)) == sorted(new)
         session.finish()
+        kept = {path.name for path in (tmp_path / "here" / "figures").iterdir()}
+        assert kept == {"mine.png", *(path.name for path in new)}
+
+    @pytest.mark.parametrize("status", ["failed", "interrupted", "running"])
+    def test_a_run_that_fails_costs_nothing_that_an_earlier_one_made(self, begin, tmp_path, status):
+        """It is kept, and taken for no result of the failed run, until a run in the same folder is complete."""
+
+        def draw(*names):
+            session, _ = begin("out: str = 'here'")
+            for name in names:
+                session.figure(matplotlib.figure.Figure(figsize=(1, 1)), name)
+            return session
+
+        def there():
+            return sorted(path.name for path in (tmp_path / "here" / "figures").iterdir() if path.suffix == ".png")
+
+        def entry():
+            (found,) = runs.Archive(tmp_path / "here").entries
+            return sorted(found.names), found.metrics
+
+        draw("a", "b", "c").finish(loss=1)
+        for _ in range(2):  # however often
+            session = draw("b")
+            if status != "running":
+                record.end(session.folder, status, "bad", 1.0)
+            assert there() == ["a.png", "b.png", "c.png"] and entry() == (["figures/b.png"], {})
+            assert json.loads((tmp_path / "here" / "metrics.json").read_text()) == {"loss": 1}
+        session = draw("d")
+        session.metrics({"loss": 2})
+        assert entry() == (["figures/d.png"], {"loss": 2}) and "c.png" in there()
+        session.finish()
+        assert there() == ["d.png"] and entry() == (["figures/d.png"], {"loss": 2})
+        assert "earlier" not in record.read(session.folder)
 
     @pytest.mark.parametrize("listed", [3, [3], ["../kept.png"]])
     def test_a_strange_record_removes_nothing_outside_the_figures(self, begin, tmp_path, listed):

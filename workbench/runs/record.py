@@ -2,6 +2,8 @@
 
 `status` is "running", "complete", "failed" or "interrupted"; `error` is one line, or null. A run whose process was
 killed outright stays "running".
+
+What an earlier run left in the same folder stays until this one replaces it or is complete: `earlier` lists it until then.
 """
 
 import hashlib
@@ -74,7 +76,8 @@ def made(base: Path, parameters: Mapping[str, object]) -> list[Path]:
 
 def metrics(folder: Path) -> dict:
     """What the run in `folder` measured; empty when it measured nothing. WorkbenchError where its file cannot be read."""
-    return read_object(folder / METRICS) if (folder / METRICS).exists() else {}
+    path = folder / METRICS
+    return read_object(path) if path.exists() and path not in earlier(folder) else {}
 
 
 def numbers(folder: Path) -> dict[str, float]:
@@ -104,13 +107,11 @@ def start(
     """Write the record of a run that starts now; `made` is its provenance.
 
     The parameters are written as they are, so that the run can be repeated; figures carry the ones in `made`, which lead
-    to no folder of this machine. Metrics of an earlier run in the same folder are removed, and the figures that it lists. A
-    session that `joins` a run begun outside keeps the time at which that started.
+    to no folder of this machine. Metrics of an earlier run in the same folder, and the figures that it lists, are those of an
+    `earlier` one from now on. A session that `joins` a run begun outside keeps the time at which that started.
     """
     started = read(folder)["started"] if joins else now()
-    for figure in listed(folder):
-        figure.unlink(missing_ok=True)
-    (folder / METRICS).unlink(missing_ok=True)
+    left = {path for path in (*earlier(folder), *listed(folder), folder / METRICS) if path.exists()}
     beginning = {
         "notebook": notebook,
         "status": "running",
@@ -121,13 +122,19 @@ def start(
         "finished": None,
         "seconds": None,
     }
+    if left:
+        beginning["earlier"] = sorted(path.relative_to(folder).as_posix() for path in left)
     write(folder, beginning)
 
 
 def end(folder: Path, status: str, error: str | None, seconds: float) -> None:
-    """Write how the run in `folder` ended into its record."""
-    ending = {"status": status, "error": error, "finished": now(), "seconds": round(seconds, 3)}
-    write(folder, read(folder) | ending)
+    """Write how the run in `folder` ended into its record. When it is complete, what an earlier one left is removed."""
+    ended = read(folder) | {"status": status, "error": error, "finished": now(), "seconds": round(seconds, 3)}
+    if status == "complete":
+        for path in earlier(folder):
+            path.unlink(missing_ok=True)
+        ended.pop("earlier", None)
+    write(folder, ended)
 
 
 def read(folder: Path) -> dict:
@@ -143,11 +150,21 @@ def listed(folder: Path) -> list[Path]:
 
     Each is a file in `folder`/figures, whatever path the record gives.
     """
+    return _files(folder, "figures")
+
+
+def earlier(folder: Path) -> list[Path]:
+    """What an earlier run left in `folder` and the one in its record has not replaced: figures, or metrics.json."""
+    ours = listed(folder)
+    return [path for path in _files(folder, "earlier") if path not in ours]
+
+
+def _files(folder: Path, key: str) -> list[Path]:
     try:
-        names = read(folder).get("figures", [])
-        return [folder / "figures" / Path(name).name for name in names]
+        names = [Path(name).name for name in read(folder).get(key, [])]
     except (WorkbenchError, TypeError):  # a run.json of something else
         return []
+    return [folder / METRICS if name == METRICS and key == "earlier" else folder / "figures" / name for name in names]
 
 
 def write(folder: Path, record: Mapping[str, object], name: str = RECORD) -> Path:

@@ -160,6 +160,8 @@ class Session:
         """
         self._metrics |= {str(name): _plain(value, str(name)) for name, value in values.items()}
         record.write(self.folder, dict(sorted(self._metrics.items())), record.METRICS)
+        if (left := record.earlier(self.folder)) and self.folder / record.METRICS in left:
+            self._note(earlier=[path.relative_to(self.folder).as_posix() for path in left if path.name != record.METRICS])
 
     def finish(self, **metrics: Any) -> "Session":
         """Write the metrics, mark the run complete and return the session, which shows the folder."""
