@@ -83,9 +83,11 @@ def test_it_runs_to_the_end(stem, tmp_path):
 
 
 def test_a_corpus_without_metadata_has_no_genres_and_none_of_the_words_about_the_sample(two_styles, tmp_path):
+    paintings = tmp_path / "paintings"
+    paintings.mkdir()
     for path in two_styles.glob("*.png"):
-        shutil.copy(path, tmp_path)
-    values = {"corpus": str(tmp_path), "k": 2}
+        shutil.copy(path, paintings)
+    values = {"corpus": str(paintings), "k": 2}
     result = runs.run(path_of("02_artist_corpus"), values, out=tmp_path / "runs", timeout=600, progress=False)
     assert result.error is None
     node, said = executed(result.folder)

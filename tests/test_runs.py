@@ -278,6 +278,96 @@ class TestRunFolders:
             record.run_folder(tmp_path / "runs", {})
 
 
+PLACES = [  # of a parameter and its value, and of the run: `out`, or else the folder that gets one for every run
+    ("corpus", "vgo", "vgo", ""),
+    ("corpus", "vgo", "vgo/more/res", ""),
+    ("corpus", "vgo", "link/res", ""),  # a link to vgo
+    ("corpus", "vgo", ".", ""),  # which holds it
+    ("corpora", ["nocturne", "vgo"], "vgo", ""),
+    ("contents", {"a": ["vgo/deep/b.png"]}, "vgo/deep", ""),
+    ("photographs", "vgo", "", "vgo"),
+    ("corpora", ["nocturne", "vgo"], "", "vgo/more"),
+    ("corpus", ".", "", "runs"),
+]
+
+
+class TestPlaces:
+    """A run writes over nothing of somebody else, and not among the pictures that it reads; it says so before it begins."""
+
+    @pytest.fixture
+    def ask(self, notebook, tmp_path, monkeypatch):
+        """Begin a run from outside, a sweep, or a session by hand, with `values` of parameters; no kernel may start."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(kernel, "execute", lambda *_: pytest.fail("a kernel was started"))
+        for name in ("vgo/a.png", "vgo/deep/b.png", "res/notes.txt"):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).write_text("mine")
+        Path("link").symlink_to("vgo")
+        cell = "corpus: str = ''\ncorpora: list = []\nphotographs: str = ''\ncontents: dict = {}\nout: str = ''"
+        path = notebook(cell, "1 + 1", name="02_n.ipynb")
+
+        def begin(way, values, base="runs"):
+            if way == "run":
+                runs.run(path, values, out=base, progress=False)
+            elif way == "sweep":
+                vary = {name: [type(value)(), value] for name, value in values.items()}
+                next(runs.sweep(runs.Grid(path, vary, {}), out=base, progress=False))
+            else:
+                exec(cell, namespace := {"In": ["", cell]})
+                runs.begin(namespace | values, "02_n")
+
+        return begin
+
+    @pytest.mark.parametrize(("name", "value", "out", "base"), PLACES)
+    def test_a_run_among_the_pictures_that_it_reads_is_refused(self, ask, tmp_path, name, value, out, base):
+        before = sorted(tmp_path.rglob("*"))
+        ways = ["run"] + ["session"] * (base in ("", "runs")) + ["sweep"] * bool(base)
+        for way in ways:
+            with pytest.raises(UsageError, match=f"(become part of {name}|{name} .* lies in it)") as refused:
+                ask(way, {name: value} | ({"out": out} if out else {}), base or "runs")
+            assert "\n" not in str(refused.value)
+        assert sorted(tmp_path.rglob("*")) == before
+
+    @pytest.mark.parametrize("own", ["metrics.json", "run.json", "dependencies.json", "kernel.log", "executed.ipynb"])
+    @pytest.mark.parametrize("text", ["mine", "[1]", '{"status": "complete"}'])
+    def test_files_of_somebody_else_are_not_replaced(self, ask, own, text):
+        Path("res", own).write_text(text)
+        for way in ("run", "session") if own in ("metrics.json", "run.json") else ("run",):
+            with pytest.raises(UsageError, match=f"its {own} would be replaced"):
+                ask(way, {"out": "res"})
+        assert {path.name: path.read_text() for path in Path("res").iterdir()} == {"notes.txt": "mine", own: text}
+
+    def test_a_run_beside_what_it_reads_goes_on(self, notebook, tmp_path, monkeypatch):
+        """Into a folder with other files, then into its own; beside pictures, and above those that a notebook writes."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(kernel, "execute", lambda _, folder, *__: (folder / "kernel.log").touch())
+        for name in ("vgo/a.png", "res/notes.txt", "res/shots/a.png", "runs/earlier/a.png"):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).write_text("mine")
+        path = notebook("corpus: str = 'vgo'\npictures: str = ''\nout: str = ''", "1 + 1")
+        out = {"out": "res"}
+        for values in (
+            out,
+            out,
+            out | {"pictures": "res/shots"},
+            {"out": "vgo2"},
+            {"corpus": "runs/earlier"},
+            {"corpus": "x" * 5000},
+        ):
+            assert runs.run(path, values, progress=False).error is None
+        assert Path("res/notes.txt").read_text() == Path("res/shots/a.png").read_text() == "mine"
+
+    @pytest.mark.parametrize(
+        ("own", "text"), [("sweep.csv", "a,b\n1,2\n"), ("index.html", "<html>"), ("overview.pdf", "%PDF-1.4")]
+    )
+    def test_a_sweep_replaces_no_table_and_no_page_of_somebody_else(self, ask, own, text):
+        Path("runs/02_n").mkdir(parents=True)
+        Path("runs/02_n", own).write_text(text)
+        with pytest.raises(UsageError, match=f"its {own} would be replaced"):
+            ask("sweep", {"corpus": "nocturne"})
+        assert Path("runs/02_n", own).read_text() == text
+
+
 @pytest.fixture
 def begin(tmp_path, monkeypatch):
     """Begin a run as a kernel would: cells are executed in order and kept in `In`."""
@@ -390,20 +480,67 @@ class TestSession:
         session.finish()
         (tmp_path / "here" / "figures" / "mine.png").write_text("not of the run")
         session, _ = begin("out: str = 'here'")
-        assert [path.name for path in (tmp_path / "here" / "figures").iterdir()] == ["mine.png"]
         assert record.listed(session.folder) == []
         new = session.figure(matplotlib.figure.Figure(figsize=(1, 1)), "new")
         assert sorted(record.listed(session.folder)) == sorted(new)
         session.finish()
+        kept = {path.name for path in (tmp_path / "here" / "figures").iterdir()}
+        assert kept == {"mine.png", *(path.name for path in new)}
 
-    @pytest.mark.parametrize("left", ["{", "[]", '{"figures": 3}', '{"figures": [3]}', '{"figures": ["../kept.png"]}'])
-    def test_a_strange_record_removes_nothing_outside_the_figures(self, begin, tmp_path, left):
-        (tmp_path / "here").mkdir()
+    @pytest.mark.parametrize("status", ["failed", "interrupted", "running"])
+    def test_a_run_that_fails_costs_nothing_that_an_earlier_one_made(self, begin, tmp_path, status):
+        """It is kept, and taken for no result of the failed run, until a run in the same folder is complete."""
+
+        def draw(*names):
+            session, _ = begin("out: str = 'here'")
+            for name in names:
+                session.figure(matplotlib.figure.Figure(figsize=(1, 1)), name)
+            return session
+
+        def there():
+            return sorted(path.name for path in (tmp_path / "here" / "figures").iterdir() if path.suffix == ".png")
+
+        def entry():
+            (found,) = runs.Archive(tmp_path / "here").entries
+            return sorted(found.names), found.metrics
+
+        draw("a", "b", "c").finish(loss=1)
+        for _ in range(2):  # however often
+            session = draw("b")
+            if status != "running":
+                record.end(session.folder, status, "bad", 1.0)
+            assert there() == ["a.png", "b.png", "c.png"] and entry() == (["figures/b.png"], {})
+            assert json.loads((tmp_path / "here" / "metrics.json").read_text()) == {"loss": 1}
+        session = draw("d")
+        session.metrics({"loss": 2})
+        assert entry() == (["figures/d.png"], {"loss": 2}) and "c.png" in there()
+        session.finish()
+        assert there() == ["d.png"] and entry() == (["figures/d.png"], {"loss": 2})
+        assert "earlier" not in record.read(session.folder)
+
+    @pytest.mark.parametrize("listed", [3, [3], ["../kept.png"]])
+    def test_a_strange_record_removes_nothing_outside_the_figures(self, begin, tmp_path, listed):
+        record.start(tmp_path / "here", "n", {}, {})
         (tmp_path / "kept.png").write_text("kept")
-        (tmp_path / "here" / "run.json").write_text(left)
+        record.write(tmp_path / "here", record.read(tmp_path / "here") | {"figures": listed})
         session, _ = begin("out: str = 'here'")
         session.finish()
         assert (tmp_path / "kept.png").exists() and record.read(session.folder)["status"] == "complete"
+
+    def test_a_picture_that_is_not_of_the_workbench_is_not_replaced(self, begin, tmp_path):
+        session, _ = begin("out: str = 'here'")
+        theirs = [tmp_path / "here" / "result.png", tmp_path / "here" / "figures" / "losses.pdf"]
+        for _ in range(2):  # its own it may replace
+            session.picture(torch.zeros(1, 3, 2, 2), "mine")
+            session.figure(matplotlib.figure.Figure(figsize=(1, 1)), "mine")
+        for path in theirs:
+            path.write_text("mine")
+        with pytest.raises(WorkbenchError, match=r"cannot write .*result.png: what is there is not of a run"):
+            session.picture(torch.zeros(1, 3, 2, 2), "result")
+        with pytest.raises(WorkbenchError, match=r"losses.pdf"):
+            session.figure(matplotlib.figure.Figure(figsize=(1, 1)), "losses")
+        assert [path.read_text() for path in theirs] == ["mine"] * 2
+        session.finish()
 
     @pytest.mark.parametrize("seed", [-1, 2**32])
     def test_a_seed_out_of_range_is_bad_usage(self, begin, tmp_path, seed):

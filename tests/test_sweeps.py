@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -213,6 +214,41 @@ class TestTrace:
 
         assert self.trace(work) == {"files": {}, "folders": {}}
 
+    def test_a_file_counts_wherever_it_lies(self, project, monkeypatch):
+        """In memory, in the cache beside its entries, beside the interpreter; what has a key or a version does not."""
+        monkeypatch.setenv("WORKBENCH_CACHE", str(project / "cache"))
+        monkeypatch.setattr(sys, "prefix", str(project / "python"))
+        monkeypatch.setattr(dependencies, "_libraries", lambda: {str(project / "python/lib")})
+        memory = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        cell, own, entry = memory / "cell.png", project / "cache/mine/a.png", storage.cache_dir("kept") / "entry.png"
+        library, data, font = project / "python/lib/module.png", project / "python/share/a.png", project / "share/fonts/a.ttf"
+        every = {cell, own, entry, library, data, font}
+        for path in every:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("x")
+
+        def found(**parameters):
+            trace = dependencies.Trace(project / "runs", parameters)
+            for path in every:
+                path.read_bytes()
+                list(path.parent.iterdir())
+            Path("/dev/null").read_bytes()
+            Path("/proc/self/stat").read_bytes()
+            told = trace.close()
+            names = {
+                name for name in told["files"] if Path(name).suffix in (".png", ".ttf") or name.startswith(("/dev", "/proc"))
+            }
+            assert {Path(name) for name in told["folders"]} == {Path(name).parent for name in names}
+            return {Path(name).absolute() for name in names}
+
+        try:
+            assert found() == {cell, own, data}
+            assert found(content=str(entry.parent), corpora=["nocturne", str(library.parent)], size=3) == every - {font}
+            assert found(glyph=str(font.parent)) == {cell, own, data, font}
+            assert found(content=str(project)) == {cell, own, data, font}  # in which all the others lie as well
+        finally:
+            shutil.rmtree(memory)
+
     def test_a_file_that_changes_during_the_run_does_not_hold(self, project):
         def work():
             Path("content.png").read_text()
@@ -244,6 +280,29 @@ class TestPlan:
         assert [one.why for one in others] == ["it was interrupted"] * 2
         again = planned(retry=True, tau=[0.1])[0]
         assert again.folder is None and again.why == "it failed: In [3]: no file"
+
+    @pytest.mark.parametrize("text", ["[1]", "3", "{", "[" * 100_000, "{}", '{"status": ["complete"]}', '{"status": "well"}'])
+    def test_a_strange_record_makes_its_run_again_and_stops_no_sweep(self, project, text):
+        (made() / "run.json").write_text(text)
+        assert reason(tau=[0.1]) == "its run.json is no record of a run"
+
+    @pytest.mark.parametrize(
+        "text", ["[1]", "3", "{", "[" * 100_000, '{"files": 3}', '{"folders": [1]}', '{"absent": {}}', '{"versions": "1"}']
+    )
+    def test_so_do_strange_dependencies(self, project, text):
+        folder = made()
+        (folder / dependencies.FILE).write_text(text)
+        assert reason(tau=[0.1]) == "its dependencies.json cannot be read"
+        dependencies.write(folder, {"files": {}})  # a run in the same folder writes its own
+        assert dependencies.load(folder) == {"files": {}}
+
+    @pytest.mark.parametrize("text", ["[1]", "3", "{", "[" * 100_000])
+    def test_strange_numbers_cost_the_numbers_alone(self, project, text):
+        folder = made(picture=0.5)
+        record.write(folder, record.read(folder) | {"seconds": "long", "error": [1]})
+        (folder / "metrics.json").write_text(text)
+        (one,) = runs.sweep(runs.Grid(Path("05_tiny.ipynb"), {"tau": [0.1]}, {}), progress=False)
+        assert one.is_kept and one.seconds is None and "complete" in Path("runs/05_tiny/index.html").read_text()
 
     def test_a_run_whose_figure_is_gone_or_that_was_made_by_hand_does_not_count(self, project):
         folder = made()

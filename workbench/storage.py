@@ -35,6 +35,10 @@ _TEMPORARY = re.compile(rf"\..*-(\d+)-{_HERE}[0-9a-f]{{8}}(\.[^.]*)?")
 """The name of what is there for a while, such as a file before it takes its place: the number of the process, the machine's."""
 
 
+entries: set[Path] = set()
+"""The folders right below the cache that this process has asked for: what is in them is the workbench's own."""
+
+
 def cache_dir(*parts: str) -> Path:
     """The folder `parts` below the cache, created if need be.
 
@@ -43,7 +47,9 @@ def cache_dir(*parts: str) -> Path:
     $WORKBENCH_CACHE names cannot be made.
     """
     named = os.environ.get("WORKBENCH_CACHE")
-    folder = (Path(named) if named else _home()).joinpath(*parts)
+    root = Path(named) if named else _home()
+    folder = root.joinpath(*parts)
+    entries.update(root / part for part in parts[:1])
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -285,6 +291,19 @@ def read_text(path: str | os.PathLike, encoding: str = "utf-8") -> str:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return path.read_text(encoding=encoding)
+
+
+def read_object(path: str | os.PathLike) -> dict[str, Any]:
+    """The JSON object in a file. Raises WorkbenchError, naming `path`, where it cannot be read or holds anything else."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WorkbenchError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise WorkbenchError(f"cannot read {path}: it is not JSON ({' '.join(str(error).split())})") from error
+    if not isinstance(found, dict):
+        raise WorkbenchError(f"cannot read {path}: it holds no JSON object")
+    return found
 
 
 def opened(path: str | os.PathLike) -> None:

@@ -154,7 +154,7 @@ def _remembered(memory: Path) -> dict[str, _Verdict]:
             digest: _Verdict(digest, int(width), int(height), tuple(map(str, notes)), str(pixels), likeness.read(looks))
             for digest, (width, height, notes, pixels, looks) in entries
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 

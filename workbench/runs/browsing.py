@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BROKEN = "broken"
 """Status of a folder whose run.json is no record of a run."""
-STATUSES = ("complete", "failed", "interrupted", "running", BROKEN)
+STATUSES = (*record.STATUSES, BROKEN)
 """All statuses of a run."""
 PICTURES = (".png", ".jpg", ".jpeg")
 """Suffixes of the files that count as pictures of a run."""
@@ -45,7 +45,7 @@ class Entry:
     `id` is the folder's name; `started` is UTC, ISO 8601 to the second, and the folder's own time where the record has none;
     `error` is one line, or empty. `metrics` are the numbers of metrics.json by dotted name. `pictures` are the PNG and JPEG
     files that are there: those beside run.json, then the figures. `gone` are figures that the record lists and that are not
-    there. `record` is run.json as it is, empty for a broken one.
+    there. `record` is run.json as it is, empty for a broken one. What an earlier run left in the folder is left out.
     """
 
     folder: Path
@@ -203,17 +203,13 @@ def _entry(folder: Path) -> Entry:
     found, metrics, error = {}, {}, ""
     try:
         found = record.read(folder)
-        if not isinstance(found, dict) or found.get("status") not in STATUSES:
-            found, error = {}, f"{folder / record.RECORD} is no record of a run"
     except WorkbenchError as reason:
         error = str(reason)
-    except RecursionError:
-        error = f"cannot read {folder / record.RECORD}: it is nested too deeply"
     try:
         metrics = {name: float(value) for name, value in record.numbers(folder).items()}
     except (WorkbenchError, RecursionError, OverflowError) as reason:
         error = error or str(reason)
-    parameters, seconds = found.get("parameters"), found.get("seconds")
+    parameters, seconds, earlier = found.get("parameters"), found.get("seconds"), record.earlier(folder)
     return Entry(
         folder=folder,
         notebook=str(found.get("notebook") or folder.parent.name),
@@ -224,7 +220,7 @@ def _entry(folder: Path) -> Entry:
         error=str(found.get("error") or error),
         parameters=parameters if isinstance(parameters, dict) else {},
         metrics=metrics,
-        pictures=tuple(_images(folder) + _images(folder / "figures")),
+        pictures=tuple(path for path in _images(folder) + _images(folder / "figures") if path not in earlier),
         gone=tuple(path for path in record.listed(folder) if not path.is_file()) if found else (),
         record=found,
     )

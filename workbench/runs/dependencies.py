@@ -3,23 +3,31 @@
 That is the package, the notebook's code, the libraries, and every file and list of files that was read. Files are those that
 the interpreter reported when it opened them (audit events, PEP 578), so none has to be declared. What native code opens on its
 own is seen where the package hashes it first, as it does with weights and corpora; what other processes read is not.
+
+A file counts wherever it lies. Left out are the entries of the cache, whose names are keys; the libraries of the interpreter,
+whose versions are recorded; fonts; and what is no file on a disk. What a parameter names among these counts all the same.
 """
 
 import hashlib
-import json
 import os
+import site
 import sys
+import sysconfig
 import time
+import zoneinfo
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import workbench
 from workbench import provenance as pv
+from workbench import storage
 from workbench.errors import WorkbenchError
+from workbench.paths import written
 from workbench.runs import record
 from workbench.runs.declarations import read
-from workbench.storage import cache_dir
+from workbench.runs.placing import exists, texts
+from workbench.storage import read_object
 
 FILE = "dependencies.json"
 """File name of the dependencies, beside run.json."""
@@ -27,7 +35,10 @@ WEIGHTS = "WORKBENCH_WEIGHTS"
 """Environment variable that names a folder of weights: what is in it is called after the variable, wherever it lies."""
 REASONS = 3
 """Reasons that are listed, at most."""
-_SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/System", "/Library")
+_KERNEL = ("/proc", "/sys")  # of the operating system: no files on a disk
+_DEVICES = ("/dev", "/dev/shm")  # folders in which files of all processes come and go
+_FONTS = (".ttf", ".otf", ".ttc", ".afm", ".pfb", ".dfont")  # matplotlib once lists, and reads, all that there are
+_KINDS = {"versions": dict, "files": dict, "folders": dict, "absent": list}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _hashes: dict[tuple, str] = {}  # what a file is on its disk -> SHA-256
 
@@ -48,26 +59,39 @@ def known_before(notebook: Path) -> dict[str, Any]:
 
 def absent(parameters: Mapping[str, Any]) -> list[str]:
     """The texts in `parameters` that name no file: where one appears under such a name, a run may read it."""
-    return sorted({text for text in _texts(list(parameters.values())) if text and not _exists(text)})
+    return sorted({text for text in texts(parameters) if not exists(text)})
 
 
 def write(folder: Path, dependencies: Mapping[str, Any]) -> None:
     """Write `dependencies`, over those of the same names that are known already."""
-    record.write(folder, {**(load(folder) or {}), **dependencies}, FILE)
-
-
-def load(folder: Path) -> dict[str, Any] | None:
-    """The dependencies of the run in `folder`; None where none are recorded, as for a notebook run by hand."""
     try:
-        return json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+        known = load(folder)
+    except WorkbenchError:  # of an earlier run
+        known = {}
+    record.write(folder, {**known, **dependencies}, FILE)
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The dependencies of the run in `folder`, empty where none are recorded, as for a notebook run by hand.
+
+    WorkbenchError for a file that holds anything else.
+    """
+    if not (folder / FILE).exists():
+        return {}
+    found = read_object(folder / FILE)
+    for name, kind in _KINDS.items():
+        if not isinstance(found.get(name, kind()), kind):
+            raise WorkbenchError(f"{folder / FILE} holds no dependencies of a run: {name} is no {kind.__name__}")
+    return found
 
 
 def changes(folder: Path, now: Mapping[str, Any]) -> list[str]:
     """What is no longer as it was when the run in `folder` was made, one phrase each; `now` is `known_before`."""
-    then = load(folder)
-    if then is None:
+    try:
+        then = load(folder)
+    except WorkbenchError:
+        return [f"its {FILE} cannot be read"]
+    if not then:
         return ["what it depends on was not recorded"]
     found = []
     if then.get("package") != now["package"]:
@@ -93,7 +117,7 @@ def changes(folder: Path, now: Mapping[str, Any]) -> list[str]:
         path = _place(name)
         if _listing(path) != digest:
             found.append(f"the {_role(path, parameters)} has other files")
-    found += [f"there is a file {text} now" for text in then.get("absent", []) if _exists(text)]
+    found += [f"there is a file {text} now" for text in then.get("absent", []) if exists(text)]
     return found
 
 
@@ -106,13 +130,15 @@ def told(reasons: list[str]) -> str:
 class Trace:
     """The files that this process reads and the folders that it lists, from now until `close`."""
 
-    def __init__(self, folder: Path):
-        """`folder`: of the run. What lies in it, in the cache, in Python's installation or in the package is left out.
+    def __init__(self, folder: Path, parameters: Mapping[str, Any] | None = None):
+        """`folder` and `parameters` of the run. What lies in the folder or in the package is left out.
 
         Modules that were imported before count as well.
         """
-        apart = (folder, cache_dir(), Path(sys.prefix), Path(sys.base_prefix), Path(workbench.__file__).parent)
-        self._apart = (*_SYSTEM, *(os.path.realpath(path) for path in apart), _matplotlib())
+        self._never = (*_KERNEL, *map(os.path.realpath, (folder, Path(workbench.__file__).parent)))
+        self._named = {
+            way(path) for _, path in _places(parameters or {}) if exists(path) for way in (_absolute, os.path.realpath)
+        }
         self._began = time.time_ns()
         self._read: dict[str, tuple[int, ...] | None] = {}  # what each was when it was opened
         self._listed: set[str] = set()
@@ -147,11 +173,13 @@ class Trace:
         """
         _start(None)
         imported = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-        opened = {path for path in {*self._read, *filter(None, imported)} if self._counts(path)}
+        unless_named = [*map(os.path.realpath, (*storage.entries, *_libraries())), _matplotlib()]
+        opened = {path for path in {*self._read, *filter(None, imported)} if self._counts(path, unless_named)}
         files = {path for path in opened if os.access(path, os.R_OK) and Path(path).is_file()}
         into = {str(Path(path).parent) for path in self._written}
         searched = {_absolute(path) for path in sys.path_importer_cache}  # for modules
-        folders = {path for path in self._listed - into - searched if self._counts(path) and Path(path).is_dir()}
+        listed = self._listed - into - searched - {*_DEVICES}
+        folders = {path for path in listed if self._counts(path, unless_named) and Path(path).is_dir()}
         hashes = {}
         for path in sorted(files - self._written):
             as_read = self._read.get(path)  # modules may have been read before: only a clock that goes right tells of them
@@ -159,10 +187,15 @@ class Trace:
             hashes[_name(path)] = _sha256(Path(path)) if same else None
         return {"files": hashes, "folders": {_name(path): _listing(Path(path)) for path in sorted(folders)}}
 
-    def _counts(self, path: str) -> bool:
+    def _counts(self, path: str, unless_named: list[str]) -> bool:
+        """`unless_named`: folders in which only that counts which a parameter names, by its path or by a folder there."""
         real = os.path.realpath(path)
-        compiled = path.endswith(".pyc")  # its module counts instead
-        return not compiled and not any(real == top or real.startswith(top + os.sep) for top in self._apart)
+        if path.endswith(".pyc") or any(_lies_in(real, top) for top in self._never):  # of a .pyc its module counts
+            return False
+        named = [name for name in self._named if _lies_in(path, name) or _lies_in(real, name)]
+        if _is_font(path) and not named:
+            return False
+        return all(any(_lies_in(name, top) for name in named) for top in unless_named if _lies_in(real, top))
 
 
 _trace: Trace | None = None
@@ -203,30 +236,35 @@ def _place(name: str) -> Path:
 
 def _role(path: Path, parameters: Mapping[str, Any]) -> str:
     """`path` as a person knows it: "content mona_lisa.jpg" where a parameter names it or a folder that it lies in."""
-    absolute = _absolute(path)
-    for name, value in parameters.items():
-        for text in _texts(value):
-            # The path may follow words, as in "embedded:FILE" or "clip:MODEL//FILE".
-            parts = {text, text.partition(":")[2], "/" + text.partition("//")[2]} - {"", "/"}
-            if any(absolute == top or absolute.startswith(top + os.sep) for top in map(_absolute, parts)):
-                return f"{name} {path.name}"
+    for name, place in _places(parameters):
+        if _lies_in(_absolute(path), _absolute(place)):
+            return f"{name} {path.name}"
     return f"{'folder' if path.is_dir() else 'file'} {path.name}"
 
 
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from (text for item in value.values() for text in _texts(item))
-    elif isinstance(value, list | tuple):
-        yield from (text for item in value for text in _texts(item))
+def _places(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """(name of the parameter, path) of everything in `parameters` that may be a path."""
+    for name, value in parameters.items():
+        for text in texts(value):
+            # The path may follow words, as in "embedded:FILE" or "clip:MODEL//FILE".
+            for part in {text, text.partition(":")[2], "/" + text.partition("//")[2]} - {"", "/"}:
+                yield name, written(part)
 
 
-def _exists(text: str) -> bool:
-    try:
-        return Path(text).exists()
-    except (OSError, ValueError):  # too long, or a zero byte: a text that is no name
-        return False
+def _lies_in(path: str, top: str) -> bool:
+    return path == top or path.startswith(top.rstrip(os.sep) + os.sep)
+
+
+def _is_font(path: str) -> bool:
+    """Whether `path` is a font or a folder of fonts."""
+    return path.lower().endswith(_FONTS) or ("fonts" in Path(path.lower()).parts and Path(path).is_dir())
+
+
+def _libraries() -> set[str]:
+    """The folders of the interpreter's own modules, of what is installed for it, and of its time zones."""
+    paths = sysconfig.get_paths()
+    own = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return {*own, *site.getsitepackages(), site.getusersitepackages(), *zoneinfo.TZPATH}
 
 
 def _listing(path: Path) -> str | None:

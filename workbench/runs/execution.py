@@ -15,11 +15,13 @@ from typing import Any
 from workbench import provenance as pv
 from workbench import storage
 from workbench.errors import UsageError, WorkbenchError
-from workbench.runs import dependencies, record
+from workbench.runs import dependencies, placing, record
 from workbench.runs.declarations import check
 
 LOCK = ".at-work"
 """File name of the lock on a folder that was named for a run."""
+NAMES = (record.RECORD, record.METRICS, record.EXECUTED, record.LOG, dependencies.FILE)
+"""Names of the files that every run writes, or removes, in its folder."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,17 @@ def run(
     finds the run folder in the environment variable WORKBENCH_RUN. `progress` shows a bar on stderr, or is told the number of
     each cell that begins, and how many there are.
 
-    Raises UsageError, before anything is written or started, when a parameter does not fit. A notebook that fails raises
-    nothing: see the result. KeyboardInterrupt is recorded as "interrupted" and raised again.
+    Raises UsageError, before anything is written or started, when a parameter does not fit, when the run would write among the
+    pictures that it reads, and when it would replace files that are not of a run. A notebook that fails raises nothing: see the
+    result. KeyboardInterrupt is recorded as "interrupted" and raised again.
     """
     notebook = Path(notebook)
     given = {**(read_settings(Path(settings)) if settings else {}), **values}
     parameters = check(notebook, given)
+    chosen = _chosen(parameters)
+    placing.check_apart(chosen or Path(out) / notebook.stem, parameters, chosen=chosen is not None)
+    if chosen is not None:
+        placing.check_free(chosen, *NAMES)
     if given.get("out"):
         folder = _folder(notebook, parameters, Path(out))
         with storage.alone(folder / LOCK, f"another run is at work in {folder}: give another folder as out"):
@@ -117,12 +124,18 @@ def _lines(name: str) -> Callable[[int, int], None]:
     return lambda count, total: print(f"{name}: cell {count}/{total}", file=sys.stderr, flush=True)
 
 
-def _folder(notebook: Path, parameters: Mapping[str, object], out: Path) -> Path:
+def _chosen(parameters: Mapping[str, object]) -> Path | None:
+    """The folder that the parameter `out` names; None where it names none."""
     chosen = parameters.get("out")
-    if not isinstance(chosen, str) or not chosen:
+    return Path(chosen) if isinstance(chosen, str) and chosen else None
+
+
+def _folder(notebook: Path, parameters: Mapping[str, object], out: Path) -> Path:
+    chosen = _chosen(parameters)
+    if chosen is None:
         return record.run_folder(out / notebook.stem, parameters)
     try:
-        Path(chosen).mkdir(parents=True, exist_ok=True)
+        chosen.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WorkbenchError(f"cannot create the run folder {chosen}: {error.strerror}; change the parameter out") from error
-    return Path(chosen)
+    return chosen

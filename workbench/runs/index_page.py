@@ -33,6 +33,18 @@ dl { margin: 0; display: grid; grid-template-columns: auto auto; gap: 0 10px; fo
 """
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a page or an overview was written by a sweep."""
+    from workbench import figures
+
+    try:
+        return (
+            "sweep.csv" in path.read_text(encoding="utf-8") if path.name == PAGE else "sweep" in figures.read_provenance(path)
+        )
+    except (OSError, ValueError, WorkbenchError):
+        return False
+
+
 class Page:
     """index.html and the overview of the sweep in `base`, over the parameters `varied`."""
 
@@ -63,7 +75,7 @@ class Page:
             took = f" in {duration(run.seconds)}" if run.seconds is not None else ""
             state = f'<a href="{run.folder.name}/executed.ipynb">{run.status}</a>{took}'
             picture = self._thumbnail(run.folder)
-            measured = itertools.islice(record.numbers(run.folder).items(), MOST_NUMBERS)
+            measured = itertools.islice(record.legible(run.folder).items(), MOST_NUMBERS)
             numbers = "".join(f"<dt>{html.escape(name)}<dd>{spelled(float(number))}" for name, number in measured)
         return (
             f'<tr><td>{picture}{values}<td class="{run.status}">{state}'

@@ -20,10 +20,8 @@ from papermill.iorw import LocalHandler, papermill_io
 
 from workbench import storage
 from workbench.memory import SELDOM
-from workbench.runs.record import FOLDER_VARIABLE
+from workbench.runs.record import EXECUTED, FOLDER_VARIABLE, LOG
 
-LOG = "kernel.log"
-"""File of what the kernel prints to its own streams; kept when the run did not complete."""
 START_SECONDS = 120
 """Seconds that a kernel may take to start, on a busy machine."""
 OUTPUT_SECONDS = 60
@@ -69,7 +67,7 @@ class Watch:
 
 def execute(notebook, folder: Path, given: dict, timeout: float | None, bar: bool, watch: Watch) -> str | None:
     """Run the notebook into folder/executed.ipynb, with a `bar` on stderr. Returns what went wrong, as one line, or None."""
-    made = folder / "executed.ipynb"
+    made = folder / EXECUTED
     papermill_io.register(str(made), _Whole())
     attempts = 2  # a port may be taken, or a machine too busy, between two kernels that start; a cell is never retried
     while True:

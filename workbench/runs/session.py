@@ -20,7 +20,7 @@ from IPython import get_ipython
 
 from workbench import provenance as pv
 from workbench.errors import UsageError, WorkbenchError, require
-from workbench.runs import dependencies, record
+from workbench.runs import dependencies, placing, record
 from workbench.runs.declarations import Parameter, declared, resolve
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ def begin(namespace: dict[str, Any], notebook: str) -> "Session":
     (an int for a float becomes a float, a list for a tuple a tuple); seeds Python, NumPy and torch when there is a
     `seed`. The run folder is $WORKBENCH_RUN, or else the parameter `out` when it is not empty, or else a new
     runs/<notebook>/<run-id> in the project: the current folder, or the one above when that is `notebooks`.
-    Raises UsageError when a parameter does not fit or the seed is not in 0 <= seed < 2**32, which all three generators
-    take, and WorkbenchError when the notebook has no parameters cell.
+    Raises UsageError when a parameter does not fit, when the seed is not in 0 <= seed < 2**32, which all three generators
+    take, and when the run would write among the pictures that it reads or over files that are not of a run; WorkbenchError
+    when the notebook has no parameters cell.
     """
     global _open
     if _open is not None:
@@ -79,10 +80,15 @@ def _cells(namespace: Mapping[str, Any], notebook: str) -> tuple[list[Parameter]
 
 
 def _folder(notebook: str, parameters: Mapping[str, Any]) -> Path:
-    chosen = os.environ.get(record.FOLDER_VARIABLE, parameters.get("out"))
+    if joined := os.environ.get(record.FOLDER_VARIABLE):
+        return Path(joined)  # looked at before the kernel started
+    chosen, base = parameters.get("out"), record.runs_folder() / notebook
     if isinstance(chosen, str) and chosen:
+        placing.check_apart(Path(chosen), parameters, chosen=True)
+        placing.check_free(Path(chosen), record.RECORD, record.METRICS)
         return Path(chosen).absolute()  # a notebook may change the current folder
-    return record.run_folder(record.runs_folder() / notebook, parameters)
+    placing.check_apart(base, parameters)
+    return record.run_folder(base, parameters)
 
 
 class Session:
@@ -100,7 +106,7 @@ class Session:
         joins = record.FOLDER_VARIABLE in os.environ
         record.start(folder, notebook, parameters, self._provenance, joins=joins)
         self._note(figures=[])
-        self._trace = dependencies.Trace(folder) if joins else None
+        self._trace = dependencies.Trace(folder, parameters) if joins else None
         if shell := get_ipython():
             shell.events.register("post_run_cell", self._after_cell)
 
@@ -132,6 +138,8 @@ class Session:
             f"figure name {name!r} must consist of letters, digits, '.', '_' and '-'",
         )
         provenance = {"notebook": self.notebook, **self._provenance}
+        for suffix in suffixes:
+            _check_ours(self.folder / "figures" / f"{name}{suffix}")
         paths = figures.save(figure, self.folder / "figures" / name, provenance, suffixes=suffixes)
         saved = [path.relative_to(self.folder).as_posix() for path in paths]
         self._note(figures=sorted({*record.read(self.folder)["figures"], *saved}))
@@ -141,6 +149,7 @@ class Session:
         """Save one picture (1, 3, H, W) in [0, 1] as `name`.png in the run folder, with the provenance so far inside."""
         from workbench import images
 
+        _check_ours(self.folder / f"{name}.png")
         stamp = pv.text({"notebook": self.notebook, **self._provenance})
         return images.save(image, self.folder / f"{name}.png", metadata={"workbench": stamp})
 
@@ -151,6 +160,8 @@ class Session:
         """
         self._metrics |= {str(name): _plain(value, str(name)) for name, value in values.items()}
         record.write(self.folder, dict(sorted(self._metrics.items())), record.METRICS)
+        if (left := record.earlier(self.folder)) and self.folder / record.METRICS in left:
+            self._note(earlier=[path.relative_to(self.folder).as_posix() for path in left if path.name != record.METRICS])
 
     def finish(self, **metrics: Any) -> "Session":
         """Write the metrics, mark the run complete and return the session, which shows the folder."""
@@ -199,6 +210,17 @@ class Session:
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(repr(self))}</p>"
+
+
+def _check_ours(path: Path) -> None:
+    """WorkbenchError where `path` is there and carries no provenance: what is not of the workbench is not replaced."""
+    from workbench import figures
+
+    if path.exists():
+        try:
+            figures.read_provenance(path)
+        except WorkbenchError as error:
+            raise WorkbenchError(f"cannot write {path}: what is there is not of a run; move it away") from error
 
 
 def _shown(folder: Path) -> str:

@@ -17,7 +17,7 @@ import yaml
 from workbench import storage, tasks
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.names import inert
-from workbench.runs import dependencies, index_page, record
+from workbench.runs import dependencies, index_page, placing, record
 from workbench.runs.declarations import check, parameters, resolve
 from workbench.runs.execution import RunResult, run
 from workbench.runs.live import Table
@@ -31,6 +31,9 @@ MOST = 10_000
 """Combinations of a grid, at most."""
 KEYS = ("notebook", "vary", "fixed")
 """What a grid may have."""
+
+
+_OVERVIEW = re.compile(rf"{index_page.OVERVIEW}(-\d+)?\.(png|pdf)")
 
 
 class _Yaml(yaml.SafeLoader):
@@ -109,10 +112,16 @@ def sweep(
 
     `workers` runs are made at a time, by processes of this machine or, `on` a Ray, as its tasks: see `tasks.each`. Each kernel
     has sockets of its own.
+
+    Raises UsageError, before anything is written, where a run would write among the pictures that some run reads, and where
+    the table, the page or the overview would replace files of somebody else.
     """
     tasks.place_of(on)
     require(workers >= 1, f"workers = {workers}: give at least 1")
     base = Path(out) / grid.notebook.stem
+    placing.check_apart(base, check(grid.notebook, grid.fixed | {name: values[0] for name, values in grid.vary.items()}))
+    placing.check_apart(base, grid.vary)
+    _check_free(base)
     runs = plan(grid, base, retry)
     page = index_page.Page(base, grid.notebook.stem, list(grid.vary))
     with Table(grid.notebook.stem, runs, progress) as table:
@@ -161,9 +170,9 @@ def plan(grid: Grid, base: Path, retry: bool = False) -> list[SweptRun]:
     for values in grid:
         run = SweptRun(values, {name: values[name] for name in grid.vary})
         for folder, found, reasons in _candidates(base, check(grid.notebook, values), before):
-            status, error = found["status"], found.get("error") or ""
+            status, error, seconds = found.get("status"), str(found.get("error") or ""), found.get("seconds")
             if not reasons and (status == "complete" or not retry):
-                run.keep(folder, error if status == "failed" else None, found.get("seconds"))
+                run.keep(folder, error if status == "failed" else None, seconds if isinstance(seconds, int | float) else None)
                 break
             run.why = run.why or dependencies.told(reasons or [f"it failed: {error}"])
         runs.append(run)
@@ -174,9 +183,13 @@ def _candidates(base: Path, parameters: Mapping[str, Any], before: Mapping[str, 
     """(folder, record, why it no longer holds) of the runs with these parameters, newest first, complete ones before others."""
     found = []
     for folder in record.made(base, parameters):
-        if dependencies.load(folder) is None:  # run by hand
+        if not (folder / dependencies.FILE).exists():  # run by hand
             continue
-        made = record.read(folder)
+        try:
+            made = record.read(folder)
+        except WorkbenchError:
+            found.append((folder, {}, [f"its {record.RECORD} is no record of a run"]))
+            continue
         if made["status"] in ("complete", "failed"):
             reasons = dependencies.changes(folder, before)
             reasons += [f"its figure {path.name} is gone" for path in record.listed(folder) if not path.is_file()]
@@ -186,10 +199,32 @@ def _candidates(base: Path, parameters: Mapping[str, Any], before: Mapping[str, 
     return sorted(found, key=lambda one: bool(one[2]) or one[1]["status"] != "complete")
 
 
+def _check_free(base: Path) -> None:
+    """UsageError where `base` has a table, a page or an overview that no sweep wrote."""
+    table, page = base / TABLE, base / index_page.PAGE
+    strange = [table] if table.exists() and not {"folder", "status"} <= _columns(table) else []
+    strange += [page] if page.exists() and not index_page.is_ours(page) else []
+    overviews = [path for path in sorted(base.glob(f"{index_page.OVERVIEW}*")) if _OVERVIEW.fullmatch(path.name)]
+    strange += [path for path in overviews if not index_page.is_ours(path)]
+    listed = ", ".join(path.name for path in strange)
+    require(
+        not strange, f"cannot write the sweep into {base}: its {listed} would be replaced, and is not of a sweep; move it away"
+    )
+
+
+def _columns(table: Path) -> set[str]:
+    import pandas as pd
+
+    try:
+        return set(pd.read_csv(table, dtype=object, nrows=0).columns)
+    except (OSError, ValueError):
+        return set()
+
+
 def _write_table(base: Path, runs: Sequence[SweptRun]) -> None:
     """One row for each run that was made, a column for each variable. Runs of other grids over the notebook keep theirs."""
     rows = [
-        {**one.varied, "status": one.status, "seconds": one.seconds, "folder": one.folder.name, **_numbers(one.folder)}
+        {**one.varied, "status": one.status, "seconds": one.seconds, "folder": one.folder.name, **record.legible(one.folder)}
         for one in runs
         if one.folder is not None
     ]
@@ -217,11 +252,3 @@ def _other_rows(base: Path, ours: set[str]) -> Any:
 def _which(folder: str) -> str:
     """The hash of the parameters in the name of a run folder: see `record.run_folder`."""
     return "".join(folder.split("-")[2:3])
-
-
-def _numbers(folder: Path) -> dict[str, float]:
-    """What the run measured; nothing where its file is torn, as by a machine that lost its power."""
-    try:
-        return record.numbers(folder)
-    except WorkbenchError:
-        return {}

@@ -87,7 +87,7 @@ class Design:
         try:
             given = json.loads(storage.read_text(path))
             return cls(**{name: value for name, value in given.items() if name not in _APART})
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UsageError(f"{path} is no design of a study: {error}") from error
 
     @cached_property
@@ -198,7 +198,7 @@ class Registration:
             require(given.pop("format") == FORMAT, f"{path} is of another format")
             given["contrasts"] = tuple(Contrast(**one) for one in given["contrasts"])
             found = cls(**{**given, "exclusions": tuple(given["exclusions"])})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise WorkbenchError(f"{path} is no registration of a study: {error}") from error
         if found.text.encode() != content:
             raise WorkbenchError(f"{path} is not as workbench study register wrote it")
