@@ -74,9 +74,9 @@ def _evaluate(args: argparse.Namespace) -> None:
     corpus = open_corpus(args.corpus, args.out / "checkpoints.csv")
     seen = None if args.seen is None else checkpoints.seen_in(args.seen)
     works = checkpoints.split(corpus.works, found, seen=seen, token=args.token, noun=args.noun)
-    paths = {inputs.content_path(name).stem: name for name in args.contents}
-    require(len(paths) == len(args.contents), "two of --contents have the same name")
-    contents = {stem: inputs.content(name) for stem, name in paths.items()}
+    paths = [inputs.content_path(name).absolute() for name in args.contents]
+    require(len({path.resolve() for path in paths}) == len(paths), "one of --contents is given twice")
+    contents = {name: inputs.content(words) for name, words in zip(_told_apart(paths), args.contents, strict=True)}
     encoder = load_encoder(args, style=True)
     model = base.load(args.base, device=encoder.device, download=args.download)
     painter = checkpoints.Painter(model, contents, works, asked, args.out / "pictures")
@@ -97,6 +97,15 @@ def _evaluate(args: argparse.Namespace) -> None:
     assert evaluation is not None  # there is at least one checkpoint
     print(evaluation.recommendation)
     print(args.out / "checkpoints.csv", *_drawn(args, evaluation, painter, encoder), sep="\n")
+
+
+def _told_apart(paths: list[Path]) -> list[str]:
+    """The names of files; those that are alike have their suffix as well, and as many of the folders above as tell them apart."""
+    names = [path.stem for path in paths]
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        longer = ["/".join(path.parts[-depth:]) for path in paths]
+        names = [more if names.count(name) > 1 else name for name, more in zip(names, longer, strict=True)]
+    return names
 
 
 def _others(args: argparse.Namespace, artist: str) -> list["Work"]:
