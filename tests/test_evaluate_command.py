@@ -139,12 +139,18 @@ def test_a_file_of_another_trainer(workbench, trained, folder):
         (("--steps", "1"), "steps = 1 at strength 0.5 are less than one step"),
         (("--samples", "1"), "--samples = 1: choose at least 2"),
         (("--contents", "photo.png", "./photo.png"), "one of --contents is given twice"),
+        (("-o", "others/found"), "it would become part of the corpus in"),
+        (("--contents", "wrong/checkpoints.jpg"), "checkpoints.jpg: it is one of the contents; choose another name for --out"),
+        (("--seen", "wrong/checkpoints.csv"), "checkpoints.csv: it is the list of works that were learnt from"),
         (("--corpus", "others"), "none of the works that the LoRA learnt from is in the corpus"),
     ],
 )
-def test_what_cannot_be_is_one_line(workbench, trained, more, says):
+def test_what_cannot_be_is_one_line(workbench, trained, folder, more, says):
+    (folder / "wrong").mkdir(exist_ok=True)
+    shutil.copy(folder / "photo.png", folder / "wrong/checkpoints.jpg")
     status, _, err = workbench(*evaluate("loras", *more, out="wrong"))
     assert status == 2 and says in last_line(err)
+    assert not (folder / "others/found").exists()
 
 
 @pytest.fixture

@@ -65,12 +65,10 @@ def find(path: str | Path) -> list[Checkpoint]:
         steps = headers[file].get("steps", int(number[1]) if number else float("inf"))
         return steps, number is None, labels[file]
 
-    taken = Counter([ALONE, *labels.values()])
+    folder, taken = path if path.is_dir() else path.parent, Counter([ALONE, *labels.values()])
     found: dict[str, Checkpoint] = {}
     for file in sorted(files, key=step):
-        label = (
-            labels[file] if taken[labels[file]] == 1 else file.relative_to(path if path.is_dir() else path.parent).as_posix()
-        )
+        label = labels[file] if taken[labels[file]] == 1 else file.relative_to(folder).as_posix()
         sha256 = provenance.sha256(file)
         found.setdefault(sha256, Checkpoint(label, file, sha256, headers[file]))
     return list(found.values())
