@@ -155,7 +155,7 @@ def _train(args: argparse.Namespace) -> None:
 
     sha256 = trained.train(training, out, resume=args.resume, keep_every=args.keep_every, made=made, report=report)
     print(f"{(time.monotonic() - began) / 60:.1f} minutes; sha256 {sha256}")
-    print(*trained.written(out)[:3], sep="\n")
+    print(*(path for path in trained.written(out)[:3] if path.exists()), sep="\n")
 
 
 def _line(training: "Training", record: dict[str, float]) -> str:
