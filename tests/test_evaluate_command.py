@@ -257,6 +257,14 @@ class TestFinding:
         labels = {found.label for found in checkpoints.find(tmp_path / "x")}
         assert labels == {"a.safetensors", f"a/{lora.WEIGHTS}", f"{checkpoints.ALONE}.safetensors", "b"}
 
+    def test_files_of_several_trainings_are_refused(self, tmp_path):
+        for name, recipe in (("a-step000002", "1"), ("a-step000008", "2"), ("b", "1")):
+            written(tmp_path / f"x/{name}.safetensors", {"provenance": {"inputs": {"training": {"sha256": recipe}}}})
+        with pytest.raises(UsageError, match="holds files of 2 trainings, such as a-step000002 and a-step000008"):
+            checkpoints.find(tmp_path / "x")
+        (tmp_path / "x/a-step000008.safetensors").unlink()
+        assert len(checkpoints.find(tmp_path / "x")) == 2
+
     def test_equal_files_once_and_no_states_of_trainings(self, tmp_path):
         written(tmp_path / "x/m-step000002.safetensors")
         for name in ("m", "m.checkpoint", "m.checkpoint.previous"):

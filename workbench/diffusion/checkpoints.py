@@ -23,6 +23,7 @@ from workbench.corpora import Work
 from workbench.diffusion import captions, dreambooth, lora, stylise
 from workbench.diffusion.base import Base, Words, library
 from workbench.errors import UsageError, require
+from workbench.generative import trained
 from workbench.generative.data import identity_of
 
 VERSION = 2
@@ -49,7 +50,8 @@ def find(path: str | Path) -> list[Checkpoint]:
 
     A folder holds .safetensors files, or folders of them as diffusers' scripts leave (checkpoint-500). The order is that of the
     steps in their headers, else of the number at the end of their names; one without a number is the last. Files of one name,
-    and one that is called as the base alone is, have their path in the folder for a label. UsageError for none.
+    and one that is called as the base alone is, have their path in the folder for a label. UsageError for none, and for files
+    of several trainings, as their headers tell.
     """
     path = Path(path)
     files = [lora.find(path)] if not path.is_dir() else []
@@ -59,6 +61,12 @@ def find(path: str | Path) -> list[Checkpoint]:
     require(bool(files), f"LoRA {path}: the folder holds no .safetensors file of a LoRA")
     labels = {file: file.parent.name if file.name == lora.WEIGHTS and file.parent != path else file.stem for file in files}
     headers = {file: lora.header(file) for file in files}
+    trainings = {trained.recipe_of(headers[file]): labels[file] for file in sorted(files, reverse=True)}
+    require(
+        len(trainings) == 1,
+        f"{path} holds files of {len(trainings)} trainings, such as {' and '.join(sorted(trainings.values())[:2])}: "
+        "leave those of one in it",
+    )
 
     def step(file: Path) -> tuple[float, bool, str]:
         number = re.search(r"(?:[-_]|step)(\d+)$", labels[file])
