@@ -285,8 +285,20 @@ class TestImitation:
             name for pair in family.pairs.pairs for name in pair.weights
         )
 
-    def test_a_damaged_description_is_named(self, pairs, corpus, photographs, encoder, tmp_path):
-        (tmp_path / "00000.json").write_text("{")
+    @pytest.mark.parametrize("name", ["00001.png", "00001.json"])
+    def test_what_is_no_pair_is_not_replaced(self, pairs, corpus, photographs, encoder, tmp_path, name):
+        folder = Path(shutil.copytree(pairs[0], tmp_path / "pairs"))
+        for suffix in (".png", ".json"):
+            (folder / f"00001{suffix}").unlink()
+        (folder / name).write_text("[3]")
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with pytest.raises(WorkbenchError, match=f"{name} (exists already, and is none of a pair|does not describe a pair)"):
+            imitation.make(tuple(corpus)[:6], photographs[:3], folder, 2, encoder, size=64)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+    @pytest.mark.parametrize("text", ["{", "[]", '{"photograph": []}', '{"photograph": "a", "weights": {"b": []}}'])
+    def test_a_damaged_description_is_named(self, pairs, corpus, photographs, encoder, tmp_path, text):
+        (tmp_path / "00000.json").write_text(text)
         with pytest.raises(WorkbenchError, match=r"00000\.json does not describe a pair"):
             imitation.read(tmp_path, photographs, tuple(corpus), encoder)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from matplotlib.text import Text
+from PIL import Image
 
 from workbench import figures, inputs, methods, samples, targets, transfer
 from workbench.cli import compare
@@ -124,6 +125,13 @@ class TestComparison:
         assert all((one - other).abs().max() > 0.02 for one, other in itertools.combinations(made, 2))
         assert all(torch.equal(one, other) for one, other in zip(made, pictures(), strict=True))
         assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
+        one, other, third = sorted(tmp_path.iterdir())[:3]
+        before = [path.read_bytes() for path in (one, other, third)]
+        one.write_bytes(before[1])  # what is damaged or was replaced is painted again
+        Image.open(other).transpose(Image.Transpose.ROTATE_180).save(other)
+        third.write_bytes(before[2][:-100])
+        pictures()
+        assert [path.read_bytes() for path in (one, other, third)] == before
 
 
 class TestInputs:

@@ -2,7 +2,9 @@
 
 import functools
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,9 +15,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from workbench import encoders, figures
+from workbench.cli import evaluate as evaluation
 from workbench.corpora import ingest
 from workbench.diffusion import checkpoints, lora, stylise
 from workbench.errors import UsageError
+from workbench.study import choosing
+from workbench.study.choosing import Row
 
 OPTIONS = ("size=64", "class_images=0", "rank=2", "samples=false", "clusters=1", "held_out=.25")
 ASKED = ("--samples", "2", "--steps", "4", "--contents", "photo.png", "--others", "others", "--device", "cpu")
@@ -81,9 +86,8 @@ def test_from_trained_checkpoints_to_a_recommendation(workbench, trained, folder
     numbers = table.drop(columns=["checkpoint", "recommended"]).to_numpy()
     assert np.isfinite(numbers).all() and table.held_out[0] != table.held_out[2]
     assert figures.read_provenance(folder / "found/checkpoints.jpg")["command"] == "evaluate"
-    assert {path.name for path in (folder / "found/pictures").glob("base-alone-*/*")} == {
-        "photo-0.png", "sample-0.png", "sample-1.png", "losses.json",
-    }  # fmt: skip
+    kept = {re.sub("-[0-9a-f]{12}", "", path.name) for path in (folder / "found/pictures").glob("base-alone-*/*")}
+    assert kept == {"photo-0.png", "sample-0.png", "sample-1.png", "losses.json"}
 
     before = (folder / "found/checkpoints.csv").read_bytes()
     monkeypatch.setattr(stylise, "made", None)
@@ -134,13 +138,88 @@ def test_a_file_of_another_trainer(workbench, trained, folder):
     [
         (("--steps", "1"), "steps = 1 at strength 0.5 are less than one step"),
         (("--samples", "1"), "--samples = 1: choose at least 2"),
-        (("--contents", "photo.png", "photo.png"), "two of --contents have the same name"),
+        (("--contents", "photo.png", "./photo.png"), "one of --contents is given twice"),
+        (("-o", "others/found"), "it would become part of the corpus in"),
+        (("--contents", "wrong/checkpoints.jpg"), "checkpoints.jpg: it is one of the contents; choose another name for --out"),
+        (("--seen", "wrong/checkpoints.csv"), "checkpoints.csv: it is the list of works that were learnt from"),
         (("--corpus", "others"), "none of the works that the LoRA learnt from is in the corpus"),
     ],
 )
-def test_what_cannot_be_is_one_line(workbench, trained, more, says):
+def test_what_cannot_be_is_one_line(workbench, trained, folder, more, says):
+    (folder / "wrong").mkdir(exist_ok=True)
+    shutil.copy(folder / "photo.png", folder / "wrong/checkpoints.jpg")
     status, _, err = workbench(*evaluate("loras", *more, out="wrong"))
     assert status == 2 and says in last_line(err)
+    assert not (folder / "others/found").exists()
+
+
+@pytest.fixture
+def painter(two_styles, tmp_path):
+    """A function that makes a Painter in an empty folder, for photographs by their names."""
+    works = ingest(two_styles).works
+    split = checkpoints.split(works, [checkpoints.Checkpoint("a")], seen=[works[0].name], token="sks")
+    asked = checkpoints.Asked(size=32, samples=2, seeds=2, steps=2)
+    return lambda contents: checkpoints.Painter(small_diffusion.opened(), contents, split, asked, tmp_path / "pictures")
+
+
+class Unlike:
+    """In place of a yardstick: all that it measures is other each time."""
+
+    identity = ()
+    times = 0
+
+    def measure(self, label, restyled, samples, **losses):
+        self.times += 1
+        return Row(label, *(self.times + k / 8 for k in range(9)), **losses, each=(0.5,) * len(restyled))
+
+
+def damages(path):
+    """What may stand in the place of `path`."""
+    if path.suffix == ".json":
+        held = json.loads(path.read_text())
+        yield from (b'{"label":', b"", b"[1]", b"3", b"{}", json.dumps(dict.fromkeys(held, "x")).encode())
+        if "each" in held:
+            yield json.dumps(held | {"each": []}).encode()
+    else:
+        yield path.read_bytes()[:-100]
+        yield next(other for other in path.parent.glob("*.png") if other != path).read_bytes()
+
+
+def test_what_was_kept_and_is_damaged_is_made_again(painter, tmp_path):
+    alone, yardstick = checkpoints.Checkpoint(checkpoints.ALONE), Unlike()
+    paints = painter({"photo": torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(0))})
+
+    def row():
+        return choosing._row(alone, paints, yardstick, paints.paint(alone), tmp_path / "rows")
+
+    found = row()
+    files = sorted((tmp_path / "pictures").rglob("*.*"))
+    assert len(files) == 2 + 2 + 1 and row() == found
+    for path in files:
+        before = path.read_bytes()
+        for content in damages(path):
+            path.write_bytes(content)
+            row()
+            assert path.read_bytes() == before
+    assert yardstick.times == 1
+    (path,) = (tmp_path / "rows").iterdir()
+    for times, content in enumerate(damages(path), 2):
+        path.write_bytes(content)
+        assert row().odds == times and row().odds == times
+
+
+def test_photographs_have_files_of_their_own_whatever_they_are_called(painter):
+    """As samples are, as each other in upper case, as a path, and at length."""
+    draw, names = torch.Generator().manual_seed(0), ("sample", "Sample", "sample-0", "a/b", "a-b", "x" * 240, "x" * 239)
+    made = painter({name: torch.rand(1, 3, 24, 32, generator=draw) for name in names}).paint(checkpoints.Checkpoint("y" * 240))
+    files = [*made.restyled.values(), *made.samples]
+    assert len({str(path).lower() for path in files}) == len(files) == 2 * len(names) + 2
+    assert len({path.read_bytes() for path in files}) == len(files)
+
+
+def test_photographs_of_one_name_are_told_apart():
+    paths = [Path("/a/b/c.png"), Path("/a/b/c.jpg"), Path("/a/d/c.png"), Path("/a/e.png")]
+    assert evaluation._told_apart(paths) == ["b/c.png", "c.jpg", "d/c.png", "e"]
 
 
 def written(path, header=None):
@@ -171,6 +250,20 @@ class TestFinding:
         for name, steps in (("a", 300), ("b", 100)):
             written(tmp_path / "x" / f"{name}.safetensors", {"steps": steps})
         assert [found.label for found in checkpoints.find(tmp_path / "x")] == ["b", "a"]
+
+    def test_labels_are_told_apart(self, tmp_path):
+        for name in ("a.safetensors", f"a/{lora.WEIGHTS}", f"{checkpoints.ALONE}.safetensors", "b.safetensors"):
+            written(tmp_path / "x" / name)
+        labels = {found.label for found in checkpoints.find(tmp_path / "x")}
+        assert labels == {"a.safetensors", f"a/{lora.WEIGHTS}", f"{checkpoints.ALONE}.safetensors", "b"}
+
+    def test_files_of_several_trainings_are_refused(self, tmp_path):
+        for name, recipe in (("a-step000002", "1"), ("a-step000008", "2"), ("b", "1")):
+            written(tmp_path / f"x/{name}.safetensors", {"provenance": {"inputs": {"training": {"sha256": recipe}}}})
+        with pytest.raises(UsageError, match="holds files of 2 trainings, such as a-step000002 and a-step000008"):
+            checkpoints.find(tmp_path / "x")
+        (tmp_path / "x/a-step000008.safetensors").unlink()
+        assert len(checkpoints.find(tmp_path / "x")) == 2
 
     def test_equal_files_once_and_no_states_of_trainings(self, tmp_path):
         written(tmp_path / "x/m-step000002.safetensors")

@@ -845,3 +845,22 @@ def test_of_a_vast_damaged_file_the_reason_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)
     with pytest.raises(WorkbenchError, match=r"cut\.png: damaged or truncated: "):
         images.read(tmp_path / "cut.png", enough=64)
+
+
+def test_a_kept_picture_is_known_again_and_no_other_passes_for_it(tmp_path):
+    one, other = (images.to_tensor(each) for each in (photo(), photo().transpose(Image.Transpose.ROTATE_180)))
+    path = tmp_path / "one.png"
+    assert images.kept(path, "a") is None
+    found = images.keep(one, path, "a")
+    assert torch.equal(found, one) and torch.equal(images.kept(path, "a"), found) and images.kept(path, "b") is None
+    content = path.read_bytes()
+    for left in (content[:-60], b"", b"text", content[:60] + bytes([content[60] ^ 1]) + content[61:]):
+        path.write_bytes(left)
+        assert images.kept(path, "a") is None
+    path.write_bytes(content)
+    with Image.open(path) as file:
+        text = dict(file.info)
+    images.save(other, path, metadata=text)  # the checksum stays, the pixels do not
+    assert images.kept(path, "a") is None
+    images.save(one, path)
+    assert images.kept(path, "a") is None

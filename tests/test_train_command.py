@@ -193,6 +193,8 @@ REFUSED = [
     (("--report-every", "0"), 2, "--report-every = 0"),
     (("-o", "works/new"), 2, "it would become part of the corpus"),
     (("-o", "photos/new"), 2, "it would become part of the corpus"),
+    (("--imitate", "1", "--pairs", "photos"), 2, "cannot write photos/00000.png: it would become part of the corpus"),
+    (("--imitate", "1", "--pairs", "works/pairs"), 2, "it would become part of the corpus"),
     (("-o", "works/0.png/new"), 1, "cannot write works/0.png/new.safetensors"),
     (("--corpus", "empty"), 1, "no usable image in empty"),
     (("--photos", "empty"), 1, "no usable image in empty"),

@@ -426,6 +426,27 @@ class TestFiles:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["net.json", "net.safetensors"]
 
 
+def test_networks_of_another_training_that_was_killed_are_not_taken_for_this_ones(tmp_path):
+    """A training is killed before its first checkpoint: what it kept on its way stays."""
+    out = tmp_path / "net.safetensors"
+
+    def killed(steps):
+        training = Training(Line(), Plan(steps=steps))
+        training.step = 8
+        trained.save(training, trained.step_path(out, 8), {"inputs": {"training": {"sha256": training.recipe}}})
+        (tmp_path / "net.json").write_text('{"plan": {}, "status": "running"}')
+
+    killed(steps=40)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UsageError, match=r"net-step000008\.safetensors is of another training, which was stopped: delete it"):
+        trained.train(Training(Line(), Plan(steps=4)), out)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    killed(steps=4)
+    (tmp_path / "net.png").touch()
+    trained.train(Training(Line(), Plan(steps=4)), out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.json", "net.safetensors"]
+
+
 def test_the_code_of_works_has_unit_variance(pictures, floor):
     family = painter(pictures, floor)
     moments = [family.moments(weights) for weights in torch.eye(4)]

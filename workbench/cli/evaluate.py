@@ -4,7 +4,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.parser import CORPUS_HELP, Parser, add_command, check_out, encoder_options, given, load_encoder, open_corpus
+from workbench.cli.parser import (
+    CORPUS_HELP,
+    Parser,
+    add_command,
+    check_apart,
+    check_out,
+    encoder_options,
+    given,
+    load_encoder,
+    open_corpus,
+)
 from workbench.errors import UsageError, require
 from workbench.paths import written
 
@@ -17,6 +27,8 @@ if TYPE_CHECKING:
 ASKED = "workbench.diffusion.checkpoints:Asked"
 WHAT = ("lora",)
 """What can be evaluated."""
+FIGURE = (".jpg", ".pdf")
+"""Suffixes of the figure."""
 
 
 def declare(commands: Any) -> None:
@@ -69,19 +81,23 @@ def _evaluate(args: argparse.Namespace) -> None:
         asked = checkpoints.Asked(**given(args, ASKED))
     except UsageError as error:
         raise UsageError(f"--{error}") from error
-    check_out(args.out / "checkpoints.csv")
+    writes = [args.out / f"checkpoints{suffix}" for suffix in (".csv", *FIGURE)]
+    check_out(writes[0])
+    check_apart(writes, {"the list of works that were learnt from": args.seen})
+    for name in args.contents:
+        check_apart(writes, {"one of the contents": inputs.content_path(name)})
     found = checkpoints.find(args.lora)
-    corpus = open_corpus(args.corpus, args.out / "checkpoints.csv")
+    corpus = open_corpus(args.corpus, *writes)
     seen = None if args.seen is None else checkpoints.seen_in(args.seen)
     works = checkpoints.split(corpus.works, found, seen=seen, token=args.token, noun=args.noun)
-    paths = {inputs.content_path(name).stem: name for name in args.contents}
-    require(len(paths) == len(args.contents), "two of --contents have the same name")
-    contents = {stem: inputs.content(name) for stem, name in paths.items()}
+    paths = [inputs.content_path(name).absolute() for name in args.contents]
+    require(len({path.resolve() for path in paths}) == len(paths), "one of --contents is given twice")
+    others = _others(args, corpus.name, writes)
+    contents = {name: inputs.content(words) for name, words in zip(_told_apart(paths), args.contents, strict=True)}
     encoder = load_encoder(args, style=True)
     model = base.load(args.base, device=encoder.device, download=args.download)
     painter = checkpoints.Painter(model, contents, works, asked, args.out / "pictures")
     size = min(choosing.SIZE, painter.size)
-    others = _others(args, corpus.name)
     yardstick = choosing.Yardstick(encoder, works.seen, works.held_out, others, size=size, show=True)
     auc = f"the probe's area under the ROC curve {yardstick.auc:.3f}"
     print(f"{len(works.seen)} works seen, {len(works.held_out)} held out; {auc}")
@@ -99,14 +115,23 @@ def _evaluate(args: argparse.Namespace) -> None:
     print(args.out / "checkpoints.csv", *_drawn(args, evaluation, painter, encoder), sep="\n")
 
 
-def _others(args: argparse.Namespace, artist: str) -> list["Work"]:
-    """Works by others, and photographs."""
+def _told_apart(paths: list[Path]) -> list[str]:
+    """The names of files; those that are alike keep their suffix, and as many of the folders above as tell them apart."""
+    names = [path.stem for path in paths]
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        longer = ["/".join(path.parts[-depth:]) for path in paths]
+        names = [more if names.count(name) > 1 else name for name, more in zip(names, longer, strict=True)]
+    return names
+
+
+def _others(args: argparse.Namespace, artist: str, writes: list[Path]) -> list["Work"]:
+    """Works by others, and photographs; `writes`: see `open_corpus`."""
     from workbench import samples
     from workbench.generative import scenes
     from workbench.generative.families import SCENES
 
     if args.others:
-        return [work for name in args.others for work in open_corpus(name)]
+        return [work for name in args.others for work in open_corpus(name, *writes)]
     painters = [open_corpus(name) for name in samples.PAINTERS if name != artist]
     return [work for corpus in (*painters, scenes.photographs(SCENES // 6, show=True)) for work in corpus]
 
@@ -131,4 +156,4 @@ def _drawn(args: argparse.Namespace, evaluation: "Evaluation", painter: "Painter
     weights = {pv.shared(encoder.name): encoder.weights_sha256, "base": painter.base.identity}
     made = pv.provenance(parameters, None, {"lora": Path(args.lora)}, weights)
     figure = figures.checkpoints(evaluation, painter.contents, painter.works.held_out)
-    return figures.save(figure, args.out / "checkpoints", {"command": "evaluate", **made}, suffixes=(".jpg", ".pdf"))
+    return figures.save(figure, args.out / "checkpoints", {"command": "evaluate", **made}, suffixes=FIGURE)

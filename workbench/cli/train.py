@@ -97,7 +97,7 @@ def _before_the_first_step(make: Callable[..., T], *args: Any, **options: Any) -
 
 def _train(args: argparse.Namespace) -> None:
     require(bool(given(args, PLAN).keys() & {"steps", "minutes"}), "say how long to train: --steps or --minutes")
-    from workbench.generative import families, trained
+    from workbench.generative import families, imitation, trained
     from workbench.generative.networks import parameters_of
     from workbench.generative.training import Plan, Training, accelerator
 
@@ -115,8 +115,10 @@ def _train(args: argparse.Namespace) -> None:
     if together is not None:
         setattr(args, f"{LOAD} device", str(together.device))
     encoder = load_encoder(args, style=True)
-    corpora = [open_corpus(name, *trained.written(out)) for name in args.corpus]
-    folders = args.photos and [open_corpus(name, *trained.written(out)) for name in args.photos]
+    pairs = args.pairs or (out.with_suffix(".pairs") if args.imitate else None)
+    writes = [*trained.written(out), *([imitation.picture_path(pairs, 0)] if pairs else [])]
+    corpora = [open_corpus(name, *writes) for name in args.corpus]
+    folders = args.photos and [open_corpus(name, *writes) for name in args.photos]
     photographs = folders and [work for folder in folders for work in folder]
     works = [work for corpus in corpora for work in corpus]
     family = _before_the_first_step(
@@ -126,7 +128,7 @@ def _train(args: argparse.Namespace) -> None:
         photographs,
         encoder=encoder,
         options=args.options,
-        pairs_in=args.pairs or (out.with_suffix(".pairs") if args.imitate else None),
+        pairs_in=pairs,
         imitate=args.imitate,
         corpora=args.corpus,
         base=args.base,
@@ -153,7 +155,7 @@ def _train(args: argparse.Namespace) -> None:
 
     sha256 = trained.train(training, out, resume=args.resume, keep_every=args.keep_every, made=made, report=report)
     print(f"{(time.monotonic() - began) / 60:.1f} minutes; sha256 {sha256}")
-    print(*trained.written(out)[:3], sep="\n")
+    print(*(path for path in trained.written(out)[:3] if path.exists()), sep="\n")
 
 
 def _line(training: "Training", record: dict[str, float]) -> str:

@@ -23,9 +23,10 @@ from workbench.corpora import Work
 from workbench.diffusion import captions, dreambooth, lora, stylise
 from workbench.diffusion.base import Base, Words, library
 from workbench.errors import UsageError, require
+from workbench.generative import trained
 from workbench.generative.data import identity_of
 
-VERSION = 1
+VERSION = 2
 """Part of the key of what is painted: raised whenever the same checkpoint would paint something else."""
 ALONE = "base alone"
 """Label of the base model without a LoRA, the control."""
@@ -48,7 +49,9 @@ def find(path: str | Path) -> list[Checkpoint]:
     """The checkpoints in a file or a folder, in the order of training; of files that are equal the first.
 
     A folder holds .safetensors files, or folders of them as diffusers' scripts leave (checkpoint-500). The order is that of the
-    steps in their headers, else of the number at the end of their names; one without a number is the last. UsageError for none.
+    steps in their headers, else of the number at the end of their names; one without a number is the last. Files of one name,
+    and one that is called as the base alone is, have their path in the folder for a label. UsageError for none, and for files
+    of several trainings, as their headers tell.
     """
     path = Path(path)
     files = [lora.find(path)] if not path.is_dir() else []
@@ -58,16 +61,24 @@ def find(path: str | Path) -> list[Checkpoint]:
     require(bool(files), f"LoRA {path}: the folder holds no .safetensors file of a LoRA")
     labels = {file: file.parent.name if file.name == lora.WEIGHTS and file.parent != path else file.stem for file in files}
     headers = {file: lora.header(file) for file in files}
+    trainings = {trained.recipe_of(headers[file]): labels[file] for file in sorted(files, reverse=True)}
+    require(
+        len(trainings) == 1,
+        f"{path} holds files of {len(trainings)} trainings, such as {' and '.join(sorted(trainings.values())[:2])}: "
+        "leave those of one in it",
+    )
 
     def step(file: Path) -> tuple[float, bool, str]:
         number = re.search(r"(?:[-_]|step)(\d+)$", labels[file])
         steps = headers[file].get("steps", int(number[1]) if number else float("inf"))
         return steps, number is None, labels[file]
 
+    folder, taken = path if path.is_dir() else path.parent, Counter([ALONE, *labels.values()])
     found: dict[str, Checkpoint] = {}
     for file in sorted(files, key=step):
+        label = labels[file] if taken[labels[file]] == 1 else file.relative_to(folder).as_posix()
         sha256 = provenance.sha256(file)
-        found.setdefault(sha256, Checkpoint(labels[file], file, sha256, headers[file]))
+        found.setdefault(sha256, Checkpoint(label, file, sha256, headers[file]))
     return list(found.values())
 
 
@@ -172,6 +183,9 @@ class Painter:
         self.base, self.works, self.asked, self.folder = base, works, asked, folder
         self.size = asked.size or base.size
         self.contents = {name: images.resize(picture, self.size) for name, picture in contents.items()}
+        self.hashes = {
+            name: hashlib.sha256(picture.cpu().numpy().tobytes()).hexdigest() for name, picture in self.contents.items()
+        }
         shares = captions.weights(dict(works.tokens), works.seen, [1 / len(works.seen)] * len(works.seen))
         self.prompts = {f"{token} {works.noun}": share for token, share in shares.items()}
 
@@ -186,7 +200,7 @@ class Painter:
             base.device.type,
             [torch.__version__, library("diffusers").__version__, library("peft").__version__],
             how | {"size": self.size},
-            {name: hashlib.sha256(picture.cpu().numpy().tobytes()).hexdigest() for name, picture in self.contents.items()},
+            self.hashes,
             list(self.prompts.items()),
             [identity_of(works.seen), identity_of(works.held_out), sorted(works.captions.items())],
             checkpoint.sha256,
@@ -197,21 +211,26 @@ class Painter:
         """All that `checkpoint` is asked for. A stop keeps the pictures that are finished."""
         same = checkpoint.header.get("base_identity", self.base.identity) == self.base.identity
         require(same, f"{checkpoint.label} was trained on another base, {checkpoint.header.get('base')}: give that one")
-        folder = self.folder / f"{checkpoint.label}-{self.key(checkpoint)[:12]}".replace(" ", "-")
-        restyled = {(name, seed): folder / f"{name}-{seed}.png" for name in self.contents for seed in range(self.asked.seeds)}
+        key = self.key(checkpoint)
+        folder = self.folder / file_name(checkpoint.label, key)
+        restyled = {
+            (name, seed): folder / f"{file_name(name, self.hashes[name])}-{seed}.png"
+            for name in self.contents
+            for seed in range(self.asked.seeds)
+        }
         samples = [folder / f"sample-{seed}.png" for seed in range(self.asked.samples)]
-        missing = [path for path in (*restyled.values(), *samples) if not path.is_file()]
-        losses = folder / "losses.json"
-        if missing or not losses.is_file():
+        missing = [path for path in (*restyled.values(), *samples) if images.kept(path, f"{key}|{path.name}") is None]
+        losses = _read_losses(folder / "losses.json")
+        if missing or losses is None:
             chosen = [(checkpoint.path, self.asked.weight)] if checkpoint.path is not None else []
             with lora.attached(self.base, chosen) if chosen else nullcontext(), torch.no_grad():  # type: ignore[arg-type]
                 pictures = self._pictures(missing, restyled, samples)
                 for path, picture in progress.track(pictures, total=len(missing), label=checkpoint.label, show=show):
-                    images.save(picture, path)
-                if not losses.is_file():
-                    found = {"held_out": self._loss(self.works.held_out), "seen": self._loss(self.works.seen)}
-                    storage.write_text(losses, json.dumps(found))
-        return Painted(restyled, samples, **json.loads(losses.read_text(encoding="utf-8")))
+                    images.keep(picture, path, f"{key}|{path.name}")
+                if losses is None:
+                    losses = {"held_out": self._loss(self.works.held_out), "seen": self._loss(self.works.seen)}
+                    storage.write_text(folder / "losses.json", json.dumps(losses))
+        return Painted(restyled, samples, **losses)
 
     def _pictures(
         self, missing: Sequence[Path], restyled: Mapping[tuple[str, int], Path], samples: Sequence[Path]
@@ -234,6 +253,20 @@ class Painter:
         chosen, texts = works[: dreambooth.MEASURED], self.works.captions
         examples = [dreambooth.example_of(work, texts[work.sha256], self.base, self.size) for work in chosen]
         return dreambooth.validation_loss(self.base, examples)
+
+
+def file_name(label: str, sha256: str) -> str:
+    """A name for what is called `label`, which may be long, a path, or differ from another in case alone, and has this hash."""
+    return f"{re.sub(r'[ /]', '-', label)[:60]}-{sha256[:12]}"
+
+
+def _read_losses(path: Path) -> dict[str, float] | None:
+    """The losses that `Painter.paint` wrote to `path`; None where there are none, or a damaged file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {name: float(found[name]) for name in ("held_out", "seen")}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def seen_in(path: Path) -> list[str]:

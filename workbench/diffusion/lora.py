@@ -141,7 +141,8 @@ def header(path: str | Path) -> dict[str, Any]:
     storage.opened(find(path))
     try:
         with safetensors.safe_open(str(find(path)), framework="pt") as file:
-            return json.loads((file.metadata() or {}).get("header", "{}"))
+            found = json.loads((file.metadata() or {}).get("header", "{}"))
+            return found if isinstance(found, dict) else {}
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise WorkbenchError(f"LoRA {path} cannot be read: {first_line(error)}; fetch it again") from error
 

@@ -50,23 +50,26 @@ def make(
     """`count` pairs in `folder`, those that are missing painted at long side `size` px; some ten seconds each on a CPU.
 
     Each is decided by its number. UsageError where the folder holds pairs of other works or photographs, or by another encoder,
-    before anything is painted into it.
+    or a file in the place of a picture that is none of a pair, before anything is painted into it.
 
     Half are blends at a random temperature for the photograph, a quarter single works, a quarter 2 to 8 works with random
     weights.
     """
-    kept = [path for path in _described(folder) if path.with_suffix(".png").is_file()]
-    ours = [_pair(path, photographs, works, encoder) is not None for path in kept]
+    described = _described(folder)
+    ours = [_pair(path, photographs, works, encoder) is not None for path in described]
     require(
         all(ours),
         f"{folder} holds pairs of other works or photographs, or by another encoder, {ours.count(False)} of {len(ours)}: "
         "name another folder",
     )
+    for path in (picture_path(folder, number) for number in range(count)):
+        foreign = path.with_suffix(".json") not in described and path.exists()
+        require(not foreign, f"{path} exists already, and is none of a pair: name another folder, or delete it")
     retriever = encoders.retriever(encoder.device)
     corpus = Corpus("works", Path(), tuple(works), IngestReport(seen=len(works), usable=len(works)))
     for number in progress.track(range(count), total=count, label="pairs", show=show):
-        path = folder / f"{number:05d}.png"
-        if path.with_suffix(".json") in kept:
+        path = picture_path(folder, number)
+        if path.with_suffix(".json") in described and path.is_file():
             continue
         draw = torch.Generator().manual_seed(number)
         photograph = photographs[data.below(len(photographs), draw)]
@@ -76,12 +79,18 @@ def make(
         result = Transfer(content, target, encoder, settings).run()
         if not result.complete:
             raise KeyboardInterrupt(f"interrupted; {number} pairs lie in {folder}")
-        images.save(result.image, path)
         weights = {work.sha256: weight for work, weight in zip(target.works, target.weights, strict=True)}
-        described = {"photograph": photograph.sha256, "weights": weights, "target": target.name, "size": size, "brush": BRUSH}
-        described |= {"encoder": encoder.weights_sha256}
-        storage.write_text(path.with_suffix(".json"), json.dumps(described, indent=1) + "\n")
+        says = {"photograph": photograph.sha256, "weights": weights, "target": target.name, "size": size, "brush": BRUSH}
+        says |= {"encoder": encoder.weights_sha256}
+        # Before the picture, so that after a stop between the two it is known whose the picture's place is.
+        storage.write_text(path.with_suffix(".json"), json.dumps(says, indent=1) + "\n")
+        images.save(result.image, path)
     return read(folder, photographs, works, encoder)[:count]
+
+
+def picture_path(folder: Path, number: int) -> Path:
+    """Where the picture of a pair lies; its description lies beside it."""
+    return folder / f"{number:05d}.png"
 
 
 def _target(works: Corpus, content: Tensor, encoder: Encoder, retriever: Encoder, draw: torch.Generator) -> StyleTarget:
@@ -121,8 +130,8 @@ def _pair(path: Path, photographs: Sequence[Work], works: Sequence[Work], encode
     """The pair that `path` describes, unless it is of other photographs or works, or by another encoder."""
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
-        photograph, weights = described["photograph"], dict(described["weights"])
-        by = described.get("encoder", encoder.weights_sha256)
+        photograph, by = str(described["photograph"]), described.get("encoder", encoder.weights_sha256)
+        weights = {str(name): float(weight) for name, weight in described["weights"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WorkbenchError(f"{path} does not describe a pair: {error}") from error
     known, painted = {work.sha256: work for work in photographs}, {work.sha256 for work in works}

@@ -215,6 +215,8 @@ def train(
             for _ in training:
                 training.spend(0.0)
         else:
+            if not resume:
+                _clear(training, out)
             _Course(training, out, made or {}, report, kept=training.step if resume else None, keep_every=keep_every).run()
         training.wait()
     return hashlib.sha256(out.read_bytes()).hexdigest()
@@ -242,9 +244,39 @@ def _check_files(out: Path, resume: bool) -> None:
     if resume:
         return
     require(not begun, f"a training into {out} was stopped: go on with --resume, or delete {checkpoint}")
-    for path in (out, *_beside(out), *sorted(out.parent.glob(f"{glob.escape(out.stem)}-step??????{SUFFIX}"))):
+    for path in (out, *_beside(out), *steps_kept(out)):
         ours = path != out and _unfinished(out.with_suffix(".json"))
         require(ours or not path.exists(), f"{path} exists already: choose another name for -o, or delete it")
+
+
+def _clear(training: Training, out: Path) -> None:
+    """Remove what the same training left when it was stopped without a checkpoint: it begins anew.
+
+    UsageError where networks of another training are left, which would be taken for this one's.
+    """
+    left = steps_kept(out)
+    for path in left:
+        same = recipe_of(_header(path)) == training.recipe
+        require(same, f"{path} is of another training, which was stopped: delete it, or choose another name for -o")
+    for path in (*left, *_beside(out)):
+        path.unlink(missing_ok=True)
+
+
+def _header(path: Path) -> Mapping[str, Any]:
+    """What the file of a network says of itself; {} where that cannot be read."""
+    try:
+        found = json.loads(storage.read_checkpoint(path)[0].get("header", "{}"))
+    except (WorkbenchError, ValueError):
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def recipe_of(header: Mapping[str, Any]) -> str:
+    """The `Training.recipe` of the network with this header, by its provenance; empty where there is none."""
+    try:
+        return str(header["provenance"]["inputs"]["training"]["sha256"])
+    except (KeyError, TypeError):
+        return ""
 
 
 class _Course:
@@ -349,6 +381,12 @@ class _Course:
 def step_path(out: Path, step: int) -> Path:
     """Where the network as it was after `step` steps of a training into `out` stays."""
     return out.with_name(f"{out.stem}-step{step:06}{SUFFIX}")
+
+
+def steps_kept(out: Path) -> list[Path]:
+    """The networks that trainings into `out` kept on their way, see `step_path`."""
+    found = sorted(out.parent.glob(f"{glob.escape(out.stem)}-step*{SUFFIX}"))
+    return [path for path in found if path.stem.removeprefix(f"{out.stem}-step").isdecimal()]
 
 
 def checkpoint_path(out: Path) -> Path:

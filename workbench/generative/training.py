@@ -341,7 +341,7 @@ class Training:
             raise UsageError(f"{path} is the state of another training, which {self._differs(record)}")
         try:
             self._restore(record, tensors)
-        except (KeyError, ValueError, RuntimeError) as error:
+        except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise UsageError(f"{path} does not fit this training: {str(error).splitlines()[0]}") from error
         return path
 

@@ -11,12 +11,12 @@ from workbench.methods.method import Run
 def cached_picture(run: Run, folder: Path | None, name: str, *, show: bool = False) -> Tensor:
     """The result of `run`, (1, 3, H, W) in [0, 1], taken from `folder` if it is there and kept there if it is not.
 
-    Files are named after `name`, the target, and all that decides the result. Ctrl-C raises KeyboardInterrupt, and what is
-    unfinished is not kept.
+    Files are named after `name`, the target, and all that decides the result. One that is damaged, or was replaced, is painted
+    again. Ctrl-C raises KeyboardInterrupt, and what is unfinished is not kept.
     """
-    path = folder and picture_path(run, folder, name)
-    if path and path.exists():
-        return images.load(path)
+    path, key = folder and picture_path(run, folder, name), run.fingerprint()
+    if path and (found := images.kept(path, key)) is not None:
+        return found
     result = run.run(show=show)
     if not result.complete:
         raise KeyboardInterrupt(
@@ -24,8 +24,7 @@ def cached_picture(run: Run, folder: Path | None, name: str, *, show: bool = Fal
         )
     if not path:
         return result.image
-    images.save(result.image, path)
-    return images.load(path)  # what the next call will find
+    return images.keep(result.image, path, key)
 
 
 def picture_path(run: Run, folder: Path, name: str) -> Path:

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from workbench import images, provenance, storage
 from workbench.corpora import Corpus, IngestReport, Work
-from workbench.diffusion.checkpoints import ALONE, Checkpoint, Painted, Painter
+from workbench.diffusion.checkpoints import ALONE, Checkpoint, Painted, Painter, file_name
 from workbench.encoders import Encoder
 from workbench.errors import require
 from workbench.generative.data import identity_of
@@ -294,12 +295,20 @@ def evaluate(
 def _row(checkpoint: Checkpoint, painter: Painter, yardstick: Yardstick, made: Painted, folder: Path) -> Row:
     counts = [painter.asked.seeds, painter.asked.samples]
     key = hashlib.sha256(json.dumps([painter.key(checkpoint), counts, yardstick.identity]).encode()).hexdigest()
-    path = folder / f"{checkpoint.label}-{key[:12]}.json".replace(" ", "-")
-    if path.is_file():
-        held = json.loads(path.read_text(encoding="utf-8"))
-        return Row(**{**held, "each": tuple(held["each"])})
+    path = folder / f"{file_name(checkpoint.label, key)}.json"
+    known = _read_row(path)
+    if known is not None and known.label == checkpoint.label and len(known.each) == len(made.restyled):
+        return known
     restyled = [(images.load(file), painter.contents[name]) for (name, _), file in made.restyled.items()]
     samples = [images.load(file) for file in made.samples]
     row = yardstick.measure(checkpoint.label, restyled, samples, held_out=made.held_out, seen=made.seen)
     storage.write_text(path, provenance.text(asdict(row)) + "\n")
     return row
+
+
+def _read_row(path: Path) -> Row | None:
+    """The row that `_row` wrote to `path`; None where there is none, or a damaged file."""
+    try:
+        return TypeAdapter(Row).validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
