@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from workbench import images, samples
+from workbench import images, provenance, samples
 from workbench.corpora import Corpus, ingest
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.paths import where, written
@@ -26,12 +26,22 @@ def content_path(name: str) -> Path:
     raise UsageError(f"content {name!r} is no file, and no sample{_near(name, samples.PHOTOGRAPHS)}{where(name)}")
 
 
-def content(name: str, size: int | None = None) -> Tensor:
+def source(name: str) -> provenance.Source:
+    """What the file of a content image is now. Raises as `content_path`, and WorkbenchError where it cannot be read."""
+    return provenance.source(content_path(name))
+
+
+def content(name: str, size: int | None = None, *, sha256: str | None = None) -> Tensor:
     """The content image as float32 (1, 3, H, W) in [0, 1]: at its own size, or, if larger, large enough to be scaled to `size`.
 
     With `size`, px, memory follows it rather than the file. Regions of the picture are described at up to COMPARED px as well.
+    `sha256`: the hash that the file must have; WorkbenchError where it was replaced since.
     """
-    return images.load(content_path(name), enough=size and images.OVERSAMPLED * max(size, COMPARED))
+    path = content_path(name)
+    sha256 = sha256 or provenance.source(path).sha256
+    picture = images.load(path, enough=size and images.OVERSAMPLED * max(size, COMPARED), sha256=sha256)
+    provenance.note_read(path, sha256)
+    return picture
 
 
 def corpus(name: str, *, show: bool = False) -> Corpus:

@@ -10,7 +10,9 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -28,22 +30,35 @@ PACKAGES = (
     "torchvision",
 )
 """Packages whose versions decide a result."""
+SETTLED = 100_000_000
+"""Nanoseconds after which a file that is written to has another time: below it, a hash is not remembered."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Where a path begins that leads out of the current folder: at the start of a text, or inside one such as
 # "clip:MODEL//home/me/checkpoint.pt".
 _OUTSIDE = re.compile(r"(?:^|(?<=[:/\\=,]))(?:~[^/\\]*|[A-Za-z]:|\.{1,2})?[/\\].*", re.DOTALL)
 
+_hashes: dict[tuple[int, ...], str] = {}  # identity of a file -> SHA-256
+_read: dict[Path, "Source"] = {}  # files, resolved, as they were when they were read last
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file as it was when it was read. file: the last part of its path; sha256: of its bytes."""
+
+    file: str
+    sha256: str
+
 
 def provenance(
     parameters: Mapping[str, object],
     seed: int | None,
-    inputs: Mapping[str, Path | str],
+    inputs: Mapping[str, Path | str | Source],
     weights: Mapping[str, str],
 ) -> dict:
     """Describe how a result was made, as a dictionary that JSON can hold.
 
-    `inputs` maps a name to a file or folder, which is hashed, or to a SHA-256 that is known already; `weights` maps a
-    name to a SHA-256. Paths that lead out of the current folder are reduced to their last part. The keys are
+    `inputs` maps a name to a file or folder, which is hashed, or to a `Source` or a SHA-256 that is known already; `weights`
+    maps a name to a SHA-256. Paths that lead out of the current folder are reduced to their last part. The keys are
     `parameters`, `seed`, `versions`, `platform`, `inputs`, `weights` and, when the package lies in a git checkout,
     `commit` and `dirty`.
     Raises WorkbenchError for an input that cannot be read and for a text that is not a SHA-256.
@@ -113,8 +128,10 @@ def checkout() -> dict:
     return {} if commit is None or changes is None else {"commit": commit, "dirty": bool(changes)}
 
 
-def describe(name: str, value: Path | str) -> dict[str, str]:
+def describe(name: str, value: Path | str | Source) -> dict[str, str]:
     """Describe the input `name`: its SHA-256 and, when it is a path, its last part."""
+    if isinstance(value, Source):
+        return asdict(value)
     if isinstance(value, Path):
         return {"file": value.resolve().name, "sha256": sha256(value)}
     return {"sha256": checked(name, value)}
@@ -143,6 +160,39 @@ def sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WorkbenchError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def source(path: Path) -> Source:
+    """What the file at `path` is now. It is hashed again only when it is another on its disk. Raises as `sha256` does."""
+    key = identity(path)
+    digest = _hashes.get(key) if key else None
+    if digest is None:
+        digest = sha256(path)
+        if key and time.time_ns() - max(key[3:]) > SETTLED:
+            _hashes[key] = digest
+    return Source(path.resolve().name, digest)
+
+
+def identity(path: Path) -> tuple[int, ...] | None:
+    """What tells a file from the one that lay there before, without reading it; None where there is none.
+
+    That is device, inode, size, and the times at which the content and the file were changed last.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def note_read(path: Path, sha256: str) -> None:
+    """Remember that what was read from `path` as a content had this hash."""
+    _read[path.resolve()] = Source(path.resolve().name, sha256)
+
+
+def as_read(path: Path) -> Source | None:
+    """What the file at `path` was when this process read it last as a content; None where it has not."""
+    return _read.get(path.resolve())
 
 
 def is_hidden(name: Path) -> bool:

@@ -161,9 +161,14 @@ def _compare(args: argparse.Namespace) -> None:
     asked = [replace(one, exclude=tuple(args.exclude)) for one in asked]
     if args.style and any(one.target == "single" for one in asked):
         corpora[args.corpus[0]].find(args.style)
-    contents = [inputs.content(name, settings.size) for name in args.contents]
+    read = {name: pv.source(source) for name, source in zip(args.contents, sources, strict=True)}
+    contents = [inputs.content(name, settings.size, sha256=read[name].sha256) for name in args.contents]
+    mask = {"mask": pv.source(args.mask)} if args.mask else {}
     retriever = load_retriever(args, encoder)
-    library = Library(corpora=corpora, encoders={encoder.name: encoder, retriever.name: retriever}, show=True)
+    named = {str(args.mask): source for source in mask.values()}
+    library = Library(
+        corpora=corpora, encoders={encoder.name: encoder, retriever.name: retriever}, sources=read | named, show=True
+    )
     rows: list[list[Tensor]] = [[images.resize(content, settings.size) for content in contents]]
     captions = [[""] * len(contents)]
     labels = ["Content"]
@@ -181,8 +186,7 @@ def _compare(args: argparse.Namespace) -> None:
             warn(*method.doubts(target, request.settings, source))
             caption.append(_named(target))
             run = method.begin(content, target, encoder, request.settings)
-            if (network := getattr(run, "network", None)) is not None:
-                networks[network.name] = network.sha256
+            networks |= methods.weights(run)
             row.append(cached_picture(run, args.pictures, source.stem, show=True))
         rows.append(row)
         captions.append(caption)
@@ -198,8 +202,8 @@ def _compare(args: argparse.Namespace) -> None:
     made = pv.provenance(
         {**parameters, "encoder": encoder.identity, "retriever": retriever.identity},
         settings.seed,
-        {f"content {i}": source for i, source in enumerate(sources, 1)} | ({"mask": args.mask} if args.mask else {}),
-        {pv.shared(used.name): used.weights_sha256 for used in (encoder, retriever)} | networks,
+        {f"content {i}": read[name] for i, name in enumerate(args.contents, 1)} | mask,
+        networks | {str(pv.shared(retriever.name)): retriever.weights_sha256},
     )
     dpi = DPI
     names = " and ".join(plain(corpus.name) for corpus in corpora.values())

@@ -159,7 +159,8 @@ def _search(args: argparse.Namespace) -> None:
     )
     options = {"k": K, "where": where_of(args.where)} | given(args, SEARCH)
     check_apart(figure_files(args.out), {"the content itself": inputs.content_path(args.content)})
-    content = inputs.content(args.content, inputs.COMPARED)
+    source = inputs.source(args.content)
+    content = inputs.content(args.content, inputs.COMPARED, sha256=source.sha256)
     encoder = load_encoder(args, style=False)
     corpora = [open_corpus(name, *figure_files(args.out)) for name in args.corpus if not held]
     index = stores.open_index(words, filled=bool(held))
@@ -184,7 +185,7 @@ def _search(args: argparse.Namespace) -> None:
 
         parameters = {"corpora": args.corpus, "encoder": encoder.identity, "content": args.content, "where": args.where}
         inputs_read = {
-            "content": inputs.content_path(args.content),
+            "content": source,
             **{f"corpus {name}": c.root for name, c in zip(names, corpora, strict=True)},
         }
         made = pv.provenance(parameters, None, inputs_read, {pv.shared(encoder.name): encoder.weights_sha256})

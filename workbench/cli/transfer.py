@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from workbench.corpora import Corpus
     from workbench.encoders import Encoder
     from workbench.methods import Method, Request, Run
+    from workbench.provenance import Source
     from workbench.transfer import Settings
 
 SETTINGS = "workbench.transfer:Settings"
@@ -175,7 +176,7 @@ def _transfer(args: argparse.Namespace) -> None:
     for out in outs:
         check_out(out)
     _check_checkpoint(args, outs)
-    from workbench import figures, inputs, methods, metrics, progress
+    from workbench import figures, inputs, methods, metrics, progress, provenance
     from workbench.figures.files import PNG_KEY
     from workbench.transfer import Diverged, Settings
 
@@ -194,7 +195,8 @@ def _transfer(args: argparse.Namespace) -> None:
     _check_writes(args, outs, source)
     for out in outs:
         _check_file(out, {}, method)
-    content = inputs.content(args.content, settings.size)
+    read = {args.content: provenance.source(source)} | ({args.mask: provenance.source(Path(args.mask))} if args.mask else {})
+    content = inputs.content(args.content, settings.size, sha256=read[args.content].sha256)
     encoder = load_encoder(args, style=True)
     retrieves = request.target in methods.RETRIEVED
     retriever = load_retriever(args, encoder) if retrieves else None
@@ -203,6 +205,7 @@ def _transfer(args: argparse.Namespace) -> None:
     library = methods.Library(
         corpora=opened,
         encoders={request.encoder: encoder, **({request.retriever: retriever} if retriever is not None else {})},
+        sources=read,
         show=True,
     )
     run = method.begin(content, library.target(request), encoder, settings)
@@ -220,7 +223,7 @@ def _transfer(args: argparse.Namespace) -> None:
         run.resume(args.checkpoint)
 
     def stamp() -> dict[str, str]:
-        return _stamp(args, request, source, run, retriever)
+        return _stamp(args, request, library.sources(request), run, retriever)
 
     for out in outs:
         _check_file(out, stamp(), method)
@@ -408,9 +411,13 @@ def _check_file(out: Path, metadata: dict[str, str], method: "Method") -> None:
 
 
 def _stamp(
-    args: argparse.Namespace, request: "Request", source: Path, run: "Run", retriever: "Encoder | None"
+    args: argparse.Namespace, request: "Request", sources: "dict[str, Source]", run: "Run", retriever: "Encoder | None"
 ) -> dict[str, str]:
-    """Metadata that says what decided the picture: enough to make it again, and to tell whether it was finished."""
+    """Metadata that says what decided the picture: enough to make it again, and to tell whether it was finished.
+
+    `sources`: the content and the mask as they were when they were read.
+    """
+    from workbench import methods
     from workbench import provenance as pv
     from workbench.figures.files import PNG_KEY
 
@@ -433,12 +440,7 @@ def _stamp(
         parameters["index"] = request.index
     if "tau" in request.options:
         parameters["tau"] = request.temperature
-    used = [e for e in (encoder, getattr(run, "draft", None), retriever) if e is not None]
-    weights = {pv.shared(e.name): e.weights_sha256 for e in used}
-    if (network := getattr(run, "network", None)) is not None:
-        weights |= {network.name: network.sha256}
-    inputs = {"content": source} | ({"mask": Path(args.mask)} if args.mask else {})
-    made = pv.provenance(parameters, settings.seed, inputs, weights)
+    made = pv.provenance(parameters, settings.seed, sources, methods.weights(run, retriever))
     works = [
         {"file": work.name, "sha256": work.sha256, "weight": weight}
         for work, weight in zip(target.works, target.weights, strict=True)

@@ -15,7 +15,7 @@ from workbench.corpora.parquet import unpack
 from workbench.corpora.works import METADATA, Corpus, IngestReport, Work, normal
 from workbench.errors import WorkbenchError
 from workbench.names import plain
-from workbench.provenance import sha256
+from workbench.provenance import identity, sha256
 from workbench.storage import cache_dir, spare, write_text
 
 # What lies beside images in a corpus and is none: passed over, not counted. Anything else that is not an image is rejected.
@@ -83,6 +83,19 @@ def ingest(folder: str | Path, *, show: bool = False) -> Corpus:
         warnings=tuple(warnings),
     )
     return Corpus(plain(root.name), root, tuple(works), report)
+
+
+def state(folder: Path) -> int:
+    """A number that is another once a file that `ingest` reads there is added, taken away or replaced; none is read for it.
+
+    It holds in this process alone. Raises WorkbenchError where the folder cannot be read.
+    """
+    try:
+        files, tables, parquets = _walk(folder) if folder.is_dir() else ([], [], [folder])
+    except (OSError, RuntimeError, ValueError) as error:
+        raise WorkbenchError(f"cannot open corpus {folder}: {getattr(error, 'strerror', None) or error}") from error
+    paths = [*(folder / name for name in sorted(files)), *tables, *parquets]
+    return hash(tuple((str(path), identity(path)) for path in paths))
 
 
 class _Verdict(NamedTuple):

@@ -1,12 +1,13 @@
 """One content, one artist, one transfer at a time: the plain object behind the transfer panel, which works without it."""
 
+from collections.abc import Hashable
 from dataclasses import asdict
 from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from workbench import images, inputs, methods, provenance
+from workbench import images, methods, provenance
 from workbench.errors import require
 from workbench.figures.files import PNG_KEY
 from workbench.lab import code
@@ -26,7 +27,8 @@ class Exploration:
     """Choose, run, stop, resume. The choice may be changed at any time; a change takes effect with the next run.
 
     The choice is the one state: `shown`, `at_work` and `resumable` tell of the runs of the present choice alone, and to look at
-    another result is to `open` its choice.
+    another result is to `open` its choice. Where a file that it names was replaced, a run that read the former one is a run of
+    another choice.
     session: the choice, see `session.Session`; runner: the runs, see `runner.Runner`. Their members are members of this, too.
     preview: what a trained network makes of the choice at once, see `preview.Preview`.
     Listeners are called when there is something new to show, from the thread of the run; followers when the choice changes.
@@ -38,6 +40,7 @@ class Exploration:
         self.session = Session(choice or Choice(), library)
         self.runner = Runner(library, self.session.notify)
         self.preview = Preview(self.session, lambda: self.runner.running)
+        self._opened: tuple[int, Choice] | None = None  # a result that is looked at although its files are others now
 
     choice, change, choose = _of("session.choice"), _of("session.change"), _of("session.choose")
     listen, follow = _of("session.listen"), _of("session.follow")
@@ -52,7 +55,14 @@ class Exploration:
     @property
     def current(self) -> bool:
         """Whether the last run was one of the present choice."""
-        return self.runner.choice is not None and self.runner.choice.key == self.choice.key
+        runner = self.runner
+        return runner.choice is not None and self._is_present(runner.number, runner.choice, runner.state)
+
+    def _is_present(self, number: int, choice: Choice, state: Hashable) -> bool:
+        """Whether the run of that number, of `choice`, is one of the present choice; `state`: see `Kept`, None while unknown."""
+        if self._opened is not None and self._opened[1] is self.choice:
+            return number == self._opened[0]
+        return choice.key == self.choice.key and state in (None, self.session.library.state(self.choice.request))
 
     @property
     def at_work(self) -> bool:
@@ -74,17 +84,27 @@ class Exploration:
         """The latest run of the present choice, as it is now; None where it has no picture yet."""
         if self.current and (present := self.runner.present) is not None:
             return present
-        key = self.choice.key
-        return None if self.at_work else next((kept for kept in reversed(self.kept) if kept.choice.key == key), None)
+        if self.at_work:
+            return None
+        return next((k for k in reversed(self.kept) if self._is_present(k.number, k.choice, k.state)), None)
 
-    def open(self, kept: Kept) -> None:
-        """Look at a result: its choice becomes the present one."""
-        self.choose(kept.choice)
+    def open(self, kept: Kept | None = None) -> None:
+        """Look at a result, or at the last run: its choice becomes the present one."""
+        self._opened = None
+        if kept is not None:
+            library, request = self.session.library, kept.choice.request
+            library.look_again(request.corpora)
+            if kept.state != library.state(request):
+                self._opened = kept.number, kept.choice
+            self.choose(kept.choice)
+        elif self.runner.choice is not None:
+            self.choose(self.runner.choice)
 
     def start(self) -> None:
         """Begin a new run of the present choice. Raises UsageError while one is at work."""
         self.preview.stop()
         self.runner.start(self.choice)
+        self._opened = None
 
     def resume(self) -> None:
         """Go on with the run of the present choice that was stopped. Raises UsageError where there is none."""
@@ -109,11 +129,7 @@ class Exploration:
         WorkbenchError where it cannot be written.
         """
         request = kept.choice.request
-        encoder = self.session.library.encoder(request.encoder)
-        source = {"content": inputs.content_path(request.content)}
-        record = provenance.provenance(
-            asdict(request), request.settings.seed, source, {provenance.shared(encoder.name): encoder.weights_sha256}
-        )
+        record = provenance.provenance(asdict(request), request.settings.seed, kept.sources, kept.weights)
         works = zip(kept.target.works, kept.target.weights, strict=True)
         record["works"] = [{"file": work.name, "sha256": work.sha256, "weight": weight} for work, weight in works]
         record |= {"command": "lab", "steps_done": len(kept.losses), "finished": kept.complete}

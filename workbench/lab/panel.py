@@ -277,8 +277,8 @@ class TransferPanel(widgets.VBox):
             self.wrong.clear()
             if kept is not None:
                 self.exploration.open(kept)
-            elif self.runner.choice is not None:
-                self.session.choose(self.runner.choice)  # the run at work
+            else:
+                self.exploration.open()  # the run at work
         elif kept is not None:
             try:
                 self._said, self._alert = f"saved as {self.exploration.save(kept)}", False
@@ -424,7 +424,8 @@ class TransferPanel(widgets.VBox):
         if shown is None and (strip.error or strip.gallery.dimmed or strip.target is None):
             return ""
         target = strip.target if shown is None else shown.target
-        key, request = (self.session.choice.key, target), self.session.choice.request
+        request = self.session.choice.request
+        key = self.session.choice.key, target, self.session.library.sources(request).get("content")
         if key != self._doubted[0]:  # the content is a file, which need not be opened five times a second
             try:
                 source = inputs.content_path(request.content)
@@ -498,8 +499,10 @@ class TransferPanel(widgets.VBox):
 
     def _comparable(self) -> list[Kept]:
         """The results of the present content: others show something else, perhaps in another shape."""
-        content = self.session.choice.content
-        return [kept for kept in self.runner.kept if kept.choice.content == content][1 - MOST :]
+        choice = self.session.choice
+        now = self.session.library.sources(choice.request).get("content")
+        same = [k for k in self.runner.kept if k.choice.content == choice.content and k.sources.get("content") == now]
+        return same[1 - MOST :]
 
     def _compare_results(self) -> None:
         """Lay the content and its results under one slider, where that is asked for: the last one over the content."""
@@ -509,7 +512,7 @@ class TransferPanel(widgets.VBox):
             self._compared.children = ()
             return
         size = max(max(kept.picture.shape[-2:]) for kept in results)
-        content = images.resize(inputs.content(self._compared_content, size), size)
+        content = images.resize(self.session.library.content(self._compared_content, size), size)
         compare = Compare({"content": content} | {kept.label: kept.picture for kept in results})
         compare.right = len(results)
         self._compared.children = (compare,)
@@ -553,7 +556,9 @@ def snapshot(exploration: Exploration) -> figures.Figure:
         (images.to_pil(work.load(figures.THUMBNAIL)), work.title, weight)
         for work, weight in zip(kept.target.works[:SHOWN], kept.target.weights[:SHOWN], strict=True)
     ]
-    content = images.resize(inputs.content(kept.choice.content, kept.choice.settings.size), kept.choice.settings.size)
+    read, size = kept.sources.get("content"), kept.choice.settings.size
+    content = exploration.session.library.content(kept.choice.content, size, sha256=read.sha256 if read else None)
+    content = images.resize(content, size)
     result = figures.Panel(
         figures.target_title(kept.target, kept.choice.request.method), kept.picture, works=works, note=kept.target.note
     )
@@ -564,9 +569,13 @@ def _evaluations(kept: Kept) -> str:
     return f"{len(kept.losses)} evaluation{'' if len(kept.losses) == 1 else 's'}"
 
 
-@lru_cache(maxsize=64)
 def _content_cover(name: str, size: int = 2 * SMALL) -> bytes:
-    return jpeg(images.resize(inputs.content(name, size), size))
+    return _content_jpeg(name, inputs.source(name).sha256, size)
+
+
+@lru_cache(maxsize=64)
+def _content_jpeg(name: str, sha256: str, size: int) -> bytes:
+    return jpeg(images.resize(inputs.content(name, size, sha256=sha256), size))
 
 
 def _corpus_cover(name: str) -> bytes:

@@ -13,7 +13,6 @@ from workbench.errors import WorkbenchError
 from workbench.lab.choice import Choice
 from workbench.lab.session import Session
 from workbench.methods import Request
-from workbench.methods.library import target_key
 from workbench.methods.trained import TrainedMethod
 from workbench.targets import StyleTarget
 from workbench.transfer import INITS, Settings
@@ -150,8 +149,10 @@ class Preview:
             return None
         if name is None:
             return None
+        request = replace(request, settings=settings)
+        key = self.session.library.state(request)
         heeded = tuple(getattr(settings, f.name) for f in fields(Settings) if f.name not in method.ignores)
-        return _Job(choice, replace(request, settings=settings), target, name, asked, (target_key(request), heeded))
+        return _Job(choice, request, target, name, asked, (key, heeded))
 
     def _work(self) -> None:
         while True:
@@ -187,9 +188,12 @@ class Preview:
 
     def _content(self, request: Request) -> Tensor:
         """The content at the size of the preview: a photograph takes as long to read as to paint."""
-        key = (request.content, request.settings.size)
+        library, size = self.session.library, request.settings.size
+        source = library.sources(request).get("content")
+        key = request.content, size, source
         if self._opened is None or self._opened[0] != key:
-            self._opened = key, images.resize(self.session.library.content(*key), request.settings.size)
+            found = library.content(request.content, size, sha256=source.sha256 if source else None)
+            self._opened = key, images.resize(found, size)
         return self._opened[1]
 
 

@@ -4,7 +4,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from torch import Tensor
 from workbench import methods, progress
 from workbench.errors import WorkbenchError, require
 from workbench.lab.choice import Choice
-from workbench.methods import Library, Run
+from workbench.methods import RETRIEVED, Library, Run
+from workbench.provenance import Source
 from workbench.targets import StyleTarget
 
 NOTIFY_EVERY = 0.2
@@ -27,8 +28,10 @@ class Kept:
     """A run as it is at some moment, with its choice.
 
     number: of the run, from 1; picture: (1, 3, H, W) in [0, 1]; losses: of every step so far; boundaries: (steps before it,
-    name) of every stage; total_steps: from its start to its end; complete: whether it has come to its end; writer: writes it
-    as one of the files that its method has besides pictures (`Method.suffixes`), None where there are none.
+    name) of every stage; total_steps: from its start to its end; complete: whether it has come to its end; state: see
+    `Library.state`, as it was when the run began; sources: what was read, see `Library.sources`; weights: see
+    `methods.weights`; writer: writes it as one of the files that its method has besides pictures (`Method.suffixes`), None
+    where there are none.
     """
 
     number: int
@@ -40,6 +43,9 @@ class Kept:
     total_steps: int
     seconds: float
     complete: bool
+    state: Hashable = field(default=None, repr=False)
+    sources: Mapping[str, Source] = field(default_factory=dict, repr=False)
+    weights: Mapping[str, str] = field(default_factory=dict, repr=False)
     writer: Callable[..., Path] | None = field(default=None, repr=False)
 
     @property
@@ -57,7 +63,8 @@ class Runner:
     """Runs the method of a choice in a thread; a stop takes effect within a step.
 
     kept: the results, the latest last, a run that was stopped and has gone on once; error: one line on what ended the last run,
-    or ""; choice: that of the last run, None before the first; number: how many runs were started.
+    or ""; choice: that of the last run, None before the first; state: see `Kept`, None until the files are read; number: how
+    many runs were started.
     """
 
     def __init__(self, library: Library, notify: Callable[[], None]):
@@ -66,8 +73,11 @@ class Runner:
         self.kept: list[Kept] = []
         self.error = ""
         self.choice: Choice | None = None
+        self.state: Hashable = None
         self.number = 0
         self._notify = notify
+        self._sources: dict[str, Source] = {}
+        self._weights: dict[str, str] = {}
         self._run: Run | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -92,8 +102,8 @@ class Runner:
         if run is None or choice is None or not run.history:
             return None
         steps = tuple(run.boundaries), run.total_steps, run.seconds, run.finished
-        writer = getattr(run, "writer", None)
-        return Kept(self.number, choice, run.target, run.image, tuple(run.history), *steps, writer)
+        read = self.state, self._sources, self._weights
+        return Kept(self.number, choice, run.target, run.image, tuple(run.history), *steps, *read, getattr(run, "writer", None))
 
     @property
     def picture(self) -> Tensor | None:
@@ -134,7 +144,7 @@ class Runner:
     def start(self, choice: Choice) -> None:
         """Begin a new run. Raises UsageError while one is at work."""
         require(not self.running, "a transfer is running: stop it first")
-        self._run, self.choice = None, choice
+        self._run, self.choice, self.state = None, choice, None
         self.number += 1
         self._begin()
 
@@ -183,9 +193,17 @@ class Runner:
         if self._run is None:
             assert self.choice is not None  # set by `start`
             request, library = self.choice.request, self.library
+            library.look_again(request.corpora)
+            for name in request.corpora:
+                library.corpus(name)
+            self._sources, self.state = library.sources(request), library.state(request)
             target, encoder = library.target(request), library.encoder(request.encoder)
-            content = library.content(request.content, request.settings.size)
-            self._run = methods.get(request.method).begin(content, target, encoder, request.settings)
+            read = self._sources.get("content")  # and is refused where it was replaced while the works were measured
+            content = library.content(request.content, request.settings.size, sha256=read.sha256 if read else None)
+            run = methods.get(request.method).begin(content, target, encoder, request.settings)
+            retriever = library.encoder(request.retriever) if request.target in RETRIEVED else None
+            self._weights = methods.weights(run, retriever)
+            self._run = run
         notified = 0.0
         self._ended.clear()
         for _ in self._run:

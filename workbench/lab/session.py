@@ -12,7 +12,6 @@ from workbench.corpora import Corpus
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.lab.choice import Choice
 from workbench.methods import Library, parse
-from workbench.methods.library import target_key
 from workbench.methods.strokes import BrushStrokes
 from workbench.targets import StyleTarget
 from workbench.transfer import INITS, Settings
@@ -50,7 +49,9 @@ class Session:
         _call(self._listeners)
 
     def choose(self, choice: Choice) -> None:
-        """Make `choice` the present one."""
+        """Make `choice` the present one. A corpus that is chosen again is looked at again: its files may have been replaced."""
+        if choice.corpus != self.choice.corpus:
+            self.library.look_again([choice.corpus])
         self.choice = choice
         _call(self._followers)
 
@@ -117,7 +118,7 @@ class Session:
         where that has failed; it is tried again after the choice of another target.
         """
         request = self.choice.request
-        if self._failure is not None and self._failure[0] == target_key(request):
+        if self._failure is not None and self._failure[0] == self.library.target_key(request):
             raise WorkbenchError(self._failure[1])
         require(not request.missing or self.known_corpus() is None, request.missing)
         quick = self.library.knows_selections(request) and request.target not in SLOW
@@ -151,9 +152,9 @@ class Session:
         except progress.Stopped:  # the interpreter ends
             pass
         except WorkbenchError as error:
-            self._failure = (target_key(choice.request), str(error))
+            self._failure = (self.library.target_key(choice.request), str(error))
         except Exception as error:  # a thread has no caller to raise it to
-            self._failure = (target_key(choice.request), f"{type(error).__name__}: {error}")
+            self._failure = (self.library.target_key(choice.request), f"{type(error).__name__}: {error}")
             traceback.print_exc()
         finally:
             self._measuring, self.measured = None, ""

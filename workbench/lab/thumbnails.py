@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from workbench import images, samples
+from workbench import images, provenance, samples
 from workbench.corpora import Work
 from workbench.errors import WorkbenchError
 
@@ -34,12 +34,22 @@ def thumbnail(work: Work, size: int = 2 * THUMBNAIL) -> bytes:
     return jpeg(work.load(size))
 
 
-@lru_cache(maxsize=128)
 def cover(corpus: str, size: int) -> bytes:
     """A picture for a corpus: the first in the folder, or a portrait by the sample painter; b"" where there is none."""
     if corpus in samples.PAINTERS and not Path(corpus).is_dir():
-        return jpeg(images.to_tensor(samples.truth(corpus, SITTER, size)))
+        return _portrait(corpus, size)
     for path in sorted(path for path in Path(corpus).rglob("*") if path.is_file())[:TRIED]:
         with suppress(WorkbenchError):  # a table beside the pictures, or a broken one
-            return jpeg(images.load(path, size))
+            return _small(path, provenance.identity(path), size)
     return b""
+
+
+@lru_cache(maxsize=16)
+def _portrait(painter: str, size: int) -> bytes:
+    return jpeg(images.to_tensor(samples.truth(painter, SITTER, size)))
+
+
+@lru_cache(maxsize=128)
+def _small(path: Path, identity: tuple[int, ...] | None, size: int) -> bytes:
+    """The picture in a file that is known by its identity, see `provenance.identity`."""
+    return jpeg(images.load(path, size))

@@ -4,7 +4,7 @@ from workbench.generative.trained import names_in_package
 from workbench.methods import registry, trained
 from workbench.methods.colour_transfer import ColourTransfer
 from workbench.methods.library import Library
-from workbench.methods.method import Card, Method, OneShot, Run
+from workbench.methods.method import Card, Method, OneShot, Run, weights
 from workbench.methods.optimisation import GRAM, NEIGHBOURS
 from workbench.methods.registry import METHODS, get, register
 from workbench.methods.request import RETRIEVED, Request, parse
@@ -28,4 +28,5 @@ __all__ = [
     "get",
     "parse",
     "register",
+    "weights",
 ]

@@ -3,19 +3,21 @@
 import re
 import sys
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor
 
-from workbench import encoders, images, inputs, provenance, targets
-from workbench.corpora import Corpus, Work, told_apart
+from workbench import encoders, images, inputs, provenance, samples, targets
+from workbench.corpora import Corpus, Work, ingest, state, told_apart
 from workbench.encoders import Encoder
-from workbench.errors import UsageError, require
+from workbench.errors import UsageError, WorkbenchError, require
+from workbench.methods import registry
 from workbench.methods.request import RETRIEVED, Request
 from workbench.paths import written
+from workbench.provenance import Source
 from workbench.retrieval import filling, stores
 from workbench.retrieval.index import Index, Where
 from workbench.targets import Selection, StyleTarget
@@ -34,6 +36,7 @@ class Library:
         contents: Mapping[str, Tensor] | None = None,
         corpora: Mapping[str, Corpus] | None = None,
         encoders: Mapping[str, Encoder] | None = None,
+        sources: Mapping[str, Source] | None = None,
         options: Mapping[str, Any] | None = None,
         show: bool = False,
     ):
@@ -41,6 +44,7 @@ class Library:
 
         Args:
             contents, corpora, encoders: by name, where a name does not stand for a file or a sample.
+            sources: what contents and masks were, by name, when they were read first: they must be that whenever they are read.
             options: device and precision of encoders, see encoders.load.
             show: whether to report progress, and files that are left out, on stderr.
         """
@@ -48,15 +52,38 @@ class Library:
         self._options = dict(options or {})
         self._contents = dict(contents or {})
         self._corpora = dict(corpora or {})
+        self._states: dict[str, int] = {}  # of the corpora that were opened here, see `corpora.state`
         self._encoders = dict(encoders or {})
+        self._sources = dict(sources or {})
         self._indexes: dict[str, Index] = {}
         self._selections: dict[Hashable, list[Selection]] = {}
         self._targets: dict[Hashable, StyleTarget] = {}
         self._lock = threading.RLock()
 
-    def content(self, name: str, size: int | None = None) -> Tensor:
-        """The picture called `name`, (1, 3, H, W) in [0, 1]; with `size`, see inputs.content."""
-        return self._contents[name] if name in self._contents else inputs.content(name, size)
+    def content(self, name: str, size: int | None = None, *, sha256: str | None = None) -> Tensor:
+        """The picture called `name`, (1, 3, H, W) in [0, 1]; with `size`, see inputs.content.
+
+        `sha256`: the hash that its file must have, by default that of its source, where this library was given one.
+        """
+        if name in self._contents:
+            return self._contents[name]
+        known = self._sources.get(name)
+        return inputs.content(name, size, sha256=sha256 or (known.sha256 if known else None))
+
+    def sources(self, request: Request) -> dict[str, Source]:
+        """What the files of the content and of the mask are now, by these words; without what is no file."""
+        found = {"content": self._source(request.content, inputs.source), "mask": self._source(request.mask, _source)}
+        return {word: source for word, source in found.items() if source is not None}
+
+    def _source(self, name: str, look: Callable[[str], Source]) -> Source | None:
+        if not name or name in self._contents:
+            return None
+        if name in self._sources:
+            return self._sources[name]
+        try:
+            return look(name)
+        except WorkbenchError:
+            return None
 
     def corpus(self, name: str) -> Corpus:
         """All works of the corpus called `name`."""
@@ -64,7 +91,9 @@ class Library:
             return self._corpora[name]
         with self._lock:
             if name not in self._corpora:
-                found = inputs.corpus(name, show=self.show)
+                path = inputs.corpus_path(name) or samples.corpus_path(name)
+                self._states[name] = state(path)  # first: what changes meanwhile makes it another
+                found = ingest(path, show=self.show)
                 if self.show and found.report.rejected:
                     print(f"{found.name}: {found.report.lines()[0]}; workbench corpus check says why", file=sys.stderr)
                 self._corpora[name] = found
@@ -73,6 +102,40 @@ class Library:
     def known_corpus(self, name: str) -> Corpus | None:
         """The corpus called `name` if it has been opened: a large folder, or a painter who has yet to paint, takes seconds."""
         return self._corpora.get(name)
+
+    def look_again(self, names: Iterable[str]) -> None:
+        """Forget those corpora whose files are no longer what they were when they were opened: they are then opened again."""
+        for name in names:
+            corpus, known = self._corpora.get(name), self._states.get(name)
+            if corpus is None or known is None:
+                continue  # not open, or given
+            try:
+                same = state(inputs.corpus_path(name) or corpus.root) == known
+            except WorkbenchError:
+                same = False
+            if not same:
+                with self._lock:
+                    self._corpora.pop(name, None)
+                    self._states.pop(name, None)
+
+    def target_key(self, request: Request) -> Hashable:
+        """All that decides the target of `request`: its fields, see `target_key`, and what lies on disk under these names.
+
+        Files count as they are now, corpora as they were when they were opened.
+        """
+        opened = tuple(self._states.get(name) for name in request.corpora)
+        style = self._source(request.style, _source) if request.target == "single" else None
+        return target_key(request), opened, tuple(self.sources(request).items()), style
+
+    def state(self, request: Request) -> Hashable:
+        """All that decides the picture of `request` besides its settings: `target_key`, and the files of its method."""
+        try:
+            files = registry.get(request.method).files(request.settings)
+        except WorkbenchError:  # the file of a network is gone
+            files = []
+        return self.target_key(request), tuple(
+            provenance.identity(each) for path in files for each in (path, *sorted(path.rglob("*")))
+        )
 
     def encoder(self, name: str) -> Encoder:
         """The encoder called `name`."""
@@ -93,14 +156,18 @@ class Library:
 
     def selections(self, request: Request) -> list[Selection]:
         """For every corpus its works, which are measured where the target looks for those that fit the content."""
-        key = _selection_key(request)
+        for name in request.corpora:
+            self.corpus(name)  # whose state is part of the key
+        source = self._source(request.content, inputs.source)
+        key = self._selection_key(request, source)
         found = self._selections.get(key)
         if found is not None and _measured(found):
             return found
         with self._lock:  # a run and a view may want the same at the same time
 
             def make() -> list[Selection]:
-                content = self.content(request.content, inputs.COMPARED)  # whatever the size: selections are kept for all
+                # At one size, whatever that of the picture: selections are kept for all.
+                content = self.content(request.content, inputs.COMPARED, sha256=source.sha256 if source else None)
                 encoder = self.encoder(request.encoder)
                 retriever = self.encoder(request.retriever) if request.target in RETRIEVED else None
                 index = self._filled(request, retriever) if retriever is not None else None
@@ -127,19 +194,27 @@ class Library:
         filling.fill(index, [self.corpus(name) for name in request.corpora], retriever, show=self.show)
         return index
 
+    def _selection_key(self, request: Request, source: Source | None) -> Hashable:
+        """`source`: what the content is."""
+        retriever = request.retriever if request.target in RETRIEVED else ""  # others need none, and it is not loaded
+        names = request.content, request.corpora, request.where, request.exclude, request.encoder, retriever, request.index
+        return names, source, tuple(self._states.get(name) for name in request.corpora)
+
     def knows_selections(self, request: Request) -> bool:
         """Whether the works are measured, as far as the target looks for those that fit, so that weights take milliseconds."""
-        found = self._selections.get(_selection_key(request))
+        found = self._selections.get(self._selection_key(request, self._source(request.content, inputs.source)))
         return found is not None and (request.target not in RETRIEVED or _measured(found))
 
     def target(self, request: Request) -> StyleTarget:
         """The works, and their weights, that `request` stands for. UsageError where something is missing for it."""
         require(not request.missing, request.missing)
-        return _kept(self._targets, target_key(request), lambda: self._pinning(request))
+        for name in request.corpora:
+            self.corpus(name)  # whose state is part of the key
+        return _kept(self._targets, self.target_key(request), lambda: self._pinning(request))
 
     def knows_target(self, request: Request) -> bool:
         """Whether `target` takes no time."""
-        return target_key(request) in self._targets
+        return self.target_key(request) in self._targets
 
     def _pinning(self, request: Request) -> StyleTarget:
         target = self._target(request)
@@ -153,7 +228,10 @@ class Library:
             return targets.single(self._painting(request)).combined(request.combine)
         selections = self.selections(request)
         options = request.options | ({"weights": dict(request.weights)} if request.weights else {})
+        mask = self._source(request.mask, _source)
         chosen = [selection.target(request.target, **options).combined(request.combine) for selection in selections]
+        if mask is not None and _source(request.mask) != mask:
+            raise WorkbenchError(f"mask {request.mask} was replaced while it was read: try again")
         if len(chosen) == 1:
             return chosen[0]
         names = told_apart([selection.corpus for selection in selections])
@@ -177,13 +255,12 @@ class Library:
 
 
 def target_key(request: Request) -> Hashable:
-    """All that decides the target of `request`: every field but the settings."""
+    """Every field of `request` that decides its target: all but the settings."""
     return tuple(getattr(request, f.name) for f in fields(request) if f.name != "settings")
 
 
-def _selection_key(request: Request) -> Hashable:
-    retriever = request.retriever if request.target in RETRIEVED else ""  # others need none, and it is not loaded
-    return (request.content, request.corpora, request.where, request.exclude, request.encoder, retriever, request.index)
+def _source(name: str) -> Source:
+    return provenance.source(written(name))
 
 
 def _common(works: Corpus, request: Request) -> Where:
@@ -238,8 +315,9 @@ def _meeting(corpora: Sequence[Corpus], column: str, value: str) -> set[tuple[in
 
 def lone_work(path: Path) -> Work:
     """An image file that belongs to no corpus."""
-    height, width = images.read(path, enough=images.LARGEST).full
-    return Work(path.name, path, provenance.sha256(path), width, height)
+    digest = provenance.sha256(path)
+    height, width = images.read(path, enough=images.LARGEST, sha256=digest).full
+    return Work(path.name, path, digest, width, height)
 
 
 def _kept(known: dict[Any, T], key: Any, make: Callable[[], T]) -> T:

@@ -3,7 +3,7 @@
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from workbench import images, progress, targets
+from workbench import images, progress, provenance, targets
 from workbench.encoders import Encoder
 from workbench.errors import UsageError, WorkbenchError
 from workbench.methods.library import Library
@@ -33,7 +33,11 @@ class Card:
 
 
 class Run(Protocol):
-    """One picture that is being painted: iterated, stopped, continued. See `transfer.Transfer` and `OneShot`."""
+    """One picture that is being painted: iterated, stopped, continued. See `transfer.Transfer` and `OneShot`.
+
+    It may have `networks`, name -> SHA-256 of the networks that had a part besides encoders, and of the files of options, and
+    `draft`, a second encoder: see `weights`.
+    """
 
     target: StyleTarget
     encoder: Encoder
@@ -90,6 +94,10 @@ class Method(ABC):
     def check_file(self, path: Path) -> None:  # noqa: B027 - most need nothing besides
         """UsageError where something is missing to write a file of this one of `suffixes`."""
 
+    def files(self, settings: Settings) -> list[Path]:
+        """Files and folders that decide the picture and are no part of a request: of networks, and those that options name."""
+        return []
+
     def doubt(self, target: StyleTarget) -> str:
         """A warning where this method does not paint after `target`; empty where it does."""
         return ""
@@ -110,8 +118,16 @@ class Method(ABC):
         return self.begin(content, library.target(request), library.encoder(request.encoder), request.settings).run(show=show)
 
 
+def weights(run: Run, *others: Encoder | None) -> dict[str, str]:
+    """Name -> SHA-256 of all networks that had a part in `run`, and of `others`, as provenance holds them."""
+    used = [encoder for encoder in (run.encoder, getattr(run, "draft", None), *others) if encoder is not None]
+    return {str(provenance.shared(each.name)): each.weights_sha256 for each in used} | dict(getattr(run, "networks", {}))
+
+
 class OneShot(ABC):
     """A run of one step, for methods that compute a picture at once: subclasses say how in `paint`."""
+
+    networks: Mapping[str, str] = {}
 
     def __init__(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings, *, identity: str = ""):
         """`identity`: all that decides the result besides content, target, encoder and settings, such as a hash of weights."""

@@ -1,6 +1,7 @@
 """The methods that optimise a picture: by matching places of paintings, and by matching their statistics."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from torch import Tensor
 
@@ -26,6 +27,12 @@ class Optimisation(Method):
             first, painted = _first(settings)
             first.check(target, combine, painted)
 
+    def files(self, settings: Settings) -> list[Path]:
+        if settings.init in INITS:
+            return []
+        first, painted = _first(settings)
+        return first.files(painted)
+
     def begin(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings) -> Transfer:
         if settings.init in INITS:
             return Transfer(content, target, encoder, settings)
@@ -33,7 +40,9 @@ class Optimisation(Method):
         run = first.begin(content, target, encoder, painted)
         for _ in run:  # of one step; `run.run()` would take Ctrl-C for the end of it
             pass
-        return Transfer(content, target, encoder, settings, start=run.image)
+        started = Transfer(content, target, encoder, settings, start=run.image)
+        started.networks = dict(getattr(run, "networks", {}))
+        return started
 
 
 def _first(settings: Settings) -> tuple[Method, Settings]:

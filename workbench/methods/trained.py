@@ -132,6 +132,10 @@ class TrainedMethod(Method):
         """The network that paints after `target`. UsageError where the package has none for its works."""
         return trained.read(self.path) if self.path else shipped(self.family, target)
 
+    def files(self, settings: Settings) -> list[Path]:
+        named = importlib.import_module(trained.BUILDERS[self.family]).files(settings) if KINDS[self.family].options else []
+        return [*([self.path] if self.path else []), *named]
+
     def knowing(self, target: StyleTarget) -> Trained | None:
         """The network that paints after `target`, if it knows its works."""
         if self.path is None:
@@ -153,10 +157,10 @@ class _Pass(OneShot):
     def __init__(self, content: Tensor, target: StyleTarget, encoder: Encoder, settings: Settings, network: Trained):
         self.module = importlib.import_module(trained.BUILDERS[network.family])
         files = self.module.files(settings) if KINDS[network.family].options else []
-        super().__init__(
-            content, target, encoder, settings, identity="|".join([network.sha256, *map(provenance.sha256, files)])
-        )
+        given = {path.name: provenance.sha256(path) for path in files}
+        super().__init__(content, target, encoder, settings, identity="|".join([network.sha256, *given.values()]))
         self.network = network
+        self.networks = {network.name: network.sha256, **given}
 
     def paint(self, content: Tensor) -> Tensor:
         progress.check()

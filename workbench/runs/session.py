@@ -116,9 +116,12 @@ class Session:
         return self.parameters.get("seed")
 
     def input(self, name: str, source: Path | str) -> None:
-        """Record what the run read: a file or folder, which is hashed, or a SHA-256 that is known already."""
+        """Record what the run read: a file or folder, which is hashed, or a SHA-256 that is known already.
+
+        Of a content that `inputs.content` has read, it is the hash of what was read, whatever lies there now.
+        """
         known = isinstance(source, str) and re.fullmatch("[0-9a-f]{64}", source)
-        self._provenance["inputs"][name] = pv.describe(name, source if known else Path(source))
+        self._provenance["inputs"][name] = pv.describe(name, source if known else pv.as_read(Path(source)) or Path(source))
         self._note(inputs=self._provenance["inputs"])
 
     def weights(self, name: str, sha256: str) -> None:

@@ -182,6 +182,11 @@ class Painting:
         return Result(self.image, tuple(self.history), self.seconds, complete, self.settings, self.target, self.boundaries)
 
     @property
+    def draft(self) -> Encoder | None:
+        """The network that the pixels are drafted with, if any."""
+        return self.pixels.draft
+
+    @property
     def writer(self) -> Callable[..., Path]:
         """`files.write` of what there is now, whatever comes later: it takes a path, and metadata."""
         size, shown = self.options.picture or self.settings.size, self.options.bristles

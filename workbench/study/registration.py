@@ -121,10 +121,10 @@ class Design:
         found = []
         for name, genre in zip(self.contents, self.genres or [""] * len(self.contents), strict=True):
             path = inputs.content_path(name)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = inputs.source(name).sha256
             by = paintings.get(digest)
             require(by is None, f"content {name} is a painting by {by}: contents are photographs")
-            found.append(Content(path.stem, genre or _genre_beside(path), inputs.content(name), digest))
+            found.append(Content(path.stem, genre or _genre_beside(path), inputs.content(name, sha256=digest), digest))
         return found
 
     def study(self, folder: Path | None = None, *, show: bool = False) -> Study:

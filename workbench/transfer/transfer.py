@@ -86,6 +86,7 @@ class Transfer:
         self.starts = tuple(accumulate((stage.evaluations for stage in self.stages[:-1]), initial=0))  # evaluations before each
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
+        self.networks: dict[str, str] = {}  # name -> SHA-256 of those that painted `start`
         self.show = False  # whether statistics and steps report their progress on stderr
         self.picture = self._first()
         self.parametrisation: Spectral | Pixels | None = None
