@@ -35,7 +35,7 @@ from workbench.images import colour
 from workbench.metrics.distances import distances
 from workbench.metrics.strokes import strokes_distance
 from workbench.samples.works import fingerprint
-from workbench.study import Artist, Cell, Content, Measures, Study, summary, write_table
+from workbench.study import Artist, Cell, Content, Measures, Study, read_table, summary, write_table
 from workbench.study.design import ALPHAS
 from workbench.study.intervals import Interval, interval, known_mean
 from workbench.study.measures import CONTENT, Row
@@ -114,7 +114,7 @@ def seeds(each: int, first: int) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {genre: [] for genre in GENRES}
     seed = first
     while any(len(some) < each for some in found.values()):
-        some = found[scenes.genre(seed)]
+        some = found.get(scenes.genre(seed), [])
         some += [seed] if len(some) < each else []
         seed += 1
     return found
@@ -207,14 +207,10 @@ def ratios(table: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> list[Row
             for base, method in ((b, m) for b in BASELINES for m in methods if b in methods and m != b):
                 pairs = [(found[kind, p][method], found[kind, p][base]) for p in names]
                 logs = np.array([known_mean(np.log(one / other), (0, 1)) for one, other in pairs], dtype=float)
-                ends = ratio(interval(logs)) if len(logs) else ratio(Interval(np.nan, np.nan, np.nan))
+                ends = {end: np.exp(value) for end, value in vars(interval(logs)).items()}
                 row = {"group": group, "kind": kind, "baseline": base, "method": method, **ends}
                 rows.append(row | {"nearer": int((logs < 0).sum()), "painters": int((~np.isnan(logs)).sum())})
     return rows
-
-
-def ratio(found: Interval) -> Row:
-    return {"mean": np.exp(found.mean), "low": np.exp(found.low), "high": np.exp(found.high)}
 
 
 def agreement(table: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> list[Row]:
@@ -235,7 +231,7 @@ def agreement(table: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> list[
     rows: list[Row] = []
     for group, names in groups.items():
         each = {
-            over: [correlations(rows, MEASURES, methods, KINDS) if len(rows) else {} for rows in parts]
+            over: [correlations(part, MEASURES, methods, KINDS) if len(part) else {} for part in parts]
             for over, parts in {
                 "means": [means[means["artist"] == name] for name in names],
                 "contents": [own[own["artist"] == name] for name in names],
@@ -244,26 +240,26 @@ def agreement(table: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> list[
         for over, found in each.items():
             for measure, kind in ((m, k) for m in MEASURES for k in KINDS):
                 values = np.array([one[measure][kind].mean if measure in one else np.nan for one in found])
-                ends = vars(interval(values)) if len(values) else {}
-                row = {"group": group, "measure": measure, "kind": kind, "over": over, **ends}
+                row = {"group": group, "measure": measure, "kind": kind, "over": over, **vars(interval(values))}
                 rows.append(row | {"painters": int((~np.isnan(values)).sum())})
     return rows
 
 
 def said(out: Path, table: pd.DataFrame) -> None:
-    """Write OUT/painters.csv, ratios.csv and agreement.csv; print the last two."""
+    """Write OUT/painters.csv, and ratios.csv and agreement.csv, which follow from it; print these two."""
     write_table(out / "painters.csv", table)
-    levelled = summary.levelled(table)
+    levelled = summary.levelled(read_table(out / "painters.csv"))
     heed = {name: random_painters.drawn(int(name.rpartition("-")[2])).heeds for name in table["artist"].unique()}
     groups = {
         "all": list(heed),
         "heed": [name for name, heeds in heed.items() if heeds],
         "ignore": [name for name, heeds in heed.items() if not heeds],
     }
+    groups = {group: names for group, names in groups.items() if names}
     tables = {"ratios": ratios(levelled, groups), "agreement": agreement(levelled, groups)}
     for name, rows in tables.items():
         write_table(out / f"{name}.csv", rows)
-        for row in rows:
+        for row in (row for row in rows if row["painters"]):
             words = " ".join(value for value in row.values() if isinstance(value, str))
             numbers = ", ".join(f"{value} {key}" for key, value in row.items() if isinstance(value, int))
             print(f"{words:48} {Interval(row['mean'], row['low'], row['high'])}, {numbers}")
@@ -280,8 +276,8 @@ def critic_of(name: str) -> Encoder:
         return encoders.load("random", precision="float32")
 
 
-def run(args: argparse.Namespace) -> pd.DataFrame:
-    """Paint and measure what is missing, painter by painter; the table of all."""
+def run(args: argparse.Namespace) -> None:
+    """Paint and measure what is missing, painter by painter, and say what came of it."""
     driver, judge, critic = encoders.load(args.encoder), encoders.load(args.judge, precision="float32"), critic_of(args.critic)
     settings = Settings(method="gram", size=args.size, steps=args.steps, plateau=0)
     folder = args.out / f"painted-{source()}"
@@ -308,12 +304,10 @@ def run(args: argparse.Namespace) -> pd.DataFrame:
         file = args.out / f"{artist.name}.csv"
         tables.append(measured(AgainstTruth(study, judge, others, shot, file=file, truths=known, critic=critic)))
         print(f"{artist.name}: {len(tables[-1])} rows", flush=True)
-    table = pd.concat(tables, ignore_index=True)
-    said(args.out, table)
-    return table
+        said(args.out, pd.concat(tables, ignore_index=True))
 
 
-def main() -> None:
+def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/painters"))
     parser.add_argument("--painters", type=int, default=20, help="at least 2; the judge's probe tells each from the others")
@@ -330,10 +324,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=192)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--workers", type=int, default=1, help="results that are painted at a time")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     require(args.painters >= 2, f"{args.painters} painters: give at least 2")
-    run(args)
+    return args
 
 
 if __name__ == "__main__":
-    main()
+    run(options())
