@@ -8,7 +8,7 @@ some for the methods to see and some for the judge alone, and the truth: his own
 painters share. The methods of the study paint the contents, "as photographs", after his works, with several content weights.
 Every picture is measured as in the study, and by its distance to the truth: style and content by --critic, colour, strokes.
 
-Writes OUT/painter-NN.csv, a row for every picture, content by content; OUT/painters.csv, the same of all painters read so far;
+Writes OUT/painter-NN.csv, a row for every picture, content by content; in the end OUT/painters.csv, the same of all painters,
 OUT/ratios.csv and OUT/agreement.csv, which it prints. What is there is neither painted nor measured again. The levels of all
 intervals are painters; contents are averaged within.
 """
@@ -24,9 +24,10 @@ import pandas as pd
 import random_painters
 from PIL import Image
 from random_painters import RandomPainter
+from setups import loaded
 from torch import Tensor
 
-from workbench import encoders, images
+from workbench import images
 from workbench.corpora import Corpus, Work, ingest
 from workbench.encoders import Encoder
 from workbench.errors import WorkbenchError, require
@@ -268,17 +269,17 @@ def said(out: Path, table: pd.DataFrame) -> None:
 def critic_of(name: str) -> Encoder:
     """The encoder `name`; without one VGG-19, or random weights where its weights are not there."""
     try:
-        return encoders.load(name or "vgg19", precision="float32")
+        return loaded(name or "vgg19", precision="float32")
     except WorkbenchError:
         if name:
             raise
         print("no weights of vgg19: random weights measure the distance to the truth")
-        return encoders.load("random", precision="float32")
+        return loaded("random", precision="float32")
 
 
 def run(args: argparse.Namespace) -> None:
     """Paint and measure what is missing, painter by painter, and say what came of it."""
-    driver, judge, critic = encoders.load(args.encoder), encoders.load(args.judge, precision="float32"), critic_of(args.critic)
+    driver, judge, critic = loaded(args.encoder), loaded(args.judge, precision="float32"), critic_of(args.critic)
     settings = Settings(method="gram", size=args.size, steps=args.steps, plateau=0)
     folder = args.out / f"painted-{source()}"
     contents = contents_of(args.contents, folder)
@@ -304,7 +305,7 @@ def run(args: argparse.Namespace) -> None:
         file = args.out / f"{artist.name}.csv"
         tables.append(measured(AgainstTruth(study, judge, others, shot, file=file, truths=known, critic=critic)))
         print(f"{artist.name}: {len(tables[-1])} rows", flush=True)
-        said(args.out, pd.concat(tables, ignore_index=True))
+    said(args.out, pd.concat(tables, ignore_index=True))
 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
