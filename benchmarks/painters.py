@@ -30,7 +30,7 @@ from torch import Tensor
 from workbench import images
 from workbench.corpora import Corpus, Work, ingest
 from workbench.encoders import Encoder
-from workbench.errors import WorkbenchError, require
+from workbench.errors import WorkbenchError
 from workbench.generative import scenes
 from workbench.images import colour
 from workbench.metrics.distances import distances
@@ -326,7 +326,8 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--workers", type=int, default=1, help="results that are painted at a time")
     args = parser.parse_args(words)
-    require(args.painters >= 2, f"{args.painters} painters: give at least 2")
+    if args.painters < 2:
+        parser.error(f"{args.painters} painters: give at least 2")
     return args
 
 
