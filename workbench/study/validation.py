@@ -73,17 +73,20 @@ def _errors(picture: Tensor, truth: Tensor, encoder: Encoder) -> Row:
     return {f"true_{kind}": value for kind, value in distances(picture, truth, encoder).items()}
 
 
-def correlations(table: pd.DataFrame, names: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Interval]]:
+def correlations(
+    table: pd.DataFrame, names: Sequence[str], methods: Sequence[str], errors: Sequence[str] = ERRORS
+) -> dict[str, dict[str, Interval]]:
     """measure -> error -> Spearman's rank correlation of the two over the results of `methods` for one content.
 
-    `table`: from `validated`. The mean over artists, contents and splits, with an interval over contents. 1: the measure puts
-    the results in the order of their true errors; 0: it is independent of them. Larger counts as worse, but of `odds` and
-    `depth`; of `detail` the size counts. A measure that is the same for all results has no correlation.
+    `table`: from `validated`, with a column "true_" of each of `errors`. The mean over artists, contents and splits, with an
+    interval over contents. 1: the measure puts the results in the order of their true errors; 0: it is independent of them.
+    Larger counts as worse, but of `odds` and `depth`; of `detail` the size counts. A measure that is the same for all results
+    has no correlation.
     """
     cells = table[table["method"].isin(methods)].groupby(CELL, sort=False)
     found: dict[str, dict[str, Interval]] = {}
     for name in names:
-        for kind in ERRORS:
+        for kind in errors:
             each = {cell: _spearman(_badness(own, name), own[f"true_{kind}"].to_numpy(float)) for cell, own in cells}
             values = pd.Series(each).rename_axis(CELL).groupby("content", sort=False).mean().to_numpy(float)
             if not np.isnan(values).all():
