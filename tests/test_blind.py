@@ -634,7 +634,16 @@ class TestPower:
         assert 0.7 < found[20, 40] < 0.97 and found[20, 9] < 0.55
 
     @pytest.mark.parametrize(
-        "wrong", [{"share": 1.0}, {"by_rater": -1}, {"studies": 0}, {"raters": [0]}, {"contents": [1]}, {"raters": []}]
+        "wrong",
+        [
+            {"share": 1.0},
+            {"by_rater": -1},
+            {"studies": 0},
+            {"raters": [0]},
+            {"contents": [1]},
+            {"raters": []},
+            {"contents": [10**400]},
+        ],
     )
     def test_what_cannot_be_is_refused(self, wrong):
         with pytest.raises(UsageError):

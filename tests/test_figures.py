@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import full
 import matplotlib
 import numpy as np
 import pytest
@@ -186,6 +187,13 @@ class TestLayout:
         assert all(text_width(line, 8) <= width for line in broken)
         if not any(line.endswith("…") for line in broken):
             assert "".join("".join(broken).split()) == "".join(text.split())
+
+    @pytest.mark.parametrize("suffix", [".png", ".pdf", ".jpg"])
+    def test_a_full_disk_is_one_line_in_every_format(self, tmp_path, suffix):
+        figure = EXAMPLES["columns"]()
+        with full.disk(16), pytest.raises(WorkbenchError, match=f"cannot write .*figure{suffix}"):
+            figures.save(figure, tmp_path / "figure", suffixes=(suffix,))
+        assert not list(tmp_path.iterdir())
 
     def test_values_that_read_alike_are_level_in_a_column_figure(self):
         for values, share in (([0.509, 0.5091, 0.5092], 0.05), ([1.0, 2.0, 3.0], 0.75), ([0.0, 0.0, 0.0], 0.05)):

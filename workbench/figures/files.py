@@ -1,5 +1,6 @@
 """Figures as files that say where they come from: the same figure and provenance give the same bytes."""
 
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -49,16 +50,25 @@ def save(
             continue
         path = Path(f"{stem}{suffix}")
         kept = {key: value for key, value in metadata.items() if value is not None or key not in (PNG_KEY, PDF_KEY)}
-        with atomic(path) as temporary, style():
-            options = {"pil_kwargs": PNG} if suffix == ".png" else {}
-            figure.savefig(temporary, format=suffix[1:], dpi=dpi, metadata=kept, **options)
-        paths.append(path)
+        options = {"pil_kwargs": PNG} if suffix == ".png" else {}
+        paths.append(_write(figure, path, dpi=dpi, metadata=kept, **options))
     if ".jpg" in suffixes:
-        paths.append(Path(f"{stem}.jpg"))
         options = {"quality": JPEG_QUALITY, "subsampling": 0, **({"comment": record.encode()} if record else {})}
-        with atomic(paths[-1]) as temporary, style():
-            figure.savefig(temporary, format="jpg", dpi=dpi, pil_kwargs=options)
+        paths.append(_write(figure, Path(f"{stem}.jpg"), dpi=dpi, pil_kwargs=options))
     return paths
+
+
+def _write(figure: matplotlib.figure.Figure, path: Path, **options: Any) -> Path:
+    """Write `figure` in the format of `path`, atomically.
+
+    By way of memory: matplotlib's PDF, met by a full disk, raises an AttributeError in place of the OSError.
+    """
+    drawn = io.BytesIO()
+    with style():
+        figure.savefig(drawn, format=path.suffix[1:], **options)
+    with atomic(path) as temporary:
+        temporary.write_bytes(drawn.getbuffer())
+    return path
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Exploration:
         return runner.choice is not None and self._is_present(runner.number, runner.choice, runner.state)
 
     def _is_present(self, number: int, choice: Choice, state: Hashable) -> bool:
-        """Whether the run of that number, of `choice`, is one of the present choice; `state`: see `Kept`, None while unknown."""
+        """Whether the run of that number, of `choice`, is one of the present choice; `state`: as of `Kept`, None if unknown."""
         if self._opened is not None and self._opened[1] is self.choice:
             return number == self._opened[0]
         return choice.key == self.choice.key and state in (None, self.session.library.state(self.choice.request))

@@ -10,6 +10,8 @@ from workbench.errors import require
 from workbench.study.blind.analysis import Comparison, strengths
 from workbench.study.intervals import Proportion, proportion
 
+MOST = 10_000
+"""Raters, contents and simulated studies, at most."""
 BY_CONTENT, BY_RATER = 0.5, 0.4
 """Standard deviations, in log odds, of how much contents and raters differ in which of two methods they favour: assumptions,
 for nobody has voted yet. 0.5 moves 60:40 to between 48:52 and 71:29 in two thirds of the contents."""
@@ -48,6 +50,7 @@ def power(
     numbers = min(raters, default=0), min(contents, default=0), studies
     require(min(numbers) > 0, "give at least one rater, one content and one study")
     require(min(contents) > 1, "a single content gives no interval: give at least 2")
+    require(max(*raters, *contents, studies) <= MOST, f"raters, contents, studies: give {MOST} at most of each")
     found = []
     for r in raters:
         for c in contents:
