@@ -372,6 +372,17 @@ class TestPage:
         list(runs.sweep(grid, out="runs", progress=False))
         assert sorted(path.name for path in Path("runs/05_tiny").glob("overview*.png")) == ["overview-1.png", "overview-2.png"]
 
+    def test_several_results_of_a_run_have_a_figure_and_a_thumbnail_each(self, project):
+        grid = runs.Grid(Path("05_tiny.ipynb"), {"tau": [0.1, 0.3]}, {})
+        for values in grid:
+            folder = made(values, picture=0.5)
+            Image.new("RGB", (20, 20), "red").save(folder / "gram-single.png")
+        list(runs.sweep(grid, out="runs", progress=False))
+        base = Path("runs/05_tiny")
+        assert sorted(path.name for path in base.glob("overview*.png")) == ["overview-1.png", "overview-2.png"]
+        page = (base / index_page.PAGE).read_text()
+        assert page.count("data:image/jpeg") == 4 and page.count('title="gram-single"') == 2
+
     def test_a_sweep_without_pictures_has_a_page_all_the_same(self, project):
         made()
         assert len(list(runs.sweep(runs.Grid(Path("05_tiny.ipynb"), {}, {}), out="runs", progress=False))) == 1

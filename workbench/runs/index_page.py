@@ -23,7 +23,8 @@ THUMBNAIL = 160
 MOST_NUMBERS = 8
 """Numbers of a run that the page shows, at most: the rest is in the table."""
 MOST_OVERVIEWS = 12
-"""Figures that are drawn where more than two parameters vary, at most."""
+MOST_THUMBNAILS = 6
+"""Figures where more than two parameters vary or runs have several results, and thumbnails of a run, at most."""
 STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 24px; color: #1a1a1a; }
 table { border-collapse: collapse; } td, th { padding: 6px 14px 6px 0; text-align: left; vertical-align: top; }
@@ -74,7 +75,7 @@ class Page:
         if run.folder is not None:
             took = f" in {duration(run.seconds)}" if run.seconds is not None else ""
             state = f'<a href="{run.folder.name}/executed.ipynb">{run.status}</a>{took}'
-            picture = self._thumbnail(run.folder)
+            picture = self._thumbnails_of(run.folder)
             measured = itertools.islice(record.legible(run.folder).items(), MOST_NUMBERS)
             numbers = "".join(f"<dt>{html.escape(name)}<dd>{spelled(float(number))}" for name, number in measured)
         return (
@@ -82,12 +83,13 @@ class Page:
             f'<div class="note">{html.escape(note)}</div><td><dl>{numbers}</dl>\n'
         )
 
-    def _thumbnail(self, folder: Path) -> str:
-        """The first picture of a run, small, inside the page; nothing where there is none that can be read."""
+    def _thumbnails_of(self, folder: Path) -> str:
+        """The results of a run, small, inside the page; nothing where there is none that can be read."""
         entry = next(iter(Archive(folder).entries), None)
-        path = entry.picture() if entry else None
-        if path is None:
-            return ""
+        found = [entry.picture(name) for name in _results([entry])[:MOST_THUMBNAILS]] if entry else []
+        return "".join(self._thumbnail(entry, path) for path in found if entry and path)
+
+    def _thumbnail(self, entry: Entry, path: Path) -> str:
         key = (path, path.stat().st_mtime_ns)
         if key not in self._thumbnails:
             from workbench import images
@@ -100,14 +102,15 @@ class Page:
             buffer = io.BytesIO()
             picture.save(buffer, "JPEG", quality=85)
             self._thumbnails[key] = base64.b64encode(buffer.getvalue()).decode()
-        link = html.escape(f"{folder.name}/{path.relative_to(entry.folder).as_posix()}")
-        return f'<a href="{link}"><img src="data:image/jpeg;base64,{self._thumbnails[key]}" alt="{link}"></a>'
+        link = html.escape(f"{entry.folder.name}/{path.relative_to(entry.folder).as_posix()}")
+        picture = f'<img src="data:image/jpeg;base64,{self._thumbnails[key]}" alt="{link}">'
+        return f'<a href="{link}" title="{html.escape(path.stem)}">{picture}</a>'
 
     def draw_overviews(self, runs: Sequence[SweptRun]) -> None:
         """Draw the pictures of the runs: the last of the varied parameters across, the one before down.
 
-        Where others vary as well, every combination of these gets a figure of its own. Runs that cannot be laid out, such as
-        those of more values than fit, get none.
+        Where others vary as well, every combination of these gets a figure of its own, and so does each of several results.
+        Runs that cannot be laid out, such as those of more values than fit, get none.
         """
         from workbench import figures
 
@@ -116,18 +119,25 @@ class Page:
         *others, down, across = ["", *self.varied]
         folders = [run.folder for run in runs if run.status == "complete" and run.folder is not None]
         entries = Archive(*folders).entries if folders else []
-        groups: dict[tuple, list[Entry]] = {}
-        for entry in entries:
-            groups.setdefault(tuple(spelled(entry.parameters[name]) for name in filter(None, others)), []).append(entry)
+        groups: dict[tuple[tuple[str, ...], str], list[Entry]] = {}
+        results = _results(entries)
+        for entry, result in itertools.product(entries, results):
+            values = tuple(f"{name} {spelled(entry.parameters[name])}" for name in filter(None, others))
+            groups.setdefault((values, result), []).append(entry)
         self._overviews = []
-        for number, (values, group) in enumerate(sorted(groups.items())[:MOST_OVERVIEWS], 1):
+        for number, ((values, result), group) in enumerate(sorted(groups.items())[:MOST_OVERVIEWS], 1):
             stem = OVERVIEW if len(groups) == 1 else f"{OVERVIEW}-{number}"
-            also = ", ".join(f"{name} {value}" for name, value in zip(filter(None, others), values, strict=True))
+            also = ", ".join([*values, *([Path(result).stem] if len(results) > 1 else [])])
             title = f"{self.name}: {also}" if also else self.name
             try:
-                figure = multiples(group, across, down, title=title)
+                figure = multiples(group, across, down, picture=result, title=title)
             except WorkbenchError:
                 continue
             made = {"sweep": self.name, "runs": [entry.id for entry in group]}
             figures.save(figure, self.base / stem, made)
             self._overviews.append(f"{stem}.png")
+
+
+def _results(entries: Sequence[Entry]) -> list[str]:
+    """The names of the pictures that runs made beside their figures, in order; "", the first of each, where there are none."""
+    return list(dict.fromkeys(name for entry in entries for name in entry.names if "/" not in name)) or [""]
