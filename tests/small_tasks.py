@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import torch
@@ -15,6 +16,17 @@ def seen(shared, item):
         raise WorkbenchError(f"item {item} is bad")
     names = ("OMP_NUM_THREADS", "WORKBENCH_CACHE")
     return shared["of"] * item, str(Path.cwd()), torch.get_num_threads(), [os.environ.get(name) for name in names]
+
+
+def wait(folder, item):
+    """Say that it has begun, and after a minute, or when it is interrupted, that it has ended, and how."""
+    (folder / f"{item} begun").touch()
+    try:
+        time.sleep(60)
+        (folder / f"{item} complete").touch()
+    except KeyboardInterrupt:
+        (folder / f"{item} interrupted").touch()
+        raise
 
 
 def die(shared, item):

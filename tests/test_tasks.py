@@ -1,15 +1,20 @@
 """Independent tasks: the same wherever they run, in one process, in a pool or on Ray."""
 
 import hashlib
+import multiprocessing
 import os
 import random
+import signal
+import threading
+import time
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
-from small_tasks import die, seen
+from small_tasks import die, seen, wait
 from test_study import METHODS, SMALL, artists, contents  # noqa: F401 - fixtures
+from waiting import until
 
 from workbench import runs, tasks
 from workbench.errors import UsageError, WorkbenchError
@@ -44,6 +49,25 @@ class TestEach:
         with pytest.raises(WorkbenchError, match="a process was killed") as error:
             list(tasks.each(die, None, [1], workers=2))
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["the caller alone", "all of them, as a terminal does"])
+def test_ctrl_c_interrupts_what_is_at_work_and_nothing_else_begins(to, tmp_path, ctrl_c):
+    def stop():
+        until(lambda: len(list(tmp_path.glob("* begun"))) == 2)
+        for process in multiprocessing.active_children() if to != "the caller alone" else ():
+            os.kill(process.pid, signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(tasks.each(wait, tmp_path, range(5), workers=2))
+    stopping.join()
+    assert time.monotonic() - began < 50  # a task takes a minute
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0 begun", "0 interrupted", "1 begun", "1 interrupted"]
 
 
 def test_another_place_is_refused():

@@ -7,12 +7,13 @@ caller and with as many threads, so that the results are equal. Function, shared
 import importlib
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,9 @@ def each(
             package and see all files under the same paths.
         threads: of torch in each process; by default as many as in this one.
 
-    What a task raises is raised here, and the tasks that have not begun are dropped. UsageError for another place, and where
-    ray is not installed; WorkbenchError where a process is killed, and where the cluster does not answer.
+    What a task raises is raised here, and the tasks that have not begun are dropped; in a pool those at work are interrupted.
+    UsageError for another place, and where ray is not installed; WorkbenchError where a process is killed, and where the
+    cluster does not answer.
     """
     _, address = place_of(on)
     if on == "here" and (workers or 1) == 1:
@@ -86,23 +88,49 @@ class _Place:
             torch.set_num_threads(self.threads)
 
 
-_begun: tuple[Callable[[Any, Any], Any], Any]  # function and shared of the pool that this process belongs to
+@dataclass
+class _Worker:
+    """What a process of a pool knows: what it is to do, whether it is at it, and whether it was told to stop."""
+
+    function: Callable[[Any, Any], Any]
+    shared: Any
+    is_at_work: bool = False
+    is_stopped: bool = False
+
+    def do(self, item: Any) -> Any:
+        if self.is_stopped:
+            raise KeyboardInterrupt
+        self.is_at_work = True
+        try:
+            return self.function(self.shared, item)
+        finally:
+            self.is_at_work = False
+
+    def stop(self, *_: Any) -> None:
+        """On SIGINT: the task at hand is interrupted, once, and no other begins. A terminal and the caller may both send it."""
+        first, self.is_stopped = not self.is_stopped, True
+        if first and self.is_at_work:
+            raise KeyboardInterrupt
+
+
+_worker: _Worker  # of this process
 
 
 def _begin(at: _Place, function: Callable[[Any, Any], Any], shared: Any) -> None:
-    global _begun
+    global _worker
     at.enter()
-    _begun = function, shared
+    _worker = _Worker(function, shared)
+    signal.signal(signal.SIGINT, _worker.stop)
 
 
 def _in_the_pool(item: Any) -> Any:
-    function, shared = _begun
-    return function(shared, item)
+    return _worker.do(item)
 
 
 def _pooled(at: _Place, function: Any, shared: Any, items: Sequence[Any], workers: int) -> Iterator[tuple[int, Any]]:
     # Processes that are started anew: torch's threads do not survive a fork.
     spawn = multiprocessing.get_context("spawn")
+    others = multiprocessing.active_children()
     with ProcessPoolExecutor(min(workers, len(items)) or 1, spawn, _begin, (at, function, shared)) as pool:
         try:
             places = {pool.submit(_in_the_pool, item): place for place, item in enumerate(items)}
@@ -113,6 +141,10 @@ def _pooled(at: _Place, function: Any, shared: Any, items: Sequence[Any], worker
                 "a process was killed, perhaps for its memory: use fewer workers; what is made is kept"
             ) from error
         except BaseException:
+            for process in multiprocessing.active_children():
+                if process not in others and process.pid:
+                    with suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGINT)
             pool.shutdown(cancel_futures=True)
             raise
 
