@@ -4,7 +4,7 @@
 # make screenshots [WIDGETS="panel map"]   pictures of the widgets, light and dark, into runs/screenshots
 # make figures [CORPORA=dir]   re-makes what is in figures/
 # make registration CORPORA=dir   fixes the study of notebook 06 in benchmarks/evidence/registration.json: commit it
-# make evidence CORPORA=dir    then the study on van Gogh and Monet, into runs/evidence; many hours
+# make evidence CORPORA=dir    then the study on van Gogh and Monet, into runs/evidence; many hours, in any number of sittings
 # make networks CORPORA=dir    trains the networks that are compared, into runs/families; stops lose nothing
 # make families CORPORA=dir    what these networks paint, cost and are worth
 # make bench CORPORA=dir   measures the engine against a plain reference, into runs/bench; an hour or more
@@ -98,8 +98,9 @@ registration: $(VENV)/.installed runs/evidence.json
 	$(BIN)/workbench study register runs/evidence.json -o $(REGISTERED)
 
 evidence: $(VENV)/.installed runs/evidence.json
+	$(BIN)/python benchmarks/evidence/measure.py runs/evidence.json
 	$(BIN)/workbench run notebooks/06_evidence.ipynb --settings runs/evidence.json -p registration=$(REGISTERED) \
-		-p pictures=runs/evidence_pictures -p out=runs/evidence
+		-p measured=benchmarks/evidence -p pictures=runs/evidence_pictures -p out=runs/evidence
 
 # The networks of benchmarks/networks.json, into runs/families: some six hours of one core, in any number of sittings.
 networks: $(VENV)/.installed

@@ -104,7 +104,7 @@ class AgainstTruth(Measures):
             row |= {f"true_{kind}": value for kind, value in found.items()}
         return row
 
-    def _key(self, cell: Cell, method: str, picture: Tensor, sources: Sequence[Work]) -> str:
+    def _key(self, cell: Cell, method: str, picture: str, sources: Sequence[Work]) -> str:
         digest = hashlib.sha256(super()._key(cell, method, picture, sources).encode() + self.critic.identity.encode())
         digest.update(self.truths[cell.content].numpy().tobytes())
         return digest.hexdigest()[:16]

@@ -1,4 +1,7 @@
+import gzip
 import json
+import runpy
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -313,6 +316,16 @@ class TestMeasures:
         assert again.results().set_index("key").loc[key, "distance"] == 42
         study.write_table(measures.file, table)
 
+    def test_what_another_run_measured_is_not_painted_again(self, measured, tmp_path):
+        measures, table = measured
+        packed = tmp_path / "results.csv.gz"
+        packed.write_bytes(gzip.compress(measures.file.read_bytes()))
+        elsewhere = copy(measures.study)
+        elsewhere.folder = tmp_path / "pictures"
+        again = Measures(elsewhere, measures.judge, others=measures.others, earlier=packed, file=tmp_path / "results.csv")
+        pd.testing.assert_frame_equal(again.results(), table, rtol=1e-5, check_dtype=False)
+        assert not elsewhere.folder.exists() and len(study.read_table(again.file)) == len(table)
+
     @pytest.mark.slow
     def test_distance_and_percentile_are_for_what_comes_from_one_painting(self, measured):
         """An average of anything is near to everything, so that it has none."""
@@ -437,7 +450,7 @@ class TestMeasures:
 
     def test_rows_know_what_decides_them(self, measured, small):
         measures, _ = measured
-        cell, picture = Cell("warm", "stripes", "single", 0), torch.zeros(1, 3, 48, 64)
+        cell, picture = Cell("warm", "stripes", "single", 0), "the hash of its pixels"
         key = measures._key(cell, "single", picture, ())
         assert measures._key(cell, "single", picture, small.sources(cell)) != key
         assert replace(measures, photographs=small.splits["warm", 0][0].works)._key(cell, "single", picture, ()) != key
@@ -679,6 +692,43 @@ class TestRegistration:
         assert Registration.load(out).sha256 in said and "8 tests in one family" in said and "no difference" in said
         assert main(["study", "register", str(out), "-o", str(tmp_path / "again.json")]) == 2
         assert "is no design of a study" in capsys.readouterr().err
+
+    def test_what_the_benchmark_measures_in_two_sittings_is_all_that_the_notebook_needs(self, asked, tmp_path, monkeypatch):
+        """The methods of the contrasts come first; another machine goes on with the tables alone."""
+        given = json.loads(asked.read_text())
+        given |= {"seeds": [0], "draws": 1, "alphas": [0.03, 0.2], "judges": ["random", "gabor"]}
+        given |= {
+            "contents": given["contents"][1:3],
+            "methods": ["nearest", "random", "blend"],
+            "contrasts": ["blend - random"],
+        }
+        settings = tmp_path / "study.json"
+        settings.write_text(json.dumps(given))
+        design = Design.read(settings)
+        made = register(design.study(), design)
+        made.save(tmp_path / "registration.json")
+        folders = {"registration": tmp_path / "registration.json", "out": tmp_path, "pictures": tmp_path / "pictures"}
+        command = ["measure.py", str(settings), *(str(word) for name in folders for word in (f"--{name}", folders[name]))]
+        program = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/evidence/measure.py"))
+        units = len(given["contents"]) * len(given["corpora"])
+        for more, methods in ((("--methods", "blend", "random"), ["blend", "random"]), ((), ["blend", "nearest", "random"])):
+            monkeypatch.setattr("sys.argv", [*command, *more])
+            program["main"]()
+            table = study.read_table(tmp_path / "results_gabor.csv.gz")
+            assert sorted(set(table["method"])) == ["blend", "content", *methods[1:]]
+            assert not table["key"].duplicated().any() and set(table["registration"]) == {made.sha256}
+        study_ = design.study(tmp_path / "elsewhere")
+        measures = Measures(
+            study_,
+            encoders.load("gabor"),
+            others=design.painted,
+            photographs=design.shot,
+            registration=made.sha256,
+            earlier=tmp_path / "results_gabor.csv.gz",
+        )
+        results = measures.results()
+        assert set(table["key"]) == set(results["key"]) - {""} and not (tmp_path / "elsewhere").exists()
+        assert len(table) == len(study_) + units
 
     def test_its_hash_stands_in_every_table(self, asked, encoder, tmp_path):
         design = replace(Design.read(asked), seeds=(0,), draws=1, alphas=(0.03, 0.2))

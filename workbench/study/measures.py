@@ -27,7 +27,7 @@ from workbench.study.design import Cell, Study
 from workbench.study.gate import Gate, gate, shared_with
 from workbench.study.tables import read_table, write_table
 
-VERSION = 3
+VERSION = 4
 """Of what is measured: rows of another version are measured again."""
 CONTENT, REAL, OTHER = "content", "real", "other artist"
 """Controls, beside the methods: the untouched content, unseen works of the artist, works of others."""
@@ -57,7 +57,8 @@ class Measures:
     judge: an encoder that should have no part in the pictures: `judged_by` names it where it has. others: artist -> works, as
     controls; photographs: what nobody painted, for the probe; marks: regions marked by hand. Works that are contents of the
     study are left out of the controls. registration: SHA-256 of what was registered, which stands in every table. Rows are kept
-    in `file`, as CSV, and measured once.
+    in `file`, as CSV, and measured once; those of `earlier`, another such table, possibly compressed, are taken over. A row is
+    known by what decides its picture, so that what is measured is not painted again.
     """
 
     study: Study
@@ -67,11 +68,12 @@ class Measures:
     marks: Marks = field(default_factory=dict)
     registration: str = ""
     file: Path | None = None
+    earlier: Path | None = None
 
     def __post_init__(self) -> None:
         self.others = {name: self._without_contents(works) for name, works in self.others.items()}
         self.photographs = self._without_contents(self.photographs)
-        self._known: dict[str, Row] = {}
+        self._known = _rows(self.earlier)
         self._judges: dict[tuple[str, int], Judge] = {}
         self._odds: dict[tuple[str, int], ArtistOdds | None] = {}
         self._leaks: dict[str, MarginLeaks] = {}
@@ -135,12 +137,11 @@ class Measures:
         return self._standings[key]
 
     def results(self) -> pd.DataFrame:
-        """A row for every result, and for the controls of every artist and seed: those in `file` are taken from there.
+        """A row for every result, and for the controls of every artist and seed; from `earlier` and `file` where they have it.
 
         The file is written after every content; Ctrl-C loses no more than one.
         """
-        if self.file and self.file.exists():
-            self._known |= {row["key"]: row for row in read_table(self.file).to_dict("records") if row["key"]}
+        self._known |= _rows(self.file)
         rows: list[Row] = []
         begun: set[tuple[str, ...]] = set()
         content = ""
@@ -154,7 +155,7 @@ class Measures:
             if (cell.artist, f"{cell.seed}", content) not in begun:
                 begun.add((cell.artist, f"{cell.seed}", content))
                 rows.append(self.row(cell, CONTENT, self.study.content_picture(cell)))
-            rows.append(self.row(cell, cell.method, self.study.picture(cell)))
+            rows.append(self.of_result(cell))
         self._write(rows, done=True)
         return pd.DataFrame(self._registered(rows))
 
@@ -168,6 +169,18 @@ class Measures:
     def _registered(self, rows: Sequence[Row]) -> list[Row]:
         return [row | {"registration": self.registration} for row in rows]
 
+    def knows(self, cell: Cell) -> bool:
+        """Whether the result of `cell` was measured before."""
+        return self._key_of_result(cell) in self._known
+
+    def of_result(self, cell: Cell) -> Row:
+        """The row of the result of `cell`, which is painted unless it was measured before."""
+        key = self._key_of_result(cell)
+        return self._known.get(key) or self.row(cell, cell.method, self.study.picture(cell)) | {"key": key}
+
+    def _key_of_result(self, cell: Cell) -> str:
+        return self._key(cell, cell.method, self.study.begin(cell).fingerprint(), self.study.sources(cell))
+
     def row(self, cell: Cell, method: str, picture: Tensor) -> Row:
         """What is measured about `picture` (1, 3, H, W), called `method`, beside the result of `cell`.
 
@@ -175,7 +188,7 @@ class Measures:
         """
         result = method == cell.method
         sources = () if method == CONTENT else self.study.sources(cell)
-        key = self._key(cell, method, picture, sources)
+        key = self._key(cell, method, hashlib.sha256(picture.cpu().numpy().tobytes()).hexdigest(), sources)
         if key in self._known:
             return self._known[key]
         content, judge = self.study.contents[cell.content], self.judge_of(cell.artist, cell.seed)
@@ -206,8 +219,8 @@ class Measures:
         made = {"artist": artist, "genre": genre, "seed": seed, "compared_with": compared}
         return {**made, "judge": self.judge.name, "driver": self.study.encoder.name}
 
-    def _key(self, cell: Cell, method: str, picture: Tensor, sources: Sequence[Work]) -> str:
-        """Of all that decides a row."""
+    def _key(self, cell: Cell, method: str, picture: str, sources: Sequence[Work]) -> str:
+        """Of all that decides a row. `picture`: the fingerprint of the run that makes it, or the hash of its pixels."""
         content = self.study.contents[cell.content]
         digest = hashlib.sha256(f"{VERSION}|{cell}|{method}|{self.judge.identity}|{content.genre}|{_has_lpips()}".encode())
         digest.update(f"{self.study.encoder.identity}".encode())
@@ -217,8 +230,7 @@ class Measures:
         for works in (*(found for name, found in self.others.items() if name != cell.artist), self.photographs, sources):
             digest.update(repr([(work.sha256, work.genre, work.group) for work in works]).encode())
         digest.update(repr(sorted((name, sorted(found.items())) for name, found in self.marks.items())).encode())
-        for image in (content.picture, picture):
-            digest.update(image.cpu().numpy().tobytes())
+        digest.update(picture.encode() + content.picture.cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def _layered(self, cell: Cell, picture: Tensor, sources: Sequence[Work], *, alone: bool) -> Row:
@@ -413,6 +425,12 @@ def _as_many(shows: Sequence[str], of_unseen: np.ndarray, groups: np.ndarray, se
         if len(free) > 1:  # the last of a genre stays to be compared with
             drawn.append(int(generator.choice(free)))
     return drawn, [i for i in range(len(groups)) if groups[i] not in groups[drawn]]
+
+
+def _rows(path: Path | None) -> dict[str, Row]:
+    """key -> row of the table `path`; nothing without one."""
+    rows = read_table(path).to_dict("records") if path and path.exists() else []
+    return {row["key"]: row for row in rows if row["key"]}
 
 
 def _numbers(found: Typicality | None) -> Row:

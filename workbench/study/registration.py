@@ -44,7 +44,7 @@ EXCLUSIONS = (
     "result of this study was painted.",
 )
 """Rules that are fixed, word by word."""
-_APART = ("pictures", "out", "marks", "registration")
+_APART = ("pictures", "out", "marks", "registration", "measured")
 
 
 @dataclass(frozen=True, kw_only=True)

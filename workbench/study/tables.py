@@ -12,14 +12,14 @@ TEXT = ("artist", "content", "genre", "method", "measure", "judge", "driver", "c
 """Columns of text. An empty cell is an empty text there, and NaN in all other columns."""
 
 
-def write_table(path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]]) -> None:
-    """Write `table`, or its rows, as CSV, atomically; a cell without a value stays empty."""
+def write_table(path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]]) -> Path:
+    """Write `table`, or its rows, as CSV, atomically; a cell without a value stays empty. Returns the path."""
     text = pd.DataFrame(table).map(inert).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    storage.write_text(path, text)
+    return storage.write_text(path, text)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The table that `write_table` wrote: text columns as str, the others as numbers."""
+    """The table that `write_table` wrote, or a compressed one (.csv.gz): text columns as str, the others as numbers."""
     table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""], encoding="utf-8")
     text = [name for name in TEXT if name in table]
     return table.fillna(dict.fromkeys(text, "")).map(as_it_was)
