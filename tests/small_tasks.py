@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from workbench import storage
 from workbench.errors import WorkbenchError
 
 
@@ -19,8 +20,8 @@ def seen(shared, item):
 
 
 def wait(folder, item):
-    """Say that it has begun, and after a minute, or when it is interrupted, that it has ended, and how."""
-    (folder / f"{item} begun").touch()
+    """Say that it has begun, and in which process; after a minute, or when it is interrupted, that it has ended, and how."""
+    storage.write_text(folder / f"{item} begun", f"{os.getpid()}")
     try:
         time.sleep(60)
         (folder / f"{item} complete").touch()

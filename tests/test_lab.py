@@ -834,9 +834,8 @@ class TestPanel:
         assert "12 of 12 paintings have fewer pixels than asked, 128 px; the smallest has 64 px" in panel.doubts.value
         Image.new("RGBA", (40, 30), (200, 30, 30, 128)).save(tmp_path / "cut-out.png")
         panel.content.value = str(tmp_path / "cut-out.png")
-        until(lambda: not exploration.measuring)
-        panel.refresh()
-        assert "cut-out.png has transparency" in panel.doubts.value and "12 of 12" in panel.doubts.value
+        until(lambda: panel.refresh() or "cut-out.png has transparency" in panel.doubts.value)
+        assert "12 of 12" in panel.doubts.value
         panel.size.value = 64
         assert "12 of 12" not in panel.doubts.value and "transparency" in panel.doubts.value
 
@@ -864,7 +863,37 @@ class TestPanel:
         assert "notes.png" in panel.message.value and 'role="alert"' in panel.message.value and exploration.choice == before
         panel.upload.receive({"name": "mine.png", "part": 1, "of": 2}, [b"a second part without a first"])
         assert sorted(path.name for path in Path("uploads").iterdir()) == ["evil .png", "mine-2.png", "mine.png"]
+        Path("uploads/taken.png").mkdir()
+        for name, kept in (("taken.png", "taken-2.png"), ("é" * 124 + ".png", "é" * 100 + ".png")):
+            send(name, picture)
+            assert exploration.choice.content == str(Path("uploads", kept)) and not panel.message.value
         until(lambda: not exploration.measuring)
+
+    def test_what_is_saved_or_uploaded_becomes_no_painting_of_the_corpus(self, exploration, two_styles, tmp_path, monkeypatch):
+        panel = TransferPanel(exploration)
+        exploration.start()
+        exploration.wait(PATIENCE)
+        monkeypatch.chdir(two_styles)
+        before = sorted(two_styles.rglob("*"))
+        panel._use(str(exploration.kept[-1].number), "save")
+        assert "it would become part of the corpus" in panel.message.value and 'role="alert"' in panel.message.value
+        picture = (two_styles / "work-04.png").read_bytes()
+        panel.upload.receive({"name": "mine.png", "part": 0, "of": 1}, [picture])
+        assert "it would become part of the corpus" in panel.message.value
+        assert sorted(two_styles.rglob("*")) == before
+        monkeypatch.chdir(tmp_path)
+        panel._use(str(exploration.kept[-1].number), "save")
+        assert "saved as" in panel.message.value
+
+    def test_a_result_is_saved_however_long_the_names_are(self, exploration, two_styles, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        content = Path("ü" * 120 + ".png")
+        content.write_bytes((two_styles / "work-04.png").read_bytes())
+        exploration.change(content=str(content))
+        exploration.start()
+        exploration.wait(PATIENCE)
+        saved = [exploration.save(exploration.kept[-1]) for _ in range(2)]
+        assert len({path.name for path in saved}) == 2 and all(path.is_file() for path in saved)
 
     def test_a_choice_beyond_what_the_controls_offer_is_shown_as_it_is(self, two_styles):
         settings = Settings(size=100, steps=900, alpha=50.0, brush=4.0, plateau=0)

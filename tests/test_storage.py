@@ -27,6 +27,11 @@ class TestAtomic:
         assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.txt"]
         assert (tmp_path / "new" / "a.txt").read_text() == "whole"
 
+    @pytest.mark.parametrize("name", ["a" * 251 + ".txt", "é" * 125 + ".txt"])
+    def test_any_name_that_the_file_system_takes_is_written(self, tmp_path, name):
+        assert storage.write_text(tmp_path / name, "whole").read_text() == "whole"
+        assert [p.name for p in tmp_path.iterdir()] == [name]
+
     def test_a_block_that_raises_leaves_what_was_there(self, tmp_path):
         storage.write_text(tmp_path / "a.txt", "before")
         with pytest.raises(ZeroDivisionError), storage.atomic(tmp_path / "a.txt") as temporary:

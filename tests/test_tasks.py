@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -68,6 +70,31 @@ def test_ctrl_c_interrupts_what_is_at_work_and_nothing_else_begins(to, tmp_path,
     stopping.join()
     assert time.monotonic() - began < 50  # a task takes a minute
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0 begun", "0 interrupted", "1 begun", "1 interrupted"]
+
+
+@pytest.mark.slow
+def test_a_killed_caller_leaves_no_process_behind(tmp_path):
+    program = f"""
+from pathlib import Path
+from small_tasks import wait
+from workbench import tasks
+if __name__ == "__main__":
+    list(tasks.each(wait, Path({str(tmp_path)!r}), range(5), workers=2))
+"""
+    script = tmp_path / "caller.py"
+    script.write_text(program)
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen([sys.executable, script], env=here, start_new_session=True) as caller:
+        until(lambda: len(list(tmp_path.glob("* begun"))) == 2)
+        caller.kill()
+    processes = ",".join(path.read_text() for path in tmp_path.glob("* begun"))
+
+    def states():
+        found = subprocess.run(["ps", "-o", "stat=", "-p", processes], capture_output=True, text=True)
+        return found.stdout.split()
+
+    until(lambda: all(state.startswith("Z") for state in states()))  # in a container nobody may collect what has ended
+    assert len(list(tmp_path.glob("* begun"))) == 2
 
 
 def test_another_place_is_refused():

@@ -1,5 +1,6 @@
 """Names that came from outside, such as titles and the names of files, on their way to a terminal, a page or a log."""
 
+import os
 import re
 from typing import TypeVar
 
@@ -15,6 +16,11 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 def plain(text: str) -> str:
     """`text` on one line, without anything that a terminal obeys: breaks become blanks, all else its number, as in \\x1b."""
     return _OBEYED.sub(_spelt, text)
+
+
+def shortened(name: str, most: int) -> str:
+    """As much of the beginning of `name` as has `most` bytes: file systems count bytes of names, and take 255 of them."""
+    return os.fsencode(name)[:most].decode("utf-8", errors="ignore") if len(os.fsencode(name)) > most else name
 
 
 def without_passwords(text: str) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from workbench.errors import UsageError, WorkbenchError
+from workbench.names import shortened
 
 try:
     import fcntl
@@ -212,7 +213,8 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     Raises WorkbenchError, naming `path`, when it cannot be written (permission, full disk, a folder in the way).
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}-{_HERE}{uuid.uuid4().hex[:8]}{path.suffix}")
+    stem = shortened(path.stem, 100)  # as long a name as the system takes can be written
+    temporary = path.with_name(f".{stem}-{os.getpid()}-{_HERE}{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent.resolve())

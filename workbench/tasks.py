@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -118,9 +119,16 @@ _worker: _Worker  # of this process
 
 def _begin(at: _Place, function: Callable[[Any, Any], Any], shared: Any) -> None:
     global _worker
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     at.enter()
     _worker = _Worker(function, shared)
     signal.signal(signal.SIGINT, _worker.stop)
+
+
+def _end_with(caller: Any) -> None:
+    """End this process when `caller` has ended: one that is killed leaves its pool waiting for tasks for ever."""
+    caller.join()
+    os._exit(1)
 
 
 def _in_the_pool(item: Any) -> Any:

@@ -170,17 +170,13 @@ def warn(*doubts: str) -> None:
 def open_corpus(name: str, *writes: Path | None) -> "Corpus":
     """The corpus called `name`; files that are left out are not left out in silence.
 
-    `writes` are the files that the command is to write, None for one that it is not. They may not lie in the corpus: a
-    picture would become one of its paintings, and any file would change the hash of the folder.
+    `writes` are the files that the command is to write, None for one that it is not. They may not lie in the corpus.
     """
     from workbench import inputs
 
     corpus = inputs.corpus(name, show=True)
-    root = corpus.root.resolve()
     for out in filter(None, writes):
-        # A link may lead out of the folder as well as into it, and linked folders are part of a corpus.
-        inside = root in out.resolve().parents or root in out.absolute().parents
-        require(not inside, f"cannot write {out}: it would become part of the corpus in {corpus.root}; choose another folder")
+        corpus.check_outside(out)
     if corpus.report.rejected:
         print(f"{corpus.name}: {corpus.report.lines()[0]}; workbench corpus check says why", file=sys.stderr)
     if corpus.report.copies:

@@ -132,6 +132,16 @@ class Corpus:
         require(-size <= key < size, f"index {key} is outside corpus {self.name!r} of {size} works")
         return self.works[key]
 
+    def check_outside(self, path: Path) -> None:
+        """UsageError for a file to be written that would lie in the corpus.
+
+        A picture would become one of its paintings, and any file would change the hash of the folder.
+        """
+        root = self.root.resolve()
+        # A link may lead out of the folder as well as into it, and linked folders are part of a corpus.
+        inside = root in path.resolve().parents or root in path.absolute().parents
+        require(not inside, f"cannot write {path}: it would become part of the corpus in {self.root}; choose another folder")
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The metadata columns that any work has, in the order of the file."""

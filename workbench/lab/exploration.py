@@ -16,6 +16,10 @@ from workbench.lab.preview import Preview
 from workbench.lab.runner import Kept, Runner
 from workbench.lab.session import Session
 from workbench.methods import Library
+from workbench.names import shortened
+
+LONGEST = 200
+"""Bytes of the name that a result is saved as, without number and suffix."""
 
 
 def _of(path: str) -> Any:
@@ -126,22 +130,29 @@ class Exploration:
         """Write a result with all that decided it inside; by default as `free_path(kept)`.
 
         It is a picture, or what else the suffix of `path` says among those that the method writes. Returns the path. Raises
-        WorkbenchError where it cannot be written.
+        WorkbenchError where it cannot be written, and UsageError where it would lie in a corpus that it was made from.
         """
         request = kept.choice.request
+        path = Path(path or self.free_path(kept))
+        self.check_path(kept, path)
         record = provenance.provenance(asdict(request), request.settings.seed, kept.sources, kept.weights)
         works = zip(kept.target.works, kept.target.weights, strict=True)
         record["works"] = [{"file": work.name, "sha256": work.sha256, "weight": weight} for work, weight in works]
         record |= {"command": "lab", "steps_done": len(kept.losses), "finished": kept.complete}
-        path, metadata = Path(path or self.free_path(kept)), {PNG_KEY: provenance.text(record)}
+        metadata = {PNG_KEY: provenance.text(record)}
         if kept.writer is not None and path.suffix.lower() in methods.get(request.method).suffixes:
             return kept.writer(path, metadata=metadata)
         return images.save(kept.picture, path, metadata=metadata)
 
+    def check_path(self, kept: Kept, path: Path) -> None:
+        """UsageError where a file at `path` would lie in a corpus that the result was made from."""
+        for name in kept.choice.request.corpora:
+            self.session.library.corpus(name).check_outside(path)
+
     @staticmethod
     def free_path(kept: Kept, suffix: str = ".png") -> Path:
         """A file in the current folder that does not exist yet, named after a result."""
-        stem = f"{short(kept.choice.content)} after {short(kept.choice.corpus)}, {kept.target.label}"
+        stem = shortened(f"{short(kept.choice.content)} after {short(kept.choice.corpus)}, {kept.target.label}", LONGEST)
         return next(path for k in count(1) if not (path := Path(f"{stem}{f' {k}' if k > 1 else ''}{suffix}")).exists())
 
     def code(self) -> str:

@@ -110,6 +110,7 @@ class Film(widgets.VBox):
         path = self.exploration.free_path(kept, made.suffix if name == "save" and made is not None else ".svg")
         try:
             if name == "save" and made is not None:
+                self.exploration.check_path(kept, path)
                 with storage.atomic(path) as temporary:
                     temporary.write_bytes(made.data)
             else:

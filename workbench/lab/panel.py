@@ -289,6 +289,8 @@ class TransferPanel(widgets.VBox):
     def _take(self, name: str, content: bytes) -> None:
         """Make an uploaded picture the content."""
         try:
+            if (corpus := self.exploration.known_corpus()) is not None:
+                corpus.check_outside(FOLDER / "picture")
             self.content.value = str(keep(name, content))
         except WorkbenchError as error:
             self._said, self._alert = str(error), True

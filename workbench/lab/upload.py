@@ -10,12 +10,14 @@ import traitlets
 from workbench import images, storage
 from workbench.errors import WorkbenchError
 from workbench.lab import page
-from workbench.names import plain
+from workbench.names import plain, shortened
 
 FOLDER = Path("uploads")
 """Where pictures are kept, from the current folder of the kernel."""
 MOST = 1 << 28
 """Bytes of a file, at most."""
+LONGEST = 200
+"""Bytes of the name of a kept file, without number and suffix."""
 
 
 class Upload(anywidget.AnyWidget):
@@ -53,10 +55,11 @@ def keep(name: str, content: bytes) -> Path:
     What is there already stays, and is not written again. WorkbenchError for what is no picture.
     """
     given = Path(plain(name).replace("\\", "/").rpartition("/")[2].lstrip(".") or "picture")
-    path, count = FOLDER / given, 1
-    while path.exists() and path.read_bytes() != content:
+    stem, suffix = shortened(given.stem, LONGEST), shortened(given.suffix, 10)
+    path, count = FOLDER / f"{stem}{suffix}", 1
+    while path.exists() and not (path.is_file() and path.read_bytes() == content):
         count += 1
-        path = FOLDER / f"{given.stem}-{count}{given.suffix}"
+        path = FOLDER / f"{stem}-{count}{suffix}"
     if not path.exists():
         with storage.atomic(path) as temporary:
             temporary.write_bytes(content)
