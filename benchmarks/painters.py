@@ -9,8 +9,8 @@ painters share. The methods of the study paint the contents, "as photographs", a
 Every picture is measured as in the study, and by its distance to the truth: style and content by --critic, colour, strokes.
 
 Writes OUT/painter-NN.csv, a row for every picture, content by content; in the end OUT/painters.csv, the same of all painters,
-OUT/ratios.csv and OUT/agreement.csv, which it prints. What is there is neither painted nor measured again. The levels of all
-intervals are painters; contents are averaged within.
+OUT/ratios.csv and OUT/agreement.csv, which it prints. What is there, or in painters/painter-NN.csv.gz beside this file, is
+neither painted nor measured again. The levels of all intervals are painters; contents are averaged within.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from workbench.images import colour
 from workbench.metrics.distances import distances
 from workbench.metrics.strokes import strokes_distance
 from workbench.samples.works import fingerprint
-from workbench.study import Artist, Cell, Content, Measures, Study, read_table, summary, write_table
+from workbench.study import Artist, Cell, Content, Measures, Study, pack_table, read_table, summary, write_table
 from workbench.study.design import ALPHAS
 from workbench.study.intervals import Interval, interval, known_mean
 from workbench.study.measures import CONTENT, Row
@@ -62,6 +62,8 @@ MEASURES = ("odds", "depth", "leak", "detail", "self_similarity")
 GENRES = ("landscape", "portrait", "still-life", "cityscape")
 SEEN, UNSEEN = "seen", "unseen"
 """What the files of works begin with: those for the methods, and those for the judge."""
+MEASURED = Path(__file__).parent / "painters"
+"""Folder of painter-NN.csv.gz, what was measured on other machines."""
 SCENE = 300
 """px. Long side of scenes, works and truths as they are painted."""
 OWN, SHOT = 2_000_000, 1_500_000
@@ -302,8 +304,11 @@ def run(args: argparse.Namespace) -> None:
         if args.workers > 1:
             study.paint(workers=args.workers)
         known = truths(number, contents, folder, args.size)
-        file = args.out / f"{artist.name}.csv"
-        tables.append(measured(AgainstTruth(study, judge, others, shot, file=file, truths=known, critic=critic)))
+        file, packed = args.out / f"{artist.name}.csv", args.measured / f"{artist.name}.csv.gz"
+        measures = AgainstTruth(study, judge, others, shot, file=file, earlier=packed, truths=known, critic=critic)
+        tables.append(measured(measures))
+        if args.pack:
+            pack_table(packed, tables[-1][tables[-1]["key"] != ""])
         print(f"{artist.name}: {len(tables[-1])} rows", flush=True)
     said(args.out, pd.concat(tables, ignore_index=True))
 
@@ -311,6 +316,8 @@ def run(args: argparse.Namespace) -> None:
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/painters"))
+    parser.add_argument("--measured", type=Path, default=MEASURED, help="folder of painter-NN.csv.gz, which are taken over")
+    parser.add_argument("--pack", action="store_true", help="add to these what is measured, when a painter is done")
     parser.add_argument("--painters", type=int, default=20, help="at least 2; the judge's probe tells each from the others")
     parser.add_argument("--first", type=int, default=0, help="paint after so many of them only; 0 is all")
     parser.add_argument("--contents", type=int, default=20)

@@ -156,8 +156,11 @@ def test_a_benchmark_that_is_stopped_goes_on_to_the_same_table(painters, monkeyp
     monkeypatch.setattr(painters, "GENRES", ("landscape", "portrait"))
     monkeypatch.setattr(painters, "SCENE", 96)
     words = "--painters 2 --contents 2 --seen 1 --unseen 2 --size 48 --steps 2 --critic random --alphas 0.05"
-    words += " --methods random blend wrong:blend colours:blend"
-    whole, stopped = (painters.options([*words.split(), "--out", str(tmp_path / name)]) for name in ("whole", "stopped"))
+    words += f" --methods random blend wrong:blend colours:blend --measured {tmp_path / 'packed'}"
+    whole, stopped, elsewhere = (
+        painters.options([*words.split(), "--out", str(tmp_path / name), *more])
+        for name, more in (("whole", ["--pack"]), ("stopped", ["--measured", str(tmp_path)]), ("elsewhere", []))
+    )
     painters.run(whole)
     painted = next(whole.out.glob("painted-*"))
     shutil.copytree(painted, stopped.out / painted.name)
@@ -177,6 +180,10 @@ def test_a_benchmark_that_is_stopped_goes_on_to_the_same_table(painters, monkeyp
     painters.run(stopped)
     for name in ("painter-00.csv", "painter-01.csv", "painters.csv", "ratios.csv", "agreement.csv"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    shutil.copytree(painted, elsewhere.out / painted.name)
+    painters.run(elsewhere)  # from the packed tables alone
+    assert not (elsewhere.out / "pictures").exists()
+    assert (elsewhere.out / "painters.csv").read_bytes() == (whole.out / "painters.csv").read_bytes()
     table = read_table(tmp_path / "whole" / "painters.csv").set_index("method")
     assert (table.loc["truth", "true_colour"] == 0).all() and (table.loc["blend", "true_style"] > 0).all()
     assert set(table.loc["blend", "artist"]) == {"painter-00", "painter-01"}

@@ -8,15 +8,12 @@ measured by every judge; notebook 06 paints those that it shows. Ctrl-C loses th
 """
 
 import argparse
-import gzip
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from workbench import encoders, storage, tasks
-from workbench.study import Cell, Measures, read_table, write_table
+from workbench import encoders, tasks
+from workbench.study import Cell, Measures, pack_table
 from workbench.study.measures import CONTENT, Row
 from workbench.study.registration import Design, Registration
 
@@ -50,16 +47,6 @@ def units(measures: Measures, methods: Iterable[str]) -> list[Unit]:
             if content in study.contents_of(artist) and not all(map(measures.knows, cells)):
                 found.append((artist, content, seed, methods))
     return found
-
-
-def pack(path: Path, rows: Sequence[Row]) -> None:
-    """Add `rows` to the compressed table `path`, each key once."""
-    tables = [read_table(path)] if path.exists() else []
-    table = pd.concat([*tables, pd.DataFrame(rows)]).drop_duplicates("key", keep="last")
-    order = ["artist", "seed", "content", "method", "draw", "level"]
-    with storage.atomic(path) as temporary, storage.temporary_folder() as folder:
-        plain = write_table(folder / "plain.csv", table.sort_values(order, kind="stable"))
-        temporary.write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
 
 
 def main() -> None:
@@ -98,7 +85,7 @@ def main() -> None:
     begun = time.monotonic()
     for count, (place, rows) in enumerate(tasks.each(measured, measures, todo, workers=arguments.workers), 1):
         for file, own in zip(files, rows, strict=True):
-            pack(file, own)
+            pack_table(file, own)
         artist, content, _, methods = todo[place]
         each = (time.monotonic() - begun) / count
         print(f"{count} of {len(todo)}: {content} after {artist}, {len(methods)} methods, {each:.0f} s each", flush=True)

@@ -2,6 +2,6 @@
 
 from workbench.study.design import Artist, Cell, Content, Study
 from workbench.study.measures import Measures
-from workbench.study.tables import read_table, write_table
+from workbench.study.tables import pack_table, read_table, write_table
 
-__all__ = ["Artist", "Cell", "Content", "Measures", "Study", "read_table", "write_table"]
+__all__ = ["Artist", "Cell", "Content", "Measures", "Study", "pack_table", "read_table", "write_table"]
