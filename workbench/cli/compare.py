@@ -261,7 +261,7 @@ def _named(target: "StyleTarget") -> str:
     else:
         named = ", ".join(f"{weight:.0%} {work.title}" for work, weight in works[:NAMED])
         named += f" and {len(works) - NAMED} more" if many else ""
-    return "; ".join(filter(None, [target.misfit, named]))
+    return "; ".join(filter(None, [target.misfit.partition(":")[0], named]))  # a caption has two lines
 
 
 def _blends(request: "Request") -> bool:
