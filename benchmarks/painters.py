@@ -30,6 +30,7 @@ from torch import Tensor
 from workbench import images
 from workbench.corpora import Corpus, Work, ingest
 from workbench.encoders import Encoder
+from workbench.encoders.remembering import Remembering
 from workbench.errors import WorkbenchError
 from workbench.generative import scenes
 from workbench.images import colour
@@ -281,7 +282,8 @@ def critic_of(name: str) -> Encoder:
 
 def run(args: argparse.Namespace) -> None:
     """Paint and measure what is missing, painter by painter, and say what came of it."""
-    driver, judge, critic = loaded(args.encoder), loaded(args.judge, precision="float32"), critic_of(args.critic)
+    driver, judge = loaded(args.encoder), loaded(args.judge, precision="float32")
+    critic = Remembering(critic_of(args.critic))
     settings = Settings(method="gram", size=args.size, steps=args.steps, plateau=0)
     folder = args.out / f"painted-{source()}"
     contents = contents_of(args.contents, folder)

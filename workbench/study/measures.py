@@ -14,6 +14,7 @@ from torch import Tensor
 from workbench import progress
 from workbench.corpora import Work
 from workbench.encoders import Encoder
+from workbench.encoders.remembering import Remembering
 from workbench.errors import WorkbenchError
 from workbench.metrics import sets, structure
 from workbench.metrics.distances import content_distance
@@ -71,6 +72,7 @@ class Measures:
     earlier: Path | None = None
 
     def __post_init__(self) -> None:
+        self.judge = self.judge if isinstance(self.judge, Remembering) else Remembering(self.judge)
         self.others = {name: self._without_contents(works) for name, works in self.others.items()}
         self.photographs = self._without_contents(self.photographs)
         self._known = _rows(self.earlier)
