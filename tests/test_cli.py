@@ -413,6 +413,50 @@ def test_compare_takes_what_transfer_takes(workbench, two_styles, photograph, tm
     assert status == 2 and "several" in the_line(err)
 
 
+LONG = "x" * 300
+"""A name that no file system takes."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("transfer", LONG, "--corpus", "CORPUS", "-o", "a.png"),
+        ("transfer", "CONTENT", "--corpus", LONG, "-o", "a.png"),
+        ("transfer", "CONTENT", "--corpus", "CORPUS", "-o", f"{LONG}.png"),
+        ("transfer", "CONTENT", "--corpus", "CORPUS", "--target", "single", "--style", LONG, "-o", "a.png"),
+        ("transfer", "CONTENT", "--target", "single", "--style", LONG, "-o", "a.png"),
+        ("transfer", "CONTENT", "--corpus", "CORPUS", "--mask", LONG, "--target", "regions", "-o", "a.png"),
+        *(
+            ("transfer", "CONTENT", "--corpus", "CORPUS", "--target", "whole", f"--{flag}", f"{before}{LONG}", "-o", "a.png")
+            for flag, before in (
+                ("method", ""), ("init", ""), ("encoder", ""), ("encoder", "embedded:"),
+                ("encoder", "clip:ViT-B-32/"), ("checkpoint", ""),
+            )
+        ),
+        *(
+            ("transfer", "CONTENT", "--corpus", "CORPUS", "--target", "blend", f"--{flag}", f"{before}{LONG}", "-o", "a.png")
+            for flag, before in (("retriever", "vae:"), ("index", "lancedb:"))
+        ),
+        ("compare", "CONTENT", "--corpus", "CORPUS", "--targets", "whole", "--pictures", LONG, "-o", "a.png"),
+        ("search", "CORPUS", LONG),
+        ("run", LONG),
+        ("sweep", LONG),
+        ("embed", LONG, "--kind", "content"),
+        ("train", "artist", "--corpus", "CORPUS", "--photos", LONG, "--steps", "1", "-o", "new"),
+        ("train", "dreambooth", "--corpus", "CORPUS", "--base", LONG, "--steps", "1", "-o", "new"),
+        ("evaluate", "lora", LONG, "--base", "small", "--corpus", "CORPUS", "--contents", "CONTENT", "-o", "new"),
+        ("study", "register", LONG, "-o", "a.json"),
+        ("study", "tally", LONG, "--key", LONG),
+    ],
+    ids=lambda words: " ".join(words).replace(LONG, "LONG"),
+)  # fmt: skip
+def test_a_name_that_is_too_long_is_refused_in_a_line(workbench, two_styles, photograph, words):
+    named = {"CORPUS": two_styles, "CONTENT": photograph}
+    status, _, err = workbench(*(named.get(word, word) for word in words))
+    assert status in (1, 2) and "xxxxx" in the_line(err) and "--debug" not in err
+    assert not list(Path().glob("new*"))
+
+
 def test_compare_has_a_row_for_every_method_and_no_row_twice(workbench, two_styles, photograph, monkeypatch):
     drawn, grid = [], figures.grid
     monkeypatch.setattr(figures, "grid", lambda *given, **more: drawn.append((*given[1:], more)) or grid(*given, **more))

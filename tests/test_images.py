@@ -1,11 +1,13 @@
 """Images: what each kind of file decodes to, that bad files are one clear line, and that tensors and files round-trip."""
 
+import hashlib
 import io
 import json
 import os
 import shutil
 import struct
 import time
+import tracemalloc
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,7 @@ from PIL import Image, ImageCms
 
 from workbench import images
 from workbench.errors import UsageError, WorkbenchError
+from workbench.images import decoding
 
 RAMP = np.linspace(0, 65535, 4096).round().astype(np.uint16).reshape(64, 64)
 D50 = (0.9642, 1.0, 0.8249)
@@ -826,6 +829,49 @@ def test_above_the_limit_on_pixels_a_picture_comes_reduced(tmp_path, monkeypatch
     means = np.asarray(whole.image.reduce(4), float)
     assert np.abs(np.asarray(found.image, float) - means).mean() < (8 if mode == "P" else 2)
     assert images.load(path, 64).shape[2:] == ((64, 48) if orientation == 6 else (48, 64))
+
+
+def test_a_large_file_is_hashed_without_being_held_in_memory(tmp_path):
+    path = tmp_path / "large.tif"
+    Image.new("RGB", (4000, 3000), (200, 120, 40)).save(path)  # 36 MB, for TIFF is not compressed here
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    tracemalloc.start()
+    try:
+        found = images.read(path, enough=64, sha256=digest)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.full == (3000, 4000) and most < decoding.HELD / 4
+
+
+@pytest.mark.parametrize("limit", [None, 1000], ids=["in this process", "apart"])
+@pytest.mark.parametrize("held", [0, decoding.HELD], ids=["read twice", "held in memory"])
+def test_what_is_decoded_is_what_was_hashed(tmp_path, monkeypatch, held, limit):
+    """A picture that is replaced before, or while, it is decoded is refused, or the one that was hashed is decoded."""
+    path, other = tmp_path / "a.png", tmp_path / "b.png"
+    photo(48, 64).save(path)
+    Image.new("RGB", (64, 48)).save(other)
+    digest, before = hashlib.sha256(path.read_bytes()).hexdigest(), path.read_bytes()
+    monkeypatch.setattr(decoding, "HELD", held)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    expected = np.asarray(images.read(path, enough=32, sha256=digest).image)
+    decode, unheld = decoding._decode, held == 0 or limit is not None
+
+    def late(*given):
+        path.write_bytes(other.read_bytes())
+        return decode(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "_decode", late)
+        if unheld:
+            with pytest.raises(WorkbenchError, match=r"a\.png: the file was replaced after it was listed"):
+                images.read(path, enough=32, sha256=digest)
+        else:
+            assert np.array_equal(np.asarray(images.read(path, enough=32, sha256=digest).image), expected)
+    with pytest.raises(WorkbenchError, match="was replaced after it was listed"):
+        images.read(path, enough=32, sha256=digest)
+    path.write_bytes(before)
+    assert np.array_equal(np.asarray(images.read(path, enough=32, sha256=digest).image), expected)
 
 
 def test_what_does_not_fit_into_the_memory_of_another_process_is_refused(tmp_path):

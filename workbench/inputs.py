@@ -1,7 +1,7 @@
 """Content images and corpora, by path or by a sample's name."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from workbench import images, provenance, samples
 from workbench.corpora import Corpus, ingest
 from workbench.errors import UsageError, WorkbenchError, require
-from workbench.paths import where, written
+from workbench.paths import is_dir, is_file, where, written
 
 COMPARED = 512
 """Long side, px, that suffices for every comparison of the content with paintings."""
@@ -19,7 +19,7 @@ def content_path(name: str) -> Path:
     """The file of a content image, `name` being a path or a sample photograph. UsageError when it is neither."""
     path = written(name)
     require(bool(name.strip()), "content is empty: name an image file, or a sample photograph")
-    if _exists(path.is_file):
+    if is_file(path):
         return path
     if name in samples.PHOTOGRAPHS:
         return samples.photograph_path(name)
@@ -53,9 +53,9 @@ def corpus_path(name: str) -> Path | None:
     """The folder or Parquet file of a corpus; None for a sample painter, who may yet have to paint. UsageError for neither."""
     path = written(name)
     require(bool(name.strip()), "corpus is empty: name a folder of paintings, or a sample painter")
-    if _exists(path.is_dir) or (_exists(path.is_file) and path.suffix == ".parquet"):
+    if is_dir(path) or (is_file(path) and path.suffix == ".parquet"):
         return path
-    if _exists(path.is_file):
+    if is_file(path):
         raise WorkbenchError(f"corpus {name} is a file: name the folder that holds the paintings")
     if name in samples.PAINTERS:
         return None
@@ -79,14 +79,6 @@ def striking_work(corpus_name: str) -> str:
     if corpus_name in samples.PAINTERS:
         return samples.a_single(corpus_name)
     raise UsageError("single is empty: name the one painting to compare with, by its file name or title")
-
-
-def _exists(look: Callable[[], bool]) -> bool:
-    """Whether a path is there. A name that is too long, or has a NUL byte, is not."""
-    try:
-        return look()
-    except (OSError, ValueError):
-        return False
 
 
 def _folders(parent: Path) -> list[str]:

@@ -24,6 +24,24 @@ def written(text: str | os.PathLike) -> Path:
         return Path(plain)
 
 
+# pathlib raises for a name that is too long or has a NUL byte, which is the name of nothing.
+
+
+def is_file(path: str | os.PathLike) -> bool:
+    """Whether there is a file under that name."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_dir(path: str | os.PathLike) -> bool:
+    """Whether there is a folder under that name."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def exists(path: str | os.PathLike) -> bool:
+    """Whether there is anything under that name."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def where(text: str) -> str:
     """Where a relative path was looked for, to end a message with; empty for an absolute path, and for what is no path."""
     path = written(text)

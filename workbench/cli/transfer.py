@@ -28,7 +28,7 @@ from workbench.cli.parser import (
 from workbench.cli.presets import DEFAULT, PRESETS
 from workbench.cli.stopping import CHECKPOINT_EVERY, advance
 from workbench.errors import UsageError, WorkbenchError, require
-from workbench.paths import written
+from workbench.paths import is_file, written
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -271,7 +271,7 @@ def _request(args: argparse.Namespace, settings: "Settings") -> "Request":
     require(retrieves, f"--retriever goes with --target {' or '.join(RETRIEVED)}, not with {args.target}")
     looks = args.index == "exact" or args.target in RETRIEVED
     require(looks, f"--index goes with --target {' or '.join(RETRIEVED)}, not with {args.target}")
-    require(args.mask is None or Path(args.mask).is_file(), f"--mask {args.mask}: no such file")
+    require(args.mask is None or is_file(args.mask), f"--mask {args.mask}: no such file")
     ways, combine = given(args, SETTINGS), given(args, REQUEST).get("combine", "mean")
     for flag, words, goes in (("softness", ("softmin",), ()), ("bag", ("patches",), ("patches",))):
         with_what = {"softness": "--combine softmin", "bag": "--combine patches or --style-loss patches"}[flag]

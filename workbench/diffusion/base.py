@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from workbench import encoders, provenance
 from workbench.errors import WorkbenchError, require
+from workbench.paths import is_dir, is_file
 
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 """Folders of a base model that decide what it paints."""
@@ -292,7 +293,7 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
 def _folder(name: str, download: bool) -> Path:
     """The folder of the model called `name`, on this machine."""
     path = Path(name)
-    if path.is_dir():
+    if is_dir(path):
         return path
     if name == SMALL:
         return Path(__file__).parent / SMALL
@@ -320,7 +321,7 @@ def _folder(name: str, download: bool) -> Path:
 
 
 def _folder_of_file(path: Path) -> Path:
-    require(path.is_file(), f"base {path}: no such file")
+    require(is_file(path), f"base {path}: no such file")
     folder = path.with_suffix("")
     need = f"base {path} needs its configurations: put those of a diffusers folder of the same kind into {folder}"
     require((folder / "model_index.json").is_file(), need)

@@ -25,6 +25,7 @@ from workbench.diffusion.base import Base, Words, library
 from workbench.errors import UsageError, require
 from workbench.generative import trained
 from workbench.generative.data import identity_of
+from workbench.paths import is_dir
 
 VERSION = 2
 """Part of the key of what is painted: raised whenever the same checkpoint would paint something else."""
@@ -54,8 +55,8 @@ def find(path: str | Path) -> list[Checkpoint]:
     of several trainings, as their headers tell.
     """
     path = Path(path)
-    files = [lora.find(path)] if not path.is_dir() else []
-    if path.is_dir():
+    files = [lora.find(path)] if not is_dir(path) else []
+    if is_dir(path):
         files += [file for file in path.glob("*.safetensors") if not _is_state(file)]
         files += [folder / lora.WEIGHTS for folder in path.iterdir() if (folder / lora.WEIGHTS).is_file()]
     require(bool(files), f"LoRA {path}: the folder holds no .safetensors file of a LoRA")

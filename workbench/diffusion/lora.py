@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from workbench import storage
 from workbench.diffusion.base import Base, first_line, library, quiet, shapes
 from workbench.errors import WorkbenchError, require
+from workbench.paths import is_dir, is_file
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 """The projections of the UNet that get a LoRA."""
@@ -128,8 +129,8 @@ def in_file(adapter: Adapter, state: Mapping[str, Tensor]) -> tuple[dict[str, Te
 def find(path: str | Path) -> Path:
     """The file of the LoRA `path`, a file or a folder as diffusers' scripts write it. UsageError where there is none."""
     path = Path(path)
-    found = path / WEIGHTS if path.is_dir() else path
-    require(found.is_file(), f"LoRA {path}: no such file" if not path.is_dir() else f"LoRA {path}: the folder has no {WEIGHTS}")
+    found = path / WEIGHTS if is_dir(path) else path
+    require(is_file(found), f"LoRA {path}: no such file" if not is_dir(path) else f"LoRA {path}: the folder has no {WEIGHTS}")
     safe = found.suffix == ".safetensors"
     require(safe, f"LoRA {found}: give a .safetensors file; what is pickled may run any code when it is read")
     return found

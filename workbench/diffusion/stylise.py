@@ -27,6 +27,7 @@ from workbench.errors import WorkbenchError, require
 from workbench.generative.families import assigned
 from workbench.generative.trained import Trained
 from workbench.images import colour
+from workbench.paths import is_file
 from workbench.targets import StyleTarget
 from workbench.transfer import Settings
 
@@ -241,7 +242,7 @@ def opened(name: str, identity: str, device: str) -> Base:
 @lru_cache(maxsize=1)
 def control_net(folder: str, device: str, dtype: torch.dtype) -> Any:
     """The ControlNet in `folder`, in the layout of diffusers."""
-    require(Path(folder, "config.json").is_file(), f"control {folder}: no folder of a ControlNet, with a config.json")
+    require(is_file(Path(folder, "config.json")), f"control {folder}: no folder of a ControlNet, with a config.json")
     for file in Path(folder).glob("*.safetensors"):
         storage.opened(file)
     try:

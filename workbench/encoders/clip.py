@@ -12,6 +12,7 @@ from torch import Tensor
 
 from workbench.encoders.base import Encoder, frozen
 from workbench.errors import UsageError, WorkbenchError
+from workbench.paths import is_file
 from workbench.storage import check_weights
 
 
@@ -49,7 +50,7 @@ def load_clip(name: str, *, device: torch.device) -> ClipEncoder:
         raise UsageError(f"encoder {name}: open_clip knows no model {architecture}; open_clip.list_models() lists them")
     path = find_checkpoint(architecture, pretrained)
     # A tag stands for more than its file: open_clip forgets the rest when it is given the file alone.
-    tag = {} if Path(pretrained).is_file() else open_clip.get_pretrained_cfg(architecture, pretrained)
+    tag = {} if is_file(pretrained) else open_clip.get_pretrained_cfg(architecture, pretrained)
     preprocessing = {part: tag[part] for part in ("mean", "std") if tag.get(part) is not None}
     try:
         model = open_clip.create_model(
@@ -73,7 +74,7 @@ def find_checkpoint(architecture: str, pretrained: str) -> Path:
     from huggingface_hub import try_to_load_from_cache
     from open_clip.pretrained import download_pretrained
 
-    if Path(pretrained).is_file():
+    if is_file(pretrained):
         return Path(pretrained)
     config = open_clip.get_pretrained_cfg(architecture, pretrained)
     if not config:

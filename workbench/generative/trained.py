@@ -25,6 +25,7 @@ from workbench.encoders import Encoder
 from workbench.encoders.embedded import digest
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.generative.training import Diverged, Training, previous
+from workbench.paths import is_file
 
 FORMAT = "2026-12"
 """Version of the file: raised whenever the same numbers would paint something else."""
@@ -141,17 +142,17 @@ def exists(name: str) -> bool:
     if Path(name).name in ("", ".."):
         return False
     path = out_path(name)
-    return path.is_file() or (path.parent == Path() and (SHIPPED / path.name).is_file()) or checkpoint_path(path).is_file()
+    return is_file(path) or (path.parent == Path() and is_file(SHIPPED / path.name)) or is_file(checkpoint_path(path))
 
 
 def find(name: str) -> Path:
     """The file called `name`: a path, or a network in the package by its stem. UsageError where there is none."""
     path = out_path(name)
-    if path.is_file():
+    if is_file(path):
         return path
-    if (shipped := SHIPPED / path.name).is_file() and path.parent == Path():
+    if is_file(shipped := SHIPPED / path.name) and path.parent == Path():
         return shipped
-    begun = checkpoint_path(path).exists()
+    begun = is_file(checkpoint_path(path))
     require(not begun, f"the training of {path} was stopped before its end: workbench train ... -o {name} --resume")
     known = ", ".join(names_in_package())
     raise UsageError(f"no trained network {name}: no such file, and none in the package ({known or 'there is none'})")

@@ -24,6 +24,8 @@ from workbench.names import plain
 # What the pixels of a file decode to depends on this code and on Pillow: part of every cache key. Raise the number
 # whenever `read` changes its verdicts, sizes, notes or pixels.
 DECODER = f"3-{PIL.__version__}"
+HELD = 2**25
+"""Bytes of a file that is read into memory to be hashed and decoded; larger ones are read twice."""
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
 # Formats whose decoders run inside this process. Pillow would start Ghostscript for an EPS, whatever its suffix says.
@@ -60,7 +62,7 @@ def read(
     `enough`: a long side, px, down to which the picture may be reduced where that saves work: JPEG's decoder leaves out the
     high frequencies of its blocks, by 2, 4 or 8; what has more pixels than Pillow's limit is reduced apart, see `vast`.
 
-    `sha256`: the hash that the file had when it was listed. It is read once, and what is decoded is what was hashed.
+    `sha256`: the hash that the file had when it was listed: what is decoded is what was hashed.
 
     In this order: first frame; EXIF orientation; greys deeper than 8 bits scaled (16-bit by 1/257, see `_grey`);
     embedded ICC profile (RGB, grey, CMYK, Lab) to sRGB, relative colorimetric with black point compensation, so that
@@ -81,7 +83,9 @@ def read(
     notes: list[str] = []
     try:
         with _warnings.kept() as caught:
-            image, depth, reduced = _decode(path, notes, enough, _content(path, sha256) if sha256 else None)
+            held = _content(path, sha256) if sha256 and path.stat().st_size <= HELD else None
+            with _unchanged(path, "" if held else sha256):
+                image, depth, reduced = _decode(path, notes, enough, held, sha256)
     except WorkbenchError:
         raise
     except Image.DecompressionBombError as error:
@@ -182,8 +186,29 @@ def _content(path: Path, sha256: str) -> bytes:
     """The bytes of a file whose hash is `sha256`."""
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise unreadable(path, "the file was replaced after it was listed; open it, or its corpus, again")
+        raise _replaced(path)
     return content
+
+
+@contextmanager
+def _unchanged(path: Path, sha256: str | None) -> Iterator[None]:
+    """WorkbenchError unless `path`, which the block reads, was the file with this hash all the time; nothing without one."""
+    before = _stamp(path)
+    yield
+    if sha256:
+        with path.open("rb") as file:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        if not same or _stamp(path) != before:
+            raise _replaced(path)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _replaced(path: Path) -> WorkbenchError:
+    return unreadable(path, "the file was replaced after it was listed; open it, or its corpus, again")
 
 
 @dataclass(frozen=True)
@@ -195,9 +220,12 @@ class _Depth:
 
 
 def _decode(
-    path: Path, notes: list[str], enough: int | None, content: bytes | None
+    path: Path, notes: list[str], enough: int | None, content: bytes | None, sha256: str | None
 ) -> tuple[Image.Image, _Depth, tuple[int, int] | None]:
-    """The first frame, every byte of it decoded, upright; the sample layout of the file; (height, width) if it was reduced."""
+    """The first frame, every byte of it decoded, upright; the sample layout of the file; (height, width) if it was reduced.
+
+    `content`: the bytes of the file, None to read it; `sha256`: their hash.
+    """
     try:
         with Image.open(path if content is None else io.BytesIO(content), formats=_formats()) as image:
             whole = image.size
@@ -218,7 +246,8 @@ def _decode(
     except Image.DecompressionBombError:
         if not enough:
             raise
-        return _decode_apart(path, notes, enough)
+        with _unchanged(path, sha256 if content else ""):  # it reads the file
+            return _decode_apart(path, notes, enough)
     if frames:
         notes.append(f"first of {frames} frames")
     if turned != 1 or left != 1:

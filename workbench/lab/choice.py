@@ -10,7 +10,7 @@ from workbench.errors import require
 from workbench.methods import RETRIEVED, Request, parse
 from workbench.methods.library import target_key
 from workbench.methods.strokes import BrushStrokes
-from workbench.paths import written
+from workbench.paths import is_file, written
 from workbench.strokes.painting import Options
 from workbench.targets import TARGETS, TAU
 from workbench.transfer import INITS, Settings
@@ -114,4 +114,4 @@ class Choice:
 def short(name: str) -> str:
     """The name of a file or a folder without its path, as in a caption."""
     path = written(name)
-    return path.stem if path.is_file() else path.name
+    return path.stem if is_file(path) else path.name

@@ -16,7 +16,7 @@ from workbench.encoders import Encoder
 from workbench.errors import UsageError, WorkbenchError, require
 from workbench.methods import registry
 from workbench.methods.request import RETRIEVED, Request
-from workbench.paths import written
+from workbench.paths import is_file, written
 from workbench.provenance import Source
 from workbench.retrieval import filling, stores
 from workbench.retrieval.index import Index, Where
@@ -249,7 +249,7 @@ class Library:
         try:
             return works.find(style)
         except UsageError:
-            if not written(style).is_file():
+            if not is_file(written(style)):
                 raise
             return lone_work(written(style))
 

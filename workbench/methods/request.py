@@ -5,12 +5,12 @@ In words a request is TARGET, METHOD:TARGET or TARGET/COMBINE: "blend", "gram:si
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from workbench import encoders, samples
 from workbench.errors import UsageError, require
 from workbench.methods import registry
+from workbench.paths import is_file
 from workbench.retrieval import stores
 from workbench.targets import TARGETS, TAU, Combination, check_tau, check_words, combination
 from workbench.transfer.settings import Settings, is_number
@@ -101,9 +101,7 @@ class Request:
         for text in self.where:
             require("=" in text, f"where {text!r}: write COLUMN=VALUE")
         lone = self.target == "single" and count == 0 and bool(self.style)
-        require(
-            not lone or Path(self.style).is_file(), f"style {self.style}: no such file; give a corpus to name one of its works"
-        )
+        require(not lone or is_file(self.style), f"style {self.style}: no such file; give a corpus to name one of its works")
         weighted = self.target != "by-hand" or bool(self.weights)
         require(weighted, "target by-hand needs weights: works, and a number for each")
         stores.parse(self.index)

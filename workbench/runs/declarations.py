@@ -148,6 +148,7 @@ def read(notebook: Path) -> "nbformat.NotebookNode":
         ValueError,
         AttributeError,
         KeyError,
+        NameError,  # of nbformat itself, for a cell of no known type
         TypeError,
         RecursionError,
         nbformat.ValidationError,

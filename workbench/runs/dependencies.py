@@ -23,10 +23,10 @@ import workbench
 from workbench import provenance as pv
 from workbench import storage
 from workbench.errors import WorkbenchError
-from workbench.paths import written
+from workbench.paths import exists, written
 from workbench.runs import record
 from workbench.runs.declarations import read
-from workbench.runs.placing import exists, texts
+from workbench.runs.placing import texts
 from workbench.storage import read_object
 
 FILE = "dependencies.json"

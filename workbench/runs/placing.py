@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError, require
-from workbench.paths import written
+from workbench.paths import exists, written
 from workbench.runs import record
 
 WRITTEN = ("out", "pictures", "answers", "index")
@@ -51,14 +51,6 @@ def texts(value: object) -> Iterator[str]:
         yield from (text for item in value.values() for text in texts(item))
     elif isinstance(value, list | tuple):
         yield from (text for item in value for text in texts(item))
-
-
-def exists(text: str | Path) -> bool:
-    """Whether there is something under that name."""
-    try:
-        return Path(text).exists()
-    except (OSError, ValueError, TypeError):  # too long, or a zero byte: a text that is no name; or no text
-        return False
 
 
 def _within(inner: Path, outer: Path) -> bool:

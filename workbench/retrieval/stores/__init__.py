@@ -6,11 +6,10 @@ extra of this package, called as the first word.
 
 import importlib
 import re
-from pathlib import Path
 
 from workbench.errors import require
 from workbench.names import without_passwords
-from workbench.paths import where
+from workbench.paths import exists, where
 from workbench.retrieval.index import ExactIndex, Index
 
 STORES = {
@@ -57,7 +56,7 @@ def open_index(words: str, *, filled: bool = False) -> Index:
     if store == "exact":
         return ExactIndex()
     if filled and store in ON_DISK and "://" not in place:
-        require(Path(place).exists(), f"index {words}: there is no {place}{where(place)}")
+        require(exists(place), f"index {words}: there is no {place}{where(place)}")
     module, kind, _ = STORES[store]
     opened: Index = getattr(importlib.import_module(f"workbench.retrieval.stores.{module}"), kind)(place, name)
     return opened
