@@ -110,7 +110,8 @@ class TestParameters:
                 runs.parameters(path)
         with pytest.raises(WorkbenchError, match=r"cannot read .*absent\.ipynb"):
             runs.parameters(tmp_path / "absent.ipynb")
-        old = json.dumps({"nbformat": 1, "nbformat_minor": 0, "metadata": {}, "cells": [{"cell_type": "markdown", "source": ""}]})
+        cells = [{"cell_type": "markdown", "source": ""}]
+        old = json.dumps({"nbformat": 1, "nbformat_minor": 0, "metadata": {}, "cells": cells})
         for text in ("not JSON", "[]", "{}", '{"nbformat": 4}', "\udce9", old):
             (tmp_path / "broken.ipynb").write_text(text, errors="surrogateescape")
             with pytest.raises(WorkbenchError, match=r"broken\.ipynb"):
