@@ -445,6 +445,7 @@ LONG = "x" * 300
         ("train", "artist", "--corpus", "CORPUS", "--photos", LONG, "--steps", "1", "-o", "new"),
         ("train", "dreambooth", "--corpus", "CORPUS", "--base", LONG, "--steps", "1", "-o", "new"),
         ("evaluate", "lora", LONG, "--base", "small", "--corpus", "CORPUS", "--contents", "CONTENT", "-o", "new"),
+        ("bench", LONG),
         ("study", "register", LONG, "-o", "a.json"),
         ("study", "tally", LONG, "--key", LONG),
     ],

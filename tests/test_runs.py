@@ -255,7 +255,11 @@ class TestParameters:
     def test_the_settings_must_be_an_object(self, notebook, tmp_path):
         path = notebook("size: int = 8")
         chosen = tmp_path / "settings.json"
-        for text, reason in (("{", "not JSON"), ("[1]", "must be a JSON object"), (None, "cannot read the settings")):
+        for text, reason in (
+            ("{", "cannot be read as JSON"),
+            ("[1]", "must be a JSON object"),
+            (None, "cannot read the settings"),
+        ):
             chosen.unlink(missing_ok=True) if text is None else chosen.write_text(text)
             with pytest.raises(UsageError, match=reason):
                 runs.run(path, {}, settings=chosen, out=tmp_path / "runs")

@@ -7,14 +7,60 @@ import sys
 from pathlib import Path
 
 import full
+import nbformat
 import numpy as np
 import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
+from PIL import Image
 
 from workbench import storage
+from workbench.cli import main
 from workbench.errors import WorkbenchError
+
+
+class TestTwice:
+    """A key that a person gives twice is refused wherever it is read: one of its values would be lost."""
+
+    def test_in_json(self):
+        assert storage.parsed('{"a": {"b": 1}, "c": [{"b": 2}]}') == {"a": {"b": 1}, "c": [{"b": 2}]}
+        for text in ('{"a": 1, "a": 1}', '[{"x": {"a": 1, "b": 2, "a": 3}}]'):
+            with pytest.raises(ValueError, match="'a' is given twice"):
+                storage.parsed(text)
+
+    @pytest.mark.parametrize(
+        ("name", "text", "command"),
+        [
+            ("g.yaml", "notebook: n.ipynb\nvary: {a: [1]}\nvary: {b: [2]}\n", ("sweep", "g.yaml")),
+            ("g.yaml", "notebook: n.ipynb\nvary: {a: [1], b: [2], a: [3]}\n", ("sweep", "g.yaml")),
+            ("s.json", '{"a": 1, "a": 2}', ("run", "n.ipynb", "--settings", "s.json")),
+            (
+                "r.json",
+                '[{"steps": 1, "steps": 2}]',
+                ("distil", "--data", "works", "--recipe", "r.json", "--out", "x.safetensors"),
+            ),
+            ("d.json", '{"contents": ["china"], "contents": ["flower"]}', ("study", "register", "d.json", "-o", "x.json")),
+            ("works/metadata.jsonl", '{"file_name": "a.png", "title": "A", "title": "B"}', ("corpus", "check", "works")),
+            (
+                "works/a",
+                "",
+                ("transfer", "a.png", "--corpus", "works", "--method", "strokes", "--options", "strokes=2", "strokes=3"),
+            ),
+        ],
+        ids=lambda value: value if isinstance(value, str) and len(value) < 12 else "",
+    )
+    def test_in_the_files_and_options_of_commands(self, tmp_path, monkeypatch, capsys, name, text, command):
+        monkeypatch.chdir(tmp_path)
+        Path("works").mkdir()
+        for picture in ("a.png", "works/a.png"):
+            Image.new("RGB", (40, 30), (90, 60, 30)).save(picture)
+        cell = nbformat.v4.new_code_cell("a: int = 1", metadata={"tags": ["parameters"]})
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), "n.ipynb")
+        Path(name).write_text(text)
+        status = main([*command, *(("-o", "x.png") if command[0] == "transfer" else ())])
+        assert status in (1, 2) and "is given twice" in capsys.readouterr().err
+        assert not list(Path().glob("x*")) and not Path("runs").exists()
 
 
 class TestAtomic:

@@ -295,6 +295,19 @@ def read_text(path: str | os.PathLike, encoding: str = "utf-8") -> str:
     return path.read_text(encoding=encoding)
 
 
+def parsed(text: str) -> Any:
+    """JSON that a person wrote. ValueError for what is none, and for a key that is given twice, of which one would be lost."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is given twice")
+        return found
+
+    return json.loads(text, object_pairs_hook=once)
+
+
 def read_object(path: str | os.PathLike) -> dict[str, Any]:
     """The JSON object in a file. Raises WorkbenchError, naming `path`, where it cannot be read or holds anything else."""
     try:

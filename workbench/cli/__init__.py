@@ -5,6 +5,7 @@ help looks its default up. Heavy modules are imported inside the commands: torch
 neither `--help` nor a typo should wait for it.
 """
 
+import errno
 import gc
 import os
 import signal
@@ -73,6 +74,8 @@ def _message(error: BaseException, hint: str) -> tuple[str, int]:
     """The message of `error`, with a `hint` where it is a fault of the workbench, and the exit status."""
     if isinstance(error, WorkbenchError):
         return str(error), error.exit_code
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{error.filename}: {error.strerror}", WorkbenchError.exit_code
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "interrupted", INTERRUPTED
     return f"{type(error).__name__}: {error}{hint}", 1

@@ -275,7 +275,7 @@ def seen_in(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix.lower() == ".json":
-            return [str(name) for name in json.loads(text)["bank"]]
+            return [str(name) for name in storage.parsed(text)["bank"]]
         if path.suffix.lower() == ".csv":
             return [row["file_name"] for row in csv.DictReader(text.splitlines()) if row["split"] == "bank"]
     except OSError as error:

@@ -145,6 +145,7 @@ def assigned(kind: Any, whose: str, assignments: Iterable[str]) -> dict[str, Any
         near = difflib.get_close_matches(option, names, n=1)
         instead = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
         require(option in names, f"{whose} has no option {option!r}: {instead}")
+        require(option not in found, f"option {option} is given twice")
         several = typing.get_origin(types[option]) is tuple
         try:
             found[option] = TypeAdapter(types[option]).validate_python(value.split(",") if several else value)

@@ -4,7 +4,6 @@ The status comes from what papermill and the kernel did, never from the notebook
 timed out or the kernel died, that one has `exception: null` and `completed` (papermill 2.7).
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -110,11 +109,11 @@ def _run(
 def read_settings(path: Path) -> dict[str, object]:
     """Read parameter values from a JSON object. Raises UsageError when the file does not hold one."""
     try:
-        values = json.loads(storage.read_text(path))
+        values = storage.parsed(storage.read_text(path))
     except OSError as error:
         raise UsageError(f"cannot read the settings {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"the settings {path} are not JSON: {error}") from error
+        raise UsageError(f"the settings {path} cannot be read as JSON: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"the settings {path} must be a JSON object of parameter names and values")
     return values

@@ -37,7 +37,17 @@ _OVERVIEW = re.compile(rf"{index_page.OVERVIEW}(-\d+)?\.(png|pdf)")
 
 
 class _Yaml(yaml.SafeLoader):
-    """YAML's safe loader, to which 1e-2 is a number, as it is to everybody, and not a text for want of a point."""
+    """YAML's safe loader, to which 1e-2 is a number, as it is to everybody, and not a text for want of a point.
+
+    A key that is given twice is an error: YAML forbids it, and PyYAML would keep the last.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        for place, key in enumerate(keys):
+            if key in keys[:place]:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), [*"-+0123456789"])

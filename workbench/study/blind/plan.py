@@ -271,9 +271,9 @@ def plan(
 
 
 def names(text: str, methods: Iterable[str]) -> str:
-    """The first of `methods` that stands in `text` as a word, in whatever case, or ""."""
-    found = (method for method in methods if re.search(rf"(?<!\w){re.escape(method)}(?!\w)", text, re.IGNORECASE))
-    return next(found, "")
+    """The first of `methods` that stands in `text` as a word, in whatever case if it is more than a letter, or ""."""
+    words = ((method, re.IGNORECASE if len(method) > 1 else 0) for method in methods)
+    return next((method for method, case in words if re.search(rf"(?<!\w){re.escape(method)}(?!\w)", text, case)), "")
 
 
 def _trials(chosen: Pools, checks: Sequence[Check], repeats: float, rng: np.random.Generator) -> tuple[Trial, ...]:
@@ -310,6 +310,8 @@ def _pools(items: Sequence[Item]) -> Pools:
     for item in items:
         cell = cells[item.artist, item.content, item.seed]
         require(item.method not in cell, f"two items are {item.content} after {item.artist} by {item.method}, seed {item.seed}")
+        same = next((method for method, other in cell.items() if other.picture == item.picture), None)
+        require(same is None, f"{item.picture} is given for two methods, {same} and {item.method}")
         cell[item.method] = item
     pools: Pools = defaultdict(list)
     for first, second in (two for cell in cells.values() for two in itertools.combinations(cell.values(), 2)):
