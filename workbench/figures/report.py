@@ -13,7 +13,7 @@ WIDTH = 6.6
 """Inches. Width of the text of a page of A4."""
 ROW = 0.21
 """Inches from one row to the next."""
-NAMES = 2.5
+NAMES = 3.0
 """Inches. Width of the names of rows, at most."""
 DASHES = ("-", "--", ":", "-.")
 
@@ -66,7 +66,7 @@ def places(panels: Mapping[str, Mapping[str, Sequence[float]]], *, controls: int
 def tradeoffs(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]) -> Figure:
     """artist -> method -> (content distances, log-odds), a line each, with one legend below. UsageError without a line."""
     names = _names(panels)
-    figure, axes = _figure(list(panels), 2.3, 0.5, below=0.45 + 0.2 * -(-len(names) // 4), gap=0.55)
+    figure, axes = _figure(list(panels), 1.8, 0.5, below=0.45 + 0.2 * -(-len(names) // 4), gap=0.55)
     for axis, lines in zip(axes, panels.values(), strict=True):
         for name, (x, y) in lines.items():
             k = names.index(name)

@@ -32,7 +32,7 @@ Kind = Literal["missing", "gate", "few", "not shown", "disputed", "claimed"]
 KINDS: Mapping[Kind, tuple[str, str]] = {
     "not shown": (
         "showed no difference",
-        "No difference was shown; in parentheses, from what size on one would have been, with the registered power",
+        "No difference was shown; one of the size in parentheses, or more, would have been with the registered power",
     ),
     "missing": ("had no value", "There is no value"),
     "gate": ("had no judge that passed the gate", "The judge did not pass the gate, and nothing is decided"),
@@ -52,7 +52,7 @@ def text(words: object) -> str:
 
 def code(words: object) -> str:
     """`text` in the font of names, such as those of methods."""
-    return f"#name[{text(words)}]"
+    return f"#name[{text(words)}];"
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -63,6 +63,16 @@ def number(value: float, digits: int = 2) -> str:
         return "∞" if value > 0 else "−∞"
     shown = f"{value:.{digits}f}"
     return shown.lstrip("-") if float(shown) == 0 else shown.replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """A share as whole per cent, which no line breaks."""
+    return f"{100 * share:.0f}\u00a0%"
+
+
+def plural(count: int, noun: str) -> str:
+    """ "1 seed", "2 seeds"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def chance(p: float) -> str:
@@ -99,8 +109,9 @@ class Verdict:
 def verdict(one: Contrast, row: Mapping[str, Any], *, level: float, power: float) -> Verdict:
     """The verdict on a contrast from its `row` in contrasts.csv, by these rules, of which the first that fits decides:
 
-    missing: no mean difference. gate: the judge did not pass. few: contents below LEAST_LEVELS. claimed: Holm's p < `level`, the
-    interval excludes 0, and every other judge that passed has the same sign; disputed: the same without the last. not shown: else.
+    missing: no mean difference. gate: the judge did not pass. few: contents below LEAST_LEVELS. claimed: Holm's p < `level`,
+    the interval excludes 0, and every other judge that passed has the same sign; disputed: the same without the last.
+    not shown: else.
     """
     digits = of(one.endpoint)
     after, what = f"After {text(one.artist)}", text(one.endpoint)
@@ -125,13 +136,13 @@ def verdict(one: Contrast, row: Mapping[str, Any], *, level: float, power: float
         counted = "1 content has" if n == 1 else f"{n} contents have"
         return said("few", f"{after}, {counted} the {what} of both {first} and {second}: too few for an interval or a verdict.")
     less, low, high, p = (float(row[name]) for name in ("less", "low", "high", "p_holm"))
-    found = f"95 % interval {number(low, digits)} to {number(high, digits)}, Holm p {_equals(p)}, {n} contents"
+    found = f"95 % interval {number(low, digits)} to {number(high, digits)}, Holm _p_\u00a0{_equals(p)}, {n} contents"
     judges, agree = int(row["judges"]), int(row["agree"])
     if p < level and (low > 0 or high < 0):
         size = f"{number(abs(less), digits)} {'higher' if less > 0 else 'lower'}"
         if agree == judges:
             others = (
-                f"all {judges} other judges that passed the gate find the same sign"
+                f"{agree} of {judges} other judges that passed the gate find the same sign"
                 if judges > 1
                 else "the other judge that passed the gate finds the same sign"
                 if judges
@@ -144,7 +155,7 @@ def verdict(one: Contrast, row: Mapping[str, Any], *, level: float, power: float
         )  # fmt: skip
     visible = float(row["visible"])
     seen = (
-        f"a difference of {number(visible, digits)} or more would have been with {power:.0%} power".replace("%", " %")
+        f"a difference of {number(visible, digits)} or more would have been with a power of {percent(power)}"
         if math.isfinite(visible)
         else "with so few contents and so many tests none would have been"
     )
@@ -156,7 +167,7 @@ def verdict(one: Contrast, row: Mapping[str, Any], *, level: float, power: float
 
 
 def _equals(p: float) -> str:
-    return chance(p) if p < 0.001 else f"= {chance(p)}"
+    return (chance(p) if p < 0.001 else f"= {chance(p)}").replace(" ", "\u00a0")
 
 
 @dataclass(frozen=True)
@@ -247,7 +258,7 @@ def counted(verdicts: Sequence[Verdict], *, exploration: bool) -> str:
     numbers = {kind: sum(one.kind == kind for one in verdicts) for kind in KINDS}
     parts = [f"{numbers[kind] or 'none'} {_agreeing(words, numbers[kind])}" for kind, (words, _) in KINDS.items()
              if numbers[kind] or kind == "claimed"]  # fmt: skip
-    joined = f"{', '.join(parts[:-1])}, and {parts[-1]}" if len(parts) > 1 else parts[0]
+    joined = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
     return f"Of {len(verdicts)} {family} {joined}."
 
 
@@ -258,7 +269,7 @@ def _agreeing(words: str, count: int) -> str:
 
 
 def abstract(evidence: Evidence) -> str:
-    """What was found, made of the verdicts: what was not shown comes first, and what is claimed comes last, in whole sentences."""
+    """What was found, made of the verdicts: what was not shown comes first, and what is claimed last, in whole sentences."""
     verdicts = evidence.verdicts
     if not verdicts:
         return "No contrast was registered: nothing is tested, and nothing is claimed."
@@ -312,10 +323,9 @@ def table(
     return "\n".join(lines)
 
 
-def picture(file: str, *, caption: str, label: str, height: str = "auto") -> str:
-    """A numbered figure in Typst, as wide as the text: `file` lies beside the source; height: of the picture, at most."""
-    shown = f'image({json.dumps(file, ensure_ascii=False)}, width: 100%, height: {height}, fit: "contain")'
-    return f"#figure({shown}, caption: [{caption}]) <{label}>\n"
+def picture(file: str, *, caption: str, label: str) -> str:
+    """A numbered figure in Typst, as wide as the text where a page has room: `file` lies beside the source."""
+    return f"#figure(fitted({json.dumps(file, ensure_ascii=False)}), placement: auto, caption: [{caption}]) <{label}>\n"
 
 
 def ends(words: str) -> tuple[float, float, float]:
@@ -329,6 +339,7 @@ def document(body: str, *, title: str, subtitle: str, date: str, footer: str) ->
     year, month, day = (int(part) for part in date.split("-"))
     head = f"#show: report.with(title: [{text(title)}], subtitle: [{text(subtitle)}],\n  footer: [{text(footer)}],"
     made = f" date: datetime(year: {year}, month: {month}, day: {day}))"
+    body = body.replace(" %", "\u00a0%")  # no line begins with a sign of per cent
     return f"{storage.read_text(_TEMPLATE)}\n{head}{made}\n\n{body}"
 
 
