@@ -41,6 +41,7 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
     "claimed": ("are claimed", "Claimed"),
 }
 """What may come of a contrast, in the order of the abstract: of how many it is said, and the heading of their list."""
+_NUMBERS = ("less", "p_holm", "contents", "judges", "agree")  # columns without which a contrast has no verdict
 _TEMPLATE = Path(__file__).with_name("report.typ")
 
 
@@ -121,13 +122,13 @@ def verdict(one: Contrast, row: Mapping[str, Any], *, level: float, power: float
     def said(kind: Kind, sentence: str, brief: str = short) -> Verdict:
         return Verdict(one, kind, sentence, brief, row)
 
-    if math.isnan(row.get("less", math.nan)):
+    if any(math.isnan(row.get(name, math.nan)) for name in _NUMBERS):
         return said(
             "missing", f"{after}, no content has the {what} of both {first} and {second}: there is no difference to judge."
         )
     n = int(row["contents"])
-    if not row["judge_passed"]:
-        judge = code(row["judge"])
+    if str(row.get("judge_passed")) != "True":
+        judge = code(row.get("judge", "of this table"))
         return said(
             "gate", f"The judge {judge} did not pass the gate for {text(one.artist)} and decides nothing about the {what} of "
             f"{first} and {second}."
@@ -135,7 +136,7 @@ def verdict(one: Contrast, row: Mapping[str, Any], *, level: float, power: float
     if n < LEAST_LEVELS:
         counted = "1 content has" if n == 1 else f"{n} contents have"
         return said("few", f"{after}, {counted} the {what} of both {first} and {second}: too few for an interval or a verdict.")
-    less, low, high, p = (float(row[name]) for name in ("less", "low", "high", "p_holm"))
+    less, low, high, p, visible = (float(row.get(name, math.nan)) for name in ("less", "low", "high", "p_holm", "visible"))
     found = f"95 % interval {number(low, digits)} to {number(high, digits)}, Holm _p_\u00a0{_equals(p)}, {n} contents"
     judges, agree = int(row["judges"]), int(row["agree"])
     if p < level and (low > 0 or high < 0):
@@ -153,7 +154,6 @@ def verdict(one: Contrast, row: Mapping[str, Any], *, level: float, power: float
             "disputed", f"{after}, the test finds the {what} of {first} {size} than that of {second} ({found}), but {agree} of "
             f"{judges} other judges that passed the gate find the same sign: it is not claimed."
         )  # fmt: skip
-    visible = float(row["visible"])
     seen = (
         f"a difference of {number(visible, digits)} or more would have been with a power of {percent(power)}"
         if math.isfinite(visible)
