@@ -5,6 +5,7 @@
 # make figures [CORPORA=dir]   re-makes what is in figures/
 # make registration CORPORA=dir   fixes the study of notebook 06 in benchmarks/evidence/registration.json: commit it
 # make evidence CORPORA=dir    then the study on van Gogh and Monet, into runs/evidence; many hours, in any number of sittings
+# make report   then its report of six pages, in PDF, from the tables of runs/evidence
 # make networks CORPORA=dir    trains the networks that are compared, into runs/families; stops lose nothing
 # make families CORPORA=dir    what these networks paint, cost and are worth
 # make bench CORPORA=dir   measures the engine against a plain reference, into runs/bench; an hour or more
@@ -25,7 +26,7 @@ COMPARISON := $(BIN)/workbench run notebooks/05_comparison.ipynb
 NEEDED := import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13)
 MESSAGE := and f"Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12"
 
-.PHONY: demo test types tests lab screenshots figures registration evidence runs/evidence.json networks families bench faults strip clean venv browser
+.PHONY: demo test types tests lab screenshots figures registration evidence runs/evidence.json report networks families bench faults strip clean venv browser
 
 demo: $(VENV)/.installed
 	$(COMPARISON) -p out=runs/demo
@@ -101,6 +102,13 @@ evidence: $(VENV)/.installed runs/evidence.json
 	$(BIN)/python benchmarks/evidence/measure.py runs/evidence.json
 	$(BIN)/workbench run notebooks/06_evidence.ipynb --settings runs/evidence.json -p registration=$(REGISTERED) \
 		-p measured=benchmarks/evidence -p pictures=runs/evidence_pictures -p out=runs/evidence
+
+# With the painters who know the truth, where benchmarks/painters.py has been run.
+report: $(VENV)/.installed
+	@$(BIN)/python -c "import typst" 2>/dev/null || $(INSTALL) -e ".[report]"
+	$(BIN)/workbench run notebooks/11_report.ipynb -p evidence=runs/evidence -p out=runs/report \
+		$(if $(wildcard runs/painters/ratios.csv),-p painters=runs/painters)
+	cp runs/report/report.pdf figures/evidence/report.pdf
 
 # The networks of benchmarks/networks.json, into runs/families: some six hours of one core, in any number of sittings.
 networks: $(VENV)/.installed

@@ -27,6 +27,7 @@ EXPECTED = {
     "08_generative",
     "09_diffusion",
     "10_museum",
+    "11_report",
 }
 NOTEBOOKS = sorted({path.stem for path in FOLDER.glob("*.ipynb")} | EXPECTED)
 

@@ -10,6 +10,7 @@ from workbench.figures.evidence import fidelity, intervals, leak_maps, percentil
 from workbench.figures.files import read_provenance, save
 from workbench.figures.panels import Panel, side_by_side
 from workbench.figures.plots import corpus_map, curves, gram_matrices, tradeoff, weights_plot
+from workbench.figures.report import differences, places, tradeoffs
 from workbench.figures.results import THUMBNAIL, content_panel, dimmed, region_matches, result_panel, target_title
 from workbench.figures.sheets import cluster_sheets, contact_sheet, crosstab, grid
 
@@ -25,6 +26,7 @@ __all__ = [
     "corpus_map",
     "crosstab",
     "curves",
+    "differences",
     "dimmed",
     "fidelity",
     "gram_matrices",
@@ -32,6 +34,7 @@ __all__ = [
     "intervals",
     "leak_maps",
     "percentiles",
+    "places",
     "read_provenance",
     "region_matches",
     "result_panel",
@@ -39,5 +42,6 @@ __all__ = [
     "side_by_side",
     "target_title",
     "tradeoff",
+    "tradeoffs",
     "weights_plot",
 ]
