@@ -18,6 +18,11 @@ def plain(text: str) -> str:
     return _OBEYED.sub(_spelt, text)
 
 
+def plural(count: int, noun: str) -> str:
+    """ "1 work", "2 works"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def shortened(name: str, most: int) -> str:
     """As much of the beginning of `name` as has `most` bytes: file systems count bytes of names, and take 255 of them."""
     return os.fsencode(name)[:most].decode("utf-8", errors="ignore") if len(os.fsencode(name)) > most else name

@@ -19,7 +19,7 @@ from workbench.cli.parser import (
     warn,
 )
 from workbench.errors import require
-from workbench.names import plain, without_passwords
+from workbench.names import plain, plural, without_passwords
 from workbench.paths import written
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _embed(args: argparse.Namespace) -> None:
     if found or (is_indexed and not args.out):
         return
     space = embeddings.embed(corpus, encoder, **options, show=True)
-    print(f"{len(space.raw)} works, {space.raw.shape[1]} numbers each: {space.kind} by {encoder.identity}")
+    print(f"{plural(len(space.raw), 'work')}, {space.raw.shape[1]} numbers each: {space.kind} by {encoder.identity}")
     if args.out:
         with storage.atomic(args.out) as temporary:
             hashes = [work.sha256 for work in corpus]
@@ -239,7 +239,7 @@ def _print_clusters(found: "Clustering", corpus: "Corpus") -> None:
     for k, silhouette in found.silhouette.items():
         print(f"{k:4}  {silhouette:10.2f}  {found.stability[k]:9.2f}")
     for label, medoid in enumerate(found.medoids):
-        print(f"cluster {label + 1}: {len(found.members(label))} works, medoid {medoid}  {corpus[medoid].title}")
+        print(f"cluster {label + 1}: {plural(len(found.members(label)), 'work')}, medoid {medoid}  {corpus[medoid].title}")
     genres = [work.genre or "(none)" for work in corpus]
     if any(work.genre for work in corpus):
         names, table, information = found.crosstab(genres)

@@ -16,6 +16,7 @@ from workbench.encoders import Encoder
 from workbench.errors import UsageError, require
 from workbench.figures.canvas import OTHER
 from workbench.figures.plots import label_colors
+from workbench.names import plural
 from workbench.retrieval import clusters, embeddings
 from workbench.retrieval.clusters import Clustering
 from workbench.retrieval.embeddings import Embeddings
@@ -268,7 +269,7 @@ class Atlas:
             f"cluster {cluster}: choose 1 to {k}" if k > 1 else f"cluster {cluster}: there is only 1",
         )
         works = [self.corpus.find(name) for name in self.clusters.members(cluster - 1)]
-        title = f"{self.corpus.name}: style cluster {cluster} of {k}, {len(works)} works"
+        title = f"{self.corpus.name}: style cluster {cluster} of {k}, {plural(len(works), 'work')}"
         return figures.contact_sheet([work.load(THUMBNAIL) for work in works], [work.title for work in works], title=title)
 
 

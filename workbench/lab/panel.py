@@ -27,6 +27,7 @@ from workbench.lab.strip import WorksStrip
 from workbench.lab.swipe import MOST, Compare
 from workbench.lab.thumbnails import THUMBNAIL, cover, jpeg
 from workbench.lab.upload import FOLDER, Upload, keep
+from workbench.names import plural
 from workbench.strokes.painting import Options
 from workbench.transfer import INITS
 
@@ -375,7 +376,7 @@ class TransferPanel(widgets.VBox):
             out = report.lines()[1 : 1 + len(report.rejected) + len(report.duplicates)] if report else []
             lines = "".join(f"<li>{html.escape(line)}</li>" for line in out[:LISTED])
             more = f"<li>and {len(out) - LISTED} more</li>" if len(out) > LISTED else ""
-            summary = f"{len(works or ())} paintings; {len(out)} file{'' if len(out) == 1 else 's'} left out"
+            summary = f"{plural(len(works or ()), 'painting')}; {plural(len(out), 'file')} left out"
             self.left_out.layout.display = "" if out else "none"
             self.left_out.value = f"<details><summary>{summary}</summary><ul>{lines}{more}</ul></details>" if out else ""
         finally:

@@ -71,11 +71,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}\u00a0%"
 
 
-def plural(count: int, noun: str) -> str:
-    """ "1 seed", "2 seeds"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def chance(p: float) -> str:
     """A p-value, to three decimals, and "< 0.001" below these."""
     return "< 0.001" if p < 0.001 else number(p, 3)
