@@ -35,6 +35,7 @@ def test_what_a_shell_would_take_off_is_taken_off(home, text):
 
 def test_a_file_address_is_a_path(home):
     assert written(f"file://{home}/my%20pictures/%C3%A9.png") == home / "my pictures" / "é.png"
+    assert written("file:///a%00b") == Path("/a%00b")  # a zero byte would be an error of Python's
 
 
 @pytest.mark.parametrize("name", ["'quoted'", " blank ", "~", "file:x"])

@@ -17,7 +17,7 @@ def written(text: str | os.PathLike) -> Path:
     if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'":
         plain = plain[1:-1]
     if plain.lower().startswith("file://"):
-        plain = unquote(urlsplit(plain).path)
+        plain = unquote(urlsplit(plain).path).replace("\0", "%00")  # which is the name of nothing
     try:
         return Path(plain).expanduser()
     except RuntimeError:  # a user who is not known here
