@@ -99,13 +99,10 @@ class AgainstTruth(Measures):
     truths: Mapping[str, Tensor] = field(default_factory=dict)
     critic: Encoder | None = None
 
-    def row(self, cell: Cell, method: str, picture: Tensor) -> Row:
-        row = super().row(cell, method, picture)
-        if "true_style" not in row:
-            truth = self.truths[cell.content]
-            found = {**distances(picture, truth, self.critic), "strokes": strokes_distance(picture, truth)}
-            row |= {f"true_{kind}": value for kind, value in found.items()}
-        return row
+    def measured(self, cell: Cell, method: str, picture: Tensor) -> Row:
+        truth = self.truths[cell.content]
+        found = {**distances(picture, truth, self.critic), "strokes": strokes_distance(picture, truth)}
+        return super().measured(cell, method, picture) | {f"true_{kind}": value for kind, value in found.items()}
 
     def _key(self, cell: Cell, method: str, picture: str, sources: Sequence[Work]) -> str:
         digest = hashlib.sha256(super()._key(cell, method, picture, sources).encode() + self.critic.identity.encode())

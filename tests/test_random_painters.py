@@ -164,7 +164,7 @@ def test_a_benchmark_that_is_stopped_goes_on_to_the_same_table(painters, monkeyp
     painters.run(whole)
     painted = next(whole.out.glob("painted-*"))
     shutil.copytree(painted, stopped.out / painted.name)
-    row, counted = painters.AgainstTruth.row, []
+    row, counted = painters.AgainstTruth.measured, []
 
     def interrupted(*args):
         counted.append(args)
@@ -173,7 +173,7 @@ def test_a_benchmark_that_is_stopped_goes_on_to_the_same_table(painters, monkeyp
         return row(*args)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(painters.AgainstTruth, "row", interrupted)
+        patch.setattr(painters.AgainstTruth, "measured", interrupted)
         painters.run(stopped)
     kept = read_table(tmp_path / "stopped" / "painter-00.csv")
     assert len(kept) and set(kept["content"]) < set(read_table(tmp_path / "whole" / "painter-00.csv")["content"])

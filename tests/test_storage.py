@@ -24,10 +24,10 @@ class TestTwice:
     """A key that a person gives twice is refused wherever it is read: one of its values would be lost."""
 
     def test_in_json(self):
-        assert storage.parsed('{"a": {"b": 1}, "c": [{"b": 2}]}') == {"a": {"b": 1}, "c": [{"b": 2}]}
+        assert storage.parse_json('{"a": {"b": 1}, "c": [{"b": 2}]}') == {"a": {"b": 1}, "c": [{"b": 2}]}
         for text in ('{"a": 1, "a": 1}', '[{"x": {"a": 1, "b": 2, "a": 3}}]'):
             with pytest.raises(ValueError, match="'a' is given twice"):
-                storage.parsed(text)
+                storage.parse_json(text)
 
     @pytest.mark.parametrize(
         ("name", "text", "command"),

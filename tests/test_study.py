@@ -429,7 +429,7 @@ class TestMeasures:
     def test_an_interrupted_table_keeps_what_was_measured(self, small, judge, tmp_path, monkeypatch):
         file = tmp_path / "results.csv"
         measures = Measures(small, judge, file=file)
-        row, seen = measures.row, []
+        row, seen = measures.measured, []
 
         def until_tired(cell, method, picture):
             if len(seen) > 2 * len(METHODS) + 3:
@@ -437,13 +437,13 @@ class TestMeasures:
             seen.append(method)
             return row(cell, method, picture)
 
-        monkeypatch.setattr(measures, "row", until_tired)
+        monkeypatch.setattr(measures, "measured", until_tired)
         with pytest.raises(KeyboardInterrupt):
             measures.results()
         kept = set(study.read_table(file)["key"]) - {""}
         assert len(kept) >= 2 * (len(METHODS) + 1) - 1
         again = Measures(small, judge, file=file)
-        monkeypatch.setattr(again, "row", until_tired)
+        monkeypatch.setattr(again, "measured", until_tired)
         with pytest.raises(KeyboardInterrupt):
             again.results()
         assert kept <= set(study.read_table(file)["key"])

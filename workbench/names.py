@@ -1,4 +1,4 @@
-"""Names that came from outside, such as titles and the names of files, on their way to a terminal, a page or a log."""
+"""Names that came from outside, such as titles and the names of files, on their way to a terminal, a page or a log; counts."""
 
 import os
 import re
@@ -9,6 +9,8 @@ T = TypeVar("T")
 # Control characters, among them those that terminals obey; marks that turn the direction of writing; bytes that are not UTF-8.
 _OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+LONGEST = 200
+"""Bytes of the name of a file, which leave room for a number and a suffix."""
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """What a cell begins with that a spreadsheet computes."""
 
@@ -23,7 +25,7 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def shortened(name: str, most: int) -> str:
+def shortened(name: str, most: int = LONGEST) -> str:
     """As much of the beginning of `name` as has `most` bytes: file systems count bytes of names, and take 255 of them."""
     return os.fsencode(name)[:most].decode("utf-8", errors="ignore") if len(os.fsencode(name)) > most else name
 

@@ -295,7 +295,7 @@ def read_text(path: str | os.PathLike, encoding: str = "utf-8") -> str:
     return path.read_text(encoding=encoding)
 
 
-def parsed(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """JSON that a person wrote. ValueError for what is none, and for a key that is given twice, of which one would be lost."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

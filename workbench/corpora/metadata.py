@@ -10,7 +10,7 @@ from typing import Any
 from workbench.corpora.works import METADATA, listed
 from workbench.errors import WorkbenchError
 from workbench.names import as_it_was, inert, inert_path, plain
-from workbench.storage import parsed, read_text
+from workbench.storage import parse_json, read_text
 
 TABLES = (METADATA, "metadata.jsonl")
 """The names of tables. Where both lie in one folder, the first is read."""
@@ -93,7 +93,7 @@ def _read_lines(table: Path, text: str) -> list[tuple[int, dict[str, str]]]:
         if not content.strip():
             continue
         try:
-            record = parsed(content)
+            record = parse_json(content)
         except (ValueError, RecursionError) as error:  # the latter for thousands of brackets in one another
             raise WorkbenchError(f"{table}, line {line}: {error}") from error
         if not isinstance(record, dict) or not isinstance(record.get("file_name"), str):

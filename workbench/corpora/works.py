@@ -12,6 +12,7 @@ from torch import Tensor
 
 from workbench import images
 from workbench.errors import UsageError, require
+from workbench.names import plural
 
 METADATA = "metadata.csv"
 
@@ -91,7 +92,7 @@ class IngestReport:
 
     def lines(self) -> list[str]:
         """The report for a reader: one line of counts, then one line for everything worth a look."""
-        copies = f"{len(self.duplicates)} duplicate{'' if len(self.duplicates) == 1 else 's'}"
+        copies = plural(len(self.duplicates), "duplicate")
         counts = f"{self.seen} images seen: {self.usable} usable, {len(self.rejected)} rejected, {copies}"
         return [
             counts,

@@ -55,9 +55,10 @@ def find(path: str | Path) -> list[Checkpoint]:
     of several trainings, as their headers tell.
     """
     path = Path(path)
-    files = [lora.find(path)] if not is_dir(path) else []
-    if is_dir(path):
-        files += [file for file in path.glob("*.safetensors") if not _is_state(file)]
+    if not is_dir(path):
+        files = [lora.find(path)]
+    else:
+        files = [file for file in path.glob("*.safetensors") if not _is_state(file)]
         files += [folder / lora.WEIGHTS for folder in path.iterdir() if (folder / lora.WEIGHTS).is_file()]
     require(bool(files), f"LoRA {path}: the folder holds no .safetensors file of a LoRA")
     labels = {file: file.parent.name if file.name == lora.WEIGHTS and file.parent != path else file.stem for file in files}
@@ -275,7 +276,7 @@ def seen_in(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix.lower() == ".json":
-            return [str(name) for name in storage.parsed(text)["bank"]]
+            return [str(name) for name in storage.parse_json(text)["bank"]]
         if path.suffix.lower() == ".csv":
             return [row["file_name"] for row in csv.DictReader(text.splitlines()) if row["split"] == "bank"]
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from workbench.corpora import Corpus, Work
 from workbench.errors import UsageError, require
-from workbench.storage import parsed, read_text
+from workbench.storage import parse_json, read_text
 
 Optimiser = Literal["adamw", "muon"]
 SHIPPED = Path(__file__).with_name("recipe.json")
@@ -72,7 +72,7 @@ def read_stages(path: str | Path) -> list[Recipe]:
     UsageError for a file that is no list of recipes, or where one has a field that does not exist.
     """
     try:
-        stages = parsed(read_text(path))
+        stages = parse_json(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as a recipe: {error}") from error
     listed = isinstance(stages, list) and stages and all(isinstance(stage, dict) for stage in stages)

@@ -8,9 +8,9 @@ from workbench.figures.canvas import Figure
 from workbench.figures.columns import checkpoints, columns
 from workbench.figures.evidence import fidelity, intervals, leak_maps, percentiles
 from workbench.figures.files import read_provenance, save
+from workbench.figures.page_width import differences, places, tradeoffs
 from workbench.figures.panels import Panel, side_by_side
 from workbench.figures.plots import corpus_map, curves, gram_matrices, tradeoff, weights_plot
-from workbench.figures.report import differences, places, tradeoffs
 from workbench.figures.results import THUMBNAIL, content_panel, dimmed, region_matches, result_panel, target_title
 from workbench.figures.sheets import cluster_sheets, contact_sheet, crosstab, grid
 

@@ -84,7 +84,7 @@ def read(
     try:
         with _warnings.kept() as caught:
             held = _content(path, sha256) if sha256 and path.stat().st_size <= HELD else None
-            with _unchanged(path, "" if held else sha256):
+            with _unchanged(path, sha256 if held is None else None):
                 image, depth, reduced = _decode(path, notes, enough, held, sha256)
     except WorkbenchError:
         raise
@@ -246,7 +246,7 @@ def _decode(
     except Image.DecompressionBombError:
         if not enough:
             raise
-        with _unchanged(path, sha256 if content else ""):  # it reads the file
+        with _unchanged(path, sha256 if content is not None else None):  # it reads the file
             return _decode_apart(path, notes, enough)
     if frames:
         notes.append(f"first of {frames} frames")

@@ -242,7 +242,7 @@ class Atlas:
             "by-hand",
             self.corpus,
             chosen.astype(float),
-            f"{chosen.sum()} work{'' if chosen.sum() == 1 else 's'} chosen on the map",
+            f"{plural(int(chosen.sum()), 'work')} chosen on the map",
         )
 
     # On paper

@@ -17,6 +17,7 @@ from workbench.lab import page
 from workbench.lab.atlas import COLOURS, KINDS, PROJECTIONS, Atlas
 from workbench.lab.exploration import Exploration
 from workbench.lab.thumbnails import jpeg, thumbnail
+from workbench.names import plural
 
 CELL = 96
 """px. Long side of a thumbnail on the page, at most."""
@@ -152,7 +153,7 @@ class CorpusMap(anywidget.AnyWidget):
         )
         require(not hidden, reason)
         session.change(pinned=(), weights=tuple((work.name, 1.0) for work in target.works))
-        self.message = f"the target is now {_count(len(target.works), 'painting')}, evenly"
+        self.message = f"the target is now {plural(len(target.works), 'painting')}, evenly"
 
     def _place(self, value: Any) -> int:
         if not isinstance(value, int) or not 0 <= value < len(self.titles):
@@ -174,7 +175,7 @@ class CorpusMap(anywidget.AnyWidget):
         self._count_selected()
 
     def _count_selected(self) -> None:
-        self.message = f"{len(self.atlas.selected)} of {_count(len(self.titles), 'painting')} selected"
+        self.message = f"{len(self.atlas.selected)} of {plural(len(self.titles), 'painting')} selected"
 
     # Measuring
 
@@ -243,7 +244,3 @@ def sprites(works: Sequence[Work]) -> tuple[bytes, list[list[int]]]:
 
 def _about(work: Work) -> str:
     return ", ".join(part for part in (work.artist, work.year, work.genre) if part) or "no metadata"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -18,9 +18,6 @@ from workbench.lab.session import Session
 from workbench.methods import Library
 from workbench.names import shortened
 
-LONGEST = 200
-"""Bytes of the name that a result is saved as, without number and suffix."""
-
 
 def _of(path: str) -> Any:
     """A property that stands for a member of a part: "session.change"."""
@@ -152,7 +149,7 @@ class Exploration:
     @staticmethod
     def free_path(kept: Kept, suffix: str = ".png") -> Path:
         """A file in the current folder that does not exist yet, named after a result."""
-        stem = shortened(f"{short(kept.choice.content)} after {short(kept.choice.corpus)}, {kept.target.label}", LONGEST)
+        stem = shortened(f"{short(kept.choice.content)} after {short(kept.choice.corpus)}, {kept.target.label}")
         return next(path for k in count(1) if not (path := Path(f"{stem}{f' {k}' if k > 1 else ''}{suffix}")).exists())
 
     def code(self) -> str:

@@ -569,7 +569,7 @@ def snapshot(exploration: Exploration) -> figures.Figure:
 
 
 def _evaluations(kept: Kept) -> str:
-    return f"{len(kept.losses)} evaluation{'' if len(kept.losses) == 1 else 's'}"
+    return plural(len(kept.losses), "evaluation")
 
 
 def _content_cover(name: str, size: int = 2 * SMALL) -> bytes:

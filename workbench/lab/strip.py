@@ -13,6 +13,7 @@ from workbench.lab.gallery import Action, Gallery, Item
 from workbench.lab.log_slider import LogSlider
 from workbench.lab.matches import RegionMatches
 from workbench.lab.thumbnails import thumbnail
+from workbench.names import plural
 from workbench.targets import StyleTarget
 
 LEAST = 1e-3
@@ -92,7 +93,7 @@ class WorksStrip(widgets.VBox):
         count = len(target.works)
         some = f", the {self.shown} heaviest shown" if count > self.shown else ""
         left_out = [f"{len(choice.exclude)} left out"] if choice.exclude else []
-        words = [f"{count} work{'' if count == 1 else 's'}{some}", *left_out]
+        words = [f"{plural(count, 'work')}{some}", *left_out]
         words += [f"effective number {target.effective_number:.1f}"] if "effective number" not in target.note else []
         said = html.escape(", ".join([*words, target.note]))
         self._report(said.replace("effective number", f'<span title="{EFFECTIVE}">effective number</span>', 1))

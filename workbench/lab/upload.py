@@ -16,8 +16,6 @@ FOLDER = Path("uploads")
 """Where pictures are kept, from the current folder of the kernel."""
 MOST = 1 << 28
 """Bytes of a file, at most."""
-LONGEST = 200
-"""Bytes of the name of a kept file, without number and suffix."""
 
 
 class Upload(anywidget.AnyWidget):
@@ -55,7 +53,7 @@ def keep(name: str, content: bytes) -> Path:
     What is there already stays, and is not written again. WorkbenchError for what is no picture.
     """
     given = Path(plain(name).replace("\\", "/").rpartition("/")[2].lstrip(".") or "picture")
-    stem, suffix = shortened(given.stem, LONGEST), shortened(given.suffix, 10)
+    stem, suffix = shortened(given.stem), shortened(given.suffix, 10)
     path, count = FOLDER / f"{stem}{suffix}", 1
     while path.exists() and not (path.is_file() and path.read_bytes() == content):
         count += 1

@@ -109,7 +109,7 @@ def _run(
 def read_settings(path: Path) -> dict[str, object]:
     """Read parameter values from a JSON object. Raises UsageError when the file does not hold one."""
     try:
-        values = storage.parsed(storage.read_text(path))
+        values = storage.parse_json(storage.read_text(path))
     except OSError as error:
         raise UsageError(f"cannot read the settings {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -178,7 +178,7 @@ class Measures:
     def of_result(self, cell: Cell) -> Row:
         """The row of the result of `cell`, which is painted unless it was measured before."""
         key = self._key_of_result(cell)
-        return self._known.get(key) or self.row(cell, cell.method, self.study.picture(cell)) | {"key": key}
+        return self._known.get(key) or self.measured(cell, cell.method, self.study.picture(cell)) | {"key": key}
 
     def _key_of_result(self, cell: Cell) -> str:
         return self._key(cell, cell.method, self.study.begin(cell).fingerprint(), self.study.sources(cell))
@@ -188,11 +188,16 @@ class Measures:
 
         Where `method` is not that of the cell, it is one picture by itself, such as the untouched content, or a painter's own.
         """
-        result = method == cell.method
-        sources = () if method == CONTENT else self.study.sources(cell)
-        key = self._key(cell, method, hashlib.sha256(picture.cpu().numpy().tobytes()).hexdigest(), sources)
-        if key in self._known:
-            return self._known[key]
+        digest = hashlib.sha256(picture.cpu().numpy().tobytes()).hexdigest()
+        key = self._key(cell, method, digest, self._sources(cell, method))
+        return self._known.get(key) or self.measured(cell, method, picture) | {"key": key}
+
+    def _sources(self, cell: Cell, method: str) -> Sequence[Work]:
+        return () if method == CONTENT else self.study.sources(cell)
+
+    def measured(self, cell: Cell, method: str, picture: Tensor) -> Row:
+        """`row`, measured anew."""
+        result, sources = method == cell.method, self._sources(cell, method)
         content, judge = self.study.contents[cell.content], self.judge_of(cell.artist, cell.seed)
         row: Row = {
             **self._common(cell.artist, cell.seed, content.genre),
@@ -214,7 +219,7 @@ class Measures:
             row |= {"odds_low": found.low, "odds_high": found.high, "reference": found.works}
         if self.judge.style_layers:
             row |= self._layered(cell, picture, sources, alone=alone)
-        return {**row, "key": key}
+        return row
 
     def _common(self, artist: str, seed: int, genre: str) -> Row:
         compared = self.judge_of(artist, seed).peers(genre)[1]

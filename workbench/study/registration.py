@@ -85,7 +85,7 @@ class Design:
     def read(cls, path: Path) -> "Design":
         """The design in a JSON file, such as the settings of notebook 06. UsageError for what is none."""
         try:
-            given = storage.parsed(storage.read_text(path))
+            given = storage.parse_json(storage.read_text(path))
             return cls(**{name: value for name, value in given.items() if name not in _APART})
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UsageError(f"{path} is no design of a study: {error}") from error

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 from workbench.errors import WorkbenchError
+from workbench.names import plural
 from workbench.study.blind.analysis import Comparison, comparisons, reliability, strengths, win_rates
 from workbench.study.blind.ballot import Ballot
 from workbench.study.blind.plan import Plan
@@ -17,8 +18,8 @@ def tally(plan: Plan, ballots: Sequence[Ballot], *, level: float = 0.95) -> list
     """
     counted = [ballot for ballot in ballots if not ballot.fault()]
     counts = (plan.methods, "method"), (plan.contents, "content"), (plan.references, "artist")
-    lines = [f"plan {plan.hash[:12]}: " + ", ".join(_count(len(known), what) for known, what in counts)]
-    lines += [f"those count {plan.rule}", f"{_count(len(ballots), 'rater')}, of whom {len(counted)} count"]
+    lines = [f"plan {plan.hash[:12]}: " + ", ".join(plural(len(known), what) for known, what in counts)]
+    lines += [f"those count {plan.rule}", f"{plural(len(ballots), 'rater')}, of whom {len(counted)} count"]
     lines += [f"  {one.rater} does not count: {one.fault()}" for one in ballots if one.fault()]
     if not counted:
         return [*lines, "nobody's answers count yet, so nothing is said about the methods"]
@@ -46,7 +47,7 @@ def _about(found: list[Comparison], level: float) -> list[str]:
     if not found:
         return ["  no comparison is answered, so nothing is said"]
     contents, raters = ({getattr(one, name) for one in found} for name in ("content", "rater"))
-    lines = [f"  {_count(len(found), 'comparison')}, {_count(len(raters), 'rater')}, {_count(len(contents), 'content')}"]
+    lines = [f"  {plural(len(found), 'comparison')}, {plural(len(raters), 'rater')}, {plural(len(contents), 'content')}"]
     try:
         fitted = strengths(found, level=level)
     except WorkbenchError as error:
@@ -63,12 +64,8 @@ def _about(found: list[Comparison], level: float) -> list[str]:
         count = int(counts[methods.index(first), methods.index(second)])
         if count:
             chance = _interval(fitted.probability(first, second), "{:.0%}")
-            lines.append(f"    {first:{width}}over {second:{width}}{chance}, {_count(count, 'comparison')}")
+            lines.append(f"    {first:{width}}over {second:{width}}{chance}, {plural(count, 'comparison')}")
     return lines
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + "s" * (number != 1)
 
 
 def _interval(interval, form: str) -> str:
