@@ -455,6 +455,23 @@ class TestSight:
         assert picks.count() == 3 and len(colours) == 2
         narrow.page.emulate_media(forced_colors="none")
 
+    def test_in_the_dark_the_arrow_of_a_list_is_drawn_once(self, narrow):
+        """In lists of ipywidgets, which have one, and in others, to which the browser gives its own."""
+        arrows = narrow.page.evaluate(
+            """() => {
+                const panel = document.querySelector(".wb-panel"), own = panel.appendChild(document.createElement("select"));
+                const was = document.body.dataset.jpThemeLight;
+                document.body.dataset.jpThemeLight = "false";
+                const styles = [...panel.querySelectorAll("select")].map((node) => getComputedStyle(node));
+                const found = styles.map((style) => [style.backgroundImage.includes("ddd"), style.backgroundRepeat]);
+                own.remove();
+                document.body.dataset.jpThemeLight = was;
+                return found;
+            }"""
+        )
+        ours = [repeat for drawn, repeat in arrows if drawn]
+        assert len(ours) == len(arrows) - 1 > 0 and set(ours) == {"no-repeat"}
+
     def test_a_picture_is_uploaded_and_dropped(self, narrow, two_styles):
         picture = two_styles / "work-04.png"
         narrow.find(".wb-upload input").set_input_files(picture)

@@ -2,7 +2,7 @@
 const ARROW = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath fill='%23ddd' d='M4 6l5 5 5-5z'/%3E%3C/svg%3E";
 // The arrow of a dropdown is black, on a dark ground, too.
 const STYLE = `
-.jp-mod-dark .wb-panel select, [data-jp-theme-light="false"] .wb-panel select { background-image: url("${ARROW}") !important; }
+.jp-mod-dark .wb-panel .widget-dropdown > select, [data-jp-theme-light="false"] .wb-panel .widget-dropdown > select { background-image: url("${ARROW}") !important; }
 `;
 
 function render({ el }) {
