@@ -460,3 +460,25 @@ def test_vectors_of_lancedb_that_were_changed_on_disk_are_refused(tmp_path, poin
         with pytest.raises(WorkbenchError, match="museum: the table works is damaged: delete it, and fill it again"):
             read()
     assert damaged.present(ids) == set(ids) and len(damaged.vectors(ids[5:])) == 25
+
+
+@pytest.mark.parametrize("words", ["chroma"], indirect=True)
+@pytest.mark.parametrize("where", [None, {"genre": "landscape"}])
+def test_a_point_that_the_graph_of_the_server_does_not_lead_to_is_found(words, points, where, monkeypatch):
+    """The graph of a server has such a point too seldom for a test; here the answer of a real one lacks its second."""
+    ids, vectors, metadata = points
+    index = open_index(words)
+    index.upsert(*points)
+    query = index._points.query
+
+    def without_one(**asked):
+        found = query(**asked)
+        return found | {name: [found[name][0][:1] + found[name][0][2:]] for name in ("ids", "distances", "metadatas")}
+
+    monkeypatch.setattr(index._points, "query", without_one)
+    check(
+        index.search(vectors[2], 30, where),
+        naive(ids, vectors, vectors[2], 30, where and [held["genre"] == "landscape" for held in metadata]),
+    )
+    monkeypatch.undo()
+    close(index)

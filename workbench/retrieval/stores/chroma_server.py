@@ -53,6 +53,23 @@ class Chroma(Store):
         found = self._points.query(query_embeddings=vector[None], n_results=k, include=["metadatas", "distances"], **filters)
         for id, distance, held in zip(found["ids"][0], found["distances"][0], found["metadatas"][0], strict=True):
             yield id, 1 - distance, held["metadata"]
+        if len(found["ids"][0]) < k:
+            yield from self._left_out(vector, found["ids"][0], filters)
+
+    def _left_out(self, vector: np.ndarray, found: list[str], filters: dict[str, Any]) -> Iterable[tuple[str, float, str]]:
+        """The points that pass the filters and are not among `found`, by definition.
+
+        The graph of the server now and then has a point that no other point leads to, and no search finds it. Of
+        collections of thirty points written in two overlapping batches, fewer than 1 in 100 had such a point, whether the
+        server used one thread or several. An answer of k points from a larger collection may still miss one.
+        """
+        missing = set(self._points.get(include=[], **filters)["ids"]) - set(found)
+        if not missing:
+            return
+        held = self._points.get(ids=sorted(missing), include=["embeddings", "metadatas"])
+        for id, point, about in zip(held["ids"], held["embeddings"], held["metadatas"], strict=True):
+            point = np.asarray(point, np.float64)
+            yield id, float(point @ vector / (np.linalg.norm(point) * np.linalg.norm(vector))), about["metadata"]
 
     def fetch(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Any]]:
         found = self._points.get(ids=ids, include=["embeddings"] if vectors else [])
