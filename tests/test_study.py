@@ -718,17 +718,28 @@ class TestRegistration:
             assert sorted(set(table["method"])) == ["blend", "content", *methods[1:]]
             assert not table["key"].duplicated().any() and set(table["registration"]) == {made.sha256}
         study_ = design.study(tmp_path / "elsewhere")
-        measures = Measures(
-            study_,
-            encoders.load("gabor"),
-            others=design.painted,
-            photographs=design.shot,
-            registration=made.sha256,
-            earlier=tmp_path / "results_gabor.csv.gz",
-        )
-        results = measures.results()
-        assert set(table["key"]) == set(results["key"]) - {""} and not (tmp_path / "elsewhere").exists()
+        of_judge = [
+            Measures(
+                study_,
+                encoders.load(name, precision="float32"),
+                others=design.painted,
+                photographs=design.shot,
+                registration=made.sha256,
+                earlier=tmp_path / f"results_{name}.csv.gz",
+            )
+            for name in design.judges
+        ]
+        results = [measures.results() for measures in of_judge]
+        assert set(table["key"]) == set(results[1]["key"]) - {""} and not (tmp_path / "elsewhere").exists()
         assert len(table) == len(study_) + units
+
+        passed = [{artist: measures.gate.passed(artist) for artist in study_.artists} for measures in of_judge]
+        first, second = (summary.levelled(found, made.compared) for found in results)
+        tested = summary.contrasts(first, made, passed[0], [(second, passed[1])])
+        study.write_table(tmp_path / "of_the_notebook.csv", tested)
+        written = study.read_table(tmp_path / "contrasts.csv")
+        assert len(written) == len(made.contrasts)
+        pd.testing.assert_frame_equal(written, study.read_table(tmp_path / "of_the_notebook.csv"))
 
     def test_its_hash_stands_in_every_table(self, asked, encoder, tmp_path):
         design = replace(Design.read(asked), seeds=(0,), draws=1, alphas=(0.03, 0.2))
