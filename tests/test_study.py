@@ -154,6 +154,8 @@ class TestDesign:
         assert {name: three.settings_of(cell).method for name, cell in cells.items()} == {
             "colours:blend": "colours", "gram:single": "gram", "blend": "neighbours",
         }  # fmt: skip
+        three.paint([cells["blend"]])
+        assert [path.name.rpartition("_")[0] for path in tmp_path.iterdir()] == ["warm_stripes_0_neighbours_blend"]
         three.paint()
         picture = three.picture(cells["colours:blend"])
         assert picture.shape == three.content_picture(cells["blend"]).shape

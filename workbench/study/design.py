@@ -1,7 +1,7 @@
 """The design of a study: contents x methods x artists x seeds x content weights, crossed; the picture of each cell."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -320,8 +320,9 @@ class Study:
         cached_picture(run, self.folder, _name(cell))
         return Item(cell.method, cell.artist, cell.content, cell.seed, str(path))
 
-    def paint(self, *, workers: int = 1, on: str = "here") -> None:
-        """Paint every cell that is not kept yet. Ctrl-C raises KeyboardInterrupt, and what is finished is kept.
+    def paint(self, cells: Iterable[Cell] | None = None, *, workers: int = 1, on: str = "here") -> None:
+        """Paint those of `cells`, all of the study by default, that are not kept yet. Ctrl-C raises KeyboardInterrupt, and
+        what is finished is kept.
 
         `workers` cells are painted at a time, by processes of this machine or, `on` a Ray, as its tasks: see `tasks.each`. The
         pictures are those of one process, from file to file, and need the folder.
@@ -330,8 +331,9 @@ class Study:
         require(alone or self.folder is not None, "pictures painted by other processes need a folder to be kept in")
         quiet = copy(self)
         quiet.show = False
-        painted = tasks.each(_paint, quiet, list(self), workers=workers, on=on)
-        for _ in progress.track(painted, total=len(self), label="painting", show=self.show):
+        asked = list(self if cells is None else cells)
+        painted = tasks.each(_paint, quiet, asked, workers=workers, on=on)
+        for _ in progress.track(painted, total=len(asked), label="painting", show=self.show):
             pass
 
     def content_picture(self, cell: Cell) -> Tensor:
