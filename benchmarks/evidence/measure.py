@@ -5,7 +5,8 @@
 Content by content, in as many sittings as it takes: what is measured lies in results_JUDGE.csv.gz beside this file, which
 notebook 06 takes as `measured`, so that another machine goes on from there. The registered contrasts are written to
 contrasts.csv there as soon as their methods are measured on every content. Pictures are kept below --pictures until they are
-measured by every judge; notebook 06 paints those that it shows. Ctrl-C loses the content at hand.
+measured by every judge; notebook 06 paints those that it shows. Ctrl-C loses the content at hand. OMP_NUM_THREADS is to be 1 in
+every sitting: rows are known by fingerprints, which the last bits of a sum over paintings decide, too.
 """
 
 import argparse
