@@ -80,7 +80,7 @@ ifdef CORPORA
 	$(BIN)/python benchmarks/precision.py "$(CORPORA)/content/mona_lisa.jpg" \
 		"$(CORPORA)/corpora/vincent-van-gogh/the-starry-night.jpg" -o figures/precision.jpg
 	$(BIN)/workbench distil --evaluate --data "$(CORPORA)"/corpora/* "$(CORPORA)/photos" \
-		--sizes 256 512 --pairs 3 --figure figures/encoder_comparison.png
+		--sizes 256 512 --pairs 3 --figure figures/encoder_comparison.jpg
 else
 	$(COMPARISON) -p out=runs/sample -p title="Grace Hopper after nocturne, a synthetic painter"
 	@mkdir -p figures

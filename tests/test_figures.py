@@ -224,6 +224,7 @@ class TestLayout:
         assert shorten("Irises", 0.3, 8).endswith("…")
         assert wrap("one two", 3.0, 8, 2) == ["one two"]
         assert wrap("religious-mythological", 0.8, 8, 3) == ["religious-", "mythological"]
+        assert wrap("neighbours:nearest-6", 0.9, 8, 3) == ["neighbours:", "nearest-6"]
         assert wrap("", 1.0, 8, 2) == []
 
     def test_numbers_side_by_side_break_together(self):

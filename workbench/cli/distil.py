@@ -48,7 +48,7 @@ def declare(commands: Any) -> None:
     judging.add_argument("--sizes", nargs="+", type=count, default=[256, 512], metavar="PX", help="(default: 256 512)")
     judging.add_argument("--pairs", type=count, default=6, help="of a held-out photograph and a held-out painting (default: 6)")
     judging.add_argument("--evaluations", type=count, default=100, help="of the objective at full size (default: 100)")
-    judging.add_argument("--figure", metavar="FILE", type=written, help="draw the results side by side, as .png and .pdf")
+    judging.add_argument("--figure", metavar="FILE", type=written, help="draw the results side by side: .png and .pdf, or .jpg")
 
 
 def _distil(args: argparse.Namespace) -> None:
@@ -56,7 +56,7 @@ def _distil(args: argparse.Namespace) -> None:
 
     require(args.evaluate or args.out is not None, "--out is missing: say where the weights are to go")
     require(args.evaluate or args.figure is None, "--figure needs --evaluate")
-    for out, suffixes in ((None if args.evaluate else args.out, (".safetensors",)), (args.figure, (".png", ".pdf"))):
+    for out, suffixes in ((None if args.evaluate else args.out, (".safetensors",)), (args.figure, _suffixes(args.figure))):
         if out:
             check_out(out, *suffixes)
     changes = {name: getattr(args, name) for name in ("steps", "seed") if getattr(args, name) is not None}
@@ -140,6 +140,10 @@ def _train_stage(
         provenance = pv.provenance(dataclasses.asdict(recipe), recipe.seed, inputs, {"vgg19": header["teacher"]})
         print(*figures.save(curve, out.with_suffix(""), {"command": "distil", **provenance}), sep="\n")
     checkpoint.unlink(missing_ok=True)
+
+
+def _suffixes(figure: Path | None) -> tuple[str, ...]:
+    return (".jpg",) if figure and figure.suffix.lower() == ".jpg" else (".png", ".pdf")
 
 
 def _report(record: dict[str, float], layers: tuple[str, ...]) -> None:
@@ -242,7 +246,9 @@ def _save(args: argparse.Namespace, chosen: list["Pair"], driven: dict[str, "Dri
     parameters = {"sizes": args.sizes, "pairs": args.pairs, "evaluations": args.evaluations}
     made = pv.provenance(parameters, 0, inputs, {pv.shared(e.name): e.weights_sha256 for e in compared.values()})
     figure = _side_by_side(chosen[:SHOWN], driven)
-    print(*figures.save(figure, args.figure.with_suffix(""), {"command": "distil", **made}, dpi=DPI), sep="\n")
+    provenance = {"command": "distil", **made}
+    suffixes = _suffixes(args.figure)
+    print(*figures.save(figure, args.figure.with_suffix(""), provenance, dpi=DPI, suffixes=suffixes), sep="\n")
 
 
 def _side_by_side(chosen: list["Pair"], driven: dict[str, "Driven"]) -> "Figure":

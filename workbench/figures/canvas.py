@@ -199,7 +199,7 @@ def shorten(text: str, width: float, size: float, bold: bool = False) -> str:
 def wrap(text: str, width: float, size: float, lines: int, bold: bool = False) -> list[str]:
     """Break `text` into at most `lines` lines of `width` inches; the last ends in an ellipsis when text is left over.
 
-    A word wider than a line is broken, after a hyphen if it has one. White space of any kind counts as one space.
+    A word wider than a line is broken, after a hyphen or colon if it has one. White space of any kind counts as one space.
     """
     words, broken = str(text).split(), []
     while words:
@@ -208,7 +208,7 @@ def wrap(text: str, width: float, size: float, lines: int, bold: bool = False) -
         line = words.pop(0)
         if text_width(line, size, bold) > width:
             fitting = bisect_right(range(len(line)), width, key=lambda cut: text_width(line[:cut], size, bold))
-            hyphen = max(line.rfind(mark, 0, fitting - 1) for mark in "-–/_") + 1
+            hyphen = max(line.rfind(mark, 0, fitting - 1) for mark in "-–/_:") + 1
             cut = hyphen or max(fitting - 1, 1)
             line, rest = line[:cut], line[cut:]
             words[:0] = [rest] if rest else []
