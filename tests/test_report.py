@@ -251,6 +251,18 @@ def test_the_notebook_claims_by_the_rules_and_its_source_gives_the_same_bytes_ag
     assert measured["verdicts"]["claimed"] == measured["verdicts"]["missing"] == 1 and measured["pages"] >= 2
 
 
+@pytest.mark.parametrize(("of_random", "explained"), [(-0.003, True), (0.005, False), (0.02, False)])
+def test_a_leak_that_the_untouched_contents_have_as_well_is_no_sign_of_copying(of_random, explained, tmp_path):
+    folder = evidence(tmp_path / "evidence", registration("monet"))
+    leak = {"artist": "monet", "endpoint": "leak", "less": 0.006, "low": 0.004, "high": 0.008}
+    write_table(folder / "contrasts.csv", [ROW | leak])
+    means = {"blend": 0.007, "random": of_random}
+    shared = {"artist": "monet", "measure": "leak_content", "low": -0.1, "high": 0.1}
+    write_table(folder / "summary_gabor.csv", [shared | {"method": name, "mean": mean} for name, mean in means.items()])
+    said = (written(folder, tmp_path / "out") / "report.typ").read_text()
+    assert ("no sign of copying" in said) == explained and (f"contents {0.007 - of_random:.3f}" in said) == explained
+
+
 def test_figures_have_a_panel_for_each_and_refuse_to_be_empty():
     ends = {"a: x − y": (0.1, 0.0, 0.2), "b: x − y": (0.1, math.nan, math.nan)}
     assert len(figures.differences({"depth": ends, "leak": dict(list(ends.items())[:1])}).axes) == 2
