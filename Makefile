@@ -30,7 +30,7 @@ MESSAGE := and f"Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is {v[0]}.{v[
 
 demo: $(VENV)/.installed
 	$(COMPARISON) -p out=runs/demo
-	@echo "the figure:" runs/demo/figures/*.png
+	@echo "the figure:" runs/demo/figures/comparison.jpg
 
 test:
 	@$(MAKE) --no-print-directory -j2 $(VENV)/.installed-dev browser
@@ -84,7 +84,7 @@ ifdef CORPORA
 else
 	$(COMPARISON) -p out=runs/sample -p title="Grace Hopper after nocturne, a synthetic painter"
 	@mkdir -p figures
-	@cp runs/sample/figures/comparison.png figures/sample_comparison.png
+	@cp runs/sample/figures/comparison.jpg figures/sample_comparison.jpg
 endif
 	@ls figures
 

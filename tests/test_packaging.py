@@ -145,7 +145,7 @@ def test_make_looks_for_the_browsers_that_the_tests_use():
 def test_only_the_comparison_is_published(project):
     drawn = project / "runs" / "sample" / "figures"
     drawn.mkdir(parents=True)
-    for name in ("comparison.png", "comparison.pdf", "left_over.png"):
+    for name in ("comparison.jpg", "comparison.pdf", "left_over.png"):
         (drawn / name).write_text(name)
     command = project / ".venv" / "bin" / "workbench"
     command.parent.mkdir(parents=True)
@@ -154,4 +154,4 @@ def test_only_the_comparison_is_published(project):
     (project / ".venv" / ".installed").touch()
     told = make(project, "figures")
     assert told.returncode == 0, told.stderr
-    assert {path.name for path in (project / "figures").iterdir()} == {"sample_comparison.png"}
+    assert {path.name for path in (project / "figures").iterdir()} == {"sample_comparison.jpg"}
