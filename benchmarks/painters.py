@@ -57,7 +57,7 @@ METHODS = (
     "wrong:blend",
     "colours:blend",
 )
-BASELINES = ("random", "single")
+BASELINES = ("random", "single", "random-blend")
 KINDS = ("style", "content", "colour", "strokes")
 MEASURES = ("odds", "depth", "leak", "detail", "self_similarity")
 GENRES = ("landscape", "portrait", "still-life", "cityscape")
