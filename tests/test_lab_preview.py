@@ -174,6 +174,28 @@ class TestPreview:
         exploration.preview.refresh()
         assert not exploration.preview.working and exploration.preview.shown is None
 
+    def test_a_run_does_not_wait_for_the_works_of_a_preview(self, exploration, monkeypatch):
+        exploration.target()
+        asked, go, found = threading.Event(), threading.Event(), exploration.session.target_soon
+
+        def late():
+            asked.set()
+            go.wait()  # longer than the wait below
+            return found()
+
+        monkeypatch.setattr(exploration.session, "target_soon", late)
+        refreshing = threading.Thread(target=exploration.preview.refresh)
+        refreshing.start()
+        assert asked.wait(PATIENCE)
+        stopping = threading.Thread(target=exploration.preview.stop)
+        stopping.start()
+        stopping.join(PATIENCE)
+        waited = stopping.is_alive()
+        go.set()
+        refreshing.join(PATIENCE)
+        assert not waited
+        assert not exploration.preview.working and exploration.preview.shown is None
+
     def test_a_run_ends_a_preview_that_measures_works(self, exploration, monkeypatch):
         exploration.target()
         artist._of_work.cache_clear()

@@ -72,17 +72,23 @@ class Preview:
         self._opened: tuple[Hashable, Tensor] | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._turn = 0  # of the latest `refresh` or `stop`: an earlier one that is still at work has no say
         self._lock = threading.RLock()
 
     def refresh(self) -> None:
         """Paint the present choice soon, unless it is shown already. Takes milliseconds; then the listeners are called."""
         asked = time.monotonic()
         with self._lock:
+            self._turn += 1
+            turn = self._turn
             self._waiting = self._busy()
             if self._waiting:
                 return
-            failed, self.error = self.error, ""
-            job = self._job(asked)
+        job, error = self._job(asked)  # without the lock: `stop` does not wait for the works of a target
+        with self._lock:
+            if turn != self._turn:
+                return
+            failed, self.error = self.error, error
             if job is None:
                 self._wanted, self._key, self.shown = None, None, None
                 return
@@ -103,6 +109,7 @@ class Preview:
     def stop(self) -> None:
         """Leave off: there is more important work. The first preview after a corpus measures its works, which takes seconds."""
         with self._lock:
+            self._turn += 1
             self._wanted, self._key = None, None
             self._stop.set()
 
@@ -124,35 +131,36 @@ class Preview:
             thread.join(timeout)
         return not self.working
 
-    def _job(self, asked: float) -> _Job | None:
-        """What is to be painted; None where there is nothing, or not yet."""
+    def _job(self, asked: float) -> tuple[_Job | None, str]:
+        """What is to be painted, None where there is nothing, or not yet; and one line on what went wrong, or ""."""
         choice = self.session.choice
         if not choice.preview:
-            return None
+            return None, ""
         request = choice.request
         try:
             method = methods.get(choice.preview)
             size = min(request.settings.size, LARGEST)
             settings = replace(request.settings, method=choice.preview, size=size, init=INITS[0])
             method.check(request.target, request.combine, settings)
+            self._waiting = True  # before the works are asked for: they may be measured at any moment
             target = self.session.target_soon()
         except WorkbenchError:  # the choice does not go with the network, or has no target, as the strip says
-            return None
+            self._waiting = False
+            return None, ""
         if target is None:
-            self._waiting = True
-            return None
+            return None, ""
+        self._waiting = False
         target = target.combined("mean")
         try:
             name = _painter(method, target)
         except WorkbenchError as error:
-            self.error = f"no preview: {error}"
-            return None
+            return None, f"no preview: {error}"
         if name is None:
-            return None
+            return None, ""
         request = replace(request, settings=settings)
         key = self.session.library.state(request)
         heeded = tuple(getattr(settings, f.name) for f in fields(Settings) if f.name not in method.ignores)
-        return _Job(choice, request, target, name, asked, (key, heeded))
+        return _Job(choice, request, target, name, asked, (key, heeded)), ""
 
     def _work(self) -> None:
         while True:
