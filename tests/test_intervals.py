@@ -85,6 +85,45 @@ class TestInterval:
             intervals.interval(values)
 
 
+@pytest.mark.slow
+class TestCoverage:
+    """Intervals called 95 % hold the truth in about 95 of 100 simulated studies."""
+
+    @pytest.mark.parametrize("seeds", [1, 3])
+    @pytest.mark.parametrize("contents", [4, 9, 40])
+    @pytest.mark.parametrize("missing", [0, 0.2])
+    def test_of_contents_with_cells_of_their_own(self, contents, seeds, missing):
+        held = []
+        for seed in range(1000):
+            values = holes(crossed(seed, contents, seeds, between=(1, 0)), seed, missing)
+            found = intervals.interval(values)
+            held.append(found.low <= 0 <= found.high if found.low == found.low else NAN)
+        assert np.nanmean(held) == pytest.approx(0.95, abs=0.02)
+
+    @pytest.mark.parametrize("pairs", [4, 20])
+    def test_of_ratios(self, pairs):
+        generator = np.random.default_rng(pairs)
+        logs = generator.normal(np.log(1.5), 0.4, size=(1000, pairs))
+        found = [intervals.ratio_interval(np.exp(one), np.ones(pairs)) for one in logs]
+        assert np.mean([one.low <= 1.5 <= one.high for one in found]) == pytest.approx(0.95, abs=0.02)
+
+    def test_of_differences(self):
+        held = []
+        for seed in range(300):
+            first, second = crossed(seed, 9, 2, between=(1, 0)), crossed(seed + 1000, 9, 2, between=(1, 0))
+            found = difference(first + 0.5, second)
+            held.append(found.low <= 0.5 <= found.high)
+        assert np.mean(held) == pytest.approx(0.95, abs=0.03)
+
+    @pytest.mark.parametrize("trials", [10, 40])
+    def test_of_shares_over_all_true_shares(self, trials):
+        true = np.linspace(0.01, 0.99, 99)
+        found = [intervals.proportion(count, trials) for count in range(trials + 1)]
+        inside = np.array([(one.low <= true) & (true <= one.high) for one in found])
+        chance = stats.binom.pmf(np.arange(trials + 1)[:, None], trials, true)
+        assert (inside * chance).sum(axis=0).mean() == pytest.approx(0.95, abs=0.015)
+
+
 class TestSignFlips:
     def test_under_the_null_every_p_is_as_likely_as_it_should_be(self):
         """Of all signs that differences could have had, p <= α holds for the share α, exactly."""

@@ -56,7 +56,9 @@ class Gate:
     def passed(self, artist: str) -> bool:
         """Better than chance at artists and genres, gap and separation of `artist` above it with their whole intervals.
 
-        What is used has to separate: log-odds, which the endpoints are read by, or distances, where there are no log-odds.
+        What is used has to separate: log-odds, which the endpoints are read by, or distances, where there are no log-odds. The
+        interval of log-odds alone is no test, as it takes the others' works and the training as given: of halves of Monet's
+        landscapes it lay above .5 in 18 of 100, the gap above 0 in 2, and 1 in 150 passed.
         """
         genres = self.genre is None or self.genre[0] > self.genre[1]
         separation = self.odds.get(artist, self.separation[artist])
