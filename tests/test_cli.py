@@ -603,6 +603,18 @@ def test_compare_refuses_before_the_work(workbench, two_styles, photograph, word
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.parametrize("command", [("compare",), ("transfer", "--target", "single"), ("transfer", "--target", "by-hand")])
+@pytest.mark.parametrize(
+    ("content", "corpus", "says"), [("", "nowhere", "corpus 'nowhere'"), ("no.jpg", "", "'no.jpg' is no file")]
+)
+def test_a_wrong_path_is_said_before_what_its_works_would_need(
+    workbench, two_styles, photograph, command, content, corpus, says
+):
+    name, *words = command
+    status, _, err = workbench(name, content or photograph, "--corpus", corpus or two_styles, *words, "-o", "figure.png")
+    assert status == 2 and says in err.splitlines()[-1]
+
+
 def test_transfer_takes_works_weighed_by_hand_and_mixes_corpora(workbench, two_styles, photograph, tmp_path):
     argv = ("transfer", photograph, *SMALL, "-o", "out.png")
     status, _, err = workbench(

@@ -18,6 +18,7 @@ from workbench.cli.parser import (
 )
 from workbench.cli.transfer import (
     SETTINGS,
+    content_paths,
     corpora_options,
     in_flags,
     open_corpora,
@@ -143,11 +144,11 @@ def _compare(args: argparse.Namespace) -> None:
     for tau in taus:
         targets.check_tau(tau)
     chosen = _rows(args.targets, args.method or [], settings)
+    sources = content_paths(args, args.contents)
     try:
         asked = _asked(args, chosen, settings)
     except UsageError as error:
         raise UsageError(in_flags(str(error))) from error
-    sources = [inputs.content_path(name) for name in args.contents]
     columns = args.labels or [source.stem.replace("_", " ").replace("-", " ") for source in sources]
     require(len(columns) == len(sources), f"--labels: {len(columns)} names for {len(sources)} contents")
     suffixes = (".jpg",) if args.out.suffix.lower() == ".jpg" else (".png", ".pdf")

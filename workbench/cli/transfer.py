@@ -5,6 +5,7 @@ import difflib
 import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,18 @@ def open_corpora(args: argparse.Namespace, *writes: Path | None) -> "dict[str, C
         copies = [work.name for corpus in opened.values() for work in set(corpus) - set(corpus.without_copies())]
         args.exclude += sorted(copies)
     return opened
+
+
+def content_paths(args: argparse.Namespace, names: Sequence[str]) -> list[Path]:
+    """The files of contents. UsageError for a content or a corpus that is not there.
+
+    Asked first, since who mistyped a corpus is not helped by hearing that a target needs one of its works.
+    """
+    from workbench import inputs
+
+    for name in args.corpus or ():
+        inputs.corpus_path(name)
+    return [inputs.content_path(name) for name in names]
 
 
 def options_option(parser: Any) -> None:
@@ -184,6 +197,7 @@ def _transfer(args: argparse.Namespace) -> None:
     settings = Settings(**_preset(args))
     method = methods.get(settings.method)
     require(method.has_steps or args.checkpoint is None, f"--checkpoint: the method {settings.method} paints in one step")
+    (source,) = content_paths(args, [args.content])
     request = _request(args, settings)
     for option in given(args, SETTINGS):
         others = [other.name for other in methods.METHODS.values() if option not in other.ignores]
@@ -191,7 +205,6 @@ def _transfer(args: argparse.Namespace) -> None:
         flag = f"--{option.replace('_', '-')}"
         goes = option not in method.ignores
         require(goes, f"{flag} goes with --method {' or '.join(others)}, not with {settings.method}")
-    source = inputs.content_path(args.content)
     _check_writes(args, outs, source)
     for out in outs:
         _check_file(out, {}, method)
