@@ -81,15 +81,16 @@ class Preview:
         with self._lock:
             self._turn += 1
             turn = self._turn
-            self._waiting = self._busy()
-            if self._waiting:
+            self._waiting = True  # from before the works are asked for: they may be measured at any moment
+            if self._busy():
                 return
-        job, error = self._job(asked)  # without the lock: `stop` does not wait for the works of a target
+        job = self._job(asked)  # without the lock: `stop` does not wait for the works of a target
         with self._lock:
             if turn != self._turn:
                 return
-            failed, self.error = self.error, error
-            if job is None:
+            self._waiting = job is None
+            failed, self.error = self.error, job if isinstance(job, str) else ""
+            if not isinstance(job, _Job):
                 self._wanted, self._key, self.shown = None, None, None
                 return
             if job.key == self._key:  # which is not tried again, should it have failed
@@ -131,36 +132,33 @@ class Preview:
             thread.join(timeout)
         return not self.working
 
-    def _job(self, asked: float) -> tuple[_Job | None, str]:
-        """What is to be painted, None where there is nothing, or not yet; and one line on what went wrong, or ""."""
+    def _job(self, asked: float) -> _Job | str | None:
+        """What is to be painted; None until the works are measured; one line on why there is nothing, "" if that is clear."""
         choice = self.session.choice
         if not choice.preview:
-            return None, ""
+            return ""
         request = choice.request
         try:
             method = methods.get(choice.preview)
             size = min(request.settings.size, LARGEST)
             settings = replace(request.settings, method=choice.preview, size=size, init=INITS[0])
             method.check(request.target, request.combine, settings)
-            self._waiting = True  # before the works are asked for: they may be measured at any moment
             target = self.session.target_soon()
         except WorkbenchError:  # the choice does not go with the network, or has no target, as the strip says
-            self._waiting = False
-            return None, ""
+            return ""
         if target is None:
-            return None, ""
-        self._waiting = False
+            return None
         target = target.combined("mean")
         try:
             name = _painter(method, target)
         except WorkbenchError as error:
-            return None, f"no preview: {error}"
+            return f"no preview: {error}"
         if name is None:
-            return None, ""
+            return ""
         request = replace(request, settings=settings)
         key = self.session.library.state(request)
         heeded = tuple(getattr(settings, f.name) for f in fields(Settings) if f.name not in method.ignores)
-        return _Job(choice, request, target, name, asked, (key, heeded)), ""
+        return _Job(choice, request, target, name, asked, (key, heeded))
 
     def _work(self) -> None:
         while True:
