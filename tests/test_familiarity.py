@@ -131,8 +131,10 @@ class TestFit:
         limit = familiarity.UNFAMILIAR
         assert Fit(limit, 0).shortfall == Fit(0, limit).shortfall == Fit(1, 1).shortfall == 0
         assert Fit(limit / 2, limit / 4).shortfall == pytest.approx(0.5) and Fit(0, 0).shortfall == 1
-        assert Fit(0.8, 0.3).words == "it fits (familiarity 80%)"
-        assert Fit(0.02, 0.3).words == "the works found agree with each other (30%), but none is near (familiarity 2%)"
+        assert Fit(1, 0.3).words == "it fits: no match among the artist's own is better"
+        assert Fit(0.8, 0.3).words == "it fits: the best match is worse than 20% of the artist's own"
+        far = "none is near: the best match is worse than 98% of the artist's own, though the works found agree with each other"
+        assert Fit(0.02, 0.3).words == far
         assert Fit(0.08, 0.1).words == "hardly anything here fits: the best match is worse than 92% of the artist's own"
         assert Fit(0.08, 0.1).doubtful and not Fit(0.08, 0.1).shortfall and not Fit(0.02, 0.3).doubtful
         assert Fit(0.02, 0.01).words == "nothing here fits: the best match is worse than 98% of the artist's own"

@@ -123,8 +123,8 @@ def _asked(args: argparse.Namespace, chosen: list[str], settings: "Settings") ->
     mixed = "whole" if len(args.corpus) > 1 else "blend"  # the target that is asked for replaces it
     bare = Request(corpora=tuple(args.corpus), target=mixed, index=args.index, settings=settings, **works)
     asked = [bare.asking(words, style=args.style, mask=str(args.mask or "")) for words in chosen]
-    for request in asked:
-        require(not request.missing, request.missing)
+    for words, request in zip(chosen, asked, strict=True):
+        require(not request.missing, f"{request.missing}. The row {words} asks for it; --targets names other rows")
     return asked
 
 

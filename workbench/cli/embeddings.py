@@ -18,7 +18,7 @@ from workbench.cli.parser import (
     open_corpus,
     warn,
 )
-from workbench.errors import require
+from workbench.errors import UsageError, require
 from workbench.names import plain, plural, without_passwords
 from workbench.paths import written
 
@@ -142,6 +142,8 @@ def _search(args: argparse.Namespace) -> None:
         check_out(args.out, ".png", ".pdf")
     from workbench import images, inputs
     from workbench.corpora import told_apart
+    from workbench.methods import Request
+    from workbench.methods.library import parts
     from workbench.retrieval import descriptors, filling, stores
     from workbench.retrieval.centred import K
     from workbench.retrieval.index import where_of
@@ -170,7 +172,10 @@ def _search(args: argparse.Namespace) -> None:
         matches = index.search(described - filling.centre(index, encoder), **options)
     else:
         matches = filling.fill(index, corpora, encoder, show=True).search(described, **options)
-    require(bool(matches) or not args.where, f"no work meets {' '.join(f'--where {text}' for text in args.where)}")
+    if args.where and not matches:
+        if corpora:  # which say what there is in its place
+            parts(corpora, Request(corpora=tuple(args.corpus), target="whole", where=tuple(args.where)))
+        raise UsageError(f"no work meets {' '.join(f'--where {text}' for text in args.where)}")
     known = {id: names[place] for id, (_, place) in filling.works_of(corpora).items()}
     for match in matches:
         work = match.metadata

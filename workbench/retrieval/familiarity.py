@@ -18,7 +18,7 @@ GROUPS = 6
 SAMPLE = 500
 """Works at most whose own matches are computed."""
 ROUNDING = 1e-6
-"""A difference of cosines that means nothing."""
+"""A difference of cosines, or of percents, that means nothing."""
 CANDIDATES = 1024
 """Works up to which all are candidates for a match."""
 NEAREST = 128
@@ -55,15 +55,16 @@ class Fit:
 
     @property
     def words(self) -> str:
-        """A phrase for a note: whether the works fit, and the ranks that say so."""
-        familiar = f"familiarity {self.familiarity:.0%}"
+        """A phrase for a note: whether the works fit, and how that compares with the artist's own matches.
+
+        A doubt stands first: where a figure is narrow, the end of a note is cut.
+        """
+        match = f"the best match is worse than {math.floor(100 * (1 - self.familiarity) + ROUNDING)}% of the artist's own"
         if self.doubtful:
-            worse = math.floor(100 * (1 - self.familiarity))
-            much = "nothing" if self.shortfall else "hardly anything"
-            return f"{much} here fits: the best match is worse than {worse}% of the artist's own"
+            return f"{'nothing' if self.shortfall else 'hardly anything'} here fits: {match}"
         if self.familiarity < HARDLY:
-            return f"the works found agree with each other ({self.agreement:.0%}), but none is near ({familiar})"
-        return f"it fits ({familiar})"
+            return f"none is near: {match}, though the works found agree with each other"
+        return f"it fits: {match}" if self.familiarity < 1 else "it fits: no match among the artist's own is better"
 
 
 def fit(works: CentredIndex, groups: Sequence[str], descriptor: np.ndarray) -> Fit:
